@@ -1,0 +1,2 @@
+# One process per device, float32.
+strategy = dict(type='DDPStrategy')

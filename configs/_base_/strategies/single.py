@@ -1,0 +1,2 @@
+# One device, float32.
+strategy = dict(type='SingleDeviceStrategy')

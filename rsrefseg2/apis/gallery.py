@@ -1,0 +1,97 @@
+"""Panels of a split's samples: predict, draw, write the pictures and the page."""
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.registry import init_default_scope
+from PIL import Image
+
+from ..datasets import RefSegDataset, unique_images_collate
+from ..errors import UserError
+from ..models import RSRefSeg2
+from ..registry import DATASETS, SCOPE
+from ..structures import RefSegDataSample
+from ..visualization import Case, panel, write_page
+
+
+def load_split(config: Config, split: str) -> RefSegDataset:
+    """The data set of the config's `<split>_dataloader`."""
+    loader = config.get(f'{split}_dataloader')
+    if loader is None:
+        raise UserError(f'{config.filename} has no {split}_dataloader; choose another split')
+    init_default_scope(config.get('default_scope', SCOPE))
+    return DATASETS.build(loader.dataset)
+
+
+def gather_cases(model: RSRefSeg2, dataset: RefSegDataset, *, n: int, worst: bool = False,
+                 groups: Mapping[str, str] | None = None, batch_size: int = 8) -> list[Case]:
+    """Predicts samples and draws their panels.
+
+    Args:
+        n: how many: spread evenly over the split, or
+        worst: those of lowest IoU; then the whole split is predicted, and n panels are kept.
+        groups: sample id -> what the page filters by; the category where it is None.
+    """
+    if not worst:
+        indices = np.linspace(0, len(dataset) - 1, min(n, len(dataset))).round().astype(int)
+        return [_case(sample, image, groups)
+                for _, sample, image in _predictions(model, dataset, indices, batch_size)]
+    kept = []  # a heap whose head is the first to go: the highest IoU, of equals the later one
+    order = sorted(range(len(dataset)), key=dataset.image_key)
+    for index, sample, image in _predictions(model, dataset, order, batch_size):
+        case = _case(sample, image, groups)
+        if case.iou is None:
+            raise UserError(f'sample {case.sample_id} has no annotated mask, so the worst cannot '
+                            'be told; leave --worst away')
+        entry = -case.iou, -index, case
+        if len(kept) < n:
+            heapq.heappush(kept, entry)
+        elif entry[:2] > kept[0][:2]:
+            heapq.heapreplace(kept, entry)
+    return [case for _, _, case in sorted(kept, key=lambda entry: entry[:2], reverse=True)]
+
+
+def write_gallery(out: Path, cases: Sequence[Case], **page_options) -> Path:
+    """Writes <out>/<number>_<sample id>.png for each case, and <out>/index.html; returns the page.
+
+    The pictures carry sentence and sample; on the page these are text, so that it can be searched.
+    """
+    for number, case in enumerate(cases):
+        name = ''.join(c if c.isalnum() or c in '-_.' else '_' for c in case.sample_id)
+        Image.fromarray(case.draw()).save(out / f'{number:03d}_{name}.png')
+    write_page(out / 'index.html', cases, **page_options)
+    return out / 'index.html'
+
+
+@torch.inference_mode()
+def _predictions(model: RSRefSeg2, dataset: RefSegDataset, indices: Sequence[int], batch_size: int
+                 ) -> Iterator[tuple[int, RefSegDataSample, np.ndarray]]:
+    """(index, predicted sample on the CPU, image (H, W, 3) uint8), in the order of `indices`."""
+    told = 0
+    for start in range(0, len(indices), batch_size):
+        chunk = [int(i) for i in indices[start:start + batch_size]]
+        batch = unique_images_collate(dataset.__getitems__(chunk))
+        # (3, H, W) -> (H, W, 3); kept from before the preprocessor, which moves them
+        images = [image.permute(1, 2, 0).numpy() for image in batch['inputs']]
+        image_index = batch['image_index'].tolist()
+        for index, u, sample in zip(chunk, image_index, model.test_step(batch), strict=True):
+            yield index, sample.cpu(), images[u]
+        done = start + len(chunk)
+        if done == len(indices) or done - told >= max(100, len(indices) // 10):
+            print_log(f'{done} of {len(indices)} samples predicted', logger='current')
+            told = done
+
+
+def _case(sample: RefSegDataSample, image: np.ndarray, groups: Mapping[str, str] | None) -> Case:
+    group = sample.category if groups is None else groups.get(sample.sample_id)
+    gt, dense = sample.get('gt_mask'), sample.get('dense_prompt')
+    return Case(image=image, text=sample.text, pred_mask=sample.pred_mask.numpy(),
+                gt_mask=None if gt is None else gt.numpy(),
+                dense_prompt=None if dense is None else dense.numpy(),
+                sample_id=sample.sample_id, group=group or '')

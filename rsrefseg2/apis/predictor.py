@@ -1,0 +1,130 @@
+"""Ask a trained model about one's own image: encode it once, ask many sentences.
+
+    predictor = Predictor('configs/rrsisd_siglip2_sam21l.py', 'work_dirs/.../best.pth')
+    predictor.set_image('harbour.png')
+    for answer in predictor.predict(['the ship at the lower left', 'a storage tank']):
+        print(answer.text, answer.mask.sum())
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from ..datasets import read_image
+from ..engine import load_checkpoint, load_config
+from ..errors import UserError
+from ..models import RSRefSeg2
+from ..registry import MODELS, SCOPE
+
+
+class Prediction(NamedTuple):
+    """The answer to one sentence, as arrays."""
+
+    text: str
+    mask: np.ndarray                 # (H, W) bool at the image's size: logits > 0
+    logits: np.ndarray               # (H, W) float32
+    dense_prompt: np.ndarray | None  # (H2/4, W2/4) float32 logits p_dense; None: the model has none
+
+
+class Predictor:
+    """One model, one image at a time, any number of sentences.
+
+    Args:
+        config: path of a config, or a Config.
+        checkpoint: path of the weights that belong to it.
+        device: where to run; the first GPU if there is one, else the CPU.
+        batch_size: sentences per pass of the prompter and the mask decoder. Answers do not depend
+            on it, memory does.
+    """
+
+    def __init__(self, config: str | Path | Config, checkpoint: str | Path,
+                 device: str | torch.device | None = None, *, batch_size: int = 16) -> None:
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be at least 1, got {batch_size}')
+        if not isinstance(config, Config):
+            config = load_config(str(config))
+        self.model = load_model(config, checkpoint, device)
+        self.batch_size = batch_size
+        self._encoded, self._shape = None, None
+
+    @torch.inference_mode()
+    def set_image(self, image: str | Path | np.ndarray) -> Predictor:
+        """Encodes a file or an (H, W, 3) uint8 RGB array with both image towers."""
+        image = read_image(str(image)) if isinstance(image, (str, Path)) else as_rgb(image)
+        # (H, W, 3) -> (3, H, W)
+        tensor = torch.from_numpy(image.transpose(2, 0, 1).copy())
+        self._encoded = self.model.encode_images(*self.model.data_preprocessor.images([tensor]))
+        self._shape = image.shape[:2]
+        return self
+
+    @torch.inference_mode()
+    def predict(self, sentences: str | Sequence[str]) -> list[Prediction]:
+        """One Prediction for each sentence, in their order."""
+        if self._encoded is None:
+            raise RuntimeError('call set_image before predict')
+        sentences = check_sentences([sentences] if isinstance(sentences, str) else sentences)
+        return [answer for start in range(0, len(sentences), self.batch_size)
+                for answer in self._answer(sentences[start:start + self.batch_size])]
+
+    def _answer(self, sentences: list[str]) -> list[Prediction]:
+        """B sentences on the one image: image_index is 0 for each."""
+        input_ids, lengths = self.model.data_preprocessor.tokenize(sentences)
+        outputs = self.model.segment(self._encoded, torch.zeros_like(lengths), input_ids, lengths)
+        logits = self.model.masks(outputs.mask_logits, [self._shape] * len(sentences))
+        dense = outputs.prompts.p_dense
+        dense = [None] * len(sentences) if dense is None else dense.float().cpu().numpy()
+        return [Prediction(text, (mask > 0).cpu().numpy(), mask.float().cpu().numpy(), prompt)
+                for text, mask, prompt in zip(sentences, logits, dense, strict=True)]
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """The array itself, if it is (H, W, 3) uint8; RGB, unlike OpenCV's order."""
+    if not isinstance(image, np.ndarray):
+        raise UserError(f'an image is a path or a numpy array, not {type(image).__name__}')
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise UserError(f'an image array must be (H, W, 3) uint8 in RGB order, got {image.shape} '
+                        f'{image.dtype}; convert it first')
+    return image
+
+
+def check_sentences(sentences: Sequence[str]) -> list[str]:
+    """The sentences as a list; an error for none at all and for an empty one."""
+    sentences = list(sentences)
+    if not sentences:
+        raise UserError('no sentence was given; say what to look for')
+    for i, sentence in enumerate(sentences, start=1):
+        if not isinstance(sentence, str) or not sentence.strip():
+            raise UserError(f'sentence {i} of {len(sentences)} is empty; say what to look for')
+    return sentences
+
+
+def load_model(config: Config, checkpoint: str | Path,
+               device: str | torch.device | None = None) -> RSRefSeg2:
+    """The config's model with the checkpoint's weights, in eval mode, on the device."""
+    if not Path(checkpoint).is_file():  # before the towers are read, which takes a while
+        raise UserError(f'checkpoint {checkpoint} does not exist; '
+                        'tools/train.py writes them to the work dir as *.pth')
+    device = find_device(device)
+    init_default_scope(config.get('default_scope', SCOPE))
+    model = MODELS.build(config.model)
+    load_checkpoint(model, str(checkpoint))
+    return model.to(device).eval()
+
+
+def find_device(device: str | torch.device | None) -> torch.device:
+    """The device itself, or the first GPU, or the CPU; an error where it is not there."""
+    if device is None:
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    try:
+        device = torch.device(device)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f'device {device} cannot be used ({reason}); try --device cpu') from None
+    return device

@@ -1,0 +1,111 @@
+"""Every work-around for a dependency: one function each, with the reason and when it can go."""
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+
+
+def use_mmdet_losses() -> None:
+    """Make mmdet importable on mmcv-lite, and its losses known to our registry.
+
+    mmcv-lite has no compiled operators, and mmdet imports some at start: a module whose attributes
+    raise when they are called stands in, only where the real one is missing. Can go when mmdet
+    imports its operators lazily.
+    """
+    if importlib.util.find_spec('mmcv') is None:
+        raise ImportError('mmcv is missing: pip install "mmcv-lite==2.1.0"')
+    if importlib.util.find_spec('mmcv._ext') is not None:
+        import mmdet.models.losses
+        return
+    sys.modules['mmcv._ext'] = _MissingOperators('mmcv._ext')
+    try:
+        import mmdet.models.losses  # noqa: F401  (registers CrossEntropyLoss and DiceLoss)
+    finally:
+        # mmengine takes the module's presence for the compiled mmcv.
+        del sys.modules['mmcv._ext']
+
+
+class _MissingOperators(types.ModuleType):
+    """A module any attribute of which is a function that raises."""
+
+    def __getattr__(self, name: str):
+        if name.startswith('__'):
+            raise AttributeError(name)
+
+        def missing(*args, **kwargs):
+            raise RuntimeError(f'{name} needs the compiled mmcv; this environment has mmcv-lite')
+        return missing
+
+
+def defer_deepspeed() -> None:
+    """Keep mmengine from importing deepspeed at start; `use_deepspeed` does it when it is needed.
+
+    mmengine 0.10.7 imports it with its runner: seconds, a warning on machines without a GPU, and
+    failures that concern nobody who does not use it. Can go when mmengine imports it lazily.
+    """
+    if 'deepspeed' in sys.modules or 'mmengine._strategy' in sys.modules:
+        return
+    sys.modules['deepspeed'] = None  # makes `import deepspeed` raise ImportError
+    try:
+        import mmengine._strategy  # noqa: F401
+    finally:
+        del sys.modules['deepspeed']
+
+
+def trust_mmengine_checkpoints() -> None:
+    """Let torch.load(weights_only=True) read mmengine's checkpoints, by allow-listing its classes.
+
+    mmengine 0.10.7 stores HistoryBuffer objects and numpy scalars beside the weights. Can go when
+    mmengine stores plain numbers.
+    """
+    import numpy as np
+    import torch
+    from mmengine.logging.history_buffer import HistoryBuffer
+    reconstruct = getattr(np, '_core', None) or np.core
+    torch.serialization.add_safe_globals([
+        HistoryBuffer, np.ndarray, np.dtype, reconstruct.multiarray.scalar,
+        reconstruct.multiarray._reconstruct, *(type(np.dtype(name)) for name in (
+            'float32', 'float64', 'int32', 'int64', 'bool'))])
+
+
+def allow_cpu_ranks() -> None:
+    """Start process groups on machines without a GPU.
+
+    mmengine 0.10.7 calls torch.cuda.set_device at every distributed start. Can go when it asks
+    first whether there is a GPU.
+    """
+    import torch
+    if not torch.cuda.is_available():
+        torch.cuda.set_device = lambda device: None
+
+
+def use_deepspeed() -> None:
+    """Import deepspeed for mmengine's strategy, without building C++ code at start.
+
+    deepspeed 0.19 has no 1-bit optimizers any more, and mmengine 0.10.7's registration of them
+    fails: it is skipped. On a CPU deepspeed compiles a shared-memory operator at start, which
+    needs a compiler and 80 seconds: it is declared unavailable, gloo does the work. Can go when
+    mmengine guards its import and deepspeed ships the operator.
+
+    Raises:
+        UserError: deepspeed is not installed.
+    """
+    import os
+
+    import mmengine._strategy.deepspeed as strategy
+    import torch
+
+    from .errors import UserError
+    if not torch.cuda.is_available():
+        os.environ.setdefault('DS_ACCELERATOR', 'cpu')
+    try:
+        import deepspeed
+        from deepspeed.ops import __compatible_ops__
+    except ImportError as error:
+        raise UserError(f'the ZeRO-2 strategy needs deepspeed ({error}): pip install deepspeed, or '
+                        f'choose _base_/strategies/single.py or ddp.py') from error
+    strategy.deepspeed = deepspeed
+    strategy.register_deepspeed_optimizers = lambda: []
+    if not torch.cuda.is_available():
+        __compatible_ops__['deepspeed_shm_comm'] = False

@@ -1,0 +1,20 @@
+"""The benchmarks: from files on disk to batches of unique images and sentences.
+
+base.py is the place to start; refsegrs.py, rrsisd.py and risbench.py hold what differs.
+"""
+from .base import RefSegDataset
+from .collate import unique_images_collate
+from .images import ImageCache, read_image
+from .masks import as_rle, decode_rle, read_mask
+from .phrase_files import PhraseFileDataset
+from .refsegrs import RefSegRS
+from .risbench import RISBench
+from .rrsisd import RRSISD
+from .samplers import ImageGroupBatchSampler, ImageOrderBatchSampler
+from .transforms import LoadImage, LoadMask, PackRefSegInputs
+
+__all__ = [
+    'ImageCache', 'ImageGroupBatchSampler', 'ImageOrderBatchSampler', 'LoadImage', 'LoadMask',
+    'PackRefSegInputs', 'PhraseFileDataset', 'RISBench', 'RRSISD', 'RefSegDataset', 'RefSegRS',
+    'as_rle', 'decode_rle', 'read_image', 'read_mask', 'unique_images_collate',
+]

@@ -1,0 +1,27 @@
+"""From items to the batch of U unique images and B sentences."""
+from __future__ import annotations
+
+import torch
+
+from rsrefseg2.registry import FUNCTIONS
+
+
+@FUNCTIONS.register_module()
+def unique_images_collate(items: list[dict]) -> dict:
+    """`{'inputs': [U tensors (3, H, W) uint8], 'image_index': (B,) int64, 'data_samples': [B]}`.
+
+    Images are one where their tensors are the same object, which the dataset's `__getitems__`
+    sees to. So each image crosses to the main process once, however many sentences ask about it.
+    Images of a batch may differ in size; the data preprocessor resizes them.
+    """
+    images: list[torch.Tensor] = []
+    position: dict[int, int] = {}
+    index = []
+    for item in items:
+        image = item['inputs']
+        if id(image) not in position:
+            position[id(image)] = len(images)
+            images.append(image)
+        index.append(position[id(image)])
+    return {'inputs': images, 'image_index': torch.tensor(index, dtype=torch.int64),
+            'data_samples': [item['data_samples'] for item in items]}

@@ -1,0 +1,64 @@
+"""The layout that RefSegRS and RISBench share: a line of text, an image file and a mask file."""
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import ClassVar
+
+from rsrefseg2.errors import UserError
+
+from .base import RefSegDataset
+from .checks import find_root, require_file, require_folder
+
+
+class PhraseFileDataset(RefSegDataset):
+    """`output_phrase_<split>.txt` with lines `<name> <sentence>`; `<name>` is a file in the image
+    folder and in the mask folder. The split is told by the file, never by the name.
+
+    `sample_id` is the stem of the mask file. There is no category on disk.
+    """
+
+    IMAGE_FOLDER: ClassVar[str]
+    MASK_FOLDER: ClassVar[str]
+    EXTENSION: ClassVar[str]
+    WRAPPERS: ClassVar[tuple[str, ...]]
+    NAME: ClassVar[str]  # pattern of <name> without the extension, which may follow it
+    NAME_IN_WORDS: ClassVar[str]
+
+    def load_triplets(self) -> Iterator[dict]:
+        file = f'output_phrase_{self.split}.txt'
+        root = find_root(self.data_root, title=self.TITLE, wrappers=self.WRAPPERS,
+                         entries=(file, self.IMAGE_FOLDER))
+        path = require_file(os.path.join(root, file), title=self.TITLE)
+        images = require_folder([os.path.join(root, self.IMAGE_FOLDER)], title=self.TITLE)
+        masks = require_folder([os.path.join(root, self.MASK_FOLDER)], title=self.TITLE)
+        for number, line in read_lines(path):
+            where = f'{path}:{number}'
+            stem, text = self._parse(line, where)
+            yield dict(sample_id=stem, text=text, category=None, where=where,
+                       img_path=os.path.join(images, stem + self.EXTENSION),
+                       mask_path=os.path.join(masks, stem + self.EXTENSION))
+
+    def _parse(self, line: str, where: str) -> tuple[str, str]:
+        name, *text = line.split(maxsplit=1)
+        match = re.fullmatch(f'({self.NAME})({re.escape(self.EXTENSION)})?', name)
+        if match is None:
+            raise UserError(f'{where}: expected "<{self.NAME_IN_WORDS}> <sentence>", '
+                            f'got {line[:60]!r}')
+        return match[1], text[0].rstrip() if text else ''
+
+
+def read_lines(path: str) -> Iterator[tuple[int, str]]:
+    """(number, line) of the lines that are not blank; UTF-8 with or without a byte-order mark,
+    LF or CRLF. Not `str.splitlines`: it also cuts at characters that may stand in a sentence."""
+    with open(path, 'rb') as file:
+        raw = file.read().removeprefix(b'\xef\xbb\xbf')
+    for number, line in enumerate(raw.split(b'\n'), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, line.decode('utf-8').strip()
+        except UnicodeDecodeError as error:
+            raise UserError(f'{path}:{number}: byte {error.start + 1} of the line is not UTF-8: '
+                            'save the file as UTF-8') from error

@@ -1,0 +1,24 @@
+"""RefSegRS (Yuan et al., LGCE): 512 x 512 tiles, one file per triplet."""
+from rsrefseg2.registry import DATASETS
+
+from .phrase_files import PhraseFileDataset
+
+
+@DATASETS.register_module()
+class RefSegRS(PhraseFileDataset):
+    """`images/<id>.tif`, `masks/<id>.tif`, lines `<id> <sentence>`; ids are plain integers.
+
+    A scene is stored again for each of its sentences, under another id.
+    """
+
+    TITLE = 'RefSegRS'
+    PUBLISHED = dict(train=2172, val=431, test=1817)
+    METAINFO = dict(classes=(
+        'road', 'vehicle', 'car', 'van', 'building', 'truck', 'trailer', 'bus', 'road marking',
+        'bikeway', 'sidewalk', 'tree', 'low vegetation', 'impervious surface'))
+    IMAGE_FOLDER = 'images'
+    MASK_FOLDER = 'masks'
+    EXTENSION = '.tif'
+    WRAPPERS = ('RefSegRS',)
+    NAME = r'\d+'
+    NAME_IN_WORDS = 'integer id'

@@ -1,0 +1,60 @@
+"""The pipeline of one triplet: load the image, load the mask, pack."""
+from __future__ import annotations
+
+import torch
+from mmcv.transforms import BaseTransform
+
+from rsrefseg2.errors import UserError
+from rsrefseg2.registry import TRANSFORMS
+from rsrefseg2.structures import RefSegDataSample
+
+from .images import ImageCache
+from .masks import check_mask_size, decode_rle, read_mask
+
+
+@TRANSFORMS.register_module()
+class LoadImage(BaseTransform):
+    """`img_path` -> `img` (H, W, 3) uint8 RGB, `ori_shape` (H, W).
+
+    The array is read-only: samples of one batch that show the same image share it.
+    """
+
+    def transform(self, results: dict) -> dict:
+        cache = results.setdefault('image_cache', ImageCache())
+        results['img'] = cache.read(results['img_path'])
+        results['ori_shape'] = results['img'].shape[:2]
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadMask(BaseTransform):
+    """`mask_rle` or `mask_path` -> `gt_mask` (H, W) bool, of the image's size."""
+
+    def transform(self, results: dict) -> dict:
+        if 'mask_rle' in results:
+            where = results.get('mask_where', f'mask of sample {results["sample_id"]!r}')
+            mask = decode_rle(results['mask_rle'], where)
+        elif 'mask_path' in results:
+            where = repr(results['mask_path'])
+            mask = read_mask(results['mask_path'])
+        else:
+            raise UserError(f'sample {results["sample_id"]!r} has no mask: remove LoadMask from '
+                            'the pipeline to predict without one')
+        if 'ori_shape' in results:
+            mask = check_mask_size(mask, results['ori_shape'], mask_where=where,
+                                   img_path=results['img_path'])
+        results['gt_mask'] = mask
+        return results
+
+
+@TRANSFORMS.register_module()
+class PackRefSegInputs(BaseTransform):
+    """-> `inputs` (3, H, W) uint8 tensor and `data_samples`, a RefSegDataSample."""
+
+    META_KEYS = ('sample_id', 'img_path', 'text', 'category', 'ori_shape')
+
+    def transform(self, results: dict) -> dict:
+        sample = RefSegDataSample(metainfo={key: results[key] for key in self.META_KEYS})
+        if 'gt_mask' in results:
+            sample.gt_mask = torch.from_numpy(results['gt_mask'])
+        return {'inputs': results['image_cache'].tensor(results['img']), 'data_samples': sample}

@@ -1,0 +1,77 @@
+"""Checkpoints fit the model, or say clearly how they do not."""
+from __future__ import annotations
+
+import os
+import pickle
+
+import torch
+from mmengine.hooks import Hook
+from torch import nn
+
+from ..compat import trust_mmengine_checkpoints
+from ..errors import UserError
+from ..registry import HOOKS
+
+
+def check_state_dict(model: nn.Module, state_dict: dict, *, where: str) -> None:
+    """Every key of the model is in the state dict with its shape, and no other.
+
+    Raises:
+        UserError: one line with the counts and first names of the missing, the unexpected and
+            those of another shape.
+    """
+    own = model.state_dict()
+    state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}
+    faults = {
+        'missing': [key for key in own if key not in state_dict],
+        'unexpected': [key for key in state_dict if key not in own],
+        'of another shape': [key for key in own if key in state_dict
+                             and own[key].shape != state_dict[key].shape],
+    }
+    if any(faults.values()):
+        told = '; '.join(f'{len(keys)} {fault} ({", ".join(keys[:3])}{", ..." * (len(keys) > 3)})'
+                         for fault, keys in faults.items() if keys)
+        raise UserError(f'checkpoint {where} is not of this model: {told}: use the config and the '
+                        f'towers it was trained with')
+
+
+def read_checkpoint(path: str) -> dict:
+    """A checkpoint's dict, on the CPU, without executing what is in it.
+
+    Raises:
+        UserError: the file does not exist, is torn, or is no checkpoint.
+    """
+    if not os.path.isfile(path):
+        raise UserError(f'checkpoint {path} does not exist: give the *.pth in a work dir')
+    trust_mmengine_checkpoints()
+    try:
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
+        raise UserError(f'checkpoint {path} cannot be read, it is torn or no checkpoint '
+                        f'({str(error).splitlines()[0][:120]}): take another one') from error
+    if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
+        raise UserError(f'checkpoint {path} holds no "state_dict": give the *.pth in a work dir')
+    return checkpoint
+
+
+def load_checkpoint(model: nn.Module, path: str) -> dict:
+    """Load `path` into `model`, every key; returns the checkpoint.
+
+    Raises:
+        UserError: see `read_checkpoint` and `check_state_dict`.
+    """
+    checkpoint = read_checkpoint(path)
+    check_state_dict(model, checkpoint['state_dict'], where=path)
+    model.load_state_dict(checkpoint['state_dict'])
+    return checkpoint
+
+
+@HOOKS.register_module()
+class StrictCheckpointHook(Hook):
+    """Refuse a checkpoint of another config or other towers; mmengine would load what fits."""
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Called by the runner before the weights are copied."""
+        model = getattr(runner.model, 'module', runner.model)
+        check_state_dict(model, checkpoint['state_dict'],
+                         where=str(runner._resume or runner._load_from))

@@ -1,0 +1,11 @@
+"""RSRefSeg 2's parts (Sec. III); `rsrefseg2.py` composes them."""
+from ..compat import use_mmdet_losses
+
+use_mmdet_losses()
+
+from . import losses  # noqa: E402
+from .data_preprocessor import ModelInputs, RefSegDataPreprocessor  # noqa: E402
+from .prompter import CascadedPrompter  # noqa: E402
+from .rsrefseg2 import RSRefSeg2  # noqa: E402
+
+__all__ = ['CascadedPrompter', 'ModelInputs', 'RSRefSeg2', 'RefSegDataPreprocessor', 'losses']

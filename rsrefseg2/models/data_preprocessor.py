@@ -1,0 +1,113 @@
+"""From uint8 images and strings to what the towers read."""
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.logging import MessageHub, print_log
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from ..errors import UserError
+from ..registry import MODELS
+from .towers import load_tokenizer
+
+SIGLIP_MEAN = SIGLIP_STD = (0.5, 0.5, 0.5)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class ModelInputs(NamedTuple):
+    """One batch: U unique images, B sentences."""
+
+    images_where: Tensor  # (U, 3, H1, W1)  I_1, for SigLIP
+    images_how: Tensor    # (U, 3, H2, W2)  I_2, for SAM
+    image_index: Tensor   # (B,) into U
+    input_ids: Tensor     # (B, L) padded on the right to the tower's length
+    lengths: Tensor       # (B,) tokens with eos
+    image_ids: Tensor     # (B,) int64, equal for equal images, on every rank
+
+
+@MODELS.register_module()
+class RefSegDataPreprocessor(BaseDataPreprocessor):
+    """I_1 (SigLIP's square), I_2 (SAM's square), token ids, unique images.
+
+    Images are squashed, antialiased when they shrink. SigLIP: mean and std 0.5; SAM: ImageNet's.
+
+    Args:
+        tokenizer: the SigLIP checkpoint whose tokenizer is used; `RSRefSeg2` injects it.
+        init: 'pretrained' or 'random', as of the towers.
+        max_length: positions of the text tower; `RSRefSeg2` injects it.
+        size_where, size_how: H1 = W1 and H2 = W2; `RSRefSeg2` injects them.
+        lower_case: lower-case sentences before the tokenizer.
+    """
+
+    def __init__(self, *, tokenizer: str | dict, init: str, max_length: int, size_where: int,
+                 size_how: int, lower_case: bool = True) -> None:
+        super().__init__()
+        self.tokenizer = load_tokenizer(tokenizer, init=init)
+        self.max_length, self.lower_case = max_length, lower_case
+        self.size_where, self.size_how = size_where, size_how
+        self.n_cut = 0
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """{'inputs': U uint8 (3, H, W), 'image_index': (B,), 'data_samples': B} ->
+        {'inputs': ModelInputs, 'data_samples': B}."""
+        data = self.cast_data(data)
+        samples = data['data_samples']
+        images_where, images_how = self.images(data['inputs'])
+        input_ids, lengths = self.tokenize([sample.text for sample in samples])
+        ids = [zlib.crc32(sample.img_path.encode()) for sample in samples]
+        return {'inputs': ModelInputs(images_where, images_how, data['image_index'], input_ids,
+                                      lengths, torch.tensor(ids, device=lengths.device)),
+                'data_samples': samples}
+
+    def images(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """U uint8 (3, H, W) RGB -> I_1 (U, 3, H1, H1), I_2 (U, 3, H2, H2), float32, normalised."""
+        where, how = [], []
+        for image in images:
+            image = image.to(self.device, torch.float32)[None] / 255
+            where.append(normalise(squash(image, self.size_where), SIGLIP_MEAN, SIGLIP_STD))
+            how.append(normalise(squash(image, self.size_how), IMAGENET_MEAN, IMAGENET_STD))
+        return torch.cat(where), torch.cat(how)
+
+    def tokenize(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """B sentences -> ids (B, max_length) padded right, lengths (B,) with eos, on the device.
+
+        A sentence longer than the tower's positions is cut, its eos kept; the cuts are counted
+        (`n_cut`) and warned of once.
+
+        Raises:
+            UserError: a sentence is empty, or has no token of its own.
+        """
+        for i, sentence in enumerate(sentences):
+            if not sentence.strip():
+                raise UserError(f'sentence {i} of the batch is empty: give it at least one word')
+        sentences = [s.lower() if self.lower_case else s for s in sentences]
+        ids, lengths, n_cut = self.tokenizer.encode(list(sentences), self.max_length)
+        if int(lengths.min()) < 2:
+            raise UserError(f'sentence {sentences[int(lengths.argmin())]!r} has no token of its '
+                            f'own: use words that the tokenizer knows')
+        if n_cut and not self.n_cut:
+            print_log(f'a sentence is longer than the text tower\'s {self.max_length} positions: '
+                      f'cut (the total is counted as text/n_cut)', 'current', 30)
+        self.n_cut += n_cut
+        if n_cut:
+            MessageHub.get_current_instance().update_info('text/n_cut', self.n_cut)
+        return ids.to(self.device), lengths.to(self.device)
+
+
+def squash(image: Tensor, size: int) -> Tensor:
+    """(1, 3, H, W) -> (1, 3, size, size), bilinear, antialiased when shrinking."""
+    if image.shape[-2:] == (size, size):
+        return image
+    return F.interpolate(image, (size, size), mode='bilinear', align_corners=False,
+                         antialias=True)
+
+
+def normalise(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(1, 3, H, W) in [0, 1] -> zero mean, unit variance by channel."""
+    mean, std = (image.new_tensor(values)[:, None, None] for values in (mean, std))
+    return (image - mean) / std

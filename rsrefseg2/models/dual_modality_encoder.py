@@ -1,0 +1,69 @@
+"""Sec. III-B: SigLIP's two towers say what there is, and how it is called."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .lora import freeze, inject_lora
+from .outputs import EncodedText
+from .towers import load_siglip
+
+
+class DualModalityEncoder(nn.Module):
+    """Eq. 2: v = Phi_vision(I_1), (t_word, t_sent) = Phi_text(T), frozen but for LoRA.
+
+    Sub-layers: `vision_model` (without its pooling head), `text_model`.
+
+    The text tower reads the ids padded on the right to its full length and no attention mask, as
+    it was trained; outside of it the padding is masked, so a sentence's features do not depend on
+    the batch.
+
+    Args:
+        checkpoint: hub name, folder, or transformers config (see `towers.load_siglip`).
+        init: 'pretrained' or 'random'.
+        vision_lora, text_lora: arguments of `inject_lora` (`dict(r=16)`); None: frozen.
+        trainable: train the towers whole instead (a named variant, then without LoRA).
+    """
+
+    def __init__(self, *, checkpoint: str | dict, init: str = 'pretrained',
+                 vision_lora: dict | None = None, text_lora: dict | None = None,
+                 trainable: bool = False) -> None:
+        super().__init__()
+        if trainable and (vision_lora or text_lora):
+            raise ValueError('trainable=True trains the whole towers: set vision_lora and '
+                             'text_lora to None')
+        siglip = load_siglip(checkpoint, init=init)
+        self.vision_model, self.text_model = siglip.vision_model, siglip.text_model
+        for tower, lora in ((self.vision_model, vision_lora), (self.text_model, text_lora)):
+            if lora is not None:
+                inject_lora(tower, family='siglip', **lora)
+            elif not trainable:
+                freeze(tower)
+        self.logit_scale = float(siglip.logit_scale)  # where the dense prompt's learnable ones start
+        self.logit_bias = float(siglip.logit_bias)
+        self.image_size = siglip.config.vision_config.image_size
+        side = self.image_size // siglip.config.vision_config.patch_size
+        self.grid_size = (side, side)
+        self.d1 = siglip.config.vision_config.hidden_size
+        self.max_length = siglip.config.text_config.max_position_embeddings
+        # Towers of unequal width: the text head maps every word, so that d1 is one number.
+        self._head_on_words = siglip.config.text_config.hidden_size != self.d1
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """(U, 3, H1, W1) normalised -> v (U, h1*w1, d1)."""
+        dtype = self.vision_model.embeddings.patch_embedding.weight.dtype
+        return self.vision_model(pixel_values=images.to(dtype)).last_hidden_state
+
+    def encode_text(self, input_ids: Tensor, lengths: Tensor) -> EncodedText:
+        """input_ids (B, max_length), lengths (B,) with eos -> t_word (B, L, d1), t_sent (B, d1).
+
+        L is the longest sentence of the batch; its own words only, without the eos.
+        """
+        states = self.text_model(input_ids=input_ids)
+        words = lengths - 1
+        longest = int(words.max())
+        t_word = states.last_hidden_state[:, :longest]
+        if self._head_on_words:
+            t_word = self.text_model.head(t_word)
+        word_mask = torch.arange(longest, device=words.device) < words[:, None]
+        return EncodedText(t_word, word_mask, states.pooler_output)

@@ -1,0 +1,111 @@
+"""Architectures of the towers by hub name, so that a config builds without a network.
+
+Every entry is the part of the checkpoint's config.json in which it differs from transformers'
+defaults (a SigLIP-base, a SAM2.1-tiny, a SAM-base). The paper's Table XVI compares SigLIP /
+SigLIP2 checkpoints and the four SAM2.1; all fixed-resolution ones are listed here. The NaFlex
+checkpoints of SigLIP2 are another architecture (variable resolution) and are not supported.
+"""
+from __future__ import annotations
+
+import copy
+
+# One transformer (either modality): the sizes that a name like `so400m` stands for.
+_WIDTHS = {
+    'base': dict(hidden_size=768, intermediate_size=3072, num_hidden_layers=12,
+                 num_attention_heads=12),
+    'large': dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=24,
+                  num_attention_heads=16),
+    'so400m': dict(hidden_size=1152, intermediate_size=4304, num_hidden_layers=27,
+                   num_attention_heads=16),
+    'giant-opt': dict(hidden_size=1536, intermediate_size=6144, num_hidden_layers=40,
+                      num_attention_heads=16),
+}
+
+
+def _siglip(size: str, patch: int, image: int, *, vocab: int = 32000, positions: int = 64,
+            pad: int = 1) -> dict:
+    """SigLIP 1: a sentencepiece vocabulary in which padding is eos (id 1)."""
+    # The giant's text tower is so400m's; its head maps 1152 to the image tower's 1536.
+    text = dict(_WIDTHS['so400m' if size == 'giant-opt' else size])
+    return dict(
+        model_type='siglip',
+        text_config=dict(text, vocab_size=vocab, max_position_embeddings=positions,
+                         projection_size=_WIDTHS[size]['hidden_size'],
+                         pad_token_id=pad, eos_token_id=1, bos_token_id=2),
+        vision_config=dict(_WIDTHS[size], patch_size=patch, image_size=image))
+
+
+def _siglip2(size: str, patch: int, image: int) -> dict:
+    """SigLIP 2 at a fixed resolution: SigLIP's architecture with Gemma's vocabulary (pad 0)."""
+    return _siglip(size, patch, image, vocab=256000, pad=0)
+
+
+def _sam2(width: int, heads: int, blocks: list[int], global_blocks: list[int],
+          windows: list[int], background: int) -> dict:
+    """SAM2.1's image model: Hiera of four stages; width and heads double from stage to stage."""
+    widths = [width * 2**stage for stage in range(4)]
+    return dict(
+        model_type='sam2',
+        vision_config=dict(
+            backbone_channel_list=widths[::-1],
+            backbone_config=dict(
+                hidden_size=width, num_attention_heads=heads, blocks_per_stage=blocks,
+                embed_dim_per_stage=widths,
+                num_attention_heads_per_stage=[heads * 2**stage for stage in range(4)],
+                window_size_per_stage=windows, global_attention_blocks=global_blocks,
+                window_positional_embedding_background_size=[background, background])))
+
+
+def _sam(width: int, layers: int, heads: int, global_layers: list[int]) -> dict:
+    """SAM 1: a plain ViT whose attention is windowed but for four global layers."""
+    return dict(
+        model_type='sam',
+        vision_config=dict(hidden_size=width, num_hidden_layers=layers,
+                           num_attention_heads=heads, global_attn_indexes=global_layers))
+
+
+SIGLIP = {
+    'google/siglip-base-patch16-224': _siglip('base', 16, 224),
+    'google/siglip-base-patch16-256': _siglip('base', 16, 256),
+    'google/siglip-base-patch16-256-multilingual': _siglip('base', 16, 256, vocab=250000),
+    'google/siglip-base-patch16-384': _siglip('base', 16, 384),
+    'google/siglip-base-patch16-512': _siglip('base', 16, 512),
+    'google/siglip-large-patch16-256': _siglip('large', 16, 256),
+    'google/siglip-large-patch16-384': _siglip('large', 16, 384),
+    'google/siglip-so400m-patch14-224': _siglip('so400m', 14, 224, positions=16),
+    'google/siglip-so400m-patch14-384': _siglip('so400m', 14, 384),
+    'google/siglip-so400m-patch16-256-i18n': _siglip('so400m', 16, 256, vocab=250000),
+    'google/siglip2-base-patch32-256': _siglip2('base', 32, 256),
+    'google/siglip2-base-patch16-224': _siglip2('base', 16, 224),
+    'google/siglip2-base-patch16-256': _siglip2('base', 16, 256),
+    'google/siglip2-base-patch16-384': _siglip2('base', 16, 384),
+    'google/siglip2-base-patch16-512': _siglip2('base', 16, 512),
+    'google/siglip2-large-patch16-256': _siglip2('large', 16, 256),
+    'google/siglip2-large-patch16-384': _siglip2('large', 16, 384),
+    'google/siglip2-large-patch16-512': _siglip2('large', 16, 512),
+    'google/siglip2-so400m-patch14-224': _siglip2('so400m', 14, 224),
+    'google/siglip2-so400m-patch14-384': _siglip2('so400m', 14, 384),
+    'google/siglip2-so400m-patch16-256': _siglip2('so400m', 16, 256),
+    'google/siglip2-so400m-patch16-384': _siglip2('so400m', 16, 384),
+    'google/siglip2-so400m-patch16-512': _siglip2('so400m', 16, 512),
+    'google/siglip2-giant-opt-patch16-256': _siglip2('giant-opt', 16, 256),
+    'google/siglip2-giant-opt-patch16-384': _siglip2('giant-opt', 16, 384),
+}
+
+SAM = {
+    'facebook/sam2.1-hiera-tiny': _sam2(96, 1, [1, 2, 7, 2], [5, 7, 9], [8, 4, 14, 7], 7),
+    'facebook/sam2.1-hiera-small': _sam2(96, 1, [1, 2, 11, 2], [7, 10, 13], [8, 4, 14, 7], 7),
+    'facebook/sam2.1-hiera-base-plus':
+        _sam2(112, 2, [2, 3, 16, 3], [12, 16, 20], [8, 4, 14, 7], 14),
+    'facebook/sam2.1-hiera-large': _sam2(144, 2, [2, 6, 36, 4], [23, 33, 43], [8, 4, 16, 8], 7),
+    'facebook/sam-vit-base': _sam(768, 12, 12, [2, 5, 8, 11]),
+    'facebook/sam-vit-large': _sam(1024, 24, 16, [5, 11, 17, 23]),
+    'facebook/sam-vit-huge': _sam(1280, 32, 16, [7, 15, 23, 31]),
+}
+
+FAMILIES = {'siglip': SIGLIP, 'sam': SAM}
+
+
+def known_config(family: str, name: str) -> dict | None:
+    """The config of hub checkpoint `name` of `family` ('siglip' or 'sam') as a fresh dict."""
+    return copy.deepcopy(FAMILIES[family].get(name))

@@ -1,0 +1,47 @@
+"""Eq. 2, third line: freeze a tower and add low-rank updates W* = W + B A to its attention."""
+from __future__ import annotations
+
+from typing import Literal
+
+from peft import LoraConfig, inject_adapter_in_model
+from torch import nn
+
+# Full patterns, not bare names: `out_proj` alone also hits SigLIP's pooling head, `proj` alone
+# also hits Hiera's dimension changes.
+ATTENTION_PROJECTIONS = {
+    'siglip': r'.*\.self_attn\.(q_proj|k_proj|v_proj|out_proj)',
+    'sam2': r'.*\.blocks\.\d+\.attn\.(qkv|proj)',
+    'sam': r'.*\.layers\.\d+\.attn\.(qkv|proj)',
+}
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Switch off the gradients of every parameter of `module`; returns it."""
+    return module.requires_grad_(False)
+
+
+def inject_lora(tower: nn.Module, *, family: Literal['siglip', 'sam2', 'sam'], r: int,
+                alpha: int | None = None, dropout: float = 0.0) -> list[str]:
+    """Freeze `tower` and inject adapters of rank `r` into its attention projections.
+
+    Names stay as they are: `<layer>.base_layer.weight`, `<layer>.lora_A.default.weight` (r, d_in),
+    `<layer>.lora_B.default.weight` (d_out, r), the latter zero at the start.
+
+    Args:
+        alpha: scale of the update over r; r itself by default (scale 1).
+    Returns:
+        The adapted layers' names, sorted.
+    Raises:
+        ValueError: r < 1, or no layer matches (another architecture).
+    """
+    if r < 1:
+        raise ValueError(f'LoRA rank r must be at least 1, not {r}; lora=None switches it off')
+    freeze(tower)
+    config = LoraConfig(r=r, lora_alpha=r if alpha is None else alpha, lora_dropout=dropout,
+                        target_modules=ATTENTION_PROJECTIONS[family], bias='none')
+    inject_adapter_in_model(config, tower)
+    adapted = sorted(name for name, module in tower.named_modules() if hasattr(module, 'lora_A'))
+    if not adapted:
+        raise ValueError(f'no layer of {type(tower).__name__} matches '
+                         f'{ATTENTION_PROJECTIONS[family]!r}')
+    return adapted

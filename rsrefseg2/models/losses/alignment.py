@@ -1,0 +1,152 @@
+"""Eq. 12 and its relatives: the sentence's features should lie near its object's."""
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...registry import MODELS
+from ..outputs import RefSegOutputs, Targets, at_least_float32
+from ..distributed import gather_with_gradient
+
+
+def sample_contrast(v_object: Tensor, t: Tensor, scale: Tensor | float, positive: Tensor
+                    ) -> Tensor:
+    """Eq. 12: symmetric cross-entropy between objects and sentences.
+
+    logits = scale * v_object t^T. A row's target is spread evenly over its positives; with one
+    positive per row this is the usual contrast.
+
+    Args:
+        v_object, t: (B, d1), L2-normed.  scale: exp of the learnable temperature.
+        positive: (B, B) bool, symmetric, with a True diagonal.
+    """
+    logits = scale * v_object @ t.T
+    share = positive / positive.sum(1, keepdim=True)
+    return (F.cross_entropy(logits, share) + F.cross_entropy(logits.T, share)) / 2
+
+
+def masked_mean(v: Tensor, mask: Tensor) -> Tensor:
+    """Mean of v (B, N, d1) under the soft mask (B, N), L2-normed: (B, d1); 0 for an empty mask."""
+    weight = mask / mask.sum(1, keepdim=True).clamp(min=torch.finfo(mask.dtype).tiny)
+    return F.normalize(torch.einsum('bn,bnd->bd', weight, v), dim=-1)
+
+
+@MODELS.register_module()
+class SampleContrastLoss(nn.Module):
+    """Eq. 12, L_samp: t2 (mean over n_t) against v under the target's mask, over all ranks.
+
+    The mask at h1 x w1 is the covered area of each cell. Pairs of equal image and equal mask are
+    positives. Features of all ranks are gathered with gradient, so the loss and its gradient do
+    not depend on the number of ranks.
+
+    Args:
+        init_temperature: the learnable scale starts at 1 / init_temperature.
+        variant: 'paper'; or 'release': the mask shrunk bilinearly (align_corners=True) and
+            thresholded at 0.5, v averaged over all positions, only the diagonal positive, no
+            gradient through the other ranks' features.
+    """
+
+    def __init__(self, *, loss_weight: float = 1.0, init_temperature: float = 0.07,
+                 variant: Literal['paper', 'release'] = 'paper') -> None:
+        super().__init__()
+        if variant not in ('paper', 'release'):
+            raise ValueError(f"variant is 'paper' or 'release', not {variant!r}")
+        self.loss_weight, self.variant = loss_weight, variant
+        self.logit_scale = nn.Parameter(torch.tensor([-math.log(init_temperature)]))
+
+    def forward(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
+        """-> `loss_sample`, a scalar."""
+        v = at_least_float32(outputs.images.v)[outputs.image_index]           # (B, N, d1)
+        t = F.normalize(at_least_float32(outputs.prompts.t2).mean(1), dim=-1)  # (B, d1)
+        if self.variant == 'release':
+            mask = release_mask(targets, outputs.grid_size).to(v.dtype)
+            v_object = F.normalize((v * mask[..., None]).mean(1), dim=-1)
+        else:
+            mask = targets.area(outputs.grid_size).flatten(1).to(v.dtype)
+            v_object = masked_mean(v, mask)
+
+        with_gradient = self.variant == 'paper'
+        v_object = gather_with_gradient(v_object, through_others=with_gradient)
+        t = gather_with_gradient(t, through_others=with_gradient)
+        positive = torch.eye(len(t), dtype=torch.bool, device=t.device)
+        if self.variant == 'paper':
+            ids = gather_with_gradient(targets.image_ids)
+            mask = gather_with_gradient(mask)
+            same_mask = (mask[:, None] == mask[None]).all(-1)
+            positive |= (ids[:, None] == ids[None]) & same_mask
+        loss = sample_contrast(v_object, t, self.logit_scale.exp(), positive)
+        return {'loss_sample': self.loss_weight * loss}
+
+
+def release_mask(targets: Targets, grid_size: tuple[int, int]) -> Tensor:
+    """The release's mask at h1 x w1: bilinear, align_corners=True, thresholded: (B, N)."""
+    shrunk = [F.interpolate(mask[None, None].float(), tuple(grid_size), mode='bilinear',
+                            align_corners=True)[0] for mask in targets.masks]
+    return (torch.cat(shrunk) > 0.5).float().flatten(1)
+
+
+@MODELS.register_module()
+class DenseLoss(nn.Module):
+    """Supervision of the dense prompt: binary cross-entropy of p_dense and the covered area.
+
+    Off in the paper's configs; the biggest lever for tiny towers.
+    """
+
+    def __init__(self, *, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
+        """-> `loss_dense`, a scalar.
+
+        Raises:
+            ValueError: the model has no dense prompt.
+        """
+        p_dense = outputs.prompts.p_dense
+        if p_dense is None:
+            raise ValueError('DenseLoss needs a dense prompt: set prompter.dense, or losses.dense '
+                             'to None')
+        p_dense = at_least_float32(p_dense)
+        area = targets.area(p_dense.shape[1:]).to(p_dense.dtype)
+        loss = F.binary_cross_entropy_with_logits(p_dense, area)
+        return {'loss_dense': self.loss_weight * loss}
+
+
+@MODELS.register_module()
+class SpatialLoss(nn.Module):
+    """L_spat: every patch of v against t2, within one image.
+
+    logits_n = scale * <v_n, t2> on L2-normed features, n over the h1 x w1 patches.
+
+    Args:
+        kind: 'ce': binary cross-entropy of each patch with its covered area; 'mil': softmax over
+            the patches, summed under the mask, minus its log (multi-instance).
+    """
+
+    def __init__(self, *, kind: Literal['ce', 'mil'], loss_weight: float = 1.0,
+                 init_temperature: float = 0.07) -> None:
+        super().__init__()
+        if kind not in ('ce', 'mil'):
+            raise ValueError(f"kind is 'ce' or 'mil', not {kind!r}")
+        self.kind, self.loss_weight = kind, loss_weight
+        self.logit_scale = nn.Parameter(torch.tensor([-math.log(init_temperature)]))
+        if kind == 'ce':  # a softmax over patches ignores a bias
+            self.logit_bias = nn.Parameter(torch.tensor([math.log(0.5)]))
+
+    def forward(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
+        """-> `loss_spatial`, a scalar: the mean over sentences, for MIL over those with a mask."""
+        v = F.normalize(at_least_float32(outputs.images.v)[outputs.image_index], dim=-1)
+        t = F.normalize(at_least_float32(outputs.prompts.t2).mean(1), dim=-1)
+        area = targets.area(outputs.grid_size).flatten(1).to(v.dtype)         # (B, N)
+        logits = self.logit_scale.exp() * torch.einsum('bnd,bd->bn', v, t)
+        if self.kind == 'ce':
+            loss = F.binary_cross_entropy_with_logits(logits + self.logit_bias, area)
+        else:
+            # In the log domain: patches outside the mask have weight 0, i.e. log 0.
+            under_mask = torch.logsumexp(logits.log_softmax(1) + area.log(), 1)
+            loss = -under_mask[area.sum(1) > 0].sum() / max(int((area.sum(1) > 0).sum()), 1)
+        return {'loss_spatial': self.loss_weight * loss}

@@ -1,0 +1,32 @@
+"""Eq. 11: the two semantic subspaces should differ."""
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...registry import MODELS
+from ..outputs import RefSegOutputs, Targets, at_least_float32
+
+
+def orthogonal_loss(t1: Tensor, t2: Tensor) -> Tensor:
+    """Eq. 11: mean over the batch of cos^2(mean(t1), mean(t2)), the means over n_t.
+
+    Args:
+        t1, t2: (B, n_t, d1).
+    """
+    return F.cosine_similarity(at_least_float32(t1).mean(1), at_least_float32(t2).mean(1),
+                               dim=-1).square().mean()
+
+
+@MODELS.register_module()
+class OrthogonalLoss(nn.Module):
+    """Eq. 11 as a module."""
+
+    def __init__(self, *, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
+        """-> `loss_ortho`, a scalar."""
+        prompts = outputs.prompts
+        return {'loss_ortho': self.loss_weight * orthogonal_loss(prompts.t1, prompts.t2)}

@@ -1,0 +1,83 @@
+"""Sec. III-D: SAM draws what the prompts point at."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import Sam2Model
+
+from .lora import freeze, inject_lora
+from .towers import load_sam
+
+# No loss reaches these: only mask token 0 is read. (decoder attribute, what it predicts)
+UNREACHED_HEADS = {
+    'iou_prediction_head': 'the IoU score',
+    'pred_obj_score_head': 'the object score (SAM 2)',
+    'output_hypernetworks_mlps.1': 'mask 1',
+    'output_hypernetworks_mlps.2': 'mask 2',
+    'output_hypernetworks_mlps.3': 'mask 3',
+}
+
+
+class MaskGenerator(nn.Module):
+    """Eq. 8: mask_logits = Phi_decoder(Phi_image(I_2), p_sparse, p_dense), mask token 0.
+
+    Sub-layers: `sam`, transformers' Sam2Model or SamModel. Its image encoder is frozen but for
+    LoRA, its prompt encoder frozen, its mask decoder trained, less the heads in UNREACHED_HEADS.
+
+    Args:
+        checkpoint: hub name, folder, or transformers config (see `towers.load_sam`).
+        init: 'pretrained' or 'random'.
+        lora: arguments of `inject_lora` for the image encoder; None: frozen.
+        trainable: train the image encoder whole instead (a named variant, then without LoRA).
+    """
+
+    def __init__(self, *, checkpoint: str | dict, init: str = 'pretrained',
+                 lora: dict | None = None, trainable: bool = False) -> None:
+        super().__init__()
+        if trainable and lora:
+            raise ValueError('trainable=True trains the whole image encoder: set lora to None')
+        self.sam = load_sam(checkpoint, init=init)
+        self.is_sam2 = isinstance(self.sam, Sam2Model)
+        freeze(self.sam)
+        if lora is not None:
+            inject_lora(self.sam.vision_encoder, family='sam2' if self.is_sam2 else 'sam', **lora)
+        elif trainable:
+            self.sam.vision_encoder.requires_grad_(True)
+        self.sam.mask_decoder.requires_grad_(True)
+        for name, head in self.sam.mask_decoder.named_modules():
+            if name in UNREACHED_HEADS:
+                freeze(head)
+        prompt = self.sam.prompt_encoder
+        self.d2 = self.sam.mask_decoder.hidden_size
+        self.input_size = (prompt.input_image_size, prompt.input_image_size)
+        self.prompt_size = tuple(prompt.mask_input_size)
+
+    def encode_images(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(U, 3, H2, W2) normalised -> image_embeddings (U, d2, H2/16, W2/16) and, for SAM 2, the
+        two high-resolution maps (U, d2/8, H2/4, W2/4), (U, d2/4, H2/8, W2/8)."""
+        images = images.to(self.sam.dtype)
+        if not self.is_sam2:
+            return self.sam.vision_encoder(images).last_hidden_state, []
+        features = self.sam.get_image_features(images).fpn_hidden_states  # each (h*w, U, c)
+        maps = [feature.permute(1, 2, 0).unflatten(2, tuple(size)) for feature, size
+                in zip(features, self.sam.backbone_feature_sizes, strict=True)]
+        # The image model adds what the video model calls "no memory of earlier frames".
+        return maps[-1] + self.sam.no_memory_embedding.reshape(1, -1, 1, 1), maps[:-1]
+
+    def forward(self, image_embeddings: Tensor, high_resolution_features: list[Tensor],
+                p_sparse: Tensor, p_dense: Tensor | None) -> Tensor:
+        """One row per sentence: image_embeddings (B, d2, ...), p_sparse (B, n_p, d2),
+        p_dense (B, H2/4, W2/4) or None -> mask_logits (B, H2/4, W2/4)."""
+        prompt = self.sam.prompt_encoder
+        if p_dense is None:
+            dense = prompt.no_mask_embed.weight.reshape(1, -1, 1, 1).expand_as(image_embeddings)
+        else:
+            dense = prompt.mask_embed(p_dense[:, None].to(image_embeddings.dtype))
+        position = self.sam.get_image_wide_positional_embeddings().to(image_embeddings.dtype)
+        kwargs = {'high_resolution_features': high_resolution_features} if self.is_sam2 else {}
+        masks = self.sam.mask_decoder(
+            image_embeddings=image_embeddings,
+            image_positional_embeddings=position.expand(len(image_embeddings), -1, -1, -1),
+            sparse_prompt_embeddings=p_sparse[:, None].to(image_embeddings.dtype),
+            dense_prompt_embeddings=dense, multimask_output=False, **kwargs)[0]
+        return masks[:, 0, 0]  # (B, point batch 1, token 0, h, w) -> (B, h, w)

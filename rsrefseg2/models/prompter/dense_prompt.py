@@ -1,0 +1,107 @@
+"""Eq. 7: where the sentence is, as a map of logits for SAM's mask prompt."""
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .batch_norm import SyncedBatchNorm2d
+from .layers import ACTIVATIONS
+
+
+def interpolation_matrix(n_in: int, n_out: int, *, align_corners: bool, device: torch.device
+                         ) -> tuple[Tensor, Tensor, Tensor]:
+    """Bilinear interpolation along one axis, as matrices in float64.
+
+    Output i is w0_i f[j_i] + w1_i f[j_i + 1].
+
+    Returns:
+        (n_out, n_in) each: U with rows w0, w1 (f -> interpolated f); A with rows w0^2, w1^2; and
+        C with w0 w1 at j, which weighs the product of the neighbours j and j + 1.
+    """
+    i = torch.arange(n_out, dtype=torch.float64, device=device)
+    if align_corners:
+        x = i * ((n_in - 1) / (n_out - 1)) if n_out > 1 else i * 0
+    else:
+        x = ((i + 0.5) * (n_in / n_out) - 0.5).clamp(min=0)
+    j = x.floor().long().clamp(max=max(n_in - 2, 0))
+    w1 = (x - j).clamp(max=1)
+    at_j = F.one_hot(j, n_in).double()
+    at_next = F.one_hot((j + 1).clamp(max=n_in - 1), n_in).double()
+    w0, w1 = (1 - w1)[:, None], w1[:, None]
+    if n_in == 1:
+        return at_j, at_j, torch.zeros_like(at_j)
+    return w0 * at_j + w1 * at_next, w0**2 * at_j + w1**2 * at_next, w0 * w1 * at_j
+
+
+def upsampled_cosine(features: Tensor, text: Tensor, size: tuple[int, int], *,
+                     align_corners: bool = False, eps: float = 1e-12) -> Tensor:
+    """cos(up(features), text) at every pixel, without making the upsampled map.
+
+    Bilinear upsampling is linear, so it commutes with the dot product; and the squared norm of an
+    upsampled pixel is a quadratic form in its four neighbours, given by five maps of inner
+    products at low resolution: self, right, below and the two diagonals. In float64, because
+    neighbours may nearly cancel; outside autocast.
+
+    Args:
+        features: (B, C, h, w).  text: (B, C).  size: (H, W).
+        eps: least norm, as in `F.normalize`.
+    Returns:
+        (B, H, W) float32 in [-1, 1].
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        f, t = features.double(), F.normalize(text.double(), dim=-1, eps=eps)
+        up_y, square_y, cross_y = interpolation_matrix(
+            f.shape[2], size[0], align_corners=align_corners, device=f.device)
+        up_x, square_x, cross_x = interpolation_matrix(
+            f.shape[3], size[1], align_corners=align_corners, device=f.device)
+
+        # The last row and column are their own neighbours; their weight in C is 0.
+        right = torch.cat([f[..., 1:], f[..., -1:]], 3)
+        below = torch.cat([f[:, :, 1:], f[:, :, -1:]], 2)
+        below_right = torch.cat([below[..., 1:], below[..., -1:]], 3)
+
+        def inner(a: Tensor, b: Tensor) -> Tensor:  # (B, C, h, w) twice -> (B, h, w)
+            return (a * b).sum(1)
+
+        norm2 = (square_y @ inner(f, f) @ square_x.T
+                 + 2 * square_y @ inner(f, right) @ cross_x.T
+                 + 2 * cross_y @ inner(f, below) @ square_x.T
+                 + 2 * cross_y @ (inner(f, below_right) + inner(right, below)) @ cross_x.T)
+        dot = up_y @ torch.einsum('bchw,bc->bhw', f, t) @ up_x.T
+        return (dot / norm2.clamp(min=eps**2).sqrt()).clamp(-1, 1).to(
+            torch.promote_types(features.dtype, torch.float32))
+
+
+class DensePrompt(nn.Module):
+    """Eq. 7: p_dense = exp(scale) cos(up(Conv(v2_act)), t_sent) + bias.
+
+    Sub-layers: 3x3 convolution d1 -> d1/2, BatchNorm, activation, 3x3 convolution back to d1; then
+    the cosine with the sentence at SAM's mask-prompt size. Scale and bias are learnable and start
+    from SigLIP's.
+
+    Args:
+        size: (H2/4, W2/4).
+        activation: 'relu' (paper) or 'gelu' (release).
+        align_corners: of the upsampling; False, or True in the release's variant.
+    """
+
+    def __init__(self, *, d1: int, size: tuple[int, int], logit_scale: float, logit_bias: float,
+                 activation: Literal['relu', 'gelu'] = 'relu', align_corners: bool = False
+                 ) -> None:
+        super().__init__()
+        self.size, self.align_corners = tuple(size), align_corners
+        self.conv = nn.Sequential(
+            nn.Conv2d(d1, d1 // 2, 3, padding=1), SyncedBatchNorm2d(d1 // 2),
+            ACTIVATIONS[activation](), nn.Conv2d(d1 // 2, d1, 3, padding=1))
+        self.logit_scale = nn.Parameter(torch.tensor([float(logit_scale)]))
+        self.logit_bias = nn.Parameter(torch.tensor([float(logit_bias)]))
+
+    def forward(self, v: Tensor, t_sent: Tensor, grid_size: tuple[int, int]) -> Tensor:
+        """v (B, h1*w1, d1), t_sent (B, d1) -> logits (B, H2/4, W2/4)."""
+        grid = v.transpose(1, 2).unflatten(2, grid_size)  # (B, N, d1) -> (B, d1, h1, w1)
+        cosine = upsampled_cosine(self.conv(grid), t_sent, self.size,
+                                  align_corners=self.align_corners)
+        return self.logit_scale.exp() * cosine + self.logit_bias

@@ -1,0 +1,46 @@
+"""Eq. 5: the image is activated by one semantic subspace; used twice, first and second order."""
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .layers import AttentionStep, MLPStep
+
+
+class InteractionBlock(nn.Module):
+    """One block of Eq. 5, every step residual and post-norm.
+
+    Sub-layers: self-attention of the text vectors; the image tokens attend to them; an MLP.
+    """
+
+    def __init__(self, *, d1: int, inner: int, heads: int, mlp_hidden: int) -> None:
+        super().__init__()
+        self.text_attn = AttentionStep(d=d1, inner=inner, heads=heads)
+        self.image_attn = AttentionStep(d=d1, inner=inner, heads=heads)
+        self.image_mlp = MLPStep(d=d1, hidden=mlp_hidden)
+
+    def forward(self, t: Tensor, v: Tensor, t_pe: Tensor, v_pe: Tensor | float
+                ) -> tuple[Tensor, Tensor]:
+        """t (B, n_t, d1), v (B, h1*w1, d1), their position terms -> t', v'."""
+        t = self.text_attn(t, t, x_pe=t_pe, context_pe=t_pe)
+
+        v = self.image_attn(v, t, x_pe=v_pe, context_pe=t_pe)
+
+        v = self.image_mlp(v)
+        return t, v
+
+
+class TextVisualInteraction(nn.Module):
+    """Eq. 5: N blocks; the text of one block feeds the next."""
+
+    def __init__(self, *, d1: int, blocks: int, inner: int, heads: int, mlp_hidden: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            InteractionBlock(d1=d1, inner=inner, heads=heads, mlp_hidden=mlp_hidden)
+            for _ in range(blocks))
+
+    def forward(self, t: Tensor, v: Tensor, t_pe: Tensor, v_pe: Tensor | float
+                ) -> tuple[Tensor, Tensor]:
+        """t (B, n_t, d1), v (B, h1*w1, d1) -> t_act, v_act of the same shapes."""
+        for block in self.blocks:
+            t, v = block(t, v, t_pe, v_pe)
+        return t, v

@@ -1,0 +1,110 @@
+"""RSRefSeg 2: encode, prompt, decode. Start here."""
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from ..registry import MODELS
+from ..structures import RefSegDataSample
+from .data_preprocessor import ModelInputs
+from .dual_modality_encoder import DualModalityEncoder
+from .losses.segmentation import upsample
+from .mask_generator import MaskGenerator
+from .outputs import EncodedImages, RefSegOutputs, Targets
+
+
+@MODELS.register_module()
+class RSRefSeg2(BaseModel):
+    """Eq. 1: mask = Phi_generator(I_2, Phi_prompter(Phi_encoder(I_1, T))).
+
+    Parts: `encoder` (Eq. 2) says where, `prompter` (Eq. 3) turns that into prompts,
+    `mask_generator` (Eq. 8) draws how, `losses` (Eq. 9). The parts do not know each other.
+
+    Args:
+        siglip, sam: arguments of `DualModalityEncoder` and `MaskGenerator`: checkpoint (hub name,
+            folder or transformers config) and LoRA.
+        prompter: config of the prompter, without what the towers know.
+        losses: name -> config of a loss or None (off); absent for a model that only predicts.
+        init: 'pretrained', or 'random': architectures with random weights, without a network.
+        data_preprocessor: options of `RefSegDataPreprocessor` (`lower_case`).
+    """
+
+    def __init__(self, *, siglip: dict, sam: dict, prompter: dict, losses: dict | None = None,
+                 init: Literal['pretrained', 'random'] = 'pretrained',
+                 data_preprocessor: dict | None = None) -> None:
+        if init not in ('pretrained', 'random'):
+            raise ValueError(f"init is 'pretrained' or 'random', not {init!r}")
+        encoder = DualModalityEncoder(init=init, **siglip)
+        mask_generator = MaskGenerator(init=init, **sam)
+        super().__init__(data_preprocessor=dict(
+            type='RefSegDataPreprocessor', tokenizer=siglip['checkpoint'], init=init,
+            max_length=encoder.max_length, size_where=encoder.image_size,
+            size_how=mask_generator.input_size[0], **(data_preprocessor or {})))
+        # Plain nn.Modules: mmengine's init_weights() would reach into a BaseModule's children and
+        # overwrite LoRA's zeros.
+        self.encoder, self.mask_generator = encoder, mask_generator
+        self.prompter = MODELS.build(dict(
+            prompter, d1=encoder.d1, d2=mask_generator.d2, grid_size=encoder.grid_size,
+            prompt_size=mask_generator.prompt_size, logit_scale=encoder.logit_scale,
+            logit_bias=encoder.logit_bias))
+        self.losses = nn.ModuleDict({name: MODELS.build(loss) for name, loss
+                                     in (losses or {}).items() if loss is not None})
+
+    def forward(self, inputs: ModelInputs, data_samples: list[RefSegDataSample] | None = None,
+                mode: Literal['tensor', 'predict', 'loss'] = 'tensor'
+                ) -> RefSegOutputs | list[RefSegDataSample] | dict[str, Tensor]:
+        """'tensor': every symbol by name; 'predict': the samples with their masks; 'loss': Eq. 9's
+        terms as scalars."""
+        images = self.encode_images(inputs.images_where, inputs.images_how)
+        outputs = self.segment(images, inputs.image_index, inputs.input_ids, inputs.lengths)
+        if mode == 'tensor':
+            return outputs
+        if mode == 'predict':
+            return self.predict(outputs, data_samples)
+        if mode == 'loss':
+            return self.loss(outputs, Targets([s.gt_mask for s in data_samples], inputs.image_ids))
+        raise ValueError(f"mode is 'tensor', 'predict' or 'loss', not {mode!r}")
+
+    def encode_images(self, images_where: Tensor, images_how: Tensor) -> EncodedImages:
+        """I_1 (U, 3, H1, W1), I_2 (U, 3, H2, W2) -> what depends on the U images alone."""
+        return EncodedImages(self.encoder.encode_images(images_where),
+                             *self.mask_generator.encode_images(images_how))
+
+    def segment(self, images: EncodedImages, image_index: Tensor, input_ids: Tensor,
+                lengths: Tensor) -> RefSegOutputs:
+        """B sentences on U encoded images; image_index (B,) into U, ids (B, L), lengths (B,)."""
+        text = self.encoder.encode_text(input_ids, lengths)                      # Eq. 2
+
+        prompts = self.prompter(images.v[image_index], text)                     # Eq. 3
+
+        mask_logits = self.mask_generator(                                       # Eq. 8
+            images.image_embeddings[image_index],
+            [feature[image_index] for feature in images.high_resolution_features],
+            prompts.p_sparse, prompts.p_dense)
+        return RefSegOutputs(images, image_index, text, prompts, mask_logits,
+                             self.mask_generator.input_size, self.encoder.grid_size)
+
+    def loss(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
+        """Eq. 9: every term, already weighted; mmengine sums them."""
+        with torch.autocast(outputs.mask_logits.device.type, enabled=False):
+            return {name: value for loss in self.losses.values()
+                    for name, value in loss(outputs, targets).items()}
+
+    def predict(self, outputs: RefSegOutputs, data_samples: list[RefSegDataSample]
+                ) -> list[RefSegDataSample]:
+        """Write `pred_mask` (H, W) bool at the original size, and `dense_prompt`, to each sample."""
+        masks = self.masks(outputs.mask_logits, [s.ori_shape for s in data_samples])
+        for i, (sample, mask) in enumerate(zip(data_samples, masks, strict=True)):
+            sample.pred_mask = mask > 0
+            if outputs.prompts.p_dense is not None:
+                sample.dense_prompt = outputs.prompts.p_dense[i].float()
+        return data_samples
+
+    @staticmethod
+    def masks(mask_logits: Tensor, ori_shapes: list[tuple[int, int]]) -> list[Tensor]:
+        """(B, H2/4, W2/4) -> B times (H, W) logits, upsampled once to the original sizes."""
+        return [upsample(logits[None], shape)[0]
+                for logits, shape in zip(mask_logits, ori_shapes, strict=True)]

@@ -1,0 +1,152 @@
+"""Parameters and FLOPs by part, counted on the meta device: no weights, no memory, no network.
+
+One multiply-accumulate counts as 2 FLOP; matrix products, convolutions and attention are counted,
+elementwise work is not. LoRA stands apart from the towers it adapts.
+"""
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..registry import MODELS, SCOPE
+
+PARTS = ('vision_tower', 'text_tower', 'sam', 'prompter', 'lora')
+
+
+class _MetaScalars(TorchFunctionMode):
+    """float(x) and int(x) of a tensor without data: `value`, where torch would raise.
+
+    The model asks for SigLIP's scale and bias when it is built (no count depends on them), and for
+    the number of words of the longest sentence.
+    """
+
+    CASTS = {Tensor.__float__: float, Tensor.__int__: int}
+
+    def __init__(self, value: int = 0) -> None:
+        super().__init__()
+        self.value = value
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (),
+                           kwargs: dict | None = None) -> Any:
+        if func in self.CASTS and args[0].is_meta:
+            return self.CASTS[func](self.value)
+        return func(*args, **(kwargs or {}))
+
+
+def build_on_meta(model_cfg: dict) -> nn.Module:
+    """The model of a config with `init='random'`, its tensors without data."""
+    with torch.device('meta'), _MetaScalars(), DefaultScope.overwrite_default_scope(SCOPE):
+        return MODELS.build(dict(copy.deepcopy(model_cfg), init='random')).eval()
+
+
+def summarize(model: nn.Module) -> dict[str, dict[str, int]]:
+    """{'parameters': {part: number}, 'flops': {part: number}} of an `RSRefSeg2`.
+
+    'sam' holds `sam_image_encoder` and `sam_mask_decoder` (in 'parameters' also
+    `sam_prompt_encoder`), which are listed beside it; 'total' is the sum of the parts.
+    """
+    return {'parameters': count_parameters(model), 'flops': count_flops(model)}
+
+
+def count_parameters(model: nn.Module) -> dict[str, int]:
+    """Numbers of parameters by part, all and trainable (`<part>_trainable`)."""
+    sam = model.mask_generator.sam
+    places = {'vision_tower': model.encoder.vision_model, 'text_tower': model.encoder.text_model,
+              'sam': sam, 'sam_image_encoder': sam.vision_encoder,
+              'sam_prompt_encoder': sam.prompt_encoder, 'sam_mask_decoder': sam.mask_decoder,
+              'prompter': model.prompter}
+    counts = {name: _count(place, lora=False) for name, place in places.items()}
+    counts['lora'] = _count(model, lora=True)
+    named = sum(counts[part] for part in PARTS)
+    total = _count(model, lora=None)
+    counts['other'] = total - named  # the losses' learnable scales
+    trainable = {f'{name}_trainable': _count(place, lora=False, trainable=True)
+                 for name, place in places.items()}
+    trainable['lora_trainable'] = _count(model, lora=True, trainable=True)
+    all_trainable = _count(model, lora=None, trainable=True)
+    trainable['other_trainable'] = all_trainable - sum(
+        trainable[f'{part}_trainable'] for part in PARTS)
+    return {**counts, **trainable, 'total': total, 'trainable': all_trainable}
+
+
+def count_flops(model: nn.Module) -> dict[str, int]:
+    """FLOP of one forward pass by part: one image, one sentence of the text tower's full length."""
+    encoder, generator, size = model.encoder, model.mask_generator, model.mask_generator.input_size
+    with torch.device('meta'):
+        image_where = torch.empty(1, 3, encoder.image_size, encoder.image_size)
+        image_how = torch.empty(1, 3, *size)
+        ids = torch.zeros(1, encoder.max_length, dtype=torch.int64)
+        lengths = torch.full((1,), encoder.max_length)
+    counts, lora = {}, 0
+
+    def stage(name: str, call: Callable, *args: Any) -> Any:
+        nonlocal lora
+        with FlopCounterMode(display=False) as counter:
+            result = call(*args)
+        adapters = _lora_flops(counter)
+        counts[name] = counter.get_total_flops() - adapters
+        lora += adapters
+        return result
+
+    # With gradients on, though none is taken: torch's module tracker fails on learnable arguments
+    # (the position embeddings) under no_grad. Nothing is stored on meta anyway.
+    with torch.enable_grad(), _MetaScalars(encoder.max_length - 1), _autocast_on_meta():
+        v = stage('vision_tower', encoder.encode_images, image_where)
+        text = stage('text_tower', encoder.encode_text, ids, lengths)
+        features = stage('sam_image_encoder', generator.encode_images, image_how)
+        prompts = stage('prompter', model.prompter, v, text)
+        stage('sam_mask_decoder', generator, *features, prompts.p_sparse, prompts.p_dense)
+    counts['sam'] = counts['sam_image_encoder'] + counts['sam_mask_decoder']
+    counts['lora'] = lora
+    return {**counts, 'total': sum(counts[part] for part in PARTS)}
+
+
+def table(summary: dict[str, dict[str, int]]) -> str:
+    """The summary as text, for people."""
+    parameters, flops = summary['parameters'], summary['flops']
+    rows = ('vision_tower', 'text_tower', 'sam', 'sam_image_encoder', 'sam_prompt_encoder',
+            'sam_mask_decoder', 'prompter', 'lora', 'other', 'total')
+    lines = [f'{"part":<22}{"parameters":>14}{"trainable":>14}{"GFLOP":>10}']
+    for name in rows:
+        trainable = parameters['trainable' if name == 'total' else f'{name}_trainable']
+        label = '  ' + name.removeprefix('sam_') if name.startswith('sam_') else name
+        gflop = f'{flops[name] / 1e9:,.1f}' if name in flops else '-'
+        lines.append(f'{label:<22}{parameters[name] / 1e6:>12,.3f} M{trainable / 1e6:>12,.3f} M'
+                     f'{gflop:>10}')
+    return '\n'.join([*lines, '', 'FLOP of one forward pass for one image and one sentence of full '
+                      'length; 1 MAC = 2 FLOP.', 'vision_tower is without its pooling head; the '
+                      'towers are counted without their LoRA adapters, which are the row lora.'])
+
+
+@contextmanager
+def _autocast_on_meta() -> Iterator[None]:
+    """torch.autocast refuses the meta device, even with enabled=False, as the dense prompt uses it
+    to leave half precision; here none is active, so doing nothing is the same."""
+    with patch.object(torch, 'autocast', lambda *args, **kwargs: nullcontext()):
+        yield
+
+
+def _count(module: nn.Module, *, lora: bool | None, trainable: bool = False) -> int:
+    """Numbers in parameters; with `lora` only those that are (True) or are not (False) adapters."""
+    return sum(parameter.numel() for name, parameter in module.named_parameters()
+               if (lora is None or _is_lora(name) == lora)
+               and (parameter.requires_grad or not trainable))
+
+
+def _is_lora(name: str) -> bool:
+    return 'lora_A' in name.split('.') or 'lora_B' in name.split('.')
+
+
+def _lora_flops(counter: FlopCounterMode) -> int:
+    """FLOP inside the adapters' two linear layers."""
+    return sum(sum(ops.values()) for name, ops in counter.get_flop_counts().items()
+               if _is_lora(name))

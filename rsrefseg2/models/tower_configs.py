@@ -1,0 +1,148 @@
+"""Tower configs: from a config.json, a dict or the table of known towers to transformers' own.
+
+What this project fixes in them: SigLIP's image tower without its pooling head, SAM2's mask 0 in
+test as in training, float32, and of a SAM2 video model only its image part.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from transformers import (PreTrainedConfig, Sam2Config, Sam2Model, SamConfig, SamModel,
+                          SiglipConfig, SiglipModel)
+from transformers.utils import logging as hf_logging
+
+from rsrefseg2.errors import UserError, suggest
+from rsrefseg2.models import tower_files
+from rsrefseg2.models.known_towers import FAMILIES, known_config
+
+FAMILY_NAMES = {'siglip': 'a SigLIP or SigLIP2', 'sam': 'a SAM2 or SAM'}
+# model_type in config.json -> the classes that read it. The hub keeps SAM2.1 as a video model,
+# whose image part is a Sam2Model.
+MODEL_TYPES = {
+    'siglip': {'siglip': (SiglipConfig, SiglipModel)},
+    'sam': {'sam2': (Sam2Config, Sam2Model), 'sam2_video': (Sam2Config, Sam2Model),
+            'sam': (SamConfig, SamModel)},
+}
+DEFAULT_TYPE = {'siglip': 'siglip', 'sam': 'sam2'}
+PARTS = {
+    SiglipConfig: ('text_config', 'vision_config'),
+    Sam2Config: ('vision_config', 'prompt_encoder_config', 'mask_decoder_config'),
+    SamConfig: ('vision_config', 'prompt_encoder_config', 'mask_decoder_config'),
+}
+
+
+def model_class(family: str, config: PreTrainedConfig) -> type:
+    """The transformers model that `config` describes."""
+    return next(model for kind, model in MODEL_TYPES[family].values() if isinstance(config, kind))
+
+
+def random_config(family: str, checkpoint: str | dict) -> PreTrainedConfig:
+    """The config for random weights: a dict, a folder's, or a known tower's. No network."""
+    if isinstance(checkpoint, dict):
+        return make_config(family, checkpoint, 'the tower given as a dict', strict=True)
+    folder = tower_files.find_local(checkpoint)
+    if folder is not None:
+        return make_config(family, tower_files.read_config(folder), str(folder))
+    given = known_config(family, checkpoint)
+    if given is None:
+        raise _unknown(family, checkpoint)
+    return make_config(family, given, checkpoint)
+
+
+def make_config(family: str, given: dict, source: str, *, strict: bool = False
+                ) -> PreTrainedConfig:
+    """A transformers config of the image model from what a config.json holds.
+
+    Args:
+        source: where it comes from, for error messages.
+        strict: refuse unknown keys (transformers would keep them and never read them).
+    """
+    kind = given.get('model_type', DEFAULT_TYPE[family])
+    _check_kind(family, kind, source)
+    config_class = MODEL_TYPES[family][kind][0]
+    parts = {name: dict(given.get(name) or {}) for name in PARTS[config_class]}
+    if config_class is Sam2Config:
+        _name_parts_of_sam2(parts)
+    try:
+        with quiet():  # of default token ids outside the vocabulary, which nothing reads
+            config = config_class(**parts)
+    except Exception as error:  # transformers' own checks: a wrong type, sizes that do not fit
+        raise UserError(f'{source} is not a valid {kind} config: {type(error).__name__}: '
+                        f'{" ".join(str(error).split())}') from error
+    if strict:
+        _check_keys(given, ('model_type', *parts), source)
+        _check_parts(parts, config, source)
+    if family == 'siglip':
+        config.vision_config.vision_use_head = False  # Sec. III-B uses v, not the pooled image
+    elif config_class is Sam2Config:
+        # Mask 0 always, in training and in test: no switch to another token by its stability.
+        config.mask_decoder_config.dynamic_multimask_via_stability = False
+    for part in (config, *(getattr(config, name) for name in parts)):
+        part.dtype = torch.float32  # a checkpoint saved in bfloat16 is still trained in float32
+    return config
+
+
+def _name_parts_of_sam2(parts: dict[str, dict]) -> None:
+    """transformers looks the image parts up by model_type; the video model has its own names."""
+    for name in ('prompt_encoder_config', 'mask_decoder_config'):
+        parts[name].pop('model_type', None)
+    vision = parts['vision_config']
+    vision['model_type'] = 'sam2_vision_model'
+    vision['backbone_config'] = {'model_type': 'sam2_hiera_det_model',
+                                 **(vision.get('backbone_config') or {})}
+
+
+def _check_kind(family: str, kind: str, source: str) -> None:
+    if kind in MODEL_TYPES[family]:
+        return
+    if family == 'siglip' and kind == 'siglip2':
+        raise UserError(f'{source} is a NaFlex SigLIP2 (model_type siglip2), which is not '
+                        'supported; take a fixed-resolution one such as '
+                        'google/siglip2-so400m-patch16-512')
+    raise UserError(f'{source} holds a model of type {kind!r}, wanted {FAMILY_NAMES[family]} '
+                    f'model (model_type {" or ".join(MODEL_TYPES[family])})')
+
+
+def _check_parts(parts: Mapping, config: PreTrainedConfig, source: str) -> None:
+    """Unknown keys in the sub-configs, SAM2's backbone included."""
+    for name, given in parts.items():
+        part = getattr(config, name)
+        with quiet():
+            known = type(part)().to_dict()
+        _check_keys(given, known, f'{source}, {name}')
+        if isinstance(given.get('backbone_config'), Mapping):
+            _check_parts({'backbone_config': given['backbone_config']}, part, f'{source}, {name}')
+
+
+def _check_keys(given: Mapping, known: Iterable[str], source: str) -> None:
+    for key in given:
+        if key not in known:
+            raise UserError(f'{source}: unknown key {key!r}{suggest(key, known)}')
+
+
+def _unknown(family: str, checkpoint: str) -> UserError:
+    for other, table in FAMILIES.items():
+        if other != family and checkpoint in table:
+            return UserError(f'checkpoint {checkpoint!r} is {FAMILY_NAMES[other]} model, wanted '
+                             f'{FAMILY_NAMES[family]} model')
+    tried = ' and '.join(str(path) for path in tower_files.local_candidates(checkpoint))
+    return UserError(
+        f"checkpoint {checkpoint!r} cannot be built with init='random': no folder (looked for "
+        f'{tried}) and no known architecture{suggest(checkpoint, FAMILIES[family])}; the known '
+        'ones are listed in rsrefseg2/models/known_towers.py')
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' warnings and bars: what matters of them is checked and raised here."""
+    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()

@@ -1,0 +1,149 @@
+"""Where a tower's files are: a local folder, the hub's cache, or the hub itself.
+
+A checkpoint is a hub name (`google/siglip2-so400m-patch16-512`) or a local folder in the hub's
+format (config.json, *.safetensors, tokenizer files). A folder is looked for from the working
+directory first, then inside the package rsrefseg2, where the shipped tiny towers lie.
+"""
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from rsrefseg2.errors import UserError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+TOKENIZER_FILES = ('tokenizer.json', 'spiece.model', 'tokenizer.model')
+# What is fetched: the original *.pt and *.npz files that some repositories also hold are not.
+HUB_PATTERNS = ('*.json', '*.safetensors', 'spiece.model', 'tokenizer.model')
+PROBE_SECONDS = 5.0
+
+
+def local_candidates(checkpoint: str) -> list[Path]:
+    """The folders that `checkpoint` may mean, in the order in which they are tried."""
+    path = Path(checkpoint).expanduser()
+    return [path] if path.is_absolute() else [Path.cwd() / path, PACKAGE / path]
+
+
+def find_local(checkpoint: str) -> Path | None:
+    """The local folder that `checkpoint` names, or None. A folder without config.json fails."""
+    for folder in local_candidates(checkpoint):
+        if (folder / 'config.json').is_file():
+            return folder
+        if folder.is_dir():
+            raise UserError(f'checkpoint {checkpoint!r}: the folder {folder} has no config.json; '
+                            'a tower is a folder in the format of the Hugging Face hub')
+    return None
+
+
+def is_hub_name(checkpoint: str) -> bool:
+    """Whether `checkpoint` has the form owner/name."""
+    return re.fullmatch(r'[\w.-]+/[\w.-]+', checkpoint) is not None and checkpoint[0] not in './'
+
+
+def read_config(folder: Path) -> dict:
+    """config.json of a tower's folder."""
+    path = folder / 'config.json'
+    try:
+        config = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise UserError(f'{path} cannot be read: {error}') from error
+    if not isinstance(config, dict):
+        raise UserError(f'{path} is no config: it holds a {type(config).__name__}, '
+                        'not an object')
+    return config
+
+
+def missing_weights(folder: Path) -> list[str]:
+    """Names of the weight files that `folder` lacks; [] when it is complete."""
+    if (folder / 'model.safetensors').is_file():
+        return []
+    index = folder / 'model.safetensors.index.json'
+    if not index.is_file():
+        return ['model.safetensors']
+    shards = set(json.loads(index.read_text(encoding='utf-8'))['weight_map'].values())
+    return sorted(shard for shard in shards if not (folder / shard).is_file())
+
+
+def missing_tokenizer(folder: Path) -> list[str]:
+    """['tokenizer.json'] when `folder` holds no tokenizer, else []."""
+    found = any((folder / name).is_file() for name in TOKENIZER_FILES)
+    return [] if found else ['tokenizer.json']
+
+
+def fetch(checkpoint: str, missing) -> Path:
+    """The folder of a pretrained checkpoint, complete by `missing(folder) -> names`.
+
+    Tried in this order: a local folder, the hub's cache (no network), the hub. A hub that does
+    not answer within `PROBE_SECONDS` is an error at once: its client would retry for minutes.
+    """
+    folder = find_local(checkpoint)
+    if folder is not None:
+        lacking = missing(folder)
+        if lacking:
+            raise UserError(f'checkpoint {checkpoint!r}: the folder {folder} lacks '
+                            f'{", ".join(lacking[:3])}; fetch or save it again')
+        return folder
+    if not is_hub_name(checkpoint):
+        tried = ' and '.join(str(path) for path in local_candidates(checkpoint))
+        raise UserError(f'checkpoint {checkpoint!r} is not a folder (looked for {tried}) and not '
+                        'a hub name (owner/name)')
+    cached = _snapshot(checkpoint, local_files_only=True)
+    if cached is not None and not missing(cached):
+        return cached
+    _require_hub(checkpoint)
+    try:
+        folder = _snapshot(checkpoint, local_files_only=False)
+    except Exception as error:  # the client raises httpx, OS and its own errors
+        raise _unreachable(checkpoint, _first_line(error)) from error
+    lacking = missing(folder)
+    if lacking:
+        raise _unreachable(checkpoint, f'the repository there lacks {", ".join(lacking[:3])}')
+    return folder
+
+
+def _snapshot(name: str, *, local_files_only: bool) -> Path | None:
+    """The folder of the hub's cache that holds `name`; None when the cache has none."""
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(HUB_PATTERNS),
+                                      cache_dir=constants.HF_HUB_CACHE,
+                                      endpoint=constants.ENDPOINT,
+                                      local_files_only=local_files_only))
+    except LocalEntryNotFoundError:
+        if local_files_only:
+            return None
+        raise
+
+
+def _require_hub(name: str) -> None:
+    """Ask the hub once for config.json, without the client's retries."""
+    from huggingface_hub import constants, hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, get_session
+    if constants.HF_HUB_OFFLINE:
+        raise _unreachable(name, 'HF_HUB_OFFLINE forbids the network')
+    try:
+        url = hf_hub_url(name, 'config.json', endpoint=constants.ENDPOINT)
+        answer = get_session().head(url, headers=build_hf_headers(), timeout=PROBE_SECONDS)
+    except Exception as error:  # no route, no name, no answer, a proxy's refusal
+        raise _unreachable(name, f'the hub does not answer: {_first_line(error)}') from error
+    if answer.status_code >= 400:
+        raise _unreachable(name, f'the hub answers HTTP {answer.status_code} for its config.json')
+
+
+def _unreachable(name: str, reason: str) -> UserError:
+    """Which checkpoint, where it was looked for, why not, and what fetches it: one line."""
+    from huggingface_hub import constants
+    tried = ', '.join(f'{path} (no such folder)' for path in local_candidates(name))
+    return UserError(
+        f'checkpoint {name!r} is not available. Looked in: {tried}, the cache '
+        f'{constants.HF_HUB_CACHE} (not there, or incomplete), {constants.ENDPOINT} ({reason}). '
+        f'Fetch it with `hf download {name}` on a machine with network (HF_HOME moves the cache, '
+        'HF_ENDPOINT names another server, HF_HUB_OFFLINE=1 forbids the network), or give a local '
+        "folder as checkpoint, or set model.init='random' to build the model without weights")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f'{type(error).__name__}: {lines[0]}' if lines else type(error).__name__

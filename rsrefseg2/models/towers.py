@@ -1,0 +1,148 @@
+"""Load the two foundation models and the tokenizer: SigLIP / SigLIP2, SAM2.1 / SAM 1.
+
+A checkpoint is a hub name, a local folder in the hub's format, or a dict (a transformers config).
+`init='pretrained'` loads weights and fails if any would stay random; `init='random'` builds the
+same architecture with transformers' own initialization (from torch's global generator) and never
+asks the network: a hub name is then looked up in known_towers.py.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from transformers import AutoTokenizer, PreTrainedModel, Sam2Model, SamModel, SiglipModel
+
+from rsrefseg2.errors import UserError
+from rsrefseg2.models import tower_files
+from rsrefseg2.models.tokenization import PretrainedTokenizer, StandInTokenizer, TowerTokenizer
+from rsrefseg2.models.tower_configs import make_config, model_class, quiet, random_config
+
+Init = Literal['pretrained', 'random']
+Checkpoint = str | Path | Mapping
+
+# Weights of a checkpoint that are left out on purpose; anything else unexpected is an error.
+DROPPED_KEYS = {
+    'siglip': (r'vision_model\.head\.',  # Sec. III-B: no pooling head
+               r'(text|vision)_model\.embeddings\.position_ids$'),  # a constant, in older files
+    'sam': (r'memory_(attention|encoder|temporal_positional_encoding)\b',  # SAM2's video memory
+            r'no_memory_positional_encoding$', r'mask_downsample\.', r'object_pointer_proj\.',
+            r'temporal_positional_encoding_projection_layer\.', r'no_object_pointer$',
+            r'occlusion_spatial_embedding_parameter$'),
+}
+
+
+def load_siglip(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> SiglipModel:
+    """SigLIP's two towers in float32; the image tower without its pooling head."""
+    return _load('siglip', checkpoint, init)
+
+
+def load_sam(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> Sam2Model | SamModel:
+    """SAM2.1's or SAM 1's image model in float32, without SAM2's video memory."""
+    return _load('sam', checkpoint, init)
+
+
+def load_tokenizer(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> TowerTokenizer:
+    """The tokenizer of a SigLIP checkpoint.
+
+    With `init='random'` and a hub name, a dict or a folder without tokenizer files: a stand-in of
+    the same vocabulary size. Pretrained towers never get the stand-in: its ids mean nothing to
+    them.
+    """
+    checkpoint = _checked(checkpoint, init)
+    if init == 'pretrained':
+        return _read_tokenizer(tower_files.fetch(checkpoint, tower_files.missing_tokenizer))
+    folder = tower_files.find_local(checkpoint) if isinstance(checkpoint, str) else None
+    if folder is not None and not tower_files.missing_tokenizer(folder):
+        return _read_tokenizer(folder)
+    text = random_config('siglip', checkpoint).text_config
+    eos = _inside(text.eos_token_id, text.vocab_size, otherwise=1)
+    return StandInTokenizer(vocab_size=text.vocab_size, eos_id=eos,
+                            pad_id=_inside(text.pad_token_id, text.vocab_size, otherwise=eos))
+
+
+def _load(family: str, checkpoint: Checkpoint, init: Init) -> PreTrainedModel:
+    checkpoint = _checked(checkpoint, init)
+    if init == 'random':
+        return _build(family, checkpoint)
+    folder = tower_files.fetch(checkpoint, tower_files.missing_weights)
+    config = make_config(family, tower_files.read_config(folder), str(folder))
+    with quiet():
+        try:
+            # Sizes that do not match are collected with the other faults instead of raised.
+            model, info = model_class(family, config).from_pretrained(
+                str(folder), config=config, dtype=torch.float32, local_files_only=True,
+                output_loading_info=True, ignore_mismatched_sizes=True)
+        except Exception as error:  # a truncated or foreign file: safetensors says which
+            raise UserError(f'the weights in {folder} cannot be read: {type(error).__name__}: '
+                            f'{" ".join(str(error).split())}; fetch or save them again') from error
+    _check_loaded(family, f'{checkpoint!r} ({folder})', info)
+    return model
+
+
+def _build(family: str, checkpoint: str | dict) -> PreTrainedModel:
+    """Random weights, as transformers draws them."""
+    config = random_config(family, checkpoint)
+    model = model_class(family, config)(config)
+    if isinstance(model, Sam2Model):
+        # One random Fourier basis for the positions of the image and of the prompts, as in every
+        # trained SAM: with two different ones the place of a point would mean nothing.
+        model.prompt_encoder.shared_embedding.positional_embedding.copy_(
+            model.shared_image_embedding.positional_embedding)
+    return model
+
+
+def _read_tokenizer(folder: Path) -> PretrainedTokenizer:
+    vocab_size = make_config('siglip', tower_files.read_config(folder),
+                             str(folder)).text_config.vocab_size
+    with quiet():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        except Exception as error:  # a missing dependency, a broken file: transformers says which
+            raise UserError(f'the tokenizer in {folder} cannot be loaded: {type(error).__name__}: '
+                            f'{" ".join(str(error).split())}') from error
+    if len(tokenizer) > vocab_size:
+        raise UserError(f'the tokenizer in {folder} has {len(tokenizer)} tokens, its text tower '
+                        f'only {vocab_size}: they do not belong together')
+    return PretrainedTokenizer(tokenizer, source=str(folder))
+
+
+def _check_loaded(family: str, source: str, info: Mapping) -> None:
+    """No weight may silently stay random."""
+    unexpected = [key for key in info['unexpected_keys']
+                  if not any(re.match(pattern, key) for pattern in DROPPED_KEYS[family])]
+    mismatched = [f'{key}: {tuple(in_file)} in the file, {tuple(in_model)} by the config'
+                  for key, in_file, in_model in info['mismatched_keys']]
+    problems = [f'{len(keys)} {what}: {", ".join(sorted(keys)[:3])}'
+                f'{", ..." if len(keys) > 3 else ""}'
+                for what, keys in (('missing', list(info['missing_keys'])),
+                                   ('unexpected', unexpected),
+                                   ('of another shape', mismatched)) if keys]
+    if problems:
+        raise UserError(f'the weights of {source} do not fit its config: {"; ".join(problems)}')
+
+
+def _checked(checkpoint: Checkpoint, init: str) -> str | dict:
+    """The checkpoint as a str, or as plain dicts all the way down (mmengine has its own kind)."""
+    if init not in ('pretrained', 'random'):
+        raise ValueError(f"init must be 'pretrained' or 'random', got {init!r}")
+    if isinstance(checkpoint, Mapping):
+        if init == 'pretrained':
+            raise UserError('a tower given as a dict has neither weights nor a tokenizer: it '
+                            "needs init='random'")
+        return _plain(checkpoint)
+    if isinstance(checkpoint, str | Path) and str(checkpoint):
+        return str(checkpoint)
+    raise UserError(f'a checkpoint is a hub name, a folder or a dict, got {checkpoint!r}')
+
+
+def _plain(given: Mapping) -> dict:
+    return {key: _plain(value) if isinstance(value, Mapping) else value
+            for key, value in given.items()}
+
+
+def _inside(token: int | None, vocab_size: int, *, otherwise: int) -> int:
+    """transformers' default eos (49407) lies outside SigLIP's vocabulary: then `otherwise`."""
+    return token if isinstance(token, int) and 0 <= token < vocab_size else otherwise

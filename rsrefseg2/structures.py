@@ -1,0 +1,15 @@
+"""The one data sample that travels from the dataset to the metric."""
+from mmengine.structures import BaseDataElement
+
+
+class RefSegDataSample(BaseDataElement):
+    """A triplet (image, sentence, mask) and what the model says of it.
+
+    Metainfo: `sample_id` (str, unique in its split), `img_path`, `text`, `category` (str or None),
+    `ori_shape` (H, W).
+
+    Data fields:
+        gt_mask: (H, W) bool, the annotated target; absent where it is not known.
+        pred_mask: (H, W) bool at the original size, after `predict`.
+        dense_prompt: (H2/4, W2/4) float32 logits, p_dense of Eq. 7; absent where the model has none.
+    """

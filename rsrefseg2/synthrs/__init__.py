@@ -1,0 +1,12 @@
+"""SynthRS: overhead scenes drawn by code, with referring sentences of three levels.
+
+catalogue   what can stand in a scene                shapes, ground    draw it
+scene       composes a picture                       language          what can be said of it
+wording     meanings as sentences                    generate          a scene and its sentences
+writers     the benchmarks' three layouts            build             a dataset on disk
+solver      answers a sentence, sharing no code with the generator
+baselines   scores that need no model                metric            scores by level beside them
+"""
+from .metric import SynthRSMetric, nested_scores
+
+__all__ = ['SynthRSMetric', 'nested_scores']

@@ -1,0 +1,185 @@
+"""Write a SynthRS dataset: scene files, the layouts asked for, and a summary."""
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+from tqdm import tqdm
+
+from ..errors import UserError, suggest
+from .catalogue import CATEGORIES
+from .generate import SPLITS, make_scene
+from .language import LEVELS
+from .writers import LAYOUTS, Layout, read_scenes
+
+VERSION = 1           # raise it where the same arguments give other scenes or other files
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that a dataset depends on; per_level: sentences per level and scene."""
+    scenes: dict[str, int]
+    per_level: dict[str, int]
+    seed: int = 0
+    size: int = 128
+    min_same: int = 4
+    layouts: tuple[str, ...] = ('rrsisd',)
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        for layout in self.layouts:
+            if layout not in LAYOUTS:
+                raise UserError(f"unknown layout '{layout}'{suggest(layout, LAYOUTS)}; known: "
+                                f'{", ".join(LAYOUTS)}')
+        for name, value, low, high in (('seed', self.seed, 0, 2**31), ('size', self.size, 64, 1024),
+                                       ('min-same', self.min_same, 2, 6)):
+            if not low <= value <= high:
+                raise UserError(f'--{name} must be from {low} to {high}, got {value}')
+        for split in SPLITS:
+            if self.scenes[split] < 0:
+                raise UserError(f'--scenes-{split} must not be negative, got {self.scenes[split]}')
+            if not 1 <= self.per_level[split] <= 3:
+                raise UserError(f'sentences per level must be 1 to 3, got {self.per_level[split]} '
+                                f'for {split}')
+
+    def make_layouts(self, root: Path) -> list[Layout]:
+        scenes, sentences, seen, said = {}, {}, 0, 0
+        for split in SPLITS:
+            scenes[split], sentences[split] = seen, said
+            seen += self.scenes[split]
+            said += self.scenes[split] * self.per_level[split] * len(LEVELS)
+        scenes['all'], sentences['all'] = seen, said
+        return [LAYOUTS[name](root / name, scenes=scenes, sentences=sentences)
+                for name in self.layouts]
+
+    def arguments(self) -> dict[str, Any]:
+        """As they stand in summary.json."""
+        return {**dataclasses.asdict(self), 'layouts': sorted(self.layouts)}
+
+
+def _write_scene(index: int, *, recipe: Recipe, split: str, root: Path) -> str:
+    """Draw a scene and write its pictures; -> its line in scenes_{split}.jsonl."""
+    scene, sentences = make_scene(seed=recipe.seed, split=split, index=index, size=recipe.size,
+                                  min_same=recipe.min_same, per_level=recipe.per_level[split])
+    layouts = recipe.make_layouts(root)
+    first = {name: layout.sentences[split] + index * len(sentences)
+             for name, layout in zip(recipe.layouts, layouts)}
+    record = {
+        'scene': index, 'split': split, 'size': scene.size,
+        'objects': [dataclasses.asdict(thing) for thing in scene.things],
+        'sentences': [{'id': f'{split}-{index}-{position}', **dataclasses.asdict(sentence),
+                       'keys': {layout.name: layout.key(split, index,
+                                                        first[layout.name] + position, position)
+                                for layout in layouts}}
+                      for position, sentence in enumerate(sentences)]}
+    for layout in layouts:
+        layout.write_pictures(record, scene.image)
+    return json.dumps(record) + '\n'
+
+
+def _map(work: functools.partial, count: int, workers: int) -> Iterator[str]:
+    if workers <= 1:
+        yield from map(work, range(count))
+        return
+    with multiprocessing.get_context().Pool(workers, cv2.setNumThreads, (0,)) as pool:
+        yield from pool.imap(work, range(count), chunksize=16)
+
+
+def _progress(lines: Iterable[str], *, total: int, split: str) -> Iterator[str]:
+    """A live bar on a terminal, a plain line at every quarter elsewhere."""
+    if sys.stderr.isatty():
+        yield from tqdm(lines, total=total, desc=f'{split} scenes', unit='scene')
+        return
+    quarters = {total * part // 4 for part in range(1, 5)}
+    for done, line in enumerate(lines, 1):
+        yield line
+        if done in quarters:
+            print(f'{split}: {done} of {total} scenes', flush=True)
+
+
+def summarise(root: Path, recipe: Recipe) -> dict[str, Any]:
+    """Count what the scene files hold."""
+    splits = {}
+    for split in SPLITS:
+        levels, kinds, targets, objects = (collections.Counter() for _ in range(4))
+        for record in read_scenes(root, split):
+            objects.update(thing['category'] for thing in record['objects'])
+            for sentence in record['sentences']:
+                levels[sentence['level']] += 1
+                kinds[f"{sentence['level']}: {sentence['kind']}"] += 1
+                targets[record['objects'][sentence['target']]['category']] += 1
+        scenes = recipe.scenes[split]
+        splits[split] = {
+            'scenes': scenes, 'sentences': sum(levels.values()),
+            'objects_per_scene': round(sum(objects.values()) / scenes, 2) if scenes else 0,
+            'levels': {level: levels[level] for level in LEVELS},
+            'kinds': dict(sorted(kinds.items())),
+            'target_categories': {name: targets[name] for name in CATEGORIES},
+            'object_categories': {name: objects[name] for name in CATEGORIES}}
+    return {'seed': recipe.seed, 'arguments': recipe.arguments(), 'splits': splits}
+
+
+def already_there(out: Path, recipe: Recipe, *, force: bool) -> bool:
+    """Whether `out` holds this very dataset. Any other content is an error, unless it is a SynthRS
+    dataset and `force` allows to replace it."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    summary = out / 'summary.json'
+    if not summary.is_file():
+        raise UserError(f'{out} is not empty and holds no SynthRS dataset (no summary.json): '
+                        'choose another --out')
+    if force:
+        return False
+    try:
+        found = json.loads(summary.read_text(encoding='utf-8'))['arguments']
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f'{summary} cannot be read: rewrite the dataset with --force') from None
+    wanted = json.loads(json.dumps(recipe.arguments()))
+    if found == wanted:
+        return True
+    differing = ', '.join(f'{key} {found.get(key)} (asked: {wanted[key]})' for key in wanted
+                          if found.get(key) != wanted[key])
+    raise UserError(f'{out} holds another SynthRS dataset: {differing}; choose another --out, or '
+                    'rewrite it with --force')
+
+
+def build(out: Path, recipe: Recipe, *, workers: int = 1, force: bool = False) -> dict[str, Any]:
+    """Write the dataset to `out`, which appears complete or not at all; -> the summary."""
+    out = Path(os.path.abspath(out))
+    if already_there(out, recipe, force=force):
+        print(f'{out} already holds this dataset; nothing to do')
+        return json.loads((out / 'summary.json').read_text(encoding='utf-8'))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    root = Path(tempfile.mkdtemp(prefix=f'.{out.name}-', dir=out.parent))
+    try:
+        root.chmod(0o755)
+        layouts = recipe.make_layouts(root)
+        for layout in layouts:
+            layout.prepare()
+        for split in SPLITS:
+            count = recipe.scenes[split]
+            work = functools.partial(_write_scene, recipe=recipe, split=split, root=root)
+            with open(root / f'scenes_{split}.jsonl', 'w', encoding='utf-8') as file:
+                file.writelines(_progress(_map(work, count, workers), total=count, split=split))
+        for layout in layouts:
+            layout.write_annotations(root)
+        summary = summarise(root, recipe)
+        (root / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n', encoding='utf-8')
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(root, out)
+    except BaseException:
+        shutil.rmtree(root, ignore_errors=True)
+        raise
+    return summary

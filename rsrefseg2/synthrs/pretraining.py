@@ -1,0 +1,239 @@
+"""Tiny towers: SigLIP- and SAM2-shaped, trained on SynthRS, saved in the hub's folder format.
+
+They keep the paper's premise at a small scale: the towers know something before the prompter is
+trained, and are frozen then. SigLIP learns which words belong to which patches, contrastively; SAM
+learns to draw what a point or a coarse mask points at. Neither sees the referring model.
+"""
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from mmengine.dataset import DefaultSampler
+from torch import Tensor, nn
+
+from ..datasets import ImageGroupBatchSampler, RRSISD, unique_images_collate
+from ..models.losses.alignment import masked_mean, sample_contrast
+from ..models.losses.segmentation import upsample
+from ..models.data_preprocessor import (IMAGENET_MEAN, IMAGENET_STD, RefSegDataPreprocessor,
+                                        normalise)
+from ..models.mask_generator import MaskGenerator
+from ..models.outputs import Targets
+from ..models.tokenization import write_word_tokenizer
+from ..models.towers import load_siglip
+from .wording import vocabulary
+
+IMAGE_SIZE, POSITIONS = 128, 24
+# The benchmarks' category names and commonest words, so that their sentences are not all <unk>.
+BENCHMARK_WORDS = '''
+    a an and area baseball basketball bikeway bridge bus chimney container court crane dam diamond
+    driving edge expressway far field from golf green ground gray grey harbor has helicopter
+    impervious in it its image low lower marking middle next of on orange overpass pink positioned
+    road round service sidewalk situated soccer station surface swimming tank toll track trailer
+    train tree truck upper van vegetation which with , . -'''.split()
+
+SIGLIP = dict(
+    vision_config=dict(hidden_size=96, intermediate_size=384, num_hidden_layers=3,
+                       num_attention_heads=4, image_size=IMAGE_SIZE, patch_size=16,
+                       vision_use_head=False),
+    text_config=dict(hidden_size=96, intermediate_size=384, num_hidden_layers=3,
+                     num_attention_heads=4, max_position_embeddings=POSITIONS, projection_size=96,
+                     pad_token_id=0, eos_token_id=1, bos_token_id=2))
+SAM = dict(
+    model_type='sam2',
+    vision_config=dict(
+        backbone_config=dict(
+            model_type='sam2_hiera_det_model', hidden_size=16, num_attention_heads=1,
+            image_size=[IMAGE_SIZE, IMAGE_SIZE], patch_stride=[4, 4], blocks_per_stage=[1, 1, 2, 1],
+            embed_dim_per_stage=[16, 32, 64, 128], num_attention_heads_per_stage=[1, 2, 4, 4],
+            window_size_per_stage=[8, 8, 8, 4], global_attention_blocks=[3],
+            window_positional_embedding_background_size=[8, 8]),
+        backbone_channel_list=[128, 64, 32, 16],
+        backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]], fpn_hidden_size=32),
+    prompt_encoder_config=dict(hidden_size=32, image_size=IMAGE_SIZE, patch_size=16,
+                               mask_input_channels=16),
+    mask_decoder_config=dict(hidden_size=32, mlp_dim=128, num_attention_heads=4,
+                             attention_downsample_rate=1, iou_head_hidden_dim=64, iou_head_depth=3,
+                             dynamic_multimask_via_stability=False))
+
+
+def fan_in_init(module: nn.Module) -> None:
+    """Linear and convolution weights of std 1/sqrt(fan in), embeddings of std 1.
+
+    transformers' flat std of 0.02 suits wide towers; tiny ones hardly start to learn from it.
+    """
+    for part in module.modules():
+        if isinstance(part, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            fan_in = part.weight[0].numel()
+            if isinstance(part, nn.ConvTranspose2d):
+                fan_in = part.in_channels  # stride = kernel size: every output has one tap
+            nn.init.trunc_normal_(part.weight, std=1 / math.sqrt(fan_in))
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.Embedding):
+            nn.init.normal_(part.weight)
+
+
+def batches(data_root: Path, *, split: str, images: int, sentences: int, seed: int
+            ) -> Iterator[dict]:
+    """Endless batches of `images` scenes with up to `sentences` sentences each."""
+    dataset = RRSISD(data_root=str(data_root / 'rrsisd'), split=split, classes=None, pipeline=[
+        dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')])
+    sampler = DefaultSampler(dataset, shuffle=True, seed=seed)
+    groups = ImageGroupBatchSampler(sampler=sampler, batch_size=images * sentences,
+                                    sentences_per_image=sentences)
+    for epoch in itertools.count():
+        sampler.set_epoch(epoch)
+        for indices in groups:
+            yield unique_images_collate(dataset.__getitems__(indices))
+
+
+class SiglipPretraining(nn.Module):
+    """Contrast of sentences with the patches under their masks, and of patches with sentences."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        size = write_word_tokenizer(folder, dict.fromkeys([*vocabulary(), *BENCHMARK_WORDS]))
+        text = dict(SIGLIP['text_config'], vocab_size=size)
+        self.siglip = load_siglip(dict(SIGLIP, model_type='siglip', text_config=text),
+                                  init='random')
+        self.siglip.config.save_pretrained(folder)
+        fan_in_init(self.siglip)
+        nn.init.constant_(self.siglip.logit_scale, math.log(10))
+        nn.init.constant_(self.siglip.logit_bias, -2.0)
+        self.temperature = nn.Parameter(torch.tensor(-math.log(0.07)))
+        self.preprocess = RefSegDataPreprocessor(
+            tokenizer=str(folder), init='pretrained', max_length=POSITIONS,
+            size_where=IMAGE_SIZE, size_how=IMAGE_SIZE)
+
+    def forward(self, batch: dict) -> dict[str, Tensor]:
+        """-> `contrast`, `patches`: losses."""
+        data = self.preprocess(batch, True)
+        inputs, targets = data['inputs'], _targets(data)
+        v = self.siglip.vision_model(pixel_values=inputs.images_where).last_hidden_state
+        v = F.normalize(v[inputs.image_index], dim=-1)
+        t_sent = F.normalize(
+            self.siglip.text_model(input_ids=inputs.input_ids).pooler_output, dim=-1)
+        area = targets.area((8, 8)).flatten(1)
+        same = ((inputs.image_ids[:, None] == inputs.image_ids[None])
+                & (area[:, None] == area[None]).all(-1))
+        logits = (self.siglip.logit_scale.exp() * torch.einsum('bnd,bd->bn', v, t_sent)
+                  + self.siglip.logit_bias)
+        return {'contrast': 0.25 * sample_contrast(masked_mean(v, area), t_sent,
+                                                   self.temperature.exp(), same),
+                'patches': F.binary_cross_entropy_with_logits(logits, area) * 5}
+
+
+class SamPretraining(nn.Module):
+    """A point inside the object, in 70 % of samples with a coarse mask -> the object's mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = MaskGenerator(checkpoint=SAM, init='random', trainable=True)
+        self.sam = self.generator.sam
+        fan_in_init(self.sam)
+        self.sam.requires_grad_(True)
+        # One Fourier matrix for prompts and image, as in the released checkpoints.
+        matrix = self.sam.prompt_encoder.shared_embedding.positional_embedding.data
+        self.sam.shared_image_embedding.positional_embedding.data.copy_(matrix)
+        for embedding in (self.sam.prompt_encoder.shared_embedding,
+                          self.sam.shared_image_embedding):
+            embedding.requires_grad_(False)
+
+    def forward(self, batch: dict) -> dict[str, Tensor]:
+        """-> `ce`, `dice`: losses; `iou`: of the prediction at 0, for the log."""
+        images = normalise(torch.stack(batch['inputs']).float() / 255, IMAGENET_MEAN, IMAGENET_STD)
+        masks = Targets([s.gt_mask for s in batch['data_samples']], None).at(
+            (IMAGE_SIZE, IMAGE_SIZE))
+        embeddings, high_resolution = self.generator.encode_images(images)
+        index = batch['image_index']
+        logits = upsample(self.generator(
+            embeddings[index], [feature[index] for feature in high_resolution],
+            self._points(masks), self._coarse(masks)), masks.shape[1:])
+        p = logits.sigmoid().flatten(1)
+        flat = masks.flatten(1)
+        dice = 1 - (2 * (p * flat).sum(1) + 1e-3) / (p.sum(1) + flat.sum(1) + 1e-3)
+        hit = (logits > 0) & (masks > 0)
+        either = (logits > 0) | (masks > 0)
+        iou = (hit.sum((1, 2)) / either.sum((1, 2)).clamp(min=1)).mean()
+        return {'ce': F.binary_cross_entropy_with_logits(logits, masks), 'dice': dice.mean(),
+                'iou': iou.detach()}
+
+    def _points(self, masks: Tensor) -> Tensor:
+        """A random pixel of each mask as SAM's point embedding: (B, 2, d2), with its padding."""
+        chosen = torch.multinomial(masks.flatten(1), 1)[:, 0]
+        points = torch.stack([chosen % masks.shape[2], chosen // masks.shape[2]], -1).float()
+        labels = torch.ones(len(masks), 1, 1, dtype=torch.int)
+        sparse, _ = self.sam.prompt_encoder(points[:, None, None], labels, None, None)
+        return sparse[:, 0]
+
+    def _coarse(self, masks: Tensor) -> Tensor:
+        """Logits like a dense prompt's, (B, 32, 32): the mask at 8 x 8 with noise; none in 30 %."""
+        coarse = F.interpolate(masks[:, None], (8, 8), mode='area')
+        coarse = coarse / coarse.amax((2, 3), keepdim=True).clamp(min=1e-6)
+        coarse = (coarse + 0.1 * torch.randn_like(coarse)) * 6 - 3
+        logits = F.interpolate(coarse, self.generator.prompt_size, mode='bilinear')[:, 0]
+        absent = torch.rand(len(masks), 1, 1) < 0.3
+        return logits.masked_fill(absent, 0.0)
+
+
+def _targets(data: dict) -> Targets:
+    return Targets([s.gt_mask for s in data['data_samples']], data['inputs'].image_ids)
+
+
+def train(module: nn.Module, stream: Iterator[dict], *, steps: int, lr: float,
+          log: Callable[[dict], None]) -> None:
+    """AdamW, warm-up of 100 steps, cosine to 2 %, clipping at 1; logs means every 100 steps."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        [dict(params=[p for p in parameters if p.ndim > 1]),
+         dict(params=[p for p in parameters if p.ndim < 2], weight_decay=0.0)],
+        lr=lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(
+        (step + 1) / 100, 0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2))
+    seen: list[dict] = []
+    start = time.perf_counter()
+    for step in range(1, steps + 1):
+        terms = module(next(stream))
+        loss = sum(value for value in terms.values() if value.requires_grad)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        seen.append({name: float(value.detach()) for name, value in terms.items()})
+        if step % 100 == 0 or step == steps:
+            means = {name: round(sum(s[name] for s in seen) / len(seen), 4) for name in seen[0]}
+            log(dict(step=step, seconds=round(time.perf_counter() - start, 1), **means))
+            seen = []
+
+
+def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int) -> None:
+    """Train one tiny tower and save it to `out` (config.json, model.safetensors, tokenizer).
+
+    Args:
+        tower: 'siglip' or 'sam2'.  data_root: a SynthRS folder.  seed: of weights and batches.
+    """
+    torch.manual_seed(seed)
+    out.mkdir(parents=True, exist_ok=True)
+    if tower == 'siglip':
+        module, model, shape, lr = (m := SiglipPretraining(out)), m.siglip, (16, 4), 2e-3
+    else:
+        module, model, shape, lr = (m := SamPretraining()), m.sam, (6, 4), 1e-3
+    stream = batches(data_root, split='train', images=shape[0], sentences=shape[1], seed=seed)
+    with open(out / 'pretraining.jsonl', 'w') as file:
+        def log(line: dict) -> None:
+            print(json.dumps(line), flush=True)
+            file.write(json.dumps(line) + '\n')
+            file.flush()
+        log(dict(tower=tower, data=str(data_root.name), images=shape[0], sentences=shape[1],
+                 steps=steps, lr=lr, seed=seed, torch=torch.__version__,
+                 parameters=sum(p.numel() for p in model.parameters())))
+        train(module, stream, steps=steps, lr=lr, log=log)
+    model.save_pretrained(out)

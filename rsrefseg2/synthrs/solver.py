@@ -1,0 +1,122 @@
+"""Answer a sentence from the written objects alone.
+
+It imports nothing of the generator, and has its own grammar, word lists and geometry, so that an
+agreement of the two says something. Its grammar:
+
+    sentence := noun [place | relation noun [place]]
+    noun     := [the] [extreme] [size] [colour] NAME [that is colour]
+    place    := [located | that is] (on | in | at) [the] ... [side | corner | half] [of the image]
+    relation := [located | that is] (SIDE of | above | below | under | closest to | nearest to) the
+
+`x` grows to the right and `y` downwards; an object's place is its written centre.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Item = Mapping[str, Any]
+
+ALIASES = {
+    'airplane': 'airplane', 'plane': 'airplane', 'baseball field': 'baseball field',
+    'baseball diamond': 'baseball field', 'building': 'building', 'house': 'building',
+    'helipad': 'helipad', 'roundabout': 'roundabout', 'traffic circle': 'roundabout',
+    'ship': 'ship', 'boat': 'ship', 'stadium': 'stadium', 'storage tank': 'storage tank',
+    'tank': 'storage tank', 'swimming pool': 'swimming pool', 'pool': 'swimming pool',
+    'tennis court': 'tennis court', 'vehicle': 'vehicle', 'car': 'vehicle',
+    'windmill': 'windmill', 'wind turbine': 'windmill',
+}
+PAINTS = 'white|black|red|blue|yellow|purple'
+BULK = {'small': 'small', 'large': 'large', 'big': 'large'}
+
+_NOUN = re.compile(
+    rf'(?:the )?(?:(?P<extreme>left|right|top|bottom)most )?(?:(?P<bulk>{"|".join(BULK)}) )?'
+    rf'(?:(?P<paint>{PAINTS}) )?(?P<name>{"|".join(sorted(ALIASES, key=len, reverse=True))})'
+    rf'(?: that is (?P<late_paint>{PAINTS}))?(?= |$)')
+_WHERE = re.compile(
+    r'(?:located |that is )?(?:(?:on|in|at) )?(?:the )?'
+    r'(?P<words>(?:(?:upper|lower|top|bottom|left|right|center|middle) ?)+)'
+    r'(?:side|corner|half)? ?(?:of the image)?$')
+_RELATION = re.compile(
+    r'(?:located |that is )?(?:(?:(?:on|to) the )?(?P<side>left|right)(?: side)? of'
+    r'|(?P<over>above)|(?P<under>below|under)|(?P<near>closest|nearest) to) (?!the image)the ')
+
+
+class NotUnderstood(ValueError):
+    """The sentence is outside the grammar."""
+
+
+def solve(sentence: str, objects: Sequence[Item], size: int) -> set[int]:
+    """The indices of the objects that `sentence` names.
+
+    Args:
+        objects: as written, each with category, colour, size and centre (x, y).
+        size: the picture's side in pixels.
+    """
+    found, rest = _read_noun(sentence.strip(), objects)
+    if not rest:
+        return found
+    relation = _RELATION.match(rest)
+    if relation is None:
+        return _filter_by_place(found, rest, objects, size)
+    anchors, tail = _read_noun(rest[relation.end():], objects)
+    if tail:
+        anchors = _filter_by_place(anchors, tail, objects, size)
+    if len(anchors) != 1:
+        return set()                        # 'the plane', where there is none or more than one
+    return _related(found - anchors, relation, objects[anchors.pop()]['centre'], objects)
+
+
+def _read_noun(text: str, objects: Sequence[Item]) -> tuple[set[int], str]:
+    """-> the objects that the leading noun names, and what follows it."""
+    noun = _NOUN.match(text)
+    if noun is None:
+        raise NotUnderstood(f"no object is named at the start of '{text}'")
+    wanted = {'category': ALIASES[noun['name']], 'size': BULK.get(noun['bulk']),
+              'colour': noun['paint'] or noun['late_paint']}
+    found = {number for number, item in enumerate(objects)
+             if all(word is None or item[key] == word for key, word in wanted.items())}
+    if noun['extreme'] and found:
+        coordinate: Callable[[int], float] = {
+            'left': lambda number: objects[number]['centre'][0],
+            'right': lambda number: -objects[number]['centre'][0],
+            'top': lambda number: objects[number]['centre'][1],
+            'bottom': lambda number: -objects[number]['centre'][1]}[noun['extreme']]
+        first = min(map(coordinate, found))
+        found = {number for number in found if coordinate(number) == first}
+    return found, text[noun.end():].strip()
+
+
+def _filter_by_place(found: set[int], text: str, objects: Sequence[Item], size: int) -> set[int]:
+    where = _WHERE.match(text)
+    if where is None:
+        raise NotUnderstood(f"no place is named in '{text}'")
+    for word in where['words'].split():
+        found = {number for number in found if _inside(word, *objects[number]['centre'], size)}
+    return found
+
+
+def _inside(word: str, x: float, y: float, size: int) -> bool:
+    """Halves of the picture; the centre is its middle third both ways."""
+    if word in ('center', 'middle'):
+        return size / 3 < x < 2 * size / 3 and size / 3 < y < 2 * size / 3
+    return {'left': 2 * x < size, 'right': 2 * x > size, 'upper': 2 * y < size,
+            'top': 2 * y < size, 'lower': 2 * y > size, 'bottom': 2 * y > size}[word]
+
+
+def _related(found: set[int], relation: re.Match, origin: Sequence[float],
+             objects: Sequence[Item]) -> set[int]:
+    """Left, right, above, below: within 45 degrees of that direction. Closest: by the centres."""
+    steps = {number: (objects[number]['centre'][0] - origin[0],
+                      objects[number]['centre'][1] - origin[1]) for number in found}
+    if relation['near']:
+        squared = {number: dx * dx + dy * dy for number, (dx, dy) in steps.items()}
+        return {number for number, value in squared.items() if value == min(squared.values())}
+    if relation['side'] == 'left':
+        return {number for number, (dx, dy) in steps.items() if dx < 0 and abs(dy) < -dx}
+    if relation['side'] == 'right':
+        return {number for number, (dx, dy) in steps.items() if dx > 0 and abs(dy) < dx}
+    if relation['over']:
+        return {number for number, (dx, dy) in steps.items() if dy < 0 and abs(dx) < -dy}
+    return {number for number, (dx, dy) in steps.items() if dy > 0 and abs(dx) < dy}

@@ -1,0 +1,92 @@
+"""One self-contained HTML page of panels: no server, no network, light and dark."""
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from string import Template
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from .panel import iou, panel
+
+TEMPLATE = Path(__file__).with_name('page.html')
+
+
+class Case(NamedTuple):
+    """What a panel shows, and what the page filters and sorts by."""
+
+    image: np.ndarray                       # (H, W, 3) uint8
+    text: str                               # the sentence
+    pred_mask: np.ndarray                   # (H, W) bool
+    gt_mask: np.ndarray | None = None       # (H, W) bool
+    dense_prompt: np.ndarray | None = None  # (h, w) logits
+    sample_id: str = ''
+    group: str = ''                         # the level or the category; '' where there is none
+
+    @property
+    def iou(self) -> float | None:
+        """0 to 1; None without ground truth."""
+        return None if self.gt_mask is None else iou(self.pred_mask, self.gt_mask)
+
+    def draw(self, *, heading: bool = True) -> np.ndarray:
+        """The panel (H', W', 3) uint8."""
+        note = ' · '.join(part for part in (self.sample_id and f'sample {self.sample_id}',
+                                            self.group) if part)
+        return panel(self.image, self.text, pred_mask=self.pred_mask, gt_mask=self.gt_mask,
+                     dense_prompt=self.dense_prompt, note=note, heading=heading)
+
+
+def page(cases: Iterable[Case], *, title: str, note: str = '',
+         scores: Mapping[str, float] | None = None) -> str:
+    """The page as text: a filter by word and by group, an order by IoU, the scores on top.
+
+    Args:
+        cases: what is shown, in the order in which it stands first.
+        title, note: the heading and the line below it.
+        scores: name -> value in percent; its table names what the caller puts into `note`.
+    """
+    cases = list(cases)
+    groups = sorted({case.group for case in cases if case.group})
+    options = ''.join(f'<option>{html.escape(group)}</option>' for group in groups)
+    return Template(TEMPLATE.read_text(encoding='utf-8')).substitute(
+        title=html.escape(title), note=html.escape(note), options=options, total=len(cases),
+        hide_groups='' if groups else ' hidden', scores=_scores(scores or {}),
+        cases='\n'.join(_case(i, case) for i, case in enumerate(cases)))
+
+
+def write_page(path: str | Path, cases: Iterable[Case], **kwargs) -> None:
+    """`page`, written to a file."""
+    Path(path).write_text(page(cases, **kwargs), encoding='utf-8')
+
+
+def _scores(scores: Mapping[str, float]) -> str:
+    if not scores:
+        return ''
+    cells = ''.join(f'<div><dt>{html.escape(name)}</dt><dd>{value:.2f}</dd></div>'
+                    for name, value in scores.items())
+    return f'<dl>{cells}</dl>'
+
+
+def _case(index: int, case: Case) -> str:
+    text = html.escape(case.text, quote=True)
+    score, picture = case.iou, case.draw(heading=False)  # the heading is text here: searchable
+    badges = [case.group, case.sample_id and f'sample {case.sample_id}',
+              '' if score is None else f'IoU {100 * score:.1f} %']
+    facts = ' · '.join(html.escape(badge) for badge in badges if badge)
+    return (f'<figure data-index="{index}" data-iou="{"" if score is None else score}" '
+            f'data-group="{html.escape(case.group, quote=True)}">'
+            f'<figcaption><q>{text}</q><small>{facts}</small></figcaption>'
+            f'<img src="{_data_uri(picture)}" width="{picture.shape[1]}" '
+            f'height="{picture.shape[0]}" alt="panel of: {text}"></figure>')
+
+
+def _data_uri(picture: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    # JPEG keeps a page of a hundred panels near 10 MB; full chroma keeps the outlines sharp
+    Image.fromarray(picture).save(buffer, 'JPEG', quality=88, subsampling=0)
+    return 'data:image/jpeg;base64,' + base64.b64encode(buffer.getvalue()).decode('ascii')

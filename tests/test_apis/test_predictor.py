@@ -1,0 +1,123 @@
+"""Encode once, ask many: equal to full forwards; bad input is one clear line."""
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rsrefseg2.apis import Predictor
+from rsrefseg2.datasets import unique_images_collate
+from rsrefseg2.errors import UserError
+from rsrefseg2.structures import RefSegDataSample
+
+SENTENCES = ['the red car on the left', 'a ship', 'the plane on the upper right of the blue car']
+
+
+@pytest.fixture(scope='module')
+def predictor(tiny):
+    return Predictor(tiny.config, tiny.checkpoint, 'cpu', batch_size=2)
+
+
+@pytest.fixture(scope='module')
+def image():
+    return np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
+
+
+def test_equals_full_forwards(predictor, image):
+    """Each sentence alone, through preprocessor and model, as in a test."""
+    for answer in predictor.set_image(image).predict(SENTENCES):
+        sample = RefSegDataSample(metainfo=dict(sample_id='0', img_path='x.png', text=answer.text,
+                                                category=None, ori_shape=(37, 53)))
+        item = dict(inputs=torch.from_numpy(image.transpose(2, 0, 1).copy()), data_samples=sample)
+        with torch.no_grad():
+            batch = predictor.model.data_preprocessor(unique_images_collate([item]))
+            outputs = predictor.model(**batch)
+            expected = predictor.model.masks(outputs.mask_logits, [(37, 53)])[0].numpy()
+            sample = predictor.model.test_step(unique_images_collate([item]))[0]
+        largest = np.abs(expected).max()
+        assert np.abs(answer.logits - expected).max() <= 1e-5 * largest
+        clear = np.abs(expected) > 1e-5 * largest
+        assert (answer.mask == sample.pred_mask.numpy())[clear].all()
+        assert np.allclose(answer.dense_prompt, sample.dense_prompt.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_an_answer_is_arrays_at_the_images_size(predictor, image):
+    answers = predictor.set_image(image).predict(SENTENCES)
+    assert [answer.text for answer in answers] == SENTENCES
+    for answer in answers:
+        assert answer.mask.shape == answer.logits.shape == (37, 53)
+        assert answer.mask.dtype == bool and answer.logits.dtype == np.float32
+        assert (answer.mask == (answer.logits > 0)).all()
+        assert answer.dense_prompt.shape == (16, 16)
+    assert not np.array_equal(answers[0].logits, answers[1].logits)
+
+
+def test_the_image_is_encoded_once(predictor, image, monkeypatch):
+    calls = []
+    encode = predictor.model.encode_images
+    monkeypatch.setattr(predictor.model, 'encode_images', lambda *a: calls.append(1) or encode(*a))
+    predictor.set_image(image)
+    one, = predictor.predict(SENTENCES[0])
+    many = predictor.predict(SENTENCES * 3)
+    assert len(calls) == 1 and len(many) == 9
+    assert np.allclose(one.logits, many[0].logits, atol=1e-5 * np.abs(one.logits).max())
+
+
+def test_a_file_equals_its_array(predictor, image, tmp_path):
+    Image.fromarray(image).save(tmp_path / 'a.png')
+    expected = predictor.set_image(image).predict('a ship')[0].logits
+    for path in (tmp_path / 'a.png', str(tmp_path / 'a.png')):
+        assert (predictor.set_image(path).predict('a ship')[0].logits == expected).all()
+
+
+def test_without_a_dense_prompt(tiny_without_dense, image):
+    predictor = Predictor(tiny_without_dense.config, tiny_without_dense.checkpoint, 'cpu')
+    assert predictor.set_image(image).predict('a ship')[0].dense_prompt is None
+
+
+def test_a_long_sentence_is_cut_and_warned_of_once(predictor, image, monkeypatch):
+    warned = []
+    monkeypatch.setattr('rsrefseg2.models.data_preprocessor.print_log',
+                        lambda text, *_, **__: warned.append(text))
+    predictor.set_image(image)
+    for _ in range(2):
+        answer, = predictor.predict('the car ' * 40)
+    assert answer.mask.shape == (37, 53)
+    assert len(warned) == 1 and 'cut' in warned[0]
+
+
+@pytest.mark.parametrize('sentences, message', [
+    ('', 'sentence 1 of 1 is empty'), (['a car', ' \t'], 'sentence 2 of 2 is empty'),
+    ([], 'no sentence')])
+def test_empty_sentences(predictor, image, sentences, message):
+    with pytest.raises(UserError, match=message):
+        predictor.set_image(image).predict(sentences)
+
+
+@pytest.mark.parametrize('wrong', [
+    np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8),
+    np.zeros((0, 4, 3), np.uint8), [[1]]])
+def test_wrong_arrays(predictor, wrong):
+    with pytest.raises(UserError, match='image'):
+        predictor.set_image(wrong)
+
+
+def test_unreadable_images(predictor, tmp_path):
+    (tmp_path / 'page.png').write_text('<html>')
+    for name in ('page.png', 'missing.png'):
+        with pytest.raises(UserError, match=name):
+            predictor.set_image(tmp_path / name)
+
+
+def test_order_of_calls(tiny):
+    with pytest.raises(RuntimeError, match='set_image'):
+        Predictor(tiny.config, tiny.checkpoint, 'cpu').predict('a car')
+
+
+def test_files_and_devices_that_are_not_there(tiny, tiny_without_dense, tmp_path):
+    for config, checkpoint, device, message in (
+            (tmp_path / 'no.py', tiny.checkpoint, 'cpu', 'config .*no.py does not exist'),
+            (tiny.config, tmp_path / 'no.pth', 'cpu', 'checkpoint .*no.pth does not exist'),
+            (tiny.config, tiny.checkpoint, 'abacus', 'device abacus cannot be used'),
+            (tiny.config, tiny_without_dense.checkpoint, 'cpu', 'missing .*prompter.dense')):
+        with pytest.raises(UserError, match=message):
+            Predictor(config, checkpoint, device)

@@ -1,0 +1,115 @@
+"""tools/predict.py and tools/panels.py, and the gallery that the second one calls."""
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rsrefseg2.apis import gather_cases, load_model, load_split
+from rsrefseg2.engine import load_config
+from rsrefseg2.errors import UserError, make_folder, report_user_errors
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """A tool in this process: (exit code, stdout, stderr)."""
+    def run(tool, *args):
+        monkeypatch.setattr(sys, 'argv', [tool, *map(str, args)])
+        scope = {'__name__': '__main__', '__file__': str(ROOT / 'tools' / tool)}
+        code = 0
+        try:
+            exec(compile((ROOT / 'tools' / tool).read_text(), tool, 'exec'), scope)
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+    return run
+
+
+def test_predict_writes_masks_and_panels(run, tiny, root, tmp_path):
+    image = root / 'images/rrsisd/JPEGImages/00021.jpg'
+    code, printed, _ = run('predict.py', image, 'a red car', 'a ship', '--config', tiny.config,
+                           '--checkpoint', tiny.checkpoint, '--out', tmp_path / 'new/out',
+                           '--device', 'cpu')
+    assert code == 0
+    written = sorted((tmp_path / 'new/out').iterdir())
+    assert [path.name for path in written] == [
+        '00021_1_mask.png', '00021_1_panel.png', '00021_2_mask.png', '00021_2_panel.png']
+    assert all(str(path) in printed for path in written)
+    mask = Image.open(written[0])
+    assert mask.mode == 'L' and mask.size == (64, 48)
+    assert set(np.unique(mask)) <= {0, 255}
+
+
+@pytest.mark.parametrize('change, message', [
+    (dict(image='missing.png'), 'missing.png'), (dict(sentence=' '), 'sentence 1 of 1 is empty'),
+    (dict(config='missing.py'), 'missing.py'), (dict(checkpoint='missing.pth'), 'missing.pth'),
+    (dict(out=__file__), 'cannot make the folder'), (dict(device='abacus'), 'abacus')])
+def test_predict_reports_bad_input_in_one_line(run, tiny, root, tmp_path, change, message):
+    given = dict(image=root / 'images/rrsisd/JPEGImages/00021.jpg', sentence='a car', device='cpu',
+                 config=tiny.config, checkpoint=tiny.checkpoint, out=tmp_path / 'out')
+    given.update(change)
+    code, _, error = run('predict.py', given.pop('image'), given.pop('sentence'),
+                         *(part for key, value in given.items() for part in (f'--{key}', value)))
+    assert code == 1
+    line, = error.strip().splitlines()
+    assert line.startswith('error: ') and message in line
+
+
+def test_the_exit_code_of_a_process():
+    done = subprocess.run([sys.executable, '-c', 'from rsrefseg2.errors import *\n'
+                           'with report_user_errors():\n    raise UserError("one\\ntwo")'],
+                          cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (1, '', 'error: one two\n')
+
+
+def test_other_errors_pass(tmp_path):
+    with pytest.raises(KeyError), report_user_errors():
+        raise KeyError('ours')
+    assert make_folder(tmp_path / 'a/b').is_dir()
+
+
+def test_panels_writes_pictures_and_page(run, tiny, tmp_path, tmp_path_factory):
+    scores = tmp_path_factory.mktemp('scores') / 'scores.json'
+    scores.write_text('{"gIoU": 12.34, "by_level": {}}')
+    code, printed, _ = run('panels.py', tiny.config, tiny.checkpoint, '--out', tmp_path, '--split',
+                           'train', '--max', 3, '--device', 'cpu', '--scores', scores)
+    assert code == 0
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert len(names) == 4 and names[-1] == 'index.html' and str(tmp_path / names[-1]) in printed
+    page = (tmp_path / 'index.html').read_text(encoding='utf-8')
+    assert page.count('<figure') == 3 and 'protocol paper' in page
+    assert '<dt>gIoU</dt><dd>12.34</dd>' in page
+
+
+def test_panels_reports_bad_input_in_one_line(run, tiny, tmp_path):
+    (tmp_path / 'scores.json').write_text('{')
+    for options, message in ((('--split', 'val'), 'no val_dataloader'),
+                             (('--scores', tmp_path / 'scores.json'), 'cannot be read as scores'),
+                             (('--cfg-options', f'test_dataloader.dataset.data_root={tmp_path}/x'),
+                              'does not exist')):
+        code, _, error = run('panels.py', tiny.config, tiny.checkpoint, '--out', tmp_path, *options)
+        line, = error.strip().splitlines()
+        assert code == 1 and line.startswith('error: ') and message in line
+
+
+def test_worst_are_the_lowest(tiny):
+    model = load_model(load_config(tiny.config), tiny.checkpoint, 'cpu')
+    dataset = load_split(load_config(tiny.config), 'train')
+    every = gather_cases(model, dataset, n=100, batch_size=3)
+    assert [case.sample_id for case in every] == ['1040', '1003', '1004', '1011']
+    assert len({case.iou for case in every}) > 1
+    worst = gather_cases(model, dataset, n=2, worst=True, batch_size=3)
+    assert [case.iou for case in worst] == sorted(case.iou for case in every)[:2]
+    assert every[0].group == 'vehicle'
+    levels = {'1040': 'relation'}
+    grouped = gather_cases(model, dataset, n=2, groups=levels)
+    assert [case.group for case in grouped] == ['relation', '']
+
+
+def test_a_split_that_the_config_lacks(tiny):
+    with pytest.raises(UserError, match='no val_dataloader'):
+        load_split(load_config(tiny.config), 'val')

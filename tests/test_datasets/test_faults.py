@@ -1,0 +1,192 @@
+"""Every fault of a download ends in one line that says what, where and what to do."""
+import pytest
+
+from rsrefseg2.datasets import RRSISD, RefSegRS, RISBench
+from rsrefseg2.errors import UserError
+from tests.fabricate import FAULTS, fabricate
+
+READERS = {'refsegrs': RefSegRS, 'rrsisd': RRSISD, 'risbench': RISBench}
+PIPELINE = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')]
+
+TREE = 'data/README.md shows the expected tree'
+AGAIN = 'fetch the file again'
+INCOMPLETE = 'fetch the download again, it is incomplete'
+EMPTY = 'the sentence is empty: write one or remove the record'
+VERSION = 'one of the two files is another version'
+TXT = '{root}/output_phrase_train.txt'
+JPGS = '{root}/images/rrsisd/JPEGImages'
+REFS = "'{root}/rrsisd/refs(unc).p'"
+REF0 = REFS + ', record 0 (ref_id 500)'
+REF2 = REFS + ', record 2 (ref_id 502)'
+JSON = "'{root}/rrsisd/instances.json'"
+
+# Messages while the data set opens: before any long work.
+AT_START = {
+    'refsegrs': {
+        'missing text': f"RefSegRS: file '{TXT}' is missing: {TREE}",
+        'missing image': f"'{{root}}/images': 1 of 4 images are missing (3.tif): {INCOMPLETE}",
+        'missing masks':
+            f"'{{root}}/masks': 2 of 4 masks are missing (3.tif, 20.tif): {INCOMPLETE}",
+        'no id': f'{TXT}:2: expected "<integer id> <sentence>", got \'vehicle on the road\'',
+        'empty sentence': f'{TXT}:2: {EMPTY}',
+        'not utf-8': f'{TXT}:2: byte 6 of the line is not UTF-8: save the file as UTF-8',
+        'duplicate id': f"{TXT}:4: sample id '3' occurs twice, first in {TXT}:2: remove one of "
+                        'the two',
+    },
+    'risbench': {
+        'missing text': f"RISBench: file '{TXT}' is missing: {TREE}",
+        'empty text': "RISBench: no triplet of split 'train' in '{root}'",
+        'missing image':
+            f"'{{root}}/img_rgb': 1 of 4 images are missing (train_0_2.png): {INCOMPLETE}",
+        'missing mask': f"'{{root}}/mask': 1 of 4 masks are missing (train_7_1.png): {INCOMPLETE}",
+        'path as name':
+            f'{TXT}:1: expected "<name.png> <sentence>", got \'../train_0_0.png the rectangle\'',
+        'empty sentence': f'{TXT}:1: {EMPTY}',
+        'duplicate id': f"{TXT}:2: sample id 'train_0_0' occurs twice, first in {TXT}:1: remove "
+                        'one of the two',
+    },
+    'rrsisd': {
+        'missing refs': f'RRSIS-D: file {REFS} is missing: {TREE}',
+        'missing instances': f'RRSIS-D: file {JSON} is missing: {TREE}',
+        'missing image': f"'{JPGS}': 1 of 3 images are missing (00040.jpg): {INCOMPLETE}",
+        'malicious refs': f'{REFS}: it asks for posix.system, but only plain containers, strings '
+                          'and numbers are read: do not trust this file',
+        'truncated refs': f'{REFS}: not a complete pickle (EOFError): {AGAIN}',
+        'refs no list': f'{REFS}: expected a list of refs, got dict',
+        'truncated instances':
+            f'{JSON}: not complete JSON (Expecting property name enclosed in double quotes: line '
+            f'1 column 1393 (char 1392)): {AGAIN}',
+        'no category list': f"{JSON}: key 'categories' is missing",
+        'ref without annotation': f'{REF0}: annotation 999 is not in {JSON}: fetch both files '
+                                  'again, they do not belong together',
+        'ref without image': f'{REF0}: image 999 is not in {JSON}: fetch both files again, they '
+                             'do not belong together',
+        'ref of another image': f'{REF0}: the ref is of image 3, its annotation 140 of image 40: '
+                                'correct the record',
+        'ref without key': f"{REF0}: key 'ann_id' is missing",
+        'ref without sentences':
+            f'{REF0}: the ref has no sentence: write one or remove the record',
+        'no val': "RRSIS-D: no triplet of split 'val' in '{root}'",
+        'empty sentence': f'{REF2}: {EMPTY}',
+        'sentence None': f'{REF0}: the sentence is no text but None',
+        'duplicate sentence id': f"{REF2}: sample id '1003' occurs twice, first in {REF2}: remove "
+                                 'one of the two',
+        'duplicate annotation': f'{JSON}, annotations, record 7: id 122 occurs twice',
+        'category outside the list': f'{REF0}: category 20 is not among the 20 categories of '
+                                     f'{JSON}: correct the record',
+        'categories disagree':
+            f'{REF0}: the ref has category 17, its annotation 18: correct one of the two',
+        'category of another name':
+            f"{REF0}: category 'vehicles' is not among the 20 classes of RRSIS-D (did you mean "
+            'vehicle?): correct the name',
+        'polygon': f'{JSON}, annotation 140: the segmentation is no run-length mask with size and '
+                   'counts (found: list of 2)',
+    },
+}
+# Messages when the sample is asked for: they need the files' pixels. A dot stands for what Pillow
+# says of the damage.
+AT_SAMPLE = {
+    'refsegrs': {
+        'truncated image': f"'{{root}}/images/12.tif': the image cannot be read (.): {AGAIN}",
+        'no image':
+            f"'{{root}}/images/12.tif': the image cannot be read (not an image file): {AGAIN}",
+        '16-bit image': "'{root}/images/12.tif': the image has more than 8 bits a channel, and "
+                        'the range to show is unknown: convert it to 8-bit RGB or grey',
+        'mask of another size':
+            "'{root}/masks/12.tif': the mask is 49 x 64 (height x width), its image "
+            f"'{{root}}/images/12.tif' is 48 x 64: {VERSION}",
+        'grey mask': "'{root}/masks/12.tif': the mask holds the values 7, expected 0 and 1, or 0 "
+                     'and 255: save it without compression loss or smoothing',
+        'truncated mask': f"'{{root}}/masks/12.tif': the mask cannot be read (.): {AGAIN}",
+    },
+    'risbench': {
+        'truncated image':
+            f"'{{root}}/img_rgb/train_0_0.png': the image cannot be read (.): {AGAIN}",
+        'mask of another size':
+            "'{root}/mask/train_0_0.png': the mask is 49 x 64 (height x width), its image "
+            f"'{{root}}/img_rgb/train_0_0.png' is 48 x 64: {VERSION}",
+        'coloured mask': "'{root}/mask/train_0_0.png': the mask is coloured, expected one channel "
+                         'or equal ones',
+    },
+    'rrsisd': {
+        'damaged run lengths': f'{JSON}, annotation 140: the run lengths do not fill a mask of '
+                               '48 x 64: the annotation is damaged',
+        'truncated image': f"'{JPGS}/00040.jpg': the image cannot be read (.): {AGAIN}",
+        'mask of another size':
+            f'{JSON}, annotation 140: the mask is 49 x 64 (height x width), its image '
+            f"'{JPGS}/00040.jpg' is 48 x 64: {VERSION}",
+    },
+}
+
+
+def cases(table):
+    return [(dataset, fault) for dataset, faults in table.items() for fault in faults]
+
+
+def without_reason(message: str) -> str:
+    """Pillow's words, in brackets after 'cannot be read', differ between its versions."""
+    head, found, tail = message.partition('cannot be read (')
+    if not found or tail.startswith('not an image'):
+        return message
+    return head + found + '.' + tail[tail.rindex('): '):]
+
+
+def test_every_fault_has_its_message():
+    for dataset, faults in FAULTS.items():
+        assert set(faults) == {*AT_START[dataset], *AT_SAMPLE[dataset]}
+
+
+@pytest.mark.parametrize('dataset, fault', cases(AT_START))
+def test_fault_stops_the_start(dataset, fault, tmp_path):
+    root = fabricate(dataset, tmp_path, fault=fault)
+    with pytest.raises(UserError) as caught:
+        READERS[dataset](data_root=str(root), split='val' if fault == 'no val' else 'train')
+    message = AT_START[dataset][fault].replace('{root}', str(root))
+    # the character at which JSON breaks off depends on the length of the compressed masks
+    if fault == 'truncated instances':
+        assert str(caught.value).startswith(message.partition(' (Expecting')[0])
+        assert '\n' not in str(caught.value)
+    else:
+        assert str(caught.value) == message
+
+
+@pytest.mark.parametrize('dataset, fault', cases(AT_SAMPLE))
+def test_fault_stops_the_sample(dataset, fault, tmp_path):
+    """No other sample takes its place, in training either."""
+    root = fabricate(dataset, tmp_path, fault=fault)
+    data = READERS[dataset](data_root=str(root), split='train', pipeline=PIPELINE)
+    assert len(data) == 4
+    with pytest.raises(UserError) as caught:
+        data[0]
+    expected = AT_SAMPLE[dataset][fault].replace('{root}', str(root))
+    assert without_reason(str(caught.value)) == expected
+    assert data[3]['data_samples'].sample_id  # the others are still there
+
+
+def test_malicious_pickle_executes_nothing(tmp_path, monkeypatch):
+    canary = tmp_path / 'canary'
+    monkeypatch.setenv('FABRICATED_CANARY', str(canary))
+    root = fabricate('rrsisd', tmp_path / 'data', fault='malicious refs')
+    with pytest.raises(UserError, match='do not trust this file'):
+        RRSISD(data_root=str(root), split='train')
+    assert not canary.exists()
+    import pickle
+    pickle.loads((root / 'rrsisd/refs(unc).p').read_bytes())  # the file is armed indeed
+    assert canary.exists()
+
+
+@pytest.mark.parametrize('reader, title', [(RefSegRS, 'RefSegRS'), (RRSISD, 'RRSIS-D'),
+                                           (RISBench, 'RISBench')])
+def test_no_data_root(reader, title, tmp_path):
+    with pytest.raises(UserError) as caught:
+        reader(data_root=str(tmp_path / 'none'), split='train')
+    assert str(caught.value) == (
+        f"data root '{tmp_path}/none' does not exist: put {title} there ({TREE}), or set "
+        'data_root or the environment variable RSREFSEG2_DATA')
+
+
+def test_unknown_split_is_named_with_near_matches():
+    with pytest.raises(UserError) as caught:
+        RRSISD(data_root='anywhere', split='tests')
+    assert str(caught.value) == ("split 'tests' is not one of train, val, test "
+                                 '(did you mean test?)')

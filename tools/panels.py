@@ -1,0 +1,82 @@
+"""Panels as in Fig. 7 for samples of a split, as PNG files and one self-contained HTML page.
+
+    python tools/panels.py CONFIG CHECKPOINT --out DIR [--split test] [--max 24] [--worst]
+
+Without --worst the samples are spread evenly over the split; with it the whole split is predicted
+and the panels are those with the lowest IoU.
+"""
+import argparse
+import json
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from rsrefseg2.apis import gather_cases, load_model, load_split, write_gallery
+from rsrefseg2.engine import load_config
+from rsrefseg2.errors import UserError, make_folder, report_user_errors
+from rsrefseg2.evaluation import COLUMNS
+from rsrefseg2.synthrs.writers import read_scenes
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('--out', required=True, help='folder to write to')
+    parser.add_argument('--split', default='test', choices=('train', 'val', 'test'))
+    parser.add_argument('--max', type=int, default=24, metavar='N', help='panels (%(default)s)')
+    parser.add_argument('--worst', action='store_true', help='the N samples of lowest IoU')
+    parser.add_argument('--scores', metavar='JSON',
+                        help='scores.json of tools/test.py, to stand on top of the page')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override entries of the config')
+    args = parser.parse_args()
+    if args.max < 1:
+        parser.error(f'--max must be at least 1, got {args.max}')
+    return args
+
+
+def read_scores(path: str | None) -> dict[str, float]:
+    """The paper's columns of a scores.json; empty without one."""
+    if path is None:
+        return {}
+    try:
+        scores = json.loads(Path(path).read_text(encoding='utf-8'))
+        return {key: float(scores[key]) for key in (*COLUMNS, 'shuffled') if key in scores}
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f'{path} cannot be read as scores of tools/test.py ({error}); '
+                        'leave --scores away') from None
+
+
+def read_levels(config: Config, split: str) -> dict[str, str] | None:
+    """Sample id -> level, where the config scores SynthRS; None: the page filters by category."""
+    evaluator = config.get('test_evaluator')
+    if not isinstance(evaluator, dict) or evaluator.get('type') != 'SynthRSMetric':
+        return None
+    layout = evaluator.get('layout', 'rrsisd')
+    return {sentence['keys'][layout]: sentence['level']
+            for scene in read_scenes(evaluator.get('data_root', 'data/synthrs'), split)
+            for sentence in scene['sentences']}
+
+
+@report_user_errors()
+def main() -> None:
+    args = parse_args()
+    scores = read_scores(args.scores)
+    config = load_config(args.config, options=args.cfg_options)
+    dataset = load_split(config, args.split)  # missing data are seen before the model is loaded
+    out = make_folder(args.out)
+    model = load_model(config, args.checkpoint, args.device)
+    cases = gather_cases(model, dataset, n=args.max, worst=args.worst,
+                         groups=read_levels(config, args.split))
+    kind = 'lowest IoU first' if args.worst else 'spread evenly over the split'
+    page = write_gallery(out, cases, title=f'{len(cases)} samples of the {args.split} split',
+                         note=f'{args.config} · {args.checkpoint} · {kind} · scored at the '
+                              'original size, logits > 0 (protocol paper)', scores=scores)
+    print(f'{len(cases)} panels in {out}\nopen {page}')
+
+
+if __name__ == '__main__':
+    main()

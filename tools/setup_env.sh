@@ -1,0 +1,18 @@
+# Sourced by quickstart.sh and run_tests.sh: makes .venv once and installs the tested versions.
+# PYTHON chooses the interpreter (3.10 or newer).
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$root"
+wanted="$(cat requirements.txt requirements/*.txt setup.py | cksum | cut -d' ' -f1)"
+if [ ! -f ".venv/installed-$wanted" ]; then
+    python="${PYTHON:-python3}"
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
+        echo "error: $python is older than Python 3.10: set PYTHON to a newer one" >&2; exit 1; }
+    echo "installing into $root/.venv (a few minutes, once)"
+    "$python" -m venv .venv
+    # No compiler is needed: deepspeed's operators are not built.
+    DS_BUILD_OPS=0 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+        --constraint requirements/tested.txt --editable '.[tests]'
+    rm -f .venv/installed-*
+    touch ".venv/installed-$wanted"
+fi
+export PATH="$root/.venv/bin:$PATH" TOKENIZERS_PARALLELISM=false

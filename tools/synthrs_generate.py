@@ -1,0 +1,56 @@
+"""Generate SynthRS: overhead scenes drawn by code, with referring sentences of three levels.
+
+    python tools/synthrs_generate.py --out data/synthrs
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from rsrefseg2.errors import UserError  # noqa: E402
+from rsrefseg2.synthrs.build import Recipe, build  # noqa: E402
+from rsrefseg2.synthrs.writers import LAYOUTS  # noqa: E402
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', default='data/synthrs', type=Path)
+    parser.add_argument('--scenes-train', default=8000, type=int)
+    parser.add_argument('--scenes-val', default=100, type=int)
+    parser.add_argument('--scenes-test', default=250, type=int)
+    parser.add_argument('--seed', default=0, type=int)
+    parser.add_argument('--size', default=128, type=int, help='side of the pictures in pixels')
+    parser.add_argument('--min-same', default=4, type=int,
+                        help='objects of the named category, at levels position and relation')
+    parser.add_argument('--layouts', nargs='+', default=['rrsisd'], metavar='LAYOUT',
+                        help=f'of {", ".join(LAYOUTS)}, or all')
+    parser.add_argument('--workers', default=min(8, os.cpu_count() or 1), type=int)
+    parser.add_argument('--force', action='store_true', help='replace another SynthRS dataset')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    layouts = tuple(LAYOUTS) if args.layouts == ['all'] else tuple(dict.fromkeys(args.layouts))
+    recipe = Recipe(scenes={'train': args.scenes_train, 'val': args.scenes_val,
+                            'test': args.scenes_test},
+                    per_level={'train': 2, 'val': 1, 'test': 1}, seed=args.seed, size=args.size,
+                    min_same=args.min_same, layouts=layouts)
+    summary = build(args.out, recipe, workers=args.workers, force=args.force)
+    for split, counts in summary['splits'].items():
+        levels = ', '.join(f'{level} {number}' for level, number in counts['levels'].items())
+        print(f"{split}: {counts['scenes']} scenes with {counts['objects_per_scene']} objects "
+              f"on average, {counts['sentences']} sentences ({levels})")
+    print(f'written: {os.path.abspath(args.out)}')
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f'error: {error}')
