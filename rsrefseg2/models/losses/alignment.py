@@ -15,18 +15,25 @@ from ..distributed import gather_with_gradient
 
 def sample_contrast(v_object: Tensor, t: Tensor, scale: Tensor | float, positive: Tensor
                     ) -> Tensor:
-    """Eq. 12: symmetric cross-entropy between objects and sentences.
+    """Eq. 12: symmetric cross-entropy between objects and sentences, s = scale * v_object t^T.
 
-    logits = scale * v_object t^T. A row's target is spread evenly over its positives; with one
-    positive per row this is the usual contrast.
+    With the diagonal as the only positives it is the paper's loss. Further positives of a row
+    (the same object under another sentence) leave each other's denominators: row i is the mean
+    over its positives j of -log(e^s_ij / (e^s_ij + the sum of e^s over i's negatives)). Merely
+    spreading a softmax target over them would change nothing, their v_object being equal.
 
     Args:
         v_object, t: (B, d1), L2-normed.  scale: exp of the learnable temperature.
         positive: (B, B) bool, symmetric, with a True diagonal.
     """
+    def rows(logits: Tensor) -> Tensor:
+        # A finite fill: a row without negatives has loss 0 and gradient 0, not NaN.
+        negatives = logits.masked_fill(positive, torch.finfo(logits.dtype).min / 2)
+        per_pair = F.softplus(negatives.logsumexp(1, keepdim=True) - logits)
+        return ((per_pair * positive).sum(1) / positive.sum(1)).mean()
+
     logits = scale * v_object @ t.T
-    share = positive / positive.sum(1, keepdim=True)
-    return (F.cross_entropy(logits, share) + F.cross_entropy(logits.T, share)) / 2
+    return (rows(logits) + rows(logits.T)) / 2
 
 
 def masked_mean(v: Tensor, mask: Tensor) -> Tensor:
@@ -76,6 +83,7 @@ class SampleContrastLoss(nn.Module):
         if self.variant == 'paper':
             ids = gather_with_gradient(targets.image_ids)
             mask = gather_with_gradient(mask)
+            # Objects alike at h1 x w1 have equal v_object: to this loss they are one.
             same_mask = (mask[:, None] == mask[None]).all(-1)
             positive |= (ids[:, None] == ids[None]) & same_mask
         loss = sample_contrast(v_object, t, self.logit_scale.exp(), positive)
@@ -146,7 +154,8 @@ class SpatialLoss(nn.Module):
         if self.kind == 'ce':
             loss = F.binary_cross_entropy_with_logits(logits + self.logit_bias, area)
         else:
+            kept = area.sum(1) > 0  # before the logarithm: an empty row's gradient would be NaN
             # In the log domain: patches outside the mask have weight 0, i.e. log 0.
-            under_mask = torch.logsumexp(logits.log_softmax(1) + area.log(), 1)
-            loss = -under_mask[area.sum(1) > 0].sum() / max(int((area.sum(1) > 0).sum()), 1)
+            under_mask = torch.logsumexp(logits.log_softmax(1)[kept] + area[kept].log(), 1)
+            loss = -under_mask.sum() / max(len(under_mask), 1)
         return {'loss_spatial': self.loss_weight * loss}

@@ -24,8 +24,8 @@ def text_pool(t_word: Tensor, word_mask: Tensor, n_t: int) -> Tensor:
     end = -((-(k + 1) * lengths) // n_t)
     position = torch.arange(t_word.shape[1], device=t_word.device)         # (L,)
     inside = (position >= start[..., None]) & (position < end[..., None])  # (B, n_t, L)
-    weights = inside / (end - start)[..., None]
-    return weights.to(t_word.dtype) @ t_word.masked_fill(~word_mask[..., None], 0)
+    weights = inside.to(t_word.dtype) / (end - start)[..., None]
+    return weights @ t_word.masked_fill(~word_mask[..., None], 0)
 
 
 class DecompositionBlock(nn.Module):
