@@ -6,14 +6,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from rsrefseg2.errors import UserError  # noqa: E402
-from rsrefseg2.synthrs.build import Recipe, build  # noqa: E402
-from rsrefseg2.synthrs.writers import LAYOUTS  # noqa: E402
+from rsrefseg2.errors import report_user_errors
+from rsrefseg2.synthrs.build import Recipe, build
+from rsrefseg2.synthrs.writers import LAYOUTS
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,6 +31,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@report_user_errors()
 def main() -> None:
     args = parse_args()
     layouts = tuple(LAYOUTS) if args.layouts == ['all'] else tuple(dict.fromkeys(args.layouts))
@@ -50,7 +48,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f'error: {error}')
+    main()

@@ -11,7 +11,7 @@ from mmengine.dist import is_main_process
 from rsrefseg2.engine import build_runner, load_config
 from rsrefseg2.engine.checkpoint import read_checkpoint
 from rsrefseg2.errors import report_user_errors
-from rsrefseg2.synthrs import nested_scores
+from rsrefseg2.synthrs.metric import nested_scores
 
 
 def parse_args() -> argparse.Namespace:

@@ -17,7 +17,7 @@ from ..errors import UserError, suggest
 # Read by the tools, beside the runner's own keys.
 TOOL_KEYS = {'default_scope', 'custom_imports', 'env_cfg', 'cfg'}
 # Taken out by mmengine before the class is built.
-BUILD_KEYS = {'type', '_scope_', '_delete_', 'priority'}
+BUILD_KEYS = {'type', '_scope_', '_delete_', 'priority', 'convert_to_iter_based'}
 # Sub-dicts without a type of their own, and the class that they are passed to.
 UNTYPED = {'siglip': 'models.dual_modality_encoder.DualModalityEncoder',
            'sam': 'models.mask_generator.MaskGenerator',

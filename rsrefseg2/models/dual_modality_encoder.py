@@ -39,8 +39,9 @@ class DualModalityEncoder(nn.Module):
                 inject_lora(tower, family='siglip', **lora)
             elif not trainable:
                 freeze(tower)
-        self.logit_scale = float(siglip.logit_scale)  # where the dense prompt's learnable ones start
-        self.logit_bias = float(siglip.logit_bias)
+        # where the dense prompt's learnable ones start
+        self.logit_scale = float(siglip.logit_scale.detach())
+        self.logit_bias = float(siglip.logit_bias.detach())
         self.image_size = siglip.config.vision_config.image_size
         side = self.image_size // siglip.config.vision_config.patch_size
         self.grid_size = (side, side)

@@ -40,7 +40,7 @@ class RSRefSeg2(BaseModel):
         encoder = DualModalityEncoder(init=init, **siglip)
         mask_generator = MaskGenerator(init=init, **sam)
         super().__init__(data_preprocessor=dict(
-            type='RefSegDataPreprocessor', tokenizer=siglip['checkpoint'], init=init,
+            type='rsrefseg2.RefSegDataPreprocessor', tokenizer=siglip['checkpoint'], init=init,
             max_length=encoder.max_length, size_where=encoder.image_size,
             size_how=mask_generator.input_size[0], **(data_preprocessor or {})))
         # Plain nn.Modules: mmengine's init_weights() would reach into a BaseModule's children and

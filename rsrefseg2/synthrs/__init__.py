@@ -6,7 +6,5 @@ wording     meanings as sentences                    generate          a scene a
 writers     the benchmarks' three layouts            build             a dataset on disk
 solver      answers a sentence, sharing no code with the generator
 baselines   scores that need no model                metric            scores by level beside them
+pretraining the tiny towers
 """
-from .metric import SynthRSMetric, nested_scores
-
-__all__ = ['SynthRSMetric', 'nested_scores']

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import cv2
@@ -55,12 +56,21 @@ def _compose(rng: np.random.Generator, min_same: int) -> list[tuple[str, str | N
             for name, count in zip(names, counts) for _ in range(count)]
 
 
-def _spine(name: str, centre: np.ndarray, length: float, angle: float) -> tuple[np.ndarray, float]:
-    """Three discs that cover an object: their centres (3, 2) and their radius."""
+def _spine(name: str, centre: np.ndarray, length: float,
+           angle: float) -> list[tuple[float, float, float]]:
+    """Three discs (x, y, radius) that cover an object."""
     radius = length * (0.30 + 0.24 * CATEGORIES[name].width)
     reach = max(0.0, length * 0.54 - radius)
-    heading = np.array([np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))])
-    return centre + reach * np.array([[-1.0], [0.0], [1.0]]) * heading, radius
+    across, down = reach * math.cos(math.radians(angle)), reach * math.sin(math.radians(angle))
+    x, y = map(float, centre)
+    return [(x - across, y - down, radius), (x, y, radius), (x + across, y + down, radius)]
+
+
+def _apart(first: list[tuple[float, float, float]], second: list[tuple[float, float, float]],
+           gap: float) -> bool:
+    """Whether no two discs come closer than `gap`. Plain floats: arrays this small cost more."""
+    return all((x - u) ** 2 + (y - v) ** 2 > (r + s + gap) ** 2
+               for x, y, r in first for u, v, s in second)
 
 
 def _place(rng: np.random.Generator, plan: list[tuple[str, str | None, str]],
@@ -74,22 +84,20 @@ def _place(rng: np.random.Generator, plan: list[tuple[str, str | None, str]],
     scale = unit * rng.uniform(*SCENE_SCALE)
     lengths = [CATEGORIES[name].length * scale * rng.uniform(*SIZES[size_class])
                for name, _, size_class in plan]
-    discs, radii, spots = np.empty((0, 2)), np.empty(0), []
+    taken, spots = [], []
     for index in np.argsort(lengths)[::-1]:
-        name, length = plan[index][0], lengths[index]
+        name, length = plan[index][0], float(lengths[index])
         for _ in range(PLACING_TRIES):
             # 0.3 of the length from the border: an object may be cut, two thirds stay visible.
             centre = rng.uniform(0.3 * length, size - 0.3 * length, 2)
             angle = rng.uniform(0, 360)
-            spine, radius = _spine(name, centre, length, angle)
-            squared = ((spine[:, None] - discs) ** 2).sum(axis=-1)
-            if (squared > (radius + radii + GAP * unit) ** 2).all():
+            spine = _spine(name, centre, length, angle)
+            if _apart(spine, taken, GAP * unit):
                 break
         else:
             return None
-        discs = np.concatenate([discs, spine])
-        radii = np.concatenate([radii, np.full(3, radius)])
-        spots.append((int(index), centre, float(length), float(angle)))
+        taken += spine
+        spots.append((int(index), centre, length, float(angle)))
     return spots
 
 

@@ -21,7 +21,7 @@ def cross_entropy(logits, target):
 def dice(logits, target, eps=1e-3):
     """Eq. 10, second term: mean over samples of 1 - (2 sum py + eps) / (sum p + sum y + eps)."""
     total = 0.0
-    for x, y in zip(logits, target):
+    for x, y in zip(logits, target, strict=True):
         p, y = torch.exp(_log_sigmoid(x)), y.to(x.dtype)
         total = total + 1 - (2 * (p * y).sum() + eps) / (p.sum() + y.sum() + eps)
     return total / len(logits)
@@ -30,7 +30,7 @@ def dice(logits, target, eps=1e-3):
 def orthogonal(t1, t2):
     """Eq. 11: mean over sentences of cos(mean_n t_1, mean_n t_2) squared."""
     total = 0.0
-    for a, b in zip(t1, t2):
+    for a, b in zip(t1, t2, strict=True):
         a, b = a.mean(dim=0), b.mean(dim=0)
         total = total + ((a * b).sum() / torch.sqrt((a * a).sum() * (b * b).sum())) ** 2
     return total / len(t1)
@@ -61,7 +61,7 @@ def target_vectors(v, low_mask):
     vectors = []
     for b in range(len(v)):
         total = torch.zeros_like(v[b, 0])
-        for position, m in zip(v[b], low_mask[b].flatten()):
+        for position, m in zip(v[b], low_mask[b].flatten(), strict=True):
             total = total + m * position
         vectors.append(total / v.shape[1])
     return unit(torch.stack(vectors), 1)
@@ -147,7 +147,7 @@ def spatial_mil(v, text, low_mask, *, scale):
     """Mean over sentences of -log sum_p m_p softmax(scores)_p (a bias would cancel)."""
     scores = spatial_scores(v, text, scale=scale)
     total = 0.0
-    for row, m in zip(scores, low_mask.flatten(1)):
+    for row, m in zip(scores, low_mask.flatten(1), strict=True):
         total = total - torch.log((torch.softmax(row, dim=0) * m).sum())
     return total / len(scores)
 

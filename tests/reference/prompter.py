@@ -19,9 +19,10 @@ from .layers import attention_step, mlp, mlp_step, part
 
 
 def textpool(words, lengths, n_t):
-    """Adaptive average of each sentence's own words: bin i holds floor(iL/n_t) ... ceil((i+1)L/n_t).
+    """Adaptive average of each sentence's own L words.
 
-    (B, L, d1), (B,) -> (B, n_t, d1). Bins overlap where they must, as for a sentence of fewer words.
+    (B, L, d1), (B,) -> (B, n_t, d1). Bin i holds the words from floor(i L / n_t) to before
+    ceil((i + 1) L / n_t); bins overlap where they must, as in a sentence of fewer words than n_t.
     """
     sentences = []
     for b in range(words.shape[0]):

@@ -57,11 +57,12 @@ def load_reference(prompter: CascadedPrompter, weights: dict) -> None:
     """Fill the prompter from a dict with the reference's names; every name must be used once."""
     left = dict(weights)
     state = {}
-    for name in prompter.state_dict():
+    for name, own in prompter.state_dict().items():
         if name == 'decomposition.pe':
             state[name] = torch.stack([left.pop('pe_1'), left.pop('pe_2')])
         else:
-            state[name] = left.pop(reference_name(name))
+            value = left.pop(reference_name(name))
+            state[name] = value.reshape(own.shape) if value.numel() == 1 else value
     assert not left, f'no place for {sorted(left)}'
     prompter.load_state_dict(state)
 
@@ -74,7 +75,7 @@ def tiny_prompter(seed: int = 0, **options) -> CascadedPrompter:
         n_t=N_T, n_p=N_P, inner=INNER, heads=HEADS, mlp_hidden=HIDDEN, **options).double().eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, p in prompter.named_parameters():
+        for p in prompter.parameters():
             p.add_(0.3 * torch.randn(p.shape, generator=generator, dtype=p.dtype))
         for name, b in prompter.named_buffers():
             if name.endswith(('running_mean', 'running_var')):
@@ -102,7 +103,7 @@ def gradients(outputs: dict, leaves: dict) -> dict:
                 for _, out in sorted(outputs.items()))
     found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
     return {name: torch.zeros_like(leaf) if g is None else g
-            for (name, leaf), g in zip(leaves.items(), found)}
+            for (name, leaf), g in zip(leaves.items(), found, strict=True)}
 
 
 def assert_same(ours: dict, theirs: dict, leaves: dict, tolerance: float | None = None) -> None:

@@ -50,7 +50,7 @@ def errors(f, text, size, align_corners):
                           dtype=torch.float64)
     result = [(found - expected).detach().abs().max()]
     for a, b in zip(torch.autograd.grad((found * weights).sum(), leaves),
-                    torch.autograd.grad((expected * weights).sum(), literal_leaves)):
+                    torch.autograd.grad((expected * weights).sum(), literal_leaves), strict=True):
         assert torch.isfinite(a).all()
         result.append((a - b).abs().max() / b.abs().max().clamp(min=1))
     assert found.abs().max() <= 1

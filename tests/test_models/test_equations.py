@@ -13,9 +13,19 @@ from tests.reference import layers as ref_layers
 from tests.reference import prompter as ref
 from tests.test_models import prompter_cases
 from tests.test_models import seeded_faults as faulty
-from tests.test_models.prompter_cases import (D1, GRID, HEADS, INNER, LENGTHS, N_T, PROMPT,
-                                              assert_same, inputs, reference_weights,
-                                              tiny_prompter)
+from tests.test_models.prompter_cases import (
+    D1,
+    GRID,
+    HEADS,
+    INNER,
+    LENGTHS,
+    N_T,
+    PROMPT,
+    assert_same,
+    inputs,
+    reference_weights,
+    tiny_prompter,
+)
 
 torch.set_num_threads(1)
 

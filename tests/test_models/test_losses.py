@@ -6,9 +6,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rsrefseg2.models.losses import (DenseLoss, OrthogonalLoss, SampleContrastLoss,
-                                     SegmentationLoss, SpatialLoss, alignment, orthogonal,
-                                     segmentation)
+from rsrefseg2.models.losses import (
+    DenseLoss,
+    OrthogonalLoss,
+    SampleContrastLoss,
+    SegmentationLoss,
+    SpatialLoss,
+    alignment,
+    orthogonal,
+    segmentation,
+)
 from rsrefseg2.models.outputs import EncodedImages, Prompts, RefSegOutputs, Targets
 from tests.reference import dense as ref_dense
 from tests.reference import losses as ref
@@ -22,7 +29,7 @@ CE = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True)
 DICE = dict(type='mmdet.DiceLoss', naive_dice=True, eps=1e-3)
 # mmdet's cross-entropy makes the labels, and with them the result, float32
 MMDET_TOLERANCE = 1e-6
-SHARED = 'mean'  # how several positives count: tests/reference/losses.py
+SHARED = 'apart'  # how several positives count: tests/reference/losses.py
 
 
 def case():
@@ -125,7 +132,7 @@ def test_eq10_at_the_annotations_own_sizes():
     found = SegmentationLoss(ce=CE, dice=DICE, at='annotation')(
         outputs, Targets(masks, IMAGE_INDEX))
     expected = dict(loss_ce=0.0, loss_dice=0.0)
-    for logits, mask in zip(leaves['mask_logits'], masks):
+    for logits, mask in zip(leaves['mask_logits'], masks, strict=True):
         logits = ref_dense.bilinear(logits[None, None], mask.shape, False)[0]
         expected['loss_ce'] += ref.cross_entropy(logits, mask[None]) / 5
         expected['loss_dice'] += ref.dice(logits, mask[None], eps=1e-3) / 5
@@ -164,6 +171,15 @@ def test_an_empty_target_has_finite_gradients(loss):
     assert all(torch.isfinite(x.grad).all() for x in leaves.values() if x.grad is not None)
 
 
+def test_without_negatives_the_contrast_is_zero():
+    """One sentence, or only sentences of one target: nothing to tell apart, and no NaN."""
+    leaves, outputs, targets = case()
+    same = Targets([targets.masks[0]] * 5, torch.zeros(5))
+    loss = SampleContrastLoss()(outputs, same)['loss_sample']
+    loss.backward()
+    assert loss == 0 and torch.isfinite(leaves['t2'].grad).all()
+
+
 # --- and each notices a seeded fault -------------------------------------------------------------
 
 def squared_denominators(terms):
@@ -185,6 +201,11 @@ def any_image(contrast):
         positive[torch.tensor([0, 1, 3])[:, None], torch.tensor([0, 1, 3])] = True
         return contrast(v_object, t, scale, positive)
     return faulty
+
+
+def duplicates_as_negatives(contrast):
+    return lambda v_object, t, scale, positive: contrast(
+        v_object, t, scale, torch.eye(len(t), dtype=torch.bool))
 
 
 def mean_not_normed(v, mask):
@@ -213,6 +234,9 @@ FAULTS = {  # what is wrong -> comparison, owner and name of what is replaced, r
         (check_eq11, orthogonal, 'orthogonal_loss',
          lambda t1, t2: F.cosine_similarity(t1.mean(1), t2.mean(1)).abs().mean()),
     'eq12: one direction': (check_eq12, alignment, 'sample_contrast', one_sided),
+    'eq12: duplicates as negatives':
+        (check_eq12, alignment, 'sample_contrast',
+         duplicates_as_negatives(alignment.sample_contrast)),
     'eq12: equal masks of other images are positives':
         (check_eq12, alignment, 'sample_contrast', any_image(alignment.sample_contrast)),
     'eq12: image not normed': (check_eq12, alignment, 'masked_mean', mean_not_normed),

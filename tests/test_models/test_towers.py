@@ -1,4 +1,4 @@
-"""Towers: known architectures, the hub's folder format, tokenizers, and what a user can get wrong."""
+"""Towers: known architectures, the hub's folder format, tokenizers, what a user gets wrong."""
 import json
 import socket
 import time

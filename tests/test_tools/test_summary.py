@@ -59,30 +59,37 @@ def test_full_size_as_json(monkeypatch, capfd):
 
 def test_table_and_options(monkeypatch, capfd, tmp_path):
     config = tmp_path / 'tiny.py'
-    config.write_text(f'model = {tiny_model(None)!r}')
-    text = run_tool(monkeypatch, capfd, config)
-    assert '1 MAC = 2 FLOP' in text and '\nlora                         0.000 M' in text
-    text = run_tool(monkeypatch, capfd, config, '--cfg-options', 'model.sam.lora.r=400')
-    assert '\nlora                         0.000 M' not in text
+    config.write_text(f"default_scope = 'rsrefseg2'\nmodel = {tiny_model()!r}")
+    text = run_tool(monkeypatch, capfd, config, '--cfg-options', 'model.sam.lora.r=4000')
+    assert '1 MAC = 2 FLOP' in text
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line}
+    assert float(rows['lora'][1]) > 1 > float(rows['sam'][1])  # millions
 
 
 @pytest.mark.parametrize(('arguments', 'says'), [
     (['no/such/config.py'], 'no/such/config.py'),
     ([FULL, '--cfg-options', 'model.sam.checkpoint=facebook/sam2.1-hiera-tny'],
-     'did you mean facebook/sam2.1-hiera-tiny')])
+     'did you mean facebook/sam2.1-hiera-tiny'),
+    ([FULL, '--cfg-options', 'model.prompter.n_tt=3'], 'n_tt')])
 def test_a_mistake_is_one_line(monkeypatch, capfd, arguments, says):
     with pytest.raises(SystemExit) as caught:
         run_tool(monkeypatch, capfd, *arguments)
-    message = caught.value.code
-    assert message.startswith('error: ') and says in message and '\n' not in message
+    output = capfd.readouterr()
+    assert caught.value.code == 1 and output.out == ''
+    lines = [line for line in output.err.splitlines() if line.startswith('error: ')]
+    assert len(lines) == 1 and says in lines[0]
 
 
-def test_counts_on_meta_are_the_real_ones():
-    summary = summarize(build_on_meta(tiny_model()))
+@pytest.fixture(scope='module')
+def tiny_summary() -> dict:
+    return summarize(build_on_meta(tiny_model()))
+
+
+def test_counts_on_meta_are_the_real_ones(tiny_summary):
     with DefaultScope.overwrite_default_scope('rsrefseg2'):
         model = MODELS.build(dict(tiny_model(), init='random'))
-    assert summary['parameters']['total'] == sum(p.numel() for p in model.parameters())
-    assert summary['parameters']['trainable'] == sum(
+    assert tiny_summary['parameters']['total'] == sum(p.numel() for p in model.parameters())
+    assert tiny_summary['parameters']['trainable'] == sum(
         p.numel() for p in model.parameters() if p.requires_grad)
 
     length = model.encoder.max_length
@@ -91,17 +98,17 @@ def test_counts_on_meta_are_the_real_ones():
         images = model.encode_images(torch.randn(1, 3, 32, 32), torch.randn(1, 3, 64, 64))
         model.segment(images, torch.zeros(1, dtype=torch.int64),
                       torch.ones(1, length, dtype=torch.int64), torch.full((1,), length))
-    assert summary['flops']['total'] == counter.get_total_flops()
+    assert tiny_summary['flops']['total'] == counter.get_total_flops()
 
 
-def test_lora_stands_apart():
-    with_lora, without = (summarize(build_on_meta(tiny_model(rank))) for rank in (2, None))
+def test_lora_stands_apart(tiny_summary):
+    without = summarize(build_on_meta(tiny_model(None)))
     for kind in ('parameters', 'flops'):
-        assert with_lora[kind]['lora'] > 0 and without[kind]['lora'] == 0
+        assert tiny_summary[kind]['lora'] > 0 and without[kind]['lora'] == 0
         for part in ('vision_tower', 'text_tower', 'sam', 'prompter'):
-            assert with_lora[kind][part] == without[kind][part]
-    # rank r on 4 projections of 2 layers in both towers, 32 to 32, and on qkv and proj of Hiera
+            assert tiny_summary[kind][part] == without[kind][part]
+    # rank 2 on 4 projections of 2 layers in both towers, 32 to 32, and on qkv and proj of Hiera
     towers = 2 * 2 * 4 * 2 * (32 + 32)
     hiera = sum(2 * ((d_in + 3 * d_out) + (d_out + d_out)) for d_in, d_out in
                 ((8, 8), (8, 16), (16, 32), (32, 32), (32, 64)))
-    assert with_lora['parameters']['lora'] == towers + hiera
+    assert tiny_summary['parameters']['lora'] == towers + hiera

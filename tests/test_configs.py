@@ -1,0 +1,161 @@
+"""Every config loads, is checked, builds its model; the paper's recipe is what the paper says."""
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from mmengine.registry import DefaultScope
+
+from rsrefseg2.engine import load_config
+from rsrefseg2.errors import UserError
+from rsrefseg2.models import RSRefSeg2
+from rsrefseg2.models.summary import build_on_meta
+from rsrefseg2.models.tower_files import find_local
+from rsrefseg2.registry import MODELS
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+EVERY = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
+PAPER = ('refsegrs', 'rrsisd', 'risbench')
+MEASURED = {  # parameters of the model in the tables' full configs
+    'siglip': 'google/siglip2-so400m-patch16-512', 'sam': 'facebook/sam2.1-hiera-large'}
+
+
+def names(paths):
+    return [str(path.relative_to(CONFIGS).with_suffix('')) for path in paths]
+
+
+def is_folder(checkpoint):
+    """Of this repository's own towers, and not a hub name."""
+    return isinstance(checkpoint, str) and checkpoint.startswith('synthrs/')
+
+
+@pytest.mark.parametrize('path', EVERY, ids=names(EVERY))
+def test_loads_and_builds(path):
+    model = load_config(str(path)).model  # refuses unknown keys and classes
+    folders = [model[part].checkpoint for part in ('siglip', 'sam')
+               if is_folder(model[part].checkpoint)]
+    missing = [folder for folder in folders if find_local(folder) is None]
+    if missing:
+        pytest.skip(f'{missing[0]} is not there: tools/synthrs_pretrain.py makes it')
+    if folders:
+        with DefaultScope.overwrite_default_scope('rsrefseg2'):
+            built = MODELS.build(model)  # as it stands, with its weights
+    else:
+        built = build_on_meta(model)
+    assert isinstance(built, RSRefSeg2)
+    assert set(built.losses) == {name for name, loss in model.losses.items() if loss is not None}
+    assert (built.prompter.dense is None) == (model.prompter.dense is None)
+
+
+@pytest.mark.parametrize('name', PAPER)
+def test_the_papers_recipe(name):
+    cfg = load_config(str(CONFIGS / f'{name}_siglip2_sam21l.py'))
+    model = cfg.model
+    assert model.init == 'pretrained'
+    assert {part: model[part].checkpoint for part in MEASURED} == MEASURED
+    assert model.siglip.vision_lora == model.siglip.text_lora == model.sam.lora == dict(r=16)
+    assert (model.prompter.n_t, model.prompter.n_p) == (3, 9)
+    assert model.prompter.dense == {}
+    assert model.losses.dense is None and model.losses.spatial is None
+    assert model.losses.seg.ce.type == 'mmdet.CrossEntropyLoss' and model.losses.seg.ce.use_sigmoid
+    assert model.losses.seg.dice.type == 'mmdet.DiceLoss' and model.losses.seg.dice.naive_dice
+    assert 'ortho' in model.losses and 'sample' in model.losses
+
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', 1e-4, 0.05)
+    assert cfg.optim_wrapper.clip_grad == dict(max_norm=3.0)
+    assert cfg.train_cfg.max_epochs == 300
+    warm_up, cosine = cfg.param_scheduler
+    assert (warm_up.type, warm_up.start_factor, warm_up.end) == ('LinearLR', 0.01, 5)
+    assert (cosine.type, cosine.eta_min_ratio, cosine.begin, cosine.end) == (
+        'CosineAnnealingLR', 0.01, 5, 300)
+    assert cfg.auto_scale_lr.base_batch_size == 64
+
+    assert cfg.strategy.type == 'ZeRO2Strategy'
+    assert cfg.strategy.bf16.enabled and cfg.strategy.zero_optimization.stage == 2
+    # a batch of the paper takes any sentence, one image each
+    assert 'batch_sampler' not in cfg.train_dataloader
+    assert cfg.train_dataloader.dataset.split == 'train' and cfg.train_dataloader.sampler.shuffle
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        assert loader.batch_sampler.type == 'ImageOrderBatchSampler'
+    assert cfg.val_dataloader.dataset.split == 'val'
+    assert cfg.test_dataloader.dataset.split == 'test'
+
+
+def test_the_ablations_row():
+    full = load_config(str(CONFIGS / 'rrsisd_siglip2_sam21l.py'))
+    row = load_config(str(CONFIGS / 'rrsisd_ablation.py'))
+    assert row.model.siglip.checkpoint == 'google/siglip2-so400m-patch14-384'
+    assert row.model.sam == dict(checkpoint='facebook/sam2.1-hiera-small', lora=dict(r=32))
+    assert row.model.siglip.vision_lora == row.model.siglip.text_lora == dict(r=16)
+    assert row.model.losses.seg.dice is None
+    row.model.siglip, row.model.sam = full.model.siglip, full.model.sam
+    row.model.losses.seg.dice = full.model.losses.seg.dice
+    for key in full:  # and nothing else differs
+        assert key == 'work_dir' or row[key] == full[key], key
+
+
+def test_a_strategy_is_one_line_of_base(tmp_path):
+    path = CONFIGS / 'rrsisd_siglip2_sam21l.py'
+    text = re.sub(r"'_base_/", f"'{CONFIGS}/_base_/", path.read_text())
+    assert text.count('zero2_bf16') == 1
+    full = load_config(str(path))
+    found = {}
+    for strategy in sorted(p.stem for p in (CONFIGS / '_base_/strategies').glob('*.py')):
+        other = tmp_path / f'{strategy}.py'
+        other.write_text(text.replace('zero2_bf16', strategy))
+        cfg = load_config(str(other))
+        assert all(cfg[key] == full[key] for key in full if key not in ('strategy', 'work_dir'))
+        found[strategy] = cfg.strategy.type
+    assert {'single': 'SingleDeviceStrategy', 'ddp': 'DDPStrategy',
+            'zero2_bf16': 'ZeRO2Strategy'}.items() <= found.items()
+
+
+def test_no_absolute_path():
+    for path in CONFIGS.rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not re.search(r'(^|[\s:=\'"])(/|~|[A-Za-z]:[\\/])\S', node.value), (
+                    f'{path}: {node.value!r}')
+
+
+def test_a_data_root_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv('RSREFSEG2_DATA', 'somewhere/else')
+    cfg = load_config(str(CONFIGS / 'rrsisd_siglip2_sam21l.py'))
+    assert cfg.train_dataloader.dataset.data_root == 'somewhere/else/rrsisd'
+
+
+FULL = str(CONFIGS / 'rrsisd_siglip2_sam21l.py')
+
+
+@pytest.mark.parametrize(('options', 'says'), [
+    ({'model.prompter.n_tt': 4}, ['model.prompter', "no option 'n_tt'", 'did you mean n_t']),
+    ({'model.siglip.visoin_lora': 1}, ["no option 'visoin_lora'", 'vision_lora']),
+    ({'model.sam.lorra': None}, ["no option 'lorra'", 'did you mean lora']),
+    ({'model.prompter.dense.align_corner': True}, ["'align_corner'", 'align_corners']),
+    ({'model.losses.ortho.weight': 1.0}, ["no option 'weight'", 'loss_weight']),
+    ({'model.losses.seg.dice.type': 'mmdet.DiceLos'}, ["unknown class 'mmdet.DiceLos'"]),
+    ({'model.losses.sample.type': 'SampleContrastLos'},
+     ["unknown class 'SampleContrastLos'", 'did you mean SampleContrastLoss']),
+    ({'train_dataloader.dataset.type': 'RRSIS'}, ["unknown class 'RRSIS'", 'RRSISD']),
+    ({'train_dataloader.dataset.splitt': 'val'}, ["no option 'splitt'", 'did you mean split']),
+    ({'optim_wrappr.optimizer.lr': 1.0}, ["unknown top-level key 'optim_wrappr'",
+                                         'optim_wrapper']),
+    ({'train_dataloder.batch_size': 1}, ["unknown top-level key 'train_dataloder'",
+                                         'train_dataloader'])])
+def test_an_unknown_key_or_class_is_named_with_near_matches(options, says):
+    with pytest.raises(UserError) as caught:
+        load_config(FULL, options=options)
+    message = str(caught.value)
+    assert '\n' not in message and 'rrsisd_siglip2_sam21l.py' in message
+    for part in says:
+        assert part in message, message
+
+
+def test_a_config_that_is_not_there_or_does_not_parse(tmp_path):
+    with pytest.raises(UserError, match='no/such.py does not exist'):
+        load_config('no/such.py')
+    for text, says in (('model = dict(', r'broken\.py'), ("_base_ = 'missing.py'", r'missing\.py')):
+        (tmp_path / 'broken.py').write_text(text)
+        with pytest.raises(UserError, match=says):
+            load_config(str(tmp_path / 'broken.py'))
