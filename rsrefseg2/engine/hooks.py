@@ -40,7 +40,7 @@ class ProgressBarHook(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         loss = (outputs or {}).get('loss')
-        self._step(**({} if loss is None else {'loss': f'{float(loss):.3f}'}))
+        self._step(**({} if loss is None else {'loss': f'{float(loss.detach()):.3f}'}))
 
     def after_train(self, runner) -> None:
         self._close()
