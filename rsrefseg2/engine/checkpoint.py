@@ -45,7 +45,7 @@ def read_checkpoint(path: str) -> dict:
         raise UserError(f'checkpoint {path} does not exist: give the *.pth in a work dir')
     trust_mmengine_checkpoints()
     try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
         raise UserError(f'checkpoint {path} cannot be read, it is torn or no checkpoint '
                         f'({str(error).splitlines()[0][:120]}): take another one') from error

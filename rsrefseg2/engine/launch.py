@@ -42,4 +42,21 @@ def build_runner(cfg: Config, *, launcher: str = 'none') -> FlexibleRunner:
     """A runner that trains or tests `cfg` with the launcher that it was started by."""
     prepare_launch(cfg, launcher)
     trust_mmengine_checkpoints()
-    return FlexibleRunner.from_cfg(cfg)
+    runner = FlexibleRunner.from_cfg(cfg)
+    _warn_of_batch(runner, cfg)
+    return runner
+
+
+def _warn_of_batch(runner: FlexibleRunner, cfg: Config) -> None:
+    """The learning rate belongs to a global batch: ranks x batch x accumulation."""
+    recipe = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
+    if recipe is None or cfg.get('train_dataloader') is None:
+        return
+    batch, accumulation = (cfg.train_dataloader.batch_size,
+                           cfg.optim_wrapper.get('accumulative_counts', 1))
+    product = runner.world_size * batch * accumulation
+    if product != recipe:
+        runner.logger.warning(
+            f'global batch {product} ({runner.world_size} ranks x {batch} x accumulation '
+            f'{accumulation}), but the learning rate is for {recipe}: change '
+            f'train_dataloader.batch_size or the rate')

@@ -216,22 +216,23 @@ def train(module: nn.Module, stream: Iterator[dict], *, steps: int, lr: float,
 
 
 def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
-             start: Path | None = None) -> None:
+             sentences: int = 4, start: Path | None = None) -> None:
     """Train one tiny tower and save it to `out` (config.json, model.safetensors, tokenizer).
 
     Args:
         tower: 'siglip' or 'sam2'.  data_root: a SynthRS folder.  seed: of weights and batches.
+        sentences: most sentences of one image in a batch.
         start: a folder that this function wrote: go on from its weights.
     """
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
     if tower == 'siglip':
-        module, model, shape, lr = (m := SiglipPretraining(out)), m.siglip, (16, 6), 2e-3
+        module, model, images, lr = (m := SiglipPretraining(out)), m.siglip, 16, 2e-3
     else:
-        module, model, shape, lr = (m := SamPretraining()), m.sam, (6, 4), 1e-3
+        module, model, images, lr = (m := SamPretraining()), m.sam, 6, 1e-3
     if start is not None:
         model.load_state_dict(load_file(start / 'model.safetensors'))
-    stream = batches(data_root, split='train', images=shape[0], sentences=shape[1], seed=seed)
+    stream = batches(data_root, split='train', images=images, sentences=sentences, seed=seed)
     with open(out / 'pretraining.jsonl', 'w') as file:
         def log(line: dict) -> None:
             print(json.dumps(line), flush=True)
@@ -239,7 +240,7 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
             file.flush()
         recipe = json.loads((data_root / 'summary.json').read_text())['arguments']
         log(dict(tower=tower, start=start and start.name, data=recipe,
-                 images=shape[0], sentences=shape[1],
+                 images=images, sentences=sentences,
                  steps=steps, lr=lr, seed=seed, torch=torch.__version__,
                  parameters=sum(p.numel() for p in model.parameters())))
         train(module, stream, steps=steps, lr=lr, log=log)

@@ -1,0 +1,83 @@
+"""Eq. 2, third line: which layers are adapted, by name; W* = W + B A."""
+import pytest
+import torch
+from transformers import Sam2Config, Sam2Model, SamConfig, SamModel, SiglipConfig, SiglipModel
+
+from rsrefseg2.models.lora import inject_lora
+from tests import tiny_towers
+
+
+def without_type(config):
+    return {key: value for key, value in config.items() if key != 'model_type'}
+
+
+@pytest.fixture
+def siglip():
+    """As the hub has it, with the pooling head and its own attention."""
+    return SiglipModel(SiglipConfig(**without_type(tiny_towers.siglip_config())))
+
+
+@pytest.fixture
+def sam2():
+    return Sam2Model(Sam2Config(**without_type(
+        tiny_towers.named_sam2(tiny_towers.sam2_config()))))
+
+
+def test_siglip_attention_and_not_its_pooling_head(siglip):
+    heads = [name for name, _ in siglip.vision_model.named_modules() if name.startswith('head.')]
+    assert any(name.endswith('out_proj') for name in heads)  # which a bare name would hit
+    for tower in (siglip.vision_model, siglip.text_model):
+        assert inject_lora(tower, family='siglip', r=2) == sorted(
+            f'encoder.layers.{layer}.self_attn.{projection}' for layer in (0, 1)
+            for projection in ('q_proj', 'k_proj', 'v_proj', 'out_proj'))
+
+
+def test_hiera_attention_and_not_its_dimension_changes(sam2):
+    encoder = sam2.vision_encoder
+    changes = [name for name, _ in encoder.named_modules()
+               if name.endswith('.proj') and '.attn.' not in name]
+    assert changes  # which a bare name would hit
+    assert inject_lora(encoder, family='sam2', r=2) == sorted(
+        f'backbone.blocks.{block}.attn.{projection}' for block in range(5)
+        for projection in ('qkv', 'proj'))
+
+
+def test_sam_1_attention():
+    encoder = SamModel(SamConfig(**without_type(tiny_towers.sam_config()))).vision_encoder
+    assert inject_lora(encoder, family='sam', r=2) == sorted(
+        f'layers.{layer}.attn.{projection}' for layer in (0, 1) for projection in ('qkv', 'proj'))
+
+
+def test_the_update_is_b_a_and_starts_at_zero(siglip):
+    tower = siglip.text_model
+    layer = tower.encoder.layers[0].self_attn.q_proj
+    x = torch.randn(3, 32)
+    before = layer(x).detach()
+    inject_lora(tower, family='siglip', r=2)
+    adapted = tower.encoder.layers[0].self_attn.q_proj
+    assert adapted.base_layer is layer
+    a, b = adapted.lora_A.default.weight, adapted.lora_B.default.weight
+    assert a.shape == (2, 32) and b.shape == (32, 2)
+    assert not b.any() and a.any() and torch.equal(adapted(x), before)
+    torch.nn.init.normal_(b)
+    expected = before + x @ (b @ a).T  # alpha = r: scale 1
+    assert torch.allclose(adapted(x), expected, atol=1e-5)
+
+
+def test_alpha_scales_the_update(siglip):
+    tower = siglip.text_model
+    inject_lora(tower, family='siglip', r=2, alpha=6)
+    assert tower.encoder.layers[0].self_attn.q_proj.scaling['default'] == 3
+
+
+def test_only_the_adapters_are_trained(sam2):
+    inject_lora(sam2.vision_encoder, family='sam2', r=2)
+    assert {name for name, p in sam2.vision_encoder.named_parameters() if p.requires_grad} == {
+        name for name, _ in sam2.vision_encoder.named_parameters() if '.lora_' in name}
+
+
+def test_wrong_rank_and_wrong_architecture(siglip, sam2):
+    with pytest.raises(ValueError, match='rank r must be at least 1, not 0'):
+        inject_lora(siglip.text_model, family='siglip', r=0)
+    with pytest.raises(ValueError, match='self_attn'):
+        inject_lora(sam2.vision_encoder, family='siglip', r=2)
