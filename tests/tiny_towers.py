@@ -64,7 +64,7 @@ def sam_config() -> dict:
         vision_config=dict(hidden_size=32, output_channels=32, num_hidden_layers=2,
                            num_attention_heads=2, image_size=SAM_IMAGE, patch_size=16,
                            window_size=2, global_attn_indexes=[1], num_pos_feats=16,
-                           mlp_dim=64),
+                           mlp_dim=64, initializer_range=0.02),  # transformers' 1e-10 draws zeros
         prompt_encoder_config=dict(hidden_size=32, image_size=SAM_IMAGE, patch_size=16,
                                    mask_input_channels=8),
         mask_decoder_config=dict(hidden_size=32, num_attention_heads=2, mlp_dim=64,

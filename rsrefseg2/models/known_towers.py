@@ -61,7 +61,8 @@ def _sam(width: int, layers: int, heads: int, global_layers: list[int]) -> dict:
     return dict(
         model_type='sam',
         vision_config=dict(hidden_size=width, num_hidden_layers=layers,
-                           num_attention_heads=heads, global_attn_indexes=global_layers))
+                           num_attention_heads=heads, global_attn_indexes=global_layers,
+                           initializer_range=0.02))  # transformers' 1e-10 would draw zeros
 
 
 SIGLIP = {

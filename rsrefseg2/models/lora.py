@@ -11,7 +11,7 @@ from torch import nn
 ATTENTION_PROJECTIONS = {
     'siglip': r'.*\.self_attn\.(q_proj|k_proj|v_proj|out_proj)',
     'sam2': r'.*\.blocks\.\d+\.attn\.(qkv|proj)',
-    'sam': r'.*\.layers\.\d+\.attn\.(qkv|proj)',
+    'sam': r'(.*\.)?layers\.\d+\.attn\.(qkv|proj)',
 }
 
 

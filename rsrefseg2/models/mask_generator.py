@@ -50,7 +50,7 @@ class MaskGenerator(nn.Module):
         prompt = self.sam.prompt_encoder
         self.d2 = self.sam.mask_decoder.hidden_size
         self.input_size = (prompt.input_image_size, prompt.input_image_size)
-        self.prompt_size = tuple(prompt.mask_input_size)
+        self.prompt_size = tuple(4 * side for side in prompt.image_embedding_size)
 
     def encode_images(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(U, 3, H2, W2) normalised -> image_embeddings (U, d2, H2/16, W2/16) and, for SAM 2, the

@@ -41,7 +41,7 @@ BENCHMARK_WORDS = '''
 
 SIGLIP = dict(
     vision_config=dict(hidden_size=96, intermediate_size=384, num_hidden_layers=3,
-                       num_attention_heads=4, image_size=IMAGE_SIZE, patch_size=16,
+                       num_attention_heads=4, patch_size=16,
                        vision_use_head=False),
     text_config=dict(hidden_size=96, intermediate_size=384, num_hidden_layers=3,
                      num_attention_heads=4, max_position_embeddings=POSITIONS, projection_size=96,
@@ -98,12 +98,14 @@ def batches(data_root: Path, *, split: str, images: int, sentences: int, seed: i
 class SiglipPretraining(nn.Module):
     """Contrast of sentences with the patches under their masks, and of patches with sentences."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, image_size: int) -> None:
         super().__init__()
         size = write_word_tokenizer(folder, dict.fromkeys([*vocabulary(), *BENCHMARK_WORDS]))
         text = dict(SIGLIP['text_config'], vocab_size=size)
-        self.siglip = load_siglip(dict(SIGLIP, model_type='siglip', text_config=text),
-                                  init='random')
+        vision = dict(SIGLIP['vision_config'], image_size=image_size)
+        self.siglip = load_siglip(
+            dict(model_type='siglip', vision_config=vision, text_config=text), init='random')
+        self.grid_size = (image_size // vision['patch_size'],) * 2
         self.siglip.config.save_pretrained(folder)
         fan_in_init(self.siglip)
         nn.init.constant_(self.siglip.logit_scale, math.log(10))
@@ -111,7 +113,7 @@ class SiglipPretraining(nn.Module):
         self.temperature = nn.Parameter(torch.tensor(-math.log(0.07)))
         self.preprocess = RefSegDataPreprocessor(
             tokenizer=str(folder), init='pretrained', max_length=POSITIONS,
-            size_where=IMAGE_SIZE, size_how=IMAGE_SIZE)
+            size_where=image_size, size_how=IMAGE_SIZE)
 
     def forward(self, batch: dict) -> dict[str, Tensor]:
         """-> `contrast`, `patches`: losses."""
@@ -121,7 +123,7 @@ class SiglipPretraining(nn.Module):
         v = F.normalize(v[inputs.image_index], dim=-1)
         t_sent = F.normalize(
             self.siglip.text_model(input_ids=inputs.input_ids).pooler_output, dim=-1)
-        area = targets.area((8, 8)).flatten(1)
+        area = targets.area(self.grid_size).flatten(1)
         same = ((inputs.image_ids[:, None] == inputs.image_ids[None])
                 & (area[:, None] == area[None]).all(-1))
         logits = (self.siglip.logit_scale.exp() * torch.einsum('bnd,bd->bn', v, t_sent)
@@ -215,23 +217,36 @@ def train(module: nn.Module, stream: Iterator[dict], *, steps: int, lr: float,
             seen = []
 
 
+def load_start(model: nn.Module, folder: Path) -> None:
+    """Earlier weights; patch positions are interpolated where the image size has changed."""
+    state, own = load_file(folder / 'model.safetensors'), model.state_dict()
+    name = 'vision_model.embeddings.position_embedding.weight'
+    if name in own and len(state[name]) != len(own[name]):
+        old, new = (math.isqrt(len(weights[name])) for weights in (state, own))
+        grid = state[name].T.unflatten(1, (old, old))[None]  # (N, d1) -> (1, d1, h1, w1)
+        grid = F.interpolate(grid, (new, new), mode='bicubic')
+        state[name] = grid[0].flatten(1).T.contiguous()
+    model.load_state_dict(state)
+
+
 def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
-             sentences: int = 4, start: Path | None = None) -> None:
+             sentences: int = 4, image_size: int = 192, start: Path | None = None) -> None:
     """Train one tiny tower and save it to `out` (config.json, model.safetensors, tokenizer).
 
     Args:
         tower: 'siglip' or 'sam2'.  data_root: a SynthRS folder.  seed: of weights and batches.
+        image_size: SigLIP's; SAM's is 128.
         sentences: most sentences of one image in a batch.
         start: a folder that this function wrote: go on from its weights.
     """
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
     if tower == 'siglip':
-        module, model, images, lr = (m := SiglipPretraining(out)), m.siglip, 16, 2e-3
+        module, model, images, lr = (m := SiglipPretraining(out, image_size=image_size)), m.siglip, 16, 2e-3
     else:
         module, model, images, lr = (m := SamPretraining()), m.sam, 6, 1e-3
     if start is not None:
-        model.load_state_dict(load_file(start / 'model.safetensors'))
+        load_start(model, start)
     stream = batches(data_root, split='train', images=images, sentences=sentences, seed=seed)
     with open(out / 'pretraining.jsonl', 'w') as file:
         def log(line: dict) -> None:
@@ -241,6 +256,7 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
         recipe = json.loads((data_root / 'summary.json').read_text())['arguments']
         log(dict(tower=tower, start=start and start.name, data=recipe,
                  images=images, sentences=sentences,
+                 image_size=image_size if tower == 'siglip' else IMAGE_SIZE,
                  steps=steps, lr=lr, seed=seed, torch=torch.__version__,
                  parameters=sum(p.numel() for p in model.parameters())))
         train(module, stream, steps=steps, lr=lr, log=log)

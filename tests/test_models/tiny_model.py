@@ -15,6 +15,7 @@ PAPER_LOSSES = dict(
              dice=dict(type='mmdet.DiceLoss', naive_dice=True)),
     ortho=dict(type='OrthogonalLoss', loss_weight=0.5),
     sample=dict(type='SampleContrastLoss', loss_weight=0.5))
+LORA = dict(r=2)
 SENTENCES = ['a ship', 'the red car on the upper left of the blue plane', 'the blue car',
              'the car on the right, on the left of a ship', 'ship', 'a plane on the left']
 # Two sentences of one image, and images of several sizes.
@@ -22,14 +23,14 @@ IMAGES = [0, 1, 0, 2, 3, 1]
 SIZES = [(48, 64), (30, 20), (64, 64), (70, 90)]
 
 
-def build(*, sam: str = 'sam2', lora: dict | None = dict(r=2), losses: dict | None = None,
+def build(kind: str = 'sam2', *, lora: dict | None = LORA, losses: dict | None = None,
           seed: int = 0, **changes):
-    """The model; `changes` go over the config's siglip, sam and prompter."""
-    towers = dict(sam2=tiny_towers.sam2_config, sam=tiny_towers.sam_config)
+    """The model with SAM 2 or SAM 1; `changes` go over the config's siglip, sam and prompter."""
+    sam_config = dict(sam2=tiny_towers.sam2_config, sam=tiny_towers.sam_config)
     config = dict(
         type='RSRefSeg2', init='random', losses=losses,
         siglip=dict(checkpoint=tiny_towers.siglip_config(), vision_lora=lora, text_lora=lora),
-        sam=dict(checkpoint=towers[sam](), lora=lora),
+        sam=dict(checkpoint=sam_config[kind](), lora=lora),
         prompter=dict(type='CascadedPrompter', inner=16, heads=2, mlp_hidden=16, dense=dict()))
     for part, options in changes.items():
         config[part].update(options)
@@ -39,14 +40,15 @@ def build(*, sam: str = 'sam2', lora: dict | None = dict(r=2), losses: dict | No
 
 
 def stirred(model, *, seed: int = 1):
-    """Every matrix larger and LoRA's B not 0, so that each input can reach each output."""
+    """LoRA's B not 0; and SAM's decoder larger, whose logits are differences of nearly equal
+    numbers while its weights are as small as transformers draws them."""
     torch.manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if 'lora_B' in name:
                 parameter.normal_(std=0.1)
-            elif parameter.ndim > 1:
-                parameter.mul_(2)
+            elif 'mask_decoder' in name and parameter.ndim > 1:
+                parameter.mul_(8)
     return model
 
 
