@@ -12,8 +12,16 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (Sam2Config, Sam2Model, Sam2VideoConfig, Sam2VideoModel, SamConfig,
-                          SamModel, SiglipConfig, SiglipModel)
+from transformers import (
+    Sam2Config,
+    Sam2Model,
+    Sam2VideoConfig,
+    Sam2VideoModel,
+    SamConfig,
+    SamModel,
+    SiglipConfig,
+    SiglipModel,
+)
 
 from rsrefseg2.models.tokenization import write_word_tokenizer
 

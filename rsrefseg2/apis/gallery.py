@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..models import RSRefSeg2
 from ..registry import DATASETS, SCOPE
 from ..structures import RefSegDataSample
-from ..visualization import Case, panel, write_page
+from ..visualization import Case, write_page
 
 
 def load_split(config: Config, split: str) -> RefSegDataset:

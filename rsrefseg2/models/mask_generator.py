@@ -1,7 +1,6 @@
 """Sec. III-D: SAM draws what the prompts point at."""
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from transformers import Sam2Model
 

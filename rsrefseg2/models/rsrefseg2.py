@@ -95,7 +95,7 @@ class RSRefSeg2(BaseModel):
 
     def predict(self, outputs: RefSegOutputs, data_samples: list[RefSegDataSample]
                 ) -> list[RefSegDataSample]:
-        """Write `pred_mask` (H, W) bool at the original size, and `dense_prompt`, to each sample."""
+        """Give each sample `pred_mask` (H, W) bool at its original size, and `dense_prompt`."""
         masks = self.masks(outputs.mask_logits, [s.ori_shape for s in data_samples])
         for i, (sample, mask) in enumerate(zip(data_samples, masks, strict=True)):
             sample.pred_mask = mask > 0

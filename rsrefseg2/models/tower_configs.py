@@ -9,8 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from transformers import (PreTrainedConfig, Sam2Config, Sam2Model, SamConfig, SamModel,
-                          SiglipConfig, SiglipModel)
+from transformers import (
+    PreTrainedConfig,
+    Sam2Config,
+    Sam2Model,
+    SamConfig,
+    SamModel,
+    SiglipConfig,
+    SiglipModel,
+)
 from transformers.utils import logging as hf_logging
 
 from rsrefseg2.errors import UserError, suggest

@@ -6,8 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from .language import (LEVELS, Ground, Phrase, Relation, attribute_meanings,
-                                        position_meanings, relation_meanings)
+from .language import (
+    LEVELS,
+    Ground,
+    Phrase,
+    Relation,
+    attribute_meanings,
+    position_meanings,
+    relation_meanings,
+)
 from .scene import Scene, draw_scene
 from .wording import say
 

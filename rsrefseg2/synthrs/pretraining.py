@@ -19,11 +19,15 @@ from mmengine.dataset import DefaultSampler
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..datasets import ImageGroupBatchSampler, RRSISD, unique_images_collate
+from ..datasets import RRSISD, ImageGroupBatchSampler, unique_images_collate
+from ..models.data_preprocessor import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    RefSegDataPreprocessor,
+    normalise,
+)
 from ..models.losses.alignment import masked_mean, sample_contrast
 from ..models.losses.segmentation import upsample
-from ..models.data_preprocessor import (IMAGENET_MEAN, IMAGENET_STD, RefSegDataPreprocessor,
-                                        normalise)
 from ..models.mask_generator import MaskGenerator
 from ..models.outputs import Targets
 from ..models.tokenization import write_word_tokenizer
@@ -242,9 +246,11 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
     if tower == 'siglip':
-        module, model, images, lr = (m := SiglipPretraining(out, image_size=image_size)), m.siglip, 16, 2e-3
+        module = SiglipPretraining(out, image_size=image_size)
+        model, images, lr = module.siglip, 16, 2e-3
     else:
-        module, model, images, lr = (m := SamPretraining()), m.sam, 6, 1e-3
+        module = SamPretraining()
+        model, images, lr = module.sam, 6, 1e-3
     if start is not None:
         load_start(model, start)
     stream = batches(data_root, split='train', images=images, sentences=sentences, seed=seed)

@@ -9,8 +9,14 @@ from mmengine.registry import FUNCTIONS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from rsrefseg2.datasets import (ImageGroupBatchSampler, ImageOrderBatchSampler, RRSISD, images,
-                                samplers, unique_images_collate)
+from rsrefseg2.datasets import (
+    RRSISD,
+    ImageGroupBatchSampler,
+    ImageOrderBatchSampler,
+    images,
+    samplers,
+    unique_images_collate,
+)
 from rsrefseg2.errors import UserError
 from tests.fabricate import fabricate
 

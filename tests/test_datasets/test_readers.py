@@ -7,8 +7,15 @@ import pytest
 from rsrefseg2.datasets import RRSISD, RefSegRS, RISBench
 from rsrefseg2.datasets.plain_pickle import load_plain_pickle
 from rsrefseg2.errors import UserError
-from tests.fabricate import (HEIGHT, PHRASE_LAYOUTS, WIDTH, change_instances, fabricate,
-                             fabricate_rrsisd, target)
+from tests.fabricate import (
+    HEIGHT,
+    PHRASE_LAYOUTS,
+    WIDTH,
+    change_instances,
+    fabricate,
+    fabricate_rrsisd,
+    target,
+)
 
 PIPELINE = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')]
 

@@ -1,4 +1,6 @@
 """The whole model: what is trained, that it trains, and that a prediction is its sample's own."""
+import copy
+
 import pytest
 import torch
 
@@ -149,6 +151,8 @@ def test_a_prediction_does_not_depend_on_its_batch(model):
     assert relative(logits(model, order), together[order]) < 1e-5
     # a pair without the longest sentence: L differs
     assert relative(logits(model, [4, 0]), together[[4, 0]]) < 1e-5
+    exact = copy.deepcopy(model).double()  # what is left in float32 is rounding
+    assert relative(logits(exact, [4]), logits(exact, every)[[4]]) < 1e-12
     # the measure would see a difference: other sentences, other images
     assert relative(together[[0]], together[[2]]) > 1e-3
     assert relative(together[[4]], together[[5]]) > 1e-3

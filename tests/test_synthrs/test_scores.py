@@ -8,8 +8,8 @@ from pycocotools import mask as coco_mask
 
 from rsrefseg2.errors import UserError
 from rsrefseg2.registry import METRICS
-from rsrefseg2.synthrs.metric import SynthRSMetric, nested_scores
 from rsrefseg2.synthrs.baselines import NAMES, TextOnly, baseline_scores
+from rsrefseg2.synthrs.metric import SynthRSMetric, nested_scores
 from rsrefseg2.synthrs.writers import read_scenes
 
 

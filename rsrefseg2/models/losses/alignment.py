@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from ..outputs import RefSegOutputs, Targets, at_least_float32
 from ..distributed import gather_with_gradient
+from ..outputs import RefSegOutputs, Targets, at_least_float32
 
 
 def sample_contrast(v_object: Tensor, t: Tensor, scale: Tensor | float, positive: Tensor

@@ -1,0 +1,116 @@
+"""I_1, I_2, token ids: what the towers read of an image and a sentence."""
+import logging
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+
+from rsrefseg2.datasets import unique_images_collate
+from rsrefseg2.errors import UserError
+from rsrefseg2.registry import MODELS
+from tests import tiny_towers
+
+from .tiny_model import SENTENCES, items
+
+LENGTH = 16
+
+
+def build(**options):
+    config = dict(type='RefSegDataPreprocessor', tokenizer=tiny_towers.siglip_config(),
+                  init='random', max_length=LENGTH, size_where=8, size_how=12, **options)
+    with DefaultScope.overwrite_default_scope('rsrefseg2'):
+        return MODELS.build(config)
+
+
+@pytest.fixture
+def preprocessor():
+    return build()
+
+
+def of_colour(colour, height, width):
+    return torch.tensor(colour, dtype=torch.uint8)[:, None, None].expand(3, height, width)
+
+
+def test_each_tower_gets_its_own_size_and_normalisation(preprocessor):
+    where, how = preprocessor.images([of_colour((255, 0, 51), 20, 30)])
+    assert where.shape == (1, 3, 8, 8) and how.shape == (1, 3, 12, 12)
+    assert where.dtype == how.dtype == torch.float32
+    assert torch.allclose(where[0, :, 3, 4], torch.tensor([1.0, -1.0, -0.6]), atol=1e-5)
+    expected = [(1 - 0.485) / 0.229, -0.456 / 0.224, (0.2 - 0.406) / 0.225]
+    assert torch.allclose(how[0, :, 3, 4], torch.tensor(expected), atol=1e-5)
+
+
+def test_images_are_squashed_whole_and_antialiased(preprocessor):
+    image = of_colour((0, 0, 0), 64, 16).clone()
+    image[:, ::2] = 255  # lines of one pixel
+    where, _ = preprocessor.images([image])
+    # antialiased, the lines become grey (0); a plain shrink by 8 would keep some and lose some
+    assert where[0, :, 1:-1].abs().max() < 0.05
+    half = of_colour((0, 0, 0), 64, 16).clone()
+    half[:, 32:] = 255
+    where, _ = preprocessor.images([half])
+    assert (where[0, :, :3] < -0.99).all() and (where[0, :, 5:] > 0.99).all()
+
+
+def test_an_image_of_the_right_size_stays(preprocessor):
+    image = torch.randint(0, 256, (3, 8, 8), dtype=torch.uint8)
+    where, _ = preprocessor.images([image])
+    assert torch.allclose(where[0], (image / 255 - 0.5) / 0.5, atol=1e-6)
+
+
+def test_a_batch_of_unique_images_and_all_sentences(preprocessor):
+    data = preprocessor(unique_images_collate(items()))
+    inputs = data['inputs']
+    assert inputs.images_where.shape == (4, 3, 8, 8) and inputs.images_how.shape == (4, 3, 12, 12)
+    assert inputs.image_index.tolist() == [0, 1, 0, 2, 3, 1]
+    assert inputs.input_ids.shape == (6, LENGTH) and inputs.input_ids.dtype == torch.int64
+    assert inputs.lengths.tolist() == [3, 13, 4, 13, 2, 6]
+    assert [sample.text for sample in data['data_samples']] == SENTENCES
+
+
+def test_image_ids_are_the_same_everywhere(preprocessor):
+    """Of the path alone: another batch, rank or process says the same."""
+    every = preprocessor(unique_images_collate(items()))['inputs'].image_ids
+    some = preprocessor(unique_images_collate(items([5, 2])))['inputs'].image_ids
+    assert some.tolist() == every[[5, 2]].tolist()
+    assert every[0] == every[2] and len(every.unique()) == 4
+    assert every[0] == 2909420021  # crc32(b'0.png')
+
+
+def test_ids_are_padded_on_the_right_and_end_with_eos(preprocessor):
+    ids, lengths = preprocessor.tokenize(['the car', 'the red car'])
+    tokenizer = preprocessor.tokenizer
+    for row, length in zip(ids, lengths, strict=True):
+        assert row[length - 1] == tokenizer.eos_id
+        assert (row[length:] == tokenizer.pad_id).all()
+    assert ids[0, 0] == ids[1, 0] and ids[0, 1] == ids[1, 2]
+
+
+def test_lower_case_is_an_option():
+    upper, lower = ([text.encode() for text in texts] for texts in (['The CAR'], ['the car']))
+    seen = {}
+    for lower_case in (True, False):
+        preprocessor = build(lower_case=lower_case)
+        preprocessor.tokenizer.sentence_ids = lambda text: list(text.encode())
+        seen[lower_case] = preprocessor.tokenize(['The CAR'])[0][0, :7].tolist()
+    assert bytes(seen[True]) == lower[0] and bytes(seen[False]) == upper[0]
+
+
+def test_a_long_sentence_is_cut_counted_and_warned_of_once(preprocessor, monkeypatch):
+    said = []
+    monkeypatch.setattr('rsrefseg2.models.data_preprocessor.print_log',
+                        lambda text, logger, level: said.append((text, level)))
+    long = 'the car ' * 40
+    for _ in range(3):
+        ids, lengths = preprocessor.tokenize([long, 'a car', long])
+    assert lengths.tolist() == [LENGTH, 3, LENGTH]
+    assert ids[0, -1] == preprocessor.tokenizer.eos_id
+    assert preprocessor.n_cut == 6
+    (text, level), = said
+    assert '16 positions' in text and level == logging.WARNING
+
+
+@pytest.mark.parametrize('sentence', ['', '  \t'])
+def test_an_empty_sentence_is_an_error(preprocessor, sentence):
+    with pytest.raises(UserError, match='sentence 1 of the batch is empty'):
+        preprocessor.tokenize(['a car', sentence])
