@@ -9,6 +9,7 @@ reason), and that every frozen tensor is bit-identical. Exit code 1 if a check f
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import resource
 import sys
@@ -16,7 +17,10 @@ import time
 import zlib
 
 import torch
+import torch.nn.functional as F
 from mmengine.config import DictAction
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
 
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import report_user_errors
@@ -30,6 +34,36 @@ ZERO_GRADIENTS = {
     r'prompter\.dense\.conv\.0\.bias$': 'BatchNorm subtracts what the bias before it adds',
 }
 ZERO_AT_STEP_1 = {r'lora_A': 'LoRA A while B is 0'}
+
+
+class Float32Products(TorchFunctionMode):
+    """Matrix products and convolutions of BF16 tensors computed in float32, rounded to BF16.
+
+    For processors without BF16 instructions, where torch's own are tens of times slower. What is
+    kept for backward stays in BF16: the operands came from there, so nothing is lost.
+    """
+
+    PRODUCTS = {F.linear, F.conv2d, F.conv_transpose2d, torch.matmul, torch.Tensor.matmul,
+                torch.Tensor.__matmul__}
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        attention = func is F.scaled_dot_product_attention
+        if not (attention or func in self.PRODUCTS) or args[0].dtype != torch.bfloat16:
+            return func(*args, **kwargs)
+        args, kwargs = tree_map(self._up, (args, kwargs))
+        if attention:  # its log-sum-exp needs float32 in backward
+            return func(*args, **kwargs).bfloat16()
+        with torch.autograd.graph.saved_tensors_hooks(self._down, self._up):
+            return func(*args, **kwargs).bfloat16()
+
+    @staticmethod
+    def _up(x):
+        return x.float() if isinstance(x, torch.Tensor) and x.dtype == torch.bfloat16 else x
+
+    @staticmethod
+    def _down(x):
+        return x.bfloat16() if x.dtype == torch.float32 else x
 
 
 def batch(images: int, size: int = 800) -> dict:
@@ -79,6 +113,8 @@ def main() -> None:
     parser.add_argument('config')
     parser.add_argument('--images', type=int, default=2, help='the sample contrast needs 2')
     parser.add_argument('--steps', type=int, default=2)
+    parser.add_argument('--float32-products', action='store_true',
+                        help='for a processor without BF16 instructions')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     args = parser.parse_args()
     cfg = load_config(args.config, options={'model.init': 'random', **(args.cfg_options or {})})
@@ -95,7 +131,8 @@ def main() -> None:
     data, failed = batch(args.images), False
     for step in range(1, args.steps + 1):
         times = [time.perf_counter()]
-        losses = model(**model.data_preprocessor(data, True), mode='loss')
+        with Float32Products() if args.float32_products else contextlib.nullcontext():
+            losses = model(**model.data_preprocessor(data, True), mode='loss')
         times.append(time.perf_counter())
         optimizer.zero_grad()
         sum(losses.values()).backward()
