@@ -1,4 +1,4 @@
-"""The whole path on real triplets: the tiny model fits RRSIS-D's files, read in their own layout."""
+"""The whole path on real triplets: the tiny model fits RRSIS-D's files in their own layout."""
 import json
 import os
 import subprocess
