@@ -53,22 +53,6 @@ def defer_deepspeed() -> None:
         del sys.modules['deepspeed']
 
 
-def trust_mmengine_checkpoints() -> None:
-    """Let torch.load(weights_only=True) read mmengine's checkpoints, by allow-listing its classes.
-
-    mmengine 0.10.7 stores HistoryBuffer objects and numpy scalars beside the weights. Can go when
-    mmengine stores plain numbers.
-    """
-    import numpy as np
-    import torch
-    from mmengine.logging.history_buffer import HistoryBuffer
-    reconstruct = getattr(np, '_core', None) or np.core
-    torch.serialization.add_safe_globals([
-        HistoryBuffer, np.ndarray, np.dtype, reconstruct.multiarray.scalar,
-        reconstruct.multiarray._reconstruct, *(type(np.dtype(name)) for name in (
-            'float32', 'float64', 'int32', 'int64', 'bool'))])
-
-
 def allow_cpu_ranks() -> None:
     """Start process groups on machines without a GPU.
 

@@ -23,11 +23,13 @@ def main() -> None:
     parser.add_argument('--seed', default=0, type=int)
     parser.add_argument('--sentences', default=4, type=int, help='of one image in a batch')
     parser.add_argument('--image-size', default=192, type=int, help="SigLIP's")
+    parser.add_argument('--even', action='store_true', help='stage 1 of the shipped SigLIP tower')
     parser.add_argument('--start', type=Path, help="go on from this folder's weights")
     args = parser.parse_args()
     torch.set_num_threads(1)
     pretrain(args.tower, data_root=args.data, steps=args.steps, seed=args.seed,
-             sentences=args.sentences, image_size=args.image_size, start=args.start,
+             sentences=args.sentences, image_size=args.image_size,
+             even=args.even, start=args.start,
              out=args.out or Path('work_dirs/towers') / args.tower)
 
 

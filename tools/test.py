@@ -8,7 +8,7 @@ import os
 from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
-from rsrefseg2.engine import build_runner, load_config
+from rsrefseg2.engine import build_runner, explain_out_of_memory, load_config
 from rsrefseg2.engine.checkpoint import read_checkpoint
 from rsrefseg2.errors import report_user_errors
 from rsrefseg2.synthrs.metric import nested_scores
@@ -36,7 +36,8 @@ def main() -> None:
     cfg.load_from = args.checkpoint
     # Checkpoints are plain state dicts: whatever trained them, a test needs no sharding.
     cfg.strategy = dict(type='SingleDeviceStrategy')
-    metrics = build_runner(cfg, launcher=args.launcher).test()
+    with explain_out_of_memory(cfg, 'test_dataloader'):
+        metrics = build_runner(cfg, launcher=args.launcher).test()
     if is_main_process():
         path = os.path.join(cfg.work_dir, 'scores.json')
         with open(path, 'w') as file:

@@ -5,7 +5,7 @@ import argparse
 
 from mmengine.config import DictAction
 
-from rsrefseg2.engine import build_runner, load_config
+from rsrefseg2.engine import build_runner, explain_out_of_memory, load_config
 from rsrefseg2.errors import report_user_errors
 
 
@@ -33,7 +33,8 @@ def main() -> None:
         cfg.resume = True
         if args.resume != 'auto':
             cfg.load_from = args.resume
-    build_runner(cfg, launcher=args.launcher).train()
+    with explain_out_of_memory(cfg, 'train_dataloader'):
+        build_runner(cfg, launcher=args.launcher).train()
 
 
 if __name__ == '__main__':

@@ -1,11 +1,12 @@
 """Running it: strategies, loops, hooks, checkpoints."""
-from .checkpoint import StrictCheckpointHook, load_checkpoint
+from .checkpoint import PlainCheckpointHook, load_checkpoint
 from .hooks import ProgressBarHook
-from .launch import build_runner, load_config
+from .launch import build_runner, explain_out_of_memory, load_config
 from .loops import RefSegTestLoop
 from .optim import TrainableOptimWrapperConstructor
 from .strategies import ZeRO2Strategy
 
-__all__ = ['ProgressBarHook', 'RefSegTestLoop', 'StrictCheckpointHook',
-           'TrainableOptimWrapperConstructor', 'ZeRO2Strategy', 'build_runner', 'load_checkpoint',
+__all__ = ['ProgressBarHook', 'RefSegTestLoop', 'PlainCheckpointHook',
+           'TrainableOptimWrapperConstructor', 'ZeRO2Strategy', 'build_runner', 'explain_out_of_memory',
+           'load_checkpoint',
            'load_config']

@@ -4,11 +4,12 @@ from __future__ import annotations
 import os
 import pickle
 
+import numpy as np
 import torch
 from mmengine.hooks import Hook
+from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from ..compat import trust_mmengine_checkpoints
 from ..errors import UserError
 from ..registry import HOOKS
 
@@ -43,7 +44,6 @@ def read_checkpoint(path: str) -> dict:
     """
     if not os.path.isfile(path):
         raise UserError(f'checkpoint {path} does not exist: give the *.pth in a work dir')
-    trust_mmengine_checkpoints()
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
@@ -67,11 +67,29 @@ def load_checkpoint(model: nn.Module, path: str) -> dict:
 
 
 @HOOKS.register_module()
-class StrictCheckpointHook(Hook):
-    """Refuse a checkpoint of another config or other towers; mmengine would load what fits."""
+class PlainCheckpointHook(Hook):
+    """Checkpoints hold tensors, numbers and strings alone, and are refused where they do not fit.
+
+    mmengine stores its log as HistoryBuffer objects, which torch.load refuses without executing
+    them; they become two tensors each, and buffers again on the way back. And mmengine loads what
+    fits of a checkpoint of another config or other towers; here that is an error.
+    """
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Called by the runner before the file is written."""
+        checkpoint['meta'].update(getattr(runner, 'given_meta', {}))
+        hub = checkpoint['message_hub']
+        hub['log_scalars'] = {name: [torch.from_numpy(values.copy()) for values in buffer.data]
+                              for name, buffer in hub['log_scalars'].items()}
+        hub['runtime_info'] = {name: value.item() if isinstance(value, np.generic) else value
+                               for name, value in hub['runtime_info'].items()}
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Called by the runner before the weights are copied."""
         model = getattr(runner.model, 'module', runner.model)
         check_state_dict(model, checkpoint['state_dict'],
                          where=str(runner._resume or runner._load_from))
+        if 'message_hub' in checkpoint:
+            hub = checkpoint['message_hub']
+            hub['log_scalars'] = {name: HistoryBuffer(*(values.numpy() for values in pair))
+                                  for name, pair in hub['log_scalars'].items()}

@@ -1,16 +1,34 @@
 """From a config file and a command line to a runner."""
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
+import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import FlexibleRunner
 
-from ..compat import trust_mmengine_checkpoints
 from ..errors import UserError
 from .config_check import check_config
 from .strategies import prepare_launch
+
+
+class RefSegRunner(FlexibleRunner):
+    """mmengine's runner, whose checkpoints keep the epoch and iteration that they are saved for.
+
+    mmengine 0.10.7 counts anew in save_checkpoint. When a validation finds a new best score, the
+    newest checkpoint is saved once more, after the epoch was counted up: resumed from it, a run
+    would skip an epoch. Can go when FlexibleRunner keeps a given `meta`, as Runner does.
+    """
+
+    given_meta: dict = {}
+
+    def save_checkpoint(self, *args, meta: dict | None = None, **kwargs) -> None:
+        """As mmengine's; `PlainCheckpointHook` puts what `meta` holds back in place."""
+        self.given_meta = dict(meta or {})
+        super().save_checkpoint(*args, meta=meta, **kwargs)
 
 
 def load_config(path: str, *, options: dict | None = None, work_dir: str | None = None) -> Config:
@@ -38,13 +56,36 @@ def load_config(path: str, *, options: dict | None = None, work_dir: str | None 
     return cfg
 
 
-def build_runner(cfg: Config, *, launcher: str = 'none') -> FlexibleRunner:
+def build_runner(cfg: Config, *, launcher: str = 'none') -> RefSegRunner:
     """A runner that trains or tests `cfg` with the launcher that it was started by."""
     prepare_launch(cfg, launcher)
-    trust_mmengine_checkpoints()
-    runner = FlexibleRunner.from_cfg(cfg)
+    runner = RefSegRunner.from_cfg(cfg)
     _warn_of_batch(runner, cfg)
     return runner
+
+
+@contextlib.contextmanager
+def explain_out_of_memory(cfg: Config, loader: str) -> Iterator[None]:
+    """Too little memory becomes one line: the batch it was too little for, and what to lower.
+
+    Args:
+        loader: 'train_dataloader' or 'test_dataloader'.
+    Raises:
+        UserError: in place of a MemoryError or of torch's out-of-memory errors.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        message = str(error)
+        if not (isinstance(error, (MemoryError, torch.OutOfMemoryError))
+                or 'allocate memory' in message or 'out of memory' in message):
+            raise
+        batch = cfg[loader].batch_size
+        raise UserError(
+            f'out of memory at {loader}.batch_size={batch} sentences a device, with '
+            f'{cfg.model.siglip.checkpoint} and {cfg.model.sam.checkpoint}: lower {loader}'
+            f'.batch_size (in training, optim_wrapper.accumulative_counts keeps the global batch), '
+            f'or take a smaller model.sam.checkpoint') from error
 
 
 def _warn_of_batch(runner: FlexibleRunner, cfg: Config) -> None:

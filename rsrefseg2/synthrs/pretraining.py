@@ -100,10 +100,17 @@ def batches(data_root: Path, *, split: str, images: int, sentences: int, seed: i
 
 
 class SiglipPretraining(nn.Module):
-    """Contrast of sentences with the patches under their masks, and of patches with sentences."""
+    """Contrast of sentences with the patches under their masks, and of patches with sentences.
 
-    def __init__(self, folder: Path, *, image_size: int) -> None:
+    Args:
+        folder: where tokenizer and config are written.
+        even: spread the contrast's target evenly over equal objects (stage 1 of the shipped
+            tower), instead of taking them out of each other's denominators (Eq. 12, stage 2).
+    """
+
+    def __init__(self, folder: Path, *, image_size: int, even: bool = False) -> None:
         super().__init__()
+        self.even = even
         size = write_word_tokenizer(folder, dict.fromkeys([*vocabulary(), *BENCHMARK_WORDS]))
         text = dict(SIGLIP['text_config'], vocab_size=size)
         vision = dict(SIGLIP['vision_config'], image_size=image_size)
@@ -132,9 +139,17 @@ class SiglipPretraining(nn.Module):
                 & (area[:, None] == area[None]).all(-1))
         logits = (self.siglip.logit_scale.exp() * torch.einsum('bnd,bd->bn', v, t_sent)
                   + self.siglip.logit_bias)
-        return {'contrast': 0.25 * sample_contrast(masked_mean(v, area), t_sent,
-                                                   self.temperature.exp(), same),
+        contrast = even_contrast if self.even else sample_contrast
+        return {'contrast': 0.25 * contrast(masked_mean(v, area), t_sent,
+                                            self.temperature.exp(), same),
                 'patches': F.binary_cross_entropy_with_logits(logits, area) * 5}
+
+
+def even_contrast(v_object: Tensor, t: Tensor, scale: Tensor, positive: Tensor) -> Tensor:
+    """`sample_contrast` with its target spread evenly over a row's positives."""
+    logits = scale * v_object @ t.T
+    share = positive / positive.sum(1, keepdim=True)
+    return (F.cross_entropy(logits, share) + F.cross_entropy(logits.T, share)) / 2
 
 
 class SamPretraining(nn.Module):
@@ -234,19 +249,20 @@ def load_start(model: nn.Module, folder: Path) -> None:
 
 
 def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
-             sentences: int = 4, image_size: int = 192, start: Path | None = None) -> None:
+             sentences: int = 4, image_size: int = 192, even: bool = False,
+             start: Path | None = None) -> None:
     """Train one tiny tower and save it to `out` (config.json, model.safetensors, tokenizer).
 
     Args:
         tower: 'siglip' or 'sam2'.  data_root: a SynthRS folder.  seed: of weights and batches.
-        image_size: SigLIP's; SAM's is 128.
+        image_size: SigLIP's; SAM's is 128.  even: see `SiglipPretraining`.
         sentences: most sentences of one image in a batch.
         start: a folder that this function wrote: go on from its weights.
     """
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
     if tower == 'siglip':
-        module = SiglipPretraining(out, image_size=image_size)
+        module = SiglipPretraining(out, image_size=image_size, even=even)
         model, images, lr = module.siglip, 16, 2e-3
     else:
         module = SamPretraining()

@@ -1,0 +1,91 @@
+"""Training as a user runs it: reproducible, resumable, the same score in a new process."""
+import json
+
+import pytest
+import torch
+
+from tests.training import prepare, run_in_new_process, train, write_config
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory, towers, rrsisd_root):
+    return write_config(tmp_path_factory.mktemp('config') / 'tiny.py', siglip=towers.siglip,
+                        sam=towers.sam2, data_root=rrsisd_root)
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, config):
+    """Two epochs of two iterations: the record and the work dir."""
+    folder = tmp_path_factory.mktemp('trained')
+    return train(config, folder, **{'train_cfg.max_epochs': 2}), folder
+
+
+def test_the_same_seed_gives_the_same_losses_bit_for_bit(trained, config, tmp_path):
+    again = train(config, tmp_path / 'again', **{'train_cfg.max_epochs': 2})
+    assert len(again.losses) == 4
+    assert again.losses == trained[0].losses
+    other = train(config, tmp_path / 'other', **{'train_cfg.max_epochs': 2, 'randomness.seed': 1})
+    assert other.losses != trained[0].losses
+
+
+def test_lora_starts_at_zero_after_the_runners_start(trained):
+    """mmengine initialises weights at the runner's start; LoRA's B must come through as 0."""
+    b = {name: value for name, value in trained[0].start.items() if 'lora_B' in name}
+    assert b and all(not value.any() for value in b.values())
+    a = [value for name, value in trained[0].start.items() if 'lora_A' in name]
+    assert all(bool(value.any()) for value in a)
+
+
+def test_training_moves_what_is_trained(trained):
+    record, folder = trained
+    state = torch.load(folder / 'epoch_2.pth', weights_only=False)['state_dict']
+    moved = {name for name, value in record.start.items() if not torch.equal(value, state[name])}
+    assert any('lora_B' in name for name in moved)
+    assert not any('base_layer' in name or 'patch_embed' in name for name in moved)
+
+
+def test_resume_goes_on_where_it_stopped(trained, config, tmp_path):
+    train(config, tmp_path / 'run')
+    resumed = train(config, tmp_path / 'run', **{'train_cfg.max_epochs': 2, 'resume': True})
+    assert len(resumed.losses) == 2
+    assert resumed.losses[0]['loss'] == pytest.approx(trained[0].losses[2]['loss'], rel=1e-5)
+
+
+def test_a_new_process_gives_the_validation_score(trained, config, tmp_path):
+    """Train -> checkpoint -> tools/test.py elsewhere: the score of the last validation."""
+    _, folder = trained
+    lines = [json.loads(line) for path in folder.glob('*/vis_data/scalars.json')
+             for line in path.read_text().splitlines()]
+    seen = [line for line in lines if 'gIoU' in line][-1]
+    done = run_in_new_process('test.py', config, folder / 'epoch_2.pth', '--work-dir', tmp_path,
+                              '--cfg-options', 'test_dataloader.dataset.split=val')
+    assert done.returncode == 0, done.stderr
+    scores = json.loads((tmp_path / 'scores.json').read_text())
+    for name in ('gIoU', 'cIoU', 'Pr@0.5', 'Pr@0.9'):
+        assert scores[name] == pytest.approx(seen[name], abs=1e-6), name
+
+
+@pytest.mark.parametrize('strategy', [
+    'ddp', pytest.param('zero2_bf16', marks=pytest.mark.slow)])
+def test_one_process_trains_with_every_strategy(strategy, towers, rrsisd_root, tmp_path):
+    """One line of `_base_` differs; the checkpoint is a plain file that one device tests."""
+    config = write_config(tmp_path / f'{strategy}.py', siglip=towers.siglip, sam=towers.sam2,
+                          data_root=rrsisd_root, strategy=strategy)
+    done = run_in_new_process('train.py', config, '--work-dir', tmp_path / 'run')
+    assert done.returncode == 0, done.stderr[-3000:]
+    done = run_in_new_process('train.py', config, '--work-dir', tmp_path / 'run', '--resume',
+                              '--cfg-options', 'train_cfg.max_epochs=2')
+    assert done.returncode == 0, done.stderr[-3000:]
+    done = run_in_new_process('test.py', config, tmp_path / 'run' / 'epoch_2.pth', '--work-dir',
+                              tmp_path / 'test')
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert 'gIoU' in json.loads((tmp_path / 'test' / 'scores.json').read_text())
+
+
+def test_another_global_batch_is_warned_of(config, tmp_path, caplog):
+    from rsrefseg2.engine import build_runner
+    with caplog.at_level('WARNING'):
+        runner = build_runner(prepare(config, tmp_path / 'warned'))
+    log = ''.join(path.read_text() for path in (tmp_path / 'warned').glob('*/*.log'))
+    assert 'global batch 2 (1 ranks x 2 x accumulation 1)' in log
+    assert runner.world_size == 1
