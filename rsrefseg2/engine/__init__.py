@@ -6,7 +6,6 @@ from .loops import RefSegTestLoop
 from .optim import TrainableOptimWrapperConstructor
 from .strategies import ZeRO2Strategy
 
-__all__ = ['ProgressBarHook', 'RefSegTestLoop', 'PlainCheckpointHook',
-           'TrainableOptimWrapperConstructor', 'ZeRO2Strategy', 'build_runner', 'explain_out_of_memory',
-           'load_checkpoint',
-           'load_config']
+__all__ = ['PlainCheckpointHook', 'ProgressBarHook', 'RefSegTestLoop',
+           'TrainableOptimWrapperConstructor', 'ZeRO2Strategy', 'build_runner',
+           'explain_out_of_memory', 'load_checkpoint', 'load_config']
