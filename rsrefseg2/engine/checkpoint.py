@@ -47,6 +47,10 @@ def read_checkpoint(path: str) -> dict:
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
+        if str(error).startswith('Weights only load failed'):
+            raise UserError(f'checkpoint {path} cannot be read: it holds more than tensors and '
+                            f'numbers, and loading that would execute code: save its state_dict '
+                            f'alone') from error
         raise UserError(f'checkpoint {path} cannot be read, it is torn or no checkpoint '
                         f'({str(error).splitlines()[0][:120]}): take another one') from error
     if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
