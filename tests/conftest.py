@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from safetensors.torch import load_file
 
 from tests import tiny_towers
 from tests.fabricate import fabricate
@@ -20,11 +21,19 @@ def rrsisd_root(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def towers(tmp_path_factory):
-    """Folders of tiny checkpoints: `siglip`, `sam2`, `sam`. Not to be changed."""
+    """Folders of tiny checkpoints: `siglip`, `sam2`, `sam`. Not to be changed.
+
+    SAM 2's decoder is larger than drawn: its masks then differ by image and sentence after two
+    iterations, and no score is 0.
+    """
     folder = tmp_path_factory.mktemp('towers')
     words = (*tiny_towers.WORDS, 'number', 'again', 'vehicle', *map(str, range(10)))
+    sam2 = tiny_towers.write_sam2(folder / 'sam2')
+    weights = load_file(sam2 / 'model.safetensors')
+    tiny_towers.edit_weights(sam2, add={name: 6 * value for name, value in weights.items()
+                                        if 'mask_decoder' in name and value.ndim > 1})
     return SimpleNamespace(siglip=tiny_towers.write_siglip(folder / 'siglip', words=words),
-                           sam2=tiny_towers.write_sam2(folder / 'sam2'),
+                           sam2=sam2,
                            sam=tiny_towers.write_sam(folder / 'sam'))
 
 

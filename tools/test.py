@@ -9,7 +9,6 @@ from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
 from rsrefseg2.engine import build_runner, explain_out_of_memory, load_config
-from rsrefseg2.engine.checkpoint import read_checkpoint
 from rsrefseg2.errors import report_user_errors
 from rsrefseg2.synthrs.metric import nested_scores
 
@@ -32,7 +31,6 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, options=args.cfg_options, work_dir=args.work_dir)
-    read_checkpoint(args.checkpoint)  # before the towers are built
     cfg.load_from = args.checkpoint
     # Checkpoints are plain state dicts: whatever trained them, a test needs no sharding.
     cfg.strategy = dict(type='SingleDeviceStrategy')

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import FlexibleRunner
+from mmengine.runner import FlexibleRunner, find_latest_checkpoint
 
 from ..errors import UserError
+from .checkpoint import read_checkpoint
 from .config_check import check_config
 from .strategies import prepare_launch
 
@@ -57,11 +58,25 @@ def load_config(path: str, *, options: dict | None = None, work_dir: str | None 
 
 
 def build_runner(cfg: Config, *, launcher: str = 'none') -> RefSegRunner:
-    """A runner that trains or tests `cfg` with the launcher that it was started by."""
+    """A runner that trains or tests `cfg` with the launcher that it was started by.
+
+    Raises:
+        UserError: the checkpoint to start from does not exist or cannot be read.
+    """
+    _check_start(cfg)
     prepare_launch(cfg, launcher)
     runner = RefSegRunner.from_cfg(cfg)
     _warn_of_batch(runner, cfg)
     return runner
+
+
+def _check_start(cfg: Config) -> None:
+    """The checkpoint that is resumed or loaded can be read: asked before the towers are built."""
+    path = cfg.get('load_from')
+    if path is None and cfg.get('resume') is True:
+        path = find_latest_checkpoint(cfg.work_dir)  # None: nothing saved yet, a fresh start
+    if path is not None and '://' not in path:
+        read_checkpoint(path)
 
 
 @contextlib.contextmanager

@@ -14,21 +14,6 @@ from rsrefseg2.errors import UserError, make_folder, report_user_errors
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """A tool in this process: (exit code, stdout, stderr)."""
-    def run(tool, *args):
-        monkeypatch.setattr(sys, 'argv', [tool, *map(str, args)])
-        scope = {'__name__': '__main__', '__file__': str(ROOT / 'tools' / tool)}
-        code = 0
-        try:
-            exec(compile((ROOT / 'tools' / tool).read_text(), tool, 'exec'), scope)
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
-    return run
-
-
 def test_predict_writes_masks_and_panels(run, tiny, root, tmp_path):
     image = root / 'images/rrsisd/JPEGImages/00021.jpg'
     code, printed, _ = run('predict.py', image, 'a red car', 'a ship', '--config', tiny.config,
