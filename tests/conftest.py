@@ -30,7 +30,7 @@ def towers(tmp_path_factory):
     words = (*tiny_towers.WORDS, 'number', 'again', 'vehicle', *map(str, range(10)))
     sam2 = tiny_towers.write_sam2(folder / 'sam2')
     weights = load_file(sam2 / 'model.safetensors')
-    tiny_towers.edit_weights(sam2, add={name: 6 * value for name, value in weights.items()
+    tiny_towers.edit_weights(sam2, add={name: 8 * value for name, value in weights.items()
                                         if 'mask_decoder' in name and value.ndim > 1})
     return SimpleNamespace(siglip=tiny_towers.write_siglip(folder / 'siglip', words=words),
                            sam2=sam2,

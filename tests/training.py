@@ -18,7 +18,7 @@ model = dict(
     siglip=dict(checkpoint={siglip!r}, vision_lora=dict(r=4), text_lora=dict(r=4)),
     sam=dict(checkpoint={sam!r}, lora=dict(r=4)),
     prompter=dict(inner=16, heads=2, mlp_hidden=16))
-optim_wrapper = dict(optimizer=dict(lr=5e-3))
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
 train_cfg = dict(max_epochs=1, val_interval=1)
 param_scheduler = [dict(type='LinearLR', start_factor=0.5, begin=0, end=3, by_epoch=False)]
 data = dict(data_root={data_root!r})

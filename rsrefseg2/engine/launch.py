@@ -15,6 +15,10 @@ from .checkpoint import read_checkpoint
 from .config_check import check_config
 from .strategies import prepare_launch
 
+# What torch says in an error without a class of its own.
+OUT_OF_MEMORY = ('allocate memory', 'out of memory', 'not enough memory',
+                 'killed by signal: Killed')
+
 
 class RefSegRunner(FlexibleRunner):
     """mmengine's runner, whose checkpoints keep the epoch and iteration that they are saved for.
@@ -93,14 +97,18 @@ def explain_out_of_memory(cfg: Config, loader: str) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         message = str(error)
         if not (isinstance(error, (MemoryError, torch.OutOfMemoryError))
-                or 'allocate memory' in message or 'out of memory' in message):
+                or any(words in message for words in OUT_OF_MEMORY)):
             raise
-        batch = cfg[loader].batch_size
+        batch, other = cfg[loader].batch_size, ''
+        if 'killed by signal' in message:  # the system took a loader's worker
+            other += f', or lower {loader}.num_workers'
+        if loader == 'train_dataloader' and cfg.strategy.type != 'ZeRO2Strategy':
+            other += ', or another strategy (_base_/strategies/zero2_bf16.py)'
         raise UserError(
             f'out of memory at {loader}.batch_size={batch} sentences a device, with '
             f'{cfg.model.siglip.checkpoint} and {cfg.model.sam.checkpoint}: lower {loader}'
             f'.batch_size (in training, optim_wrapper.accumulative_counts keeps the global batch), '
-            f'or take a smaller model.sam.checkpoint') from error
+            f'or take a smaller model.sam.checkpoint{other}') from error
 
 
 def _warn_of_batch(runner: FlexibleRunner, cfg: Config) -> None:

@@ -3,10 +3,14 @@ import re
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
+from rsrefseg2.engine import load_config
 from rsrefseg2.engine.checkpoint import load_checkpoint
 from rsrefseg2.errors import UserError
+from rsrefseg2.registry import MODELS
 from tests.test_models.tiny_model import build
+from tests.tiny_towers import write_siglip
 from tests.training import write_config
 
 
@@ -43,16 +47,37 @@ def test_an_unknown_key(run, config):
     assert "no option 'promter'" in line and 'did you mean prompter' in line
 
 
-def test_a_checkpoint_that_is_not_there(run, config, tmp_path):
-    line = one_error_line(run('test.py', config, tmp_path / 'none.pth'))
-    assert 'none.pth does not exist' in line
+@pytest.mark.parametrize(('tool', 'content', 'says'), [
+    ('test.py', None, 'does not exist'), ('train.py', None, 'does not exist'),
+    ('test.py', 'torn', 'cannot be read'), ('train.py', 'torn', 'cannot be read'),
+    ('train.py', 'pointer', 'gone.pth does not exist')])
+def test_a_checkpoint_to_start_from_is_read_before_a_tower(run, config, tmp_path, monkeypatch, tool,
+                                                           content, says):
+    """Tested, resumed by name, or resumed by the work dir's last_checkpoint."""
+    monkeypatch.setattr('rsrefseg2.models.rsrefseg2.DualModalityEncoder',
+                        lambda **k: pytest.fail('a tower was built'))
+    work_dir, path = tmp_path / 'run', tmp_path / 'a.pth'
+    work_dir.mkdir()
+    if content == 'torn':
+        path.write_bytes(save(path, {'a': torch.zeros(9999)}).read_bytes()[:5000])
+    elif content == 'pointer':
+        (work_dir / 'last_checkpoint').write_text(str(tmp_path / 'gone.pth'))
+    given = [] if content == 'pointer' else [path]
+    start = [*given] if tool == 'test.py' else ['--resume', *given]
+    line = one_error_line(run(tool, config, *start, '--work-dir', work_dir))
+    assert says in line
 
 
-def test_a_torn_checkpoint(run, config, tmp_path):
-    whole = save(tmp_path / 'whole.pth', {'a': torch.zeros(9999)}).read_bytes()
-    (tmp_path / 'torn.pth').write_bytes(whole[:len(whole) // 2])
-    line = one_error_line(run('test.py', config, tmp_path / 'torn.pth'))
-    assert 'torn.pth cannot be read' in line
+def test_a_checkpoint_of_other_towers(run, config, towers, rrsisd_root, tmp_path):
+    """Wider towers: other shapes, counted, before the first image."""
+    wide = write_siglip(tmp_path / 'wide', width=48)
+    other = write_config(tmp_path / 'other.py', siglip=wide, sam=towers.sam2,
+                         data_root=rrsisd_root)
+    with DefaultScope.overwrite_default_scope('rsrefseg2'):
+        state = MODELS.build(load_config(str(other)).model).state_dict()
+    line = one_error_line(run('test.py', config, save(tmp_path / 'a.pth', state),
+                              '--work-dir', tmp_path / 'run'))
+    assert re.search(r'\d+ of another shape \(encoder\.', line) and 'missing' not in line
 
 
 def test_a_checkpoint_of_another_config(run, config, tmp_path):
@@ -91,7 +116,8 @@ def test_a_checkpoint_executes_nothing(tmp_path):
 
 @pytest.mark.parametrize('error', [
     MemoryError(), torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB'),
-    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")])
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. ')])
 def test_too_little_memory_says_what_to_lower(run, config, tmp_path, monkeypatch, error):
     from rsrefseg2.models import RSRefSeg2
 
@@ -100,6 +126,8 @@ def test_too_little_memory_says_what_to_lower(run, config, tmp_path, monkeypatch
     monkeypatch.setattr(RSRefSeg2, 'forward', forward)
     line = one_error_line(run('train.py', config, '--work-dir', tmp_path / 'run'))
     assert 'train_dataloader.batch_size=2' in line and 'accumulative_counts' in line
+    assert 'zero2_bf16' in line
+    assert ('train_dataloader.num_workers' in line) == ('worker' in str(error))
 
 
 def test_another_runtime_error_keeps_its_traceback(run, config, tmp_path, monkeypatch):
