@@ -52,9 +52,9 @@ class Float32Products(TorchFunctionMode):
         if not (attention or func in self.PRODUCTS) or args[0].dtype != torch.bfloat16:
             return func(*args, **kwargs)
         args, kwargs = tree_map(self._up, (args, kwargs))
-        if attention:  # its log-sum-exp needs float32 in backward
-            return func(*args, **kwargs).bfloat16()
-        with torch.autograd.graph.saved_tensors_hooks(self._down, self._up):
+        # attention also keeps its log-sum-exp (B, heads, L), which needs float32 in backward
+        down = self._down_tokens if attention else self._down
+        with torch.autograd.graph.saved_tensors_hooks(down, self._up):
             return func(*args, **kwargs).bfloat16()
 
     @staticmethod
@@ -64,6 +64,10 @@ class Float32Products(TorchFunctionMode):
     @staticmethod
     def _down(x):
         return x.bfloat16() if x.dtype == torch.float32 else x
+
+    @classmethod
+    def _down_tokens(cls, x):
+        return cls._down(x) if x.dim() == 4 else x
 
 
 def batch(images: int, size: int = 800) -> dict:
@@ -134,13 +138,13 @@ def main() -> None:
         with Float32Products() if args.float32_products else contextlib.nullcontext():
             losses = model(**model.data_preprocessor(data, True), mode='loss')
         times.append(time.perf_counter())
-        optimizer.zero_grad()
         sum(losses.values()).backward()
         times.append(time.perf_counter())
         expected = ZERO_GRADIENTS | (ZERO_AT_STEP_1 if step == 1 else {})
         faults = gradient_faults(model, expected)
         torch.nn.utils.clip_grad_norm_(trainable, cfg.optim_wrapper.clip_grad.max_norm)
         optimizer.step()
+        optimizer.zero_grad()
         times.append(time.perf_counter())
         seconds = [b - a for a, b in zip(times, times[1:])]
         print(f'step {step}: forward {seconds[0]:.1f} s, backward {seconds[1]:.1f} s, '
