@@ -6,9 +6,9 @@ data set, the seed and the epoch (mmengine's hook sets the sampler's epoch)::
     sampler=dict(type='DefaultSampler', shuffle=False),
     batch_sampler=dict(type='ImageOrderBatchSampler'),
 
-Every sample comes exactly once over all ranks: nothing is padded, dropped or counted twice. Every
-rank gets the same number of batches, so that none waits for another in a collective operation (in
-evaluation with batch_size 1 the numbers may differ by one).
+Every sample comes exactly once over all ranks; nothing is dropped. Every rank gets the same number
+of batches, so that none waits for another in a collective operation. Only with batch_size 1 that
+takes padding: a rank repeats its last batch, and the metric counts a sample once.
 """
 from __future__ import annotations
 
@@ -62,6 +62,8 @@ class ImageOrderBatchSampler(Sampler):
             batches[largest:largest + 1] = [batch[:len(batch) // 2], batch[len(batch) // 2:]]
         first, last = (len(batches) * r // self.world_size for r in (self.rank, self.rank + 1))
         self.batches = batches[first:last]
+        if len(self.batches) < math.ceil(len(batches) / self.world_size):  # single samples
+            self.batches.append(self.batches[-1])
 
     def _pack(self, groups: list[list[int]]) -> list[list[int]]:
         batches: list[list[int]] = []

@@ -1,17 +1,25 @@
-"""The test loop, with the control that shows whether the sentence was read."""
+"""The test loop: it can be continued, and has the control that shows if the sentence was read."""
 from __future__ import annotations
 
 import copy
+import hashlib
+import os
 
+from mmengine.config import Config
+from mmengine.dist import get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.runner import TestLoop
 
-from ..registry import LOOPS
+from ..errors import UserError
+from ..registry import DATASETS, LOOPS
 
 
 @LOOPS.register_module()
 class RefSegTestLoop(TestLoop):
     """Test; then, if asked, once more with sentences exchanged between images.
+
+    Where the metric's dump is continued (`resume`), the samples that are in it already are neither
+    read nor predicted.
 
     Args:
         exchanged: run the control too. Its gIoU is added to the metrics as `shuffled`: what the
@@ -24,6 +32,9 @@ class RefSegTestLoop(TestLoop):
         if exchanged:
             control = copy.deepcopy(dataloader)
             control['dataset']['exchange_sentences'] = True
+        if not isinstance(evaluator, Evaluator):
+            evaluator = runner.build_evaluator(evaluator)
+        dataloader = leave_out_what_is_done(dataloader, evaluator, runner.logger)
         super().__init__(runner, dataloader, evaluator, fp16=fp16)
         self.control = control
 
@@ -37,3 +48,50 @@ class RefSegTestLoop(TestLoop):
         control = TestLoop(self.runner, dataloader, dict(type='RefSegMetric'))
         metrics['shuffled'] = control.run()['gIoU']
         return metrics
+
+
+def leave_out_what_is_done(dataloader: dict, evaluator: Evaluator, logger) -> dict:
+    """The loader of the samples that no interrupted test has scored."""
+    metrics = [metric for metric in evaluator.metrics if hasattr(metric, 'start')]
+    done = [metric.start() for metric in metrics]
+    if not any(done):
+        return dataloader
+    if len(evaluator.metrics) > 1:
+        raise UserError('a test with several evaluators cannot be continued: leave --resume away, '
+                        'or score the dump with tools/analysis/score.py')
+    dataset = DATASETS.build(dataloader['dataset'])
+    rest = [i for i in range(len(dataset))
+            if dataset.get_data_info(i)['sample_id'] not in done[0]]
+    # A rank without any batch would not be served by the sampler; what is predicted twice counts
+    # once.
+    rest = rest if len(rest) >= get_world_size() else list(range(len(dataset)))[-get_world_size():]
+    metrics[0].skipped = len(dataset) - len(rest)
+    logger.info(f'continuing: {metrics[0].skipped} of {len(dataset)} samples were scored before')
+    dataset.get_subset_(rest)
+    return {**dataloader, 'dataset': dataset}
+
+
+def set_scoring(cfg: Config, **options) -> None:
+    """Puts options of RefSegMetric (protocol, dump, resume) into the config's test_evaluator; those
+    that are None stay as the config has them.
+
+    Raises:
+        UserError: the config has several evaluators.
+    """
+    options = {key: value for key, value in options.items() if value is not None}
+    if options and not isinstance(cfg.test_evaluator, dict):
+        raise UserError(f'{cfg.filename} has several test evaluators: set their '
+                        f'{", ".join(options)} in the config')
+    cfg.merge_from_dict(dict(test_evaluator=options))
+
+
+def identify_run(cfg: Config, checkpoint: str) -> dict[str, str]:
+    """What a dump's lines depend on: a test of anything else does not continue it."""
+    def digest(part: dict) -> str:
+        text = Config(dict(part=part)).pretty_text
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    state = os.stat(checkpoint)
+    return dict(checkpoint=f'{os.path.basename(checkpoint)}, {state.st_size} bytes, '
+                           f'{state.st_mtime_ns}',
+                model=digest(cfg.model), dataset=digest(cfg.test_dataloader.dataset))

@@ -1,4 +1,10 @@
-"""Scores of the paper: Eq. 13, Pr@X and the category means of Table IV."""
-from .metric import COLUMNS, THRESHOLDS, RefSegMetric, category_scores, score_table, scores
+"""Scores of the paper: Eq. 13, Pr@X and the category means of Table IV, by named protocols."""
+from .dump import decode, encode, read_dump
+from .localisation import coarse_localisation
+from .metric import RefSegMetric
+from .protocols import PROTOCOLS, Protocol, find_protocol
+from .report import Report
+from .sums import COLUMNS, RATES, THRESHOLDS, Sums, score_table
 
-__all__ = ['COLUMNS', 'THRESHOLDS', 'RefSegMetric', 'category_scores', 'score_table', 'scores']
+__all__ = ['COLUMNS', 'PROTOCOLS', 'RATES', 'THRESHOLDS', 'Protocol', 'RefSegMetric', 'Report',
+           'Sums', 'coarse_localisation', 'decode', 'encode', 'find_protocol', 'read_dump', 'score_table']

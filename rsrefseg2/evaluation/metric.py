@@ -1,124 +1,122 @@
-"""The paper's scores (Eq. 13) from integer intersections and unions, one pair per sample.
-
-gIoU is the mean of the per-sample IoU, which others call mIoU; cIoU is the sum of intersections
-over the sum of unions, which others call oIoU. gIoU is unrelated to the box loss of that name.
-
-Protocol `paper`:
-    size        the original size of the image and of the annotation
-    prediction  logits > 0
-    Pr@X        percentage of samples with IoU > X, strictly, decided in integers
-    both empty  IoU 0 (a union of 0 pixels)
-"""
+"""The scores of a test as it runs: streamed to a file, added up in integers at the end."""
 from __future__ import annotations
 
+import json
 import logging
-import math
+import os
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TextIO
 
-from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
+import numpy as np
+from mmengine.dist import broadcast_object_list, get_rank, get_world_size, is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
-from torch import Tensor
 
-from ..errors import UserError
+from ..errors import UserError, make_folder
 from ..registry import METRICS
+from .dump import encode, find_parts, gather_parts, lines_of, open_part
+from .localisation import coarse_localisation
+from .protocols import find_protocol
+from .report import Report
 
-Record = dict[str, Any]
-
-TENTHS = (5, 6, 7, 8, 9)  # thresholds as integers: 0.1 * k is not exact in binary
-THRESHOLDS = tuple(f'Pr@0.{k}' for k in TENTHS)
-COLUMNS = (*THRESHOLDS, 'cIoU', 'gIoU')  # the order of Tables II-V
-UNKNOWN = 'unknown'
-
-
-def scores(records: Iterable[Record]) -> dict[str, float]:
-    """'gIoU', 'cIoU', 'Pr@0.5' ... 'Pr@0.9' in percent. The order of the records is immaterial.
-
-        gIoU = mean_i I_i / U_i        cIoU = sum_i I_i / sum_i U_i
-    """
-    records = list(records)
-    if not records:
-        raise ValueError('no records to score')
-    n = len(records)
-    intersection = sum(r['intersection'] for r in records)
-    union = sum(r['union'] for r in records)
-    result = {
-        # fsum rounds once: the same digits for any order of samples and any number of ranks
-        'gIoU': 100 * math.fsum(r['iou'] for r in records) / n,
-        'cIoU': 100 * intersection / union if union else 0.0,
-    }
-    for key, k in zip(THRESHOLDS, TENTHS):
-        result[key] = 100 * sum(10 * r['intersection'] > k * r['union'] for r in records) / n
-    return result
-
-
-def category_scores(records: Iterable[Record]) -> dict[str, dict[str, float]]:
-    """category -> its `scores` and 'samples', sorted by name; samples without one are 'unknown'."""
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(record.get('category') or UNKNOWN, []).append(record)
-    return {name: {**scores(groups[name]), 'samples': len(groups[name])}
-            for name in sorted(groups, key=lambda name: (name == UNKNOWN, name))}
-
-
-def score_table(rows: Mapping[str, Mapping[str, float]], title: str, *, head: str = '',
-                columns: Sequence[str] = COLUMNS) -> str:
-    """A plain-text table: one line per row of scores, two decimals, counts as they are."""
-    def cell(row: Mapping[str, float], key: str) -> str:
-        value = row.get(key)
-        if value is None:
-            return '-'
-        return str(value) if isinstance(value, int) else f'{value:.2f}'
-
-    first = max(len(name) for name in (head, *rows))
-    widths = [max(7, len(key)) for key in columns]
-
-    def line(name: str, cells: Iterable[str]) -> str:
-        return '  '.join([name.ljust(first), *(f'{c:>{w}}' for c, w in zip(cells, widths))])
-
-    header = line(head, columns)
-    return '\n'.join([title, header, '-' * len(header)]
-                     + [line(name, (cell(row, key) for key in columns))
-                        for name, row in rows.items()])
+CHUNK = 256  # lines that go from rank to rank at a time
 
 
 @METRICS.register_module()
 class RefSegMetric(BaseMetric):
-    """Scores under the protocol `paper` (above), streamed: two integers per sample, no mask kept.
+    """gIoU, cIoU and Pr@X (Eq. 13) under a named protocol.
 
     Returned in percent under 'gIoU', 'cIoU', 'Pr@0.5' ... 'Pr@0.9', without a prefix; where samples
-    have categories also 'category_gIoU', Table IV's rule: the mean over a category's samples, then
-    over the named categories. Samples without a name are listed as 'unknown' and stay out of it.
+    have categories also 'category_gIoU' (Table IV). Afterwards `report` holds these and the scores
+    by category, size of the target, length and kind of the sentence (`Report.to_dict`), on the main
+    process.
 
-    A subclass extends `record` (what is kept of a sample) and `compute_metrics`.
+    Each sample becomes a JSON line in a file at once, so memory holds one batch; at the end the
+    lines are read back once and added up exactly. No mask is kept, unless `dump` asks for them.
+
+    Args:
+        protocol: 'paper', 'rmsin', 'lisa' or 'release' (protocols.py).
+        dump: file for one line per sample (dump.py); None: a temporary file, and no masks.
+        resume: continue the dump of an interrupted test.
+        run: what the dump belongs to (checkpoint, config); another run's is not continued.
+
+    A subclass extends `record` (what is kept of a sample) and `compute_report`.
     """
 
-    protocol = 'paper'
-
-    def __init__(self, *, prefix: str | None = None, **kwargs) -> None:
+    def __init__(self, *, protocol: str = 'paper', dump: str | None = None, resume: bool = False,
+                 run: dict[str, Any] | None = None, prefix: str | None = None, **kwargs) -> None:
         # mmengine warns when there is no prefix; here its absence is meant: the paper's names
-        super().__init__(prefix=prefix or self.protocol, **kwargs)
+        super().__init__(prefix=prefix or protocol, **kwargs)
         self.prefix = prefix
+        self.protocol = find_protocol(protocol)
+        self.dump, self.resume, self.run = dump, resume, run or {}
+        self.report: dict[str, Any] = {}
+        self.skipped = 0  # samples of the split that a continued test does not predict again
+        self._file: TextIO | None = None
+
+    # ------------------------------------------------------------------ before
+
+    def start(self) -> set[str]:
+        """Called on every rank before the first sample; -> the ids that an interrupted test has
+        scored already.
+
+        Raises:
+            UserError: on every rank: parts of an interrupted test are there and `resume` is not
+                asked for, or they belong to another run.
+        """
+        answer: list[Any] = [None]
+        if is_main_process():
+            answer = [self._on_main(self._find_done)]
+        broadcast_object_list(answer)
+        return set(self._or_raise(answer[0]))
+
+    def _find_done(self) -> list[str]:
+        if self.dump is None:
+            return []
+        make_folder(Path(self.dump).parent)
+        if self.resume:
+            return gather_parts(self.dump, self.run)
+        parts = find_parts(self.dump)
+        if parts:
+            raise UserError(f'{parts[0]} was left by an interrupted test: continue it with '
+                            f'--resume, or remove {self.dump}.part and {self.dump}.rank*')
+        return []
+
+    # ------------------------------------------------------------------ sample by sample
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Reduces each sample (RefSegDataSample.to_dict()) to its record."""
-        self.results.extend(self.record(sample) for sample in data_samples)
+        """Writes a line for each sample (RefSegDataSample.to_dict())."""
+        if self._file is None:
+            self._file = (tempfile.TemporaryFile('w+', encoding='utf-8') if self.dump is None
+                          else open_part(self.dump, get_rank(), self.run))
+        for sample in data_samples:
+            self._file.write(json.dumps(self.record(sample)) + '\n')
+        self._file.flush()
 
-    def record(self, sample: dict) -> Record:
-        """sample_id, category, intersection and union (int), iou (0 where both are empty)."""
+    def record(self, sample: dict) -> dict[str, Any]:
+        """id, file, sentence, category, area, intersection, union, iou; for a dump the masks and
+        `coarse_localisation`, too."""
         pred, gt = self.masks(sample)
-        intersection = int((pred & gt).count_nonzero())
-        union = int((pred | gt).count_nonzero())
-        return dict(sample_id=sample['sample_id'], category=sample.get('category'),
-                    intersection=intersection, union=union,
-                    iou=intersection / union if union else 0.0)
+        name = sample['sample_id']
+        intersection, union = self.protocol.overlap(pred, gt, where=f'sample {name}')
+        record = dict(id=name, file=sample.get('img_path'), sentence=sample.get('text'),
+                      category=sample.get('category'), area=int(np.count_nonzero(gt)),
+                      intersection=intersection, union=union,
+                      iou=self.protocol.iou(intersection, union))
+        if self.dump is not None:
+            record.update(prediction=encode(pred), ground_truth=encode(gt))
+            if sample.get('dense_prompt') is not None:
+                dense = sample['dense_prompt'].float().cpu().numpy()
+                record['coarse_localisation'] = coarse_localisation(dense, gt)
+        return record
 
     @staticmethod
-    def masks(sample: dict) -> tuple[Tensor, Tensor]:
-        """The predicted and the annotated mask, each (H, W) bool, on the prediction's device."""
+    def masks(sample: dict) -> tuple[np.ndarray, np.ndarray]:
+        """The predicted and the annotated mask, each (H, W) bool."""
         name = f'sample {sample["sample_id"]} ({sample.get("img_path", "no file")})'
         pred, gt = sample['pred_mask'], sample.get('gt_mask')
         if gt is None:
@@ -127,56 +125,115 @@ class RefSegMetric(BaseMetric):
         if pred.shape != gt.shape:
             raise UserError(f'{name}: the predicted mask is {tuple(pred.shape)}, the annotated one '
                             f'{tuple(gt.shape)}; both must have the original size (H, W)')
-        return pred.bool(), gt.to(pred.device).bool()
+        return pred.cpu().numpy().astype(bool), gt.cpu().numpy().astype(bool)
+
+    # ------------------------------------------------------------------ at the end
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Scores the split of `size` samples, each of them once, whatever a sampler padded.
-
-        mmengine cuts the ranks' results to `size`, which is right for one order of samples only;
-        here duplicates are dropped by their id, and the count is checked.
-        """
-        ranks = all_gather_object(list(self.results))
-        self.results.clear()
-        records = self.unique(chain.from_iterable(ranks), size)  # an error is raised on every rank
-        metrics = [self.compute_metrics(records) if is_main_process() else None]
-        broadcast_object_list(metrics)
+        """Scores the split, of which `size` samples were to be predicted now, each sample once,
+        whatever a sampler padded, on any number of ranks."""
+        lines = self._every_line()
+        answer: list[Any] = [None]
+        if is_main_process():
+            answer = [self._on_main(lambda: self._add_up(lines, size + self.skipped))]
+        for _ in lines:  # the other ranks, or what an error has left
+            pass
+        self._close()
+        broadcast_object_list(answer)
         prefix = f'{self.prefix}/' if self.prefix else ''
-        return {f'{prefix}{key}': value for key, value in metrics[0].items()}
+        return {f'{prefix}{key}': value for key, value in self._or_raise(answer[0]).items()}
 
-    @staticmethod
-    def unique(records: Iterable[Record], size: int) -> list[Record]:
-        """One record per sample id; an error unless these are the split's `size` samples."""
-        records = list(records)
-        kept: dict[str, Record] = {}
-        for record in records:
-            kept.setdefault(record['sample_id'], record)
-        if len(kept) != size:
-            twice = [name for name, n in Counter(r['sample_id'] for r in records).items() if n > 1]
+    def _every_line(self) -> Iterator[str]:
+        """The lines of all ranks, on every rank: what was done before, then rank by rank, which is
+        the order of the split where each rank has a slice of it."""
+        if self._file is None:
+            self._file = tempfile.TemporaryFile('w+', encoding='utf-8')
+        own = self._file
+        if self.dump is not None:
+            own = open(f'{self.dump}.rank{get_rank()}', encoding='utf-8')  # noqa: SIM115
+        for rank in range(get_world_size()):
+            lines = iter(())
+            if rank == get_rank():
+                own.seek(0)
+                if self.dump is not None:
+                    next(own, None)  # the run
+                before = f'{self.dump}.part' if self.dump is not None and rank == 0 else os.devnull
+                lines = chain(lines_of(before), own)
+            while True:
+                chunk = [list(islice(lines, CHUNK))]
+                broadcast_object_list(chunk, src=rank)
+                if not chunk[0]:
+                    break
+                yield from chunk[0]
+        if own is not self._file:
+            own.close()
+
+    def _add_up(self, lines: Iterator[str], size: int) -> dict[str, float]:
+        """On the main process: the scores; writes the dump."""
+        counted: Counter[str] = Counter()
+
+        def once() -> Iterator[dict[str, Any]]:
+            for line in lines:
+                record = json.loads(line)
+                counted[record['id']] += 1
+                if counted[record['id']] == 1:
+                    if target is not None:
+                        target.write(line)
+                    yield record
+
+        temporary = None if self.dump is None else f'{self.dump}.tmp'
+        target = None if temporary is None else open(temporary, 'w', encoding='utf-8')
+        try:
+            metrics = self.compute_report(once())
+        finally:
+            if target is not None:
+                target.close()
+        if len(counted) != size:
+            twice = [name for name, n in counted.items() if n > 1]
             raise UserError(
-                f'the split has {size} samples, but {len(kept)} different sample ids were scored'
-                + (f'; seen more than once: {", ".join(map(str, twice[:5]))}' if twice else '')
+                f'the split has {size} samples, but {len(counted)} different sample ids were scored'
+                + (f'; seen more than once: {", ".join(twice[:5])}' if twice else '')
                 + '; ids must be unique within a split, and every sample must be predicted')
-        return list(kept.values())
-
-    def compute_metrics(self, results: list[Record]) -> dict[str, float]:
-        """The scores of the whole split, and the tables in the log."""
-        metrics = scores(results)
-        self.log(score_table({'all': metrics}, self.title(f'{len(results)} samples')))
-        if any(record.get('category') for record in results):
-            rows = category_scores(results)
-            named = [row['gIoU'] for name, row in rows.items() if name != UNKNOWN]
-            metrics['category_gIoU'] = math.fsum(named) / len(named)
-            rows['mean of categories'] = dict(gIoU=metrics['category_gIoU'])
-            self.log(score_table(rows, self.title('by category'), head='category',
-                                 columns=(*COLUMNS, 'samples')))
+        if temporary is not None:
+            os.replace(temporary, self.dump)
+            for part in find_parts(self.dump):
+                part.unlink()
         return metrics
 
-    def title(self, what: str) -> str:
-        """The line above a table: it names the protocol."""
-        return (f'Scores in percent, {what}, protocol `{self.protocol}` '
-                '(original size, logits > 0, Pr@X with >, both masks empty: 0)')
+    def compute_report(self, records: Iterator[dict[str, Any]]) -> dict[str, float]:
+        """Adds up the records, fills `self.report`, logs the tables; -> the scalars that mmengine
+        logs."""
+        report = Report(self.protocol)
+        for record in records:
+            report.add(record)
+        self.report = report.to_dict()
+        for table in report.tables():
+            self.log(table)
+        return report.scores()
+
+    def compute_metrics(self, results: list) -> dict:
+        """mmengine's hook, which `evaluate` here does without."""
+        raise NotImplementedError
+
+    def _close(self) -> None:
+        self._file.close()
+        self._file, self.skipped = None, 0
 
     @staticmethod
     def log(text: str) -> None:
         """Prints through mmengine's logger (the main process's only)."""
         print_log('\n' + text, logger='current', level=logging.INFO)
+
+    @staticmethod
+    def _on_main(work) -> Any:
+        """What `work` gives, or the UserError that it raises, so that every rank can raise it."""
+        try:
+            return work()
+        except UserError as error:
+            return error
+
+    @staticmethod
+    def _or_raise(answer: Any) -> Any:
+        if isinstance(answer, UserError):
+            raise answer
+        return answer

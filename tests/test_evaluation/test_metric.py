@@ -1,4 +1,5 @@
 """The scores against brute force in exact fractions, mmdet's metric, and hand-made edge cases."""
+import math
 import random
 from fractions import Fraction
 
@@ -7,7 +8,7 @@ import torch
 from mmengine.evaluator import Evaluator
 
 from rsrefseg2.errors import UserError
-from rsrefseg2.evaluation import RefSegMetric, category_scores, score_table, scores
+from rsrefseg2.evaluation import PROTOCOLS, RefSegMetric, Report, Sums, score_table
 from rsrefseg2.registry import METRICS
 from rsrefseg2.structures import RefSegDataSample
 
@@ -104,26 +105,43 @@ def test_degenerate_masks(pred, gt, iou):
     assert {result[key] for key in SCORES[2:]} == {100.0 if iou == 100 else 0.0}
 
 
+def sums(pairs, protocol='paper'):
+    """The scores of (intersection, union) pairs."""
+    total = Sums(PROTOCOLS[protocol])
+    for i, (intersection, union) in enumerate(pairs):
+        total.add(dict(id=i, intersection=intersection, union=union))
+    return total.scores()
+
+
 @pytest.mark.parametrize('tenths', [5, 6, 7, 8, 9])
-def test_a_tie_does_not_pass_its_threshold(tenths):
+def test_a_tie_passes_its_threshold_only_where_the_protocol_says_so(tenths):
     """IoU = k/10 exactly; 3 * 0.1 * 10 style rounding must not decide."""
     for unit in (1, 3, 7, 1000):
-        record = dict(intersection=tenths * unit, union=10 * unit, iou=tenths / 10)
-        assert scores([record])[f'Pr@0.{tenths}'] == 0
-        above = dict(record, intersection=tenths * unit + 1)
-        assert scores([above])[f'Pr@0.{tenths}'] == 100
+        tie = tenths * unit, 10 * unit
+        assert sums([tie])[f'Pr@0.{tenths}'] == 0
+        assert sums([tie], 'rmsin')[f'Pr@0.{tenths}'] == 100
+        assert sums([(tie[0] + 1, tie[1])])[f'Pr@0.{tenths}'] == 100
+        assert sums([(tie[0] - 1, tie[1])], 'rmsin')[f'Pr@0.{tenths}'] == 0
 
 
 def test_order_is_immaterial_to_the_last_digit():
-    records = [dict(intersection=i, union=3 * i + 7, iou=i / (3 * i + 7)) for i in range(1000)]
-    expected = scores(records)
-    random.Random(0).shuffle(records)
-    assert scores(records) == expected
+    pairs = [(i, 3 * i + 7) for i in range(1000)]
+    expected = sums(pairs)
+    assert expected['gIoU'] == 100 * math.fsum(i / u for i, u in pairs) / 1000
+    random.Random(0).shuffle(pairs)
+    assert sums(pairs) == expected
 
 
 def test_sums_do_not_overflow():
-    big = 2 ** 62
-    assert scores([dict(intersection=big, union=big, iou=1.0)] * 4)['cIoU'] == 100
+    assert sums([(2 ** 62, 2 ** 62)] * 4)['cIoU'] == 100
+
+
+@pytest.mark.parametrize('protocol, gIoU, pr', [
+    ('paper', 50, 50), ('rmsin', 50, 50), ('lisa', 100, 100), ('release', math.nan, 50)])
+def test_two_empty_masks(protocol, gIoU, pr):
+    found = sums([(3, 3), (0, 0)], protocol)
+    assert found['gIoU'] == pytest.approx(gIoU, nan_ok=True)
+    assert found['Pr@0.9'] == pr and found['cIoU'] == 100
 
 
 def test_category_rule_of_table_iv():
@@ -132,23 +150,28 @@ def test_category_rule_of_table_iv():
     result = score(pairs, categories=['ship', 'ship', 'dam', None])
     assert result['category_gIoU'] == pytest.approx((50 + 5) / 2)
     assert result['gIoU'] == pytest.approx((100 + 0 + 5 + 100) / 4)
-    rows = category_scores([dict(category=None, intersection=1, union=1, iou=1.0),
-                            dict(category='ship', intersection=1, union=2, iou=.5)])
+    report = Report(PROTOCOLS['paper'])
+    report.add(dict(id=1, category=None, intersection=1, union=1))
+    report.add(dict(id=2, category='ship', intersection=1, union=2))
+    rows = report.to_dict()['by_category']
     assert list(rows) == ['ship', 'unknown'] and rows['ship']['samples'] == 1
     assert 'category_gIoU' not in score(pairs)
 
 
-def test_padding_is_dropped_and_missing_samples_are_an_error(monkeypatch):
-    """Two ranks, three samples: the sampler repeated one, in the middle of the order."""
-    records = [dict(sample_id=str(i), category=None, intersection=i, union=4, iou=i / 4)
-               for i in range(3)]
-    ranks = [[records[0], records[1]], [records[0], records[2]]]
-    monkeypatch.setattr('rsrefseg2.evaluation.metric.all_gather_object', lambda _: ranks)
-    assert RefSegMetric().evaluate(3)['gIoU'] == pytest.approx(25)
+def test_padding_is_dropped_and_missing_samples_are_an_error():
+    """Three samples, one of them again in the middle of the order."""
+    def evaluate(size):
+        metric = RefSegMetric()
+        for name in '0102':
+            metric.process({}, [data_sample(FULL if name == '1' else EMPTY, FULL,
+                                            sample_id=name).to_dict()])
+        return metric.evaluate(size)
+
+    assert evaluate(3)['gIoU'] == pytest.approx(100 / 3)
     with pytest.raises(UserError, match='4 samples, but 3 different.*more than once: 0'):
-        RefSegMetric().evaluate(4)
+        evaluate(4)
     with pytest.raises(UserError, match='2 samples, but 3 different'):
-        RefSegMetric().evaluate(2)
+        evaluate(2)
 
 
 def test_state_is_cleared_between_evaluations():
@@ -164,10 +187,12 @@ def test_prefix_is_an_option():
     assert metric.evaluate(1)['val/gIoU'] == 100
 
 
-def test_only_integers_are_kept():
+def test_no_mask_is_kept():
     metric = RefSegMetric()
+    assert set(metric.record(data_sample(FULL, FULL).to_dict())) == {
+        'id', 'file', 'sentence', 'category', 'area', 'intersection', 'union', 'iou'}
     metric.process({}, [data_sample(FULL, FULL).to_dict()])
-    assert metric.results == [dict(sample_id='1', category=None, intersection=20, union=20, iou=1)]
+    assert not metric.results
 
 
 def test_bad_samples_are_named():
@@ -184,7 +209,7 @@ def test_the_table_names_its_protocol(monkeypatch):
         monkeypatch.setattr(f'{module}.print_log', lambda text, **_: lines.append(text))
     score([(FULL, FULL)], categories=['ship'])
     text = '\n'.join(lines)
-    assert text.count('protocol `paper`') == 2
+    assert text.count('protocol `paper`') == text.count('Pr@0.5') == 5
     header = next(line for line in text.splitlines() if 'Pr@0.5' in line)
     assert header.split() == ['Pr@0.5', 'Pr@0.6', 'Pr@0.7', 'Pr@0.8', 'Pr@0.9', 'cIoU', 'gIoU']
     assert 'prefix is not set' not in text

@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 from rsrefseg2.errors import UserError
 from rsrefseg2.registry import METRICS
 from rsrefseg2.synthrs.baselines import NAMES, TextOnly, baseline_scores
-from rsrefseg2.synthrs.metric import SynthRSMetric, nested_scores
+from rsrefseg2.synthrs.metric import SynthRSMetric
 from rsrefseg2.synthrs.writers import read_scenes
 
 
@@ -31,7 +31,10 @@ def score(dataset, answer, **options):
     metric = METRICS.build(dict(type='SynthRSMetric', data_root=str(dataset), **options))
     samples = list(samples_of(dataset, answer, options.get('layout', 'rrsisd')))
     metric.process(None, samples)
-    return metric.evaluate(len(samples))
+    metrics = metric.evaluate(len(samples))
+    assert all(np.isscalar(value) for value in metrics.values())  # mmengine logs scalars
+    assert metrics['gIoU'] == metric.report['gIoU']
+    return metric.report
 
 
 def test_baselines_by_the_definition(dataset):
@@ -73,16 +76,14 @@ def test_text_only_reads_the_words(dataset):
 
 
 def test_a_perfect_answer(dataset):
-    found = score(dataset, lambda scene, sentence, masks: masks[sentence['target']])
-    assert all(np.isscalar(value) for value in found.values())
-    nested = nested_scores(found)
+    nested = score(dataset, lambda scene, sentence, masks: masks[sentence['target']])
     assert nested['gIoU'] == nested['cIoU'] == nested['Pr@0.9'] == 100
     assert json.loads(json.dumps(nested)) == nested
     assert set(nested['by_level']) == {'attribute', 'position', 'relation'}
     for level, values in nested['by_level'].items():
         assert set(values) == {'gIoU', 'cIoU', *(f'Pr@0.{k}' for k in range(5, 10)), 'object_hit',
-                               'object_hit_chance', 'n'}
-        assert values['gIoU'] == values['object_hit'] == 100 and values['n'] == 6
+                               'object_hit_chance', 'samples'}
+        assert values['gIoU'] == values['object_hit'] == 100 and values['samples'] == 6
         if level != 'attribute':
             assert values['object_hit_chance'] <= 25
     assert set(nested['baselines']) == set(NAMES)
@@ -104,7 +105,7 @@ def test_object_hit(dataset, layout):
         part[rows.min() + 2:] = False
         return part | masks[sentence['target'] - 1]
 
-    nested = nested_scores(score(dataset, beside, layout=layout, baselines=False))
+    nested = score(dataset, beside, layout=layout, baselines=False)
     assert 'baselines' not in nested
     hits = {level: values['object_hit'] for level, values in nested['by_level'].items()}
     assert hits == {'attribute': 100, 'position': 0, 'relation': 0}
@@ -118,7 +119,7 @@ def test_object_hit_of_a_tie_is_a_miss(dataset):
             found[tuple(np.argwhere(mask)[0])] = True
         return found
 
-    assert score(dataset, two_pixels, baselines=False)['position/object_hit'] == 0
+    assert score(dataset, two_pixels, baselines=False)['by_level']['position']['object_hit'] == 0
 
 
 def test_faults_name_the_sample_and_the_file(dataset, tmp_path):

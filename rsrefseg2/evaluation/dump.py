@@ -1,0 +1,149 @@
+"""One JSON line per scored sample: written as it goes, safe against a kill, continued afterwards.
+
+A line holds `id`, `file`, `sentence`, `category`, `area` (pixels of the annotated mask),
+`intersection`, `union`, `iou`, `prediction` and `ground_truth` (COCO RLE), and
+`coarse_localisation` where the model has a dense prompt. A scorer needs `id`, `prediction` and
+`ground_truth` alone.
+
+While a test runs, each rank appends to a file of its own, DUMP.rank0, DUMP.rank1 ...; at the end
+they become DUMP in one step. A test that is continued first gathers what is whole of them in
+DUMP.part.
+"""
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from ..errors import UserError
+
+REQUIRED = ('id', 'prediction', 'ground_truth')
+
+
+def encode(mask: np.ndarray) -> dict[str, Any]:
+    """(H, W) bool -> COCO RLE that JSON can hold: `size` [H, W], `counts` str."""
+    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {'size': list(rle['size']), 'counts': rle['counts'].decode('ascii')}
+
+
+def decode(rle: Any, *, where: str) -> np.ndarray:
+    """COCO RLE (counts as str, bytes or a list) -> (H, W) bool.
+
+    Raises:
+        UserError: it is no RLE, or does not fill its size.
+    """
+    try:
+        size = [int(n) for n in rle['size']]
+        counts = rle['counts']
+        if isinstance(counts, list):
+            if sum(counts) != size[0] * size[1] or min(counts, default=0) < 0:
+                raise ValueError(f'the run lengths sum to {sum(counts)}, not {size[0]} x {size[1]}')
+            rle = coco_mask.frPyObjects({'size': size, 'counts': counts}, *size)
+        return coco_mask.decode({'size': size, 'counts': rle['counts']}).astype(bool)
+    except (TypeError, KeyError, ValueError) as error:
+        raise UserError(f'{where}: no mask in COCO RLE ({error}): expected '
+                        '{"size": [H, W], "counts": "..."}') from None
+
+
+def read_dump(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The records of a dump, one after the other, with `where` (file and line) added.
+
+    Raises:
+        UserError: the file is missing, a line is no JSON object or lacks a required key, an id
+            occurs twice.
+    """
+    if not os.path.isfile(path):
+        rest = ' (an interrupted test left parts of it: continue it with --resume)'
+        raise UserError(f'dump {path} does not exist{rest if find_parts(path) else ""}: '
+                        'tools/test.py --dump writes one')
+    seen: dict[str, str] = {}
+    with open(path, encoding='utf-8') as file:
+        for number, line in enumerate(file, start=1):
+            where = f'{path}:{number}'
+            if not line.strip():
+                continue
+            record = parse(line, where)
+            if record['id'] in seen:
+                raise UserError(f'{where}: id {record["id"]!r} occurs twice, first in '
+                                f'{seen[record["id"]]}: one line per sample')
+            seen[record['id']] = where
+            yield {**record, 'where': where}
+    if not seen:
+        raise UserError(f'dump {path} holds no sample')
+
+
+def parse(line: str, where: str) -> dict[str, Any]:
+    """One line of a dump; its id becomes a string."""
+    try:
+        record = json.loads(line)
+        missing = [key for key in REQUIRED if key not in record]
+    except (ValueError, TypeError) as error:
+        raise UserError(f'{where}: no JSON object ({error}): the dump is damaged') from None
+    if missing:
+        raise UserError(f'{where}: {", ".join(missing)} missing: a line needs '
+                        f'{", ".join(REQUIRED)}')
+    return {**record, 'id': str(record['id'])}
+
+
+# ---------------------------------------------------------------------- while a test runs
+
+def find_parts(path: str | Path) -> list[Path]:
+    """What an interrupted test left of the dump `path`: the gathered part, then the ranks'."""
+    escaped = glob.escape(str(path))
+    return [Path(name) for name in (*glob.glob(f'{escaped}.part'),
+                                    *sorted(glob.glob(f'{escaped}.rank*')))]
+
+
+def open_part(path: str | Path, rank: int, run: dict[str, Any]) -> TextIO:
+    """This rank's file, with the run that its lines belong to in the first line."""
+    file = open(f'{path}.rank{rank}', 'w', encoding='utf-8')  # noqa: SIM115
+    file.write(json.dumps({'run': run}) + '\n')
+    file.flush()
+    return file
+
+
+def gather_parts(path: str | Path, run: dict[str, Any]) -> list[str]:
+    """Puts the whole lines of an interrupted test into DUMP.part; -> the ids that are done.
+
+    A line that a kill has torn is left out: its sample is predicted again.
+
+    Raises:
+        UserError: a part belongs to another checkpoint, config or split.
+    """
+    parts = find_parts(path)
+    done: dict[str, str] = {}
+    for part in parts:
+        whole = part.read_bytes().rpartition(b'\n')[0].decode('utf-8').split('\n')
+        if not whole[0]:
+            continue
+        found = json.loads(whole[0])['run']
+        differ = [key for key in run if found.get(key) != run[key]]
+        if differ:
+            told = '; '.join(f'{key} {found.get(key)!r}, now {run[key]!r}' for key in differ)
+            raise UserError(f'{part} belongs to another test ({told}): remove {path}.part and '
+                            f'{path}.rank*, or write to another --dump')
+        done.update((parse(line, str(part))['id'], line) for line in whole[1:])
+    if parts:
+        gathered = Path(f'{path}.part')
+        temporary = Path(f'{path}.part.tmp')
+        temporary.write_text('\n'.join([json.dumps({'run': run}), *done.values(), '']),
+                             encoding='utf-8')
+        os.replace(temporary, gathered)
+        for part in parts:
+            if part != gathered:
+                part.unlink()
+    return list(done)
+
+
+def lines_of(part: str | Path) -> Iterator[str]:
+    """The samples' lines of a part, without its first line; nothing where it does not exist."""
+    if os.path.isfile(part):
+        with open(part, encoding='utf-8') as file:
+            next(file, None)
+            yield from file

@@ -1,0 +1,94 @@
+"""Scores from sums of integers: any order, any batches, any number of ranks, the same digits."""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from .protocols import TENTHS, Protocol
+
+Record = Mapping[str, Any]  # what is kept of a sample: at least `id`, `intersection`, `union`
+
+THRESHOLDS = tuple(f'Pr@0.{k}' for k in TENTHS)
+COLUMNS = (*THRESHOLDS, 'cIoU', 'gIoU')  # the order of Tables II-V
+# Numbers from 0 to 1 that some records hold; their means are given beside the scores.
+RATES = ('coarse_localisation', 'object_hit', 'object_hit_chance')
+# An IoU is a double of at least 1 / 2^48 (pixels of an image), so a multiple of 2^-128.
+EXACT = 1 << 128
+
+
+class Sums:
+    """The sums over a group of samples from which its scores follow.
+
+        gIoU = mean_i I_i / U_i        cIoU = sum_i I_i / sum_i U_i
+
+    gIoU is the mean of the per-sample IoU, which others call mIoU; cIoU is the sum of intersections
+    over the sum of unions, which others call oIoU. gIoU is unrelated to the box loss of that name.
+    Every sum is an integer, that of the IoUs in units of 2^-128: addition is exact.
+    """
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol = protocol
+        self.samples = self.intersection = self.union = self.iou = 0
+        self.passed = [0] * len(TENTHS)
+        self.rates = dict.fromkeys(RATES, 0)
+        self.rated = dict.fromkeys(RATES, 0)  # samples that have the number
+        self.undefined: list[str] = []  # ids of the samples whose IoU is not a number
+
+    def add(self, record: Record) -> None:
+        """Counts one sample by its `intersection` and `union`."""
+        i, u = record['intersection'], record['union']
+        iou = self.protocol.iou(i, u)
+        self.samples += 1
+        self.intersection += i
+        self.union += u
+        if math.isnan(iou):
+            self.undefined.append(str(record['id']))
+        else:
+            self.iou += int(iou * EXACT)  # exact: a power of two only moves the exponent
+        for k, tenths in enumerate(TENTHS):
+            self.passed[k] += self.protocol.passes(i, u, tenths)
+        for name in RATES:
+            if record.get(name) is not None:
+                self.rates[name] += int(record[name] * EXACT)
+                self.rated[name] += 1
+
+    def scores(self) -> dict[str, float]:
+        """'gIoU', 'cIoU', 'Pr@0.5' ... 'Pr@0.9' in percent, and the mean of each of RATES that
+        records hold; gIoU is NaN where an IoU is not a number."""
+        if not self.samples:
+            raise ValueError('no samples to score')
+        return {'gIoU': math.nan if self.undefined else percent(self.iou, self.samples),
+                'cIoU': 100 * self.intersection / self.union if self.union else 0.0,
+                **{name: 100 * passed / self.samples
+                   for name, passed in zip(THRESHOLDS, self.passed, strict=True)},
+                **{name: percent(self.rates[name], self.rated[name])
+                   for name in RATES if self.rated[name]}}
+
+
+def percent(total: int, count: int) -> float:
+    """The mean of `count` numbers whose exact sum is total / EXACT, rounded once."""
+    return float(Fraction(100 * total, EXACT * count))
+
+
+def score_table(rows: Mapping[str, Mapping[str, float]], title: str, *, head: str = '',
+                columns: Sequence[str] = COLUMNS) -> str:
+    """A plain-text table: one line per row of scores, two decimals, counts as they are."""
+    def cell(row: Mapping[str, float], key: str) -> str:
+        value = row.get(key)
+        if value is None:
+            return '-'
+        return str(value) if isinstance(value, (int, str)) else f'{value:.2f}'
+
+    first = max(len(name) for name in (head, *rows))
+    widths = [max([7, len(key), *(len(cell(row, key)) for row in rows.values())])
+              for key in columns]
+
+    def line(name: str, cells: Iterable[str]) -> str:
+        return '  '.join([name.ljust(first), *(f'{c:>{w}}' for c, w in zip(cells, widths))])
+
+    header = line(head, columns)
+    return '\n'.join([title, header, '-' * len(header)]
+                     + [line(name, (cell(row, key) for key in columns))
+                        for name, row in rows.items()])
