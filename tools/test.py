@@ -12,8 +12,14 @@ import os
 from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
-from rsrefseg2.engine import (build_runner, explain_out_of_memory, identify_run, load_config,
-                              read_checkpoint, set_scoring)
+from rsrefseg2.engine import (
+    build_runner,
+    explain_out_of_memory,
+    identify_run,
+    load_config,
+    read_checkpoint,
+    set_scoring,
+)
 from rsrefseg2.errors import report_user_errors
 from rsrefseg2.evaluation import PROTOCOLS
 

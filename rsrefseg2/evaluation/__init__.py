@@ -7,4 +7,5 @@ from .report import Report
 from .sums import COLUMNS, RATES, THRESHOLDS, Sums, score_table
 
 __all__ = ['COLUMNS', 'PROTOCOLS', 'RATES', 'THRESHOLDS', 'Protocol', 'RefSegMetric', 'Report',
-           'Sums', 'coarse_localisation', 'decode', 'encode', 'find_protocol', 'read_dump', 'score_table']
+           'Sums', 'coarse_localisation', 'decode', 'encode', 'find_protocol', 'read_dump',
+           'score_table']

@@ -40,9 +40,9 @@ class SynthRSMetric(RefSegMetric):
             raise ValueError(f'layout must be one of {tuple(LAYOUTS)}, got {layout!r}')
         self.root, self.split, self.layout = Path(data_root), split, layout
         self.baselines = baselines
-        self._scenes = self.root / f'scenes_{split}.jsonl'
-        if not self._scenes.is_file():
-            raise UserError(f'{self._scenes} does not exist: run python tools/synthrs_generate.py '
+        self.file = self.root / f'scenes_{split}.jsonl'
+        if not self.file.is_file():
+            raise UserError(f'{self.file} does not exist: run python tools/synthrs_generate.py '
                             f'--out {data_root}')
         self._index: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
         self._baselines: dict[str, dict[str, float]] | None = None
@@ -53,12 +53,12 @@ class SynthRSMetric(RefSegMetric):
             for scene in read_scenes(self.root, self.split):
                 for sentence in scene['sentences']:
                     if self.layout not in sentence['keys']:
-                        raise UserError(f"{self._scenes} has no ids for the layout '{self.layout}' "
+                        raise UserError(f"{self.file} has no ids for the layout '{self.layout}' "
                                         '(it was not generated): choose one of '
                                         f'{", ".join(sentence["keys"])}')
                     self._index[sentence['keys'][self.layout]] = scene, sentence
         if sample_id not in self._index:
-            raise UserError(f"sample '{sample_id}' is not in {self._scenes} (layout {self.layout}): "
+            raise UserError(f"sample '{sample_id}' is not in {self.file} (layout {self.layout}): "
                             'score the split of the dataset that the file belongs to')
         return self._index[sample_id]
 
@@ -69,7 +69,7 @@ class SynthRSMetric(RefSegMetric):
         objects, target = scene['objects'], sentence['target']
         masks = [coco_mask.decode(thing['rle']) > 0 for thing in objects]
         if gt.shape != masks[target].shape or (gt != masks[target]).any():
-            raise UserError(f"sample '{sample['sample_id']}' has another mask in {self._scenes} than "
+            raise UserError(f"sample '{sample['sample_id']}' has another mask in {self.file} than "
                             'in the dataset that was read: they come from different runs of '
                             'tools/synthrs_generate.py')
         overlaps = [int(np.count_nonzero(mask & pred)) for mask in masks]
