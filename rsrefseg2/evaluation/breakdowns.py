@@ -16,6 +16,10 @@ LARGE = 'large (>= 96^2 px)'
 LENGTHS = ((5, '1-5 words'), (10, '6-10 words'), (20, '11-20 words'))
 LONG = 'over 20 words'
 
+# groups that stand in another order than that of their names
+RANKS = {name: rank for rank, name in enumerate(
+    [*(name for _, name in SIZES), LARGE, *(name for _, name in LENGTHS), LONG])}
+
 # A relation binds two entities; "left of the image" and "near the centre" do not.
 _SOME = r'(?:the|a|an|another|two|some|its)\b'
 _WHOLE = r'(?:\w+ )?(?:image|picture|photo|scene|view|frame|map|area)\b'

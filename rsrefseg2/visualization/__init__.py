@@ -1,5 +1,8 @@
-"""The panel of Fig. 7 and a page of such panels."""
+"""The panel of Fig. 7, a page of such panels, the grids of Figs. 2 and 4-6, plots for a page."""
+from .grid import Row, Tile, grid, save
 from .page import Case, page, write_page
-from .panel import panel
+from .panel import GREEN, ORANGE, panel, resize_mask
+from .plots import bar_table, curve, histogram
 
-__all__ = ['Case', 'page', 'panel', 'write_page']
+__all__ = ['Case', 'GREEN', 'ORANGE', 'Row', 'Tile', 'bar_table', 'curve', 'grid', 'histogram',
+           'page', 'panel', 'resize_mask', 'save', 'write_page']
