@@ -14,7 +14,7 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -51,7 +51,7 @@ def decode(rle: Any, *, where: str) -> np.ndarray:
                         '{"size": [H, W], "counts": "..."}') from None
 
 
-def read_dump(path: str | Path) -> Iterator[dict[str, Any]]:
+def read_dump(path: str | Path, required: Sequence[str] = REQUIRED) -> Iterator[dict[str, Any]]:
     """The records of a dump, one after the other, with `where` (file and line) added.
 
     Raises:
@@ -68,7 +68,7 @@ def read_dump(path: str | Path) -> Iterator[dict[str, Any]]:
             where = f'{path}:{number}'
             if not line.strip():
                 continue
-            record = parse(line, where)
+            record = parse(line, where, required)
             if record['id'] in seen:
                 raise UserError(f'{where}: id {record["id"]!r} occurs twice, first in '
                                 f'{seen[record["id"]]}: one line per sample')
@@ -78,16 +78,16 @@ def read_dump(path: str | Path) -> Iterator[dict[str, Any]]:
         raise UserError(f'dump {path} holds no sample')
 
 
-def parse(line: str, where: str) -> dict[str, Any]:
+def parse(line: str, where: str, required: Sequence[str] = REQUIRED) -> dict[str, Any]:
     """One line of a dump; its id becomes a string."""
     try:
         record = json.loads(line)
-        missing = [key for key in REQUIRED if key not in record]
+        missing = [key for key in required if key not in record]
     except (ValueError, TypeError) as error:
         raise UserError(f'{where}: no JSON object ({error}): the dump is damaged') from None
     if missing:
         raise UserError(f'{where}: {", ".join(missing)} missing: a line needs '
-                        f'{", ".join(REQUIRED)}')
+                        f'{", ".join(required)}')
     return {**record, 'id': str(record['id'])}
 
 
