@@ -12,7 +12,7 @@ import os
 from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 
-from rsrefseg2.apis import load_split, predict_dense, write_report
+from rsrefseg2.apis import load_split, page_path, predict_dense, write_report
 from rsrefseg2.engine import (
     build_runner,
     explain_out_of_memory,
@@ -35,8 +35,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--protocol', choices=PROTOCOLS, help='how masks are compared '
                         "(default: the config's, which is paper)")
     parser.add_argument('--dump', metavar='JSONL', help='write one line per sample, with masks')
-    parser.add_argument('--report', metavar='HTML', help='write the report page: a file, or a '
-                        'folder for an index.html; needs the dump, by default <work dir>/dump.jsonl')
+    parser.add_argument('--report', metavar='HTML', help='write the report page, a file or a '
+                        'folder for an index.html (and the dump, by default <work dir>/dump.jsonl)')
     parser.add_argument('--resume', action='store_true',
                         help='continue the dump of an interrupted test')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
@@ -64,8 +64,9 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, options=args.cfg_options, work_dir=args.work_dir)
     cfg.load_from = args.checkpoint
-    if args.report and args.dump is None:
-        args.dump = os.path.join(cfg.work_dir, 'dump.jsonl')
+    if args.report:
+        page_path(args.report)  # made before the test, so that a wrong path is known at once
+        args.dump = args.dump or os.path.join(cfg.work_dir, 'dump.jsonl')
     # Checkpoints are plain state dicts: whatever trained them, a test needs no sharding.
     cfg.strategy = dict(type='SingleDeviceStrategy')
     read_checkpoint(args.checkpoint)  # before the towers are built

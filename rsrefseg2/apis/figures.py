@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,14 +12,15 @@ from mmengine.logging import print_log
 
 from ..datasets import RefSegDataset, unique_images_collate
 from ..errors import UserError
-from ..evaluation import PROTOCOLS, read_dump
+from ..evaluation import PROTOCOLS, Sample, dumped_samples, read_dump, score_record
 from ..models import RSRefSeg2
 from ..models.dual_modality_encoder import DualModalityEncoder
 from ..models.prompter.dense_prompt import upsampled_cosine
 from ..visualization import GREEN, ORANGE, Row, Tile
-from .dumps import decode_masks, find_records, load_picture, scored_records
+from .dumps import find_samples, load_picture
 from .gallery import predict_samples, spread
 
+PAPER = PROTOCOLS['paper']
 Dumps = Mapping[str, str | Path]  # the models' names, as the columns are called -> their dumps
 
 
@@ -30,11 +31,11 @@ def choose_ids(dumps: Dumps, n: int, rule: Literal['evenly', 'differ']) -> list[
     IoU (protocol paper) differ most, the largest difference first."""
     if rule == 'differ' and len(dumps) < 2:
         raise UserError('one dump alone differs from nothing: give two or more, or choose evenly')
-    found: list[dict[str, float]] = []
-    for path in dumps.values():
-        records = read_dump(path) if rule == 'evenly' else scored_records(path, PROTOCOLS['paper'])
-        found.append({record['id']: 0.0 if rule == 'evenly' else record['iou']
-                      for record in records})
+    if rule == 'evenly':
+        found = [{record['id']: 0.0 for record in read_dump(path)} for path in dumps.values()]
+    else:
+        found = [{sample.record['id']: score_record(sample, PAPER)['iou']
+                  for sample in dumped_samples(path)} for path in dumps.values()]
     common = [name for name in found[0] if all(name in scores for scores in found)]
     if not common:
         raise UserError(f'no sample is in every one of {", ".join(map(str, dumps.values()))}: '
@@ -57,41 +58,37 @@ def compare_rows(dumps: Dumps, ids: Sequence[str], *, images: str | Path | None 
     Raises:
         UserError: a dump lacks a sample, names no image, or has another sentence or ground truth.
     """
-    found = [find_records(path, ids) for path in dumps.values()]
-    return [_compare_row([records[name] for records in found], images, iou) for name in ids]
+    found = [find_samples(path, ids) for path in dumps.values()]
+    return [_compare_row([samples[name] for samples in found], images, iou) for name in ids]
 
 
-def _compare_row(records: Sequence[dict[str, Any]], images: str | Path | None, iou: bool) -> Row:
-    named = next((record for record in records if record.get('file')), None)
+def _compare_row(samples: Sequence[Sample], images: str | Path | None, iou: bool) -> Row:
+    first = samples[0]
+    named = next((sample for sample in samples if sample.record.get('file')), None)
     if named is None:
-        raise UserError(f'{records[0]["where"]}: no dump names the image of sample '
-                        f'{records[0]["id"]}: one of them needs `file`')
-    _check_same(records)
+        raise UserError(f'{first.record["where"]}: no dump names the image of sample '
+                        f'{first.record["id"]}: one of them needs `file`')
+    _check_same(samples)
     image = load_picture(named, images)
-    masks = [decode_masks(record) for record in records]
-    tiles = [Tile(image), Tile(image, masks[0][1], GREEN)]
-    for record, (pred, gt) in zip(records, masks):
-        note = ''
-        if iou:
-            overlap = PROTOCOLS['paper'].overlap(pred, gt, where=record['where'])
-            note = f'IoU {100 * PROTOCOLS["paper"].iou(*overlap):.1f} %'
-        tiles.append(Tile(image, pred, ORANGE, note=note))
-    text = next((record['sentence'] for record in records if record.get('sentence')), '')
-    return Row(text, tiles)
+    tiles = [Tile(image), Tile(image, first.ground_truth, GREEN)]
+    for sample in samples:
+        note = f'IoU {100 * score_record(sample, PAPER)["iou"]:.1f} %' if iou else ''
+        tiles.append(Tile(image, sample.prediction, ORANGE, note=note))
+    texts = (sample.record.get('sentence') for sample in samples)
+    return Row(next(filter(None, texts), ''), tiles)
 
 
-def _check_same(records: Sequence[dict[str, Any]]) -> None:
-    """Equal ids of different data are an error; a sentence or a size may be missing or another's
-    own."""
-    first = records[0]
-    gt = decode_masks(first)[1]
-    for record in records[1:]:
-        other = decode_masks(record)[1]
-        sentences = {r.get('sentence') for r in (first, record)} - {None}
+def _check_same(samples: Sequence[Sample]) -> None:
+    """Equal ids of different data are an error. A dump may lack the sentences, and may hold its
+    masks at a size of its own."""
+    first = samples[0]
+    for sample in samples[1:]:
+        other, gt = sample.ground_truth, first.ground_truth
+        sentences = {s.record.get('sentence') for s in (first, sample)} - {None}
         if len(sentences) > 1 or (other.shape == gt.shape and (other != gt).any()):
             what = 'sentence' if len(sentences) > 1 else 'ground truth'
-            raise UserError(f'{record["where"]}: sample {record["id"]} has another {what} than in '
-                            f'{first["where"]}: give dumps of one split')
+            raise UserError(f'{sample.record["where"]}: sample {sample.record["id"]} has another '
+                            f'{what} than in {first.record["where"]}: give dumps of one split')
 
 
 # ---------------------------------------------------------------------- Fig. 2
@@ -123,15 +120,16 @@ def native_cosine(model: RSRefSeg2, encoder: DualModalityEncoder, dataset: RefSe
     return upsampled_cosine(grid, t_sent, model.mask_generator.prompt_size)[0].cpu().numpy()
 
 
-def activation_rows(config: Config, model: RSRefSeg2, dataset: RefSegDataset, *, n: int = 6,
-                    ids: Sequence[str] | None = None) -> list[Row]:
+def activation_rows(model: RSRefSeg2, encoder: DualModalityEncoder, dataset: RefSegDataset, *,
+                    n: int = 6, ids: Sequence[str] | None = None) -> list[Row]:
     """A row per sample: image, ground truth, the native cosine, stretched over its own range, and
     the sigmoid of the trained dense prompt, 0 to 1.
 
     Args:
+        encoder: of `native_encoder`.
         ids: which samples; None: n, spread evenly over the split.
     """
-    encoder = native_encoder(config).to(next(model.parameters()).device)
+    encoder = encoder.to(next(model.parameters()).device)
     where = {dataset.get_data_info(i)['sample_id']: i for i in range(len(dataset))}
     if ids is None:
         names = list(where)
@@ -139,8 +137,7 @@ def activation_rows(config: Config, model: RSRefSeg2, dataset: RefSegDataset, *,
     rows = []
     for sample, image in predict_samples(model, dataset, ids):
         if 'dense_prompt' not in sample:
-            raise UserError(f'the model of {config.filename} has no dense prompt to be shown '
-                            '(prompter.dense)')
+            raise UserError('the model has no dense prompt to be shown (model.prompter.dense)')
         cosine = native_cosine(model, encoder, dataset, where[sample.sample_id])
         low, high = float(cosine.min()), float(cosine.max())
         stretched = (cosine - low) / (high - low) if high > low else np.zeros_like(cosine)

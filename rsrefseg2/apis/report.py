@@ -5,19 +5,27 @@ import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..datasets import RefSegDataset
 from ..errors import make_folder
-from ..evaluation import COLUMNS, RATES, THRESHOLDS, Protocol, Report
-from ..evaluation.breakdowns import kind
-from ..evaluation.curves import Curves
-from ..evaluation.protocols import TENTHS
+from ..evaluation import (
+    COLUMNS,
+    RATES,
+    TENTHS,
+    THRESHOLDS,
+    Curves,
+    Protocol,
+    Report,
+    Sample,
+    dumped_samples,
+    kind,
+    score_record,
+)
 from ..models import RSRefSeg2
 from ..visualization import Case, bar_table, curve, histogram, resize_mask, write_page
-from .dumps import decode_masks, find_records, load_picture, scored_records
+from .dumps import find_samples, load_picture
 from .gallery import predict_samples
 
 DensePrompts = Callable[[Sequence[str]], Mapping[str, np.ndarray]]
@@ -34,25 +42,34 @@ def write_report(dump: str | Path, out: str | Path, *, protocol: Protocol, title
         images: the folder to look in for the images; None: where the dump says they are.
         dense_prompts: ids -> id -> dense prompt (h, w) logits; None: the panels have none.
     """
-    out = Path(out) if str(out).endswith('.html') else Path(out) / 'index.html'
-    make_folder(out.parent)
+    out = page_path(out)
     report, curves, ranking = Report(protocol), Curves(protocol), []
-    for record in scored_records(dump, protocol):
+    for sample in dumped_samples(dump):
+        record = score_record(sample, protocol)
         report.add(record)
         curves.add(record)
         if not math.isnan(record['iou']):
             # equal IoUs, above all 0, in an order that has nothing to do with the split's
             ranking.append((record['iou'], zlib.crc32(record['id'].encode()), record['id']))
     chosen = choose_cases(sorted(ranking), cases)
-    records = find_records(dump, [name for name, _, _ in chosen])
-    dense = {} if dense_prompts is None else dense_prompts(list(records))
-    shown = [make_case(records[name], group, iou, images, dense.get(name))
+    ids = [name for name, _, _ in chosen]
+    samples = find_samples(dump, ids)
+    dense = {} if dense_prompts is None else dense_prompts(ids)
+    shown = [make_case(samples[name], group, iou, images, dense.get(name))
              for name, group, iou in chosen]
-    note = report.title(f'{report.all.samples} samples of {dump}')
-    if any(not record.get('file') for record in records.values()):
-        note += '. The dump names no images: the cases stand on grey'
-    write_page(out, shown, title=title, note=note, scores=overall(report),
+    notes = [report.title(f'{report.all.samples} samples of {dump}'), report.undefined()]
+    if any(not sample.record.get('file') for sample in samples.values()):
+        notes.append('The dump names no images: the cases stand on grey')
+    write_page(out, shown, title=title, note='. '.join(filter(None, notes)), scores=overall(report),
                body=sections(report, curves))
+    return out
+
+
+def page_path(out: str | Path) -> Path:
+    """The page's file: `out` itself where it ends in .html, else its index.html; the folder is
+    made."""
+    out = Path(out) if str(out).endswith('.html') else Path(out) / 'index.html'
+    make_folder(out.parent)
     return out
 
 
@@ -68,12 +85,12 @@ def choose_cases(ranking: Sequence[tuple[float, int, str]], n: int) -> list[tupl
     return [(name, group, iou) for group, members in groups.items() for iou, _, name in members]
 
 
-def make_case(record: dict[str, Any], group: str, iou: float, images: str | Path | None,
+def make_case(sample: Sample, group: str, iou: float, images: str | Path | None,
               dense: np.ndarray | None) -> Case:
-    """The case of a record; masks of another size than the image's are drawn at the image's."""
-    image = load_picture(record, images)
+    """The case of a sample; masks of another size than the image's are drawn at the image's."""
+    image, record = load_picture(sample, images), sample.record
     pred, gt = (mask if mask.shape == image.shape[:2] else resize_mask(mask, image.shape[1::-1])
-                for mask in decode_masks(record))
+                for mask in (sample.prediction, sample.ground_truth))
     sentence, found = record.get('sentence'), record.get('coarse_localisation')
     note = [record.get('category'), record.get('level') or (sentence and kind(sentence)),
             None if found is None else f'coarse localisation {100 * found:.0f} %']

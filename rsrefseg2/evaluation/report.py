@@ -62,9 +62,7 @@ class Report:
         tables = [score_table({'all': self.all.scores()},
                               self.title(f'{self.all.samples} samples'))]
         if self.all.undefined:
-            shown = ', '.join(self.all.undefined[:10]) + ', ...' * (len(self.all.undefined) > 10)
-            tables.append(f'{len(self.all.undefined)} samples whose two masks are empty make gIoU '
-                          f'undefined under protocol {self.protocol.name}: {shown}')
+            tables.append(self.undefined())
         for name in self._telling():
             rows: dict[str, Mapping[str, float]] = self.breakdown(name)
             if name == 'category':
@@ -72,6 +70,15 @@ class Report:
             tables.append(score_table(rows, self.title(f'by {name}'), head=name,
                                       columns=self._columns(rows)))
         return tables
+
+    def undefined(self) -> str:
+        """One line on the samples that make gIoU NaN; '' without any."""
+        names = self.all.undefined
+        if not names:
+            return ''
+        shown = ', '.join(names[:10]) + ', ...' * (len(names) > 10)
+        return (f'{len(names)} samples whose two masks are empty make gIoU undefined under '
+                f'protocol {self.protocol.name}: {shown}')
 
     @staticmethod
     def _columns(rows: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from rsrefseg2.apis import (
     compare_rows,
     load_model,
     load_split,
+    native_encoder,
 )
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError, make_folder, report_user_errors
@@ -82,8 +83,9 @@ def make_activation(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...
     """Rows and heads of Fig. 2."""
     config = load_config(args.config, options=args.cfg_options)
     dataset = load_split(config, args.split)
+    encoder = native_encoder(config)
     model = load_model(config, args.checkpoint, args.device)
-    return activation_rows(config, model, dataset, n=args.max, ids=args.ids), ACTIVATION_HEADS
+    return activation_rows(model, encoder, dataset, n=args.max, ids=args.ids), ACTIVATION_HEADS
 
 
 @report_user_errors()
