@@ -23,12 +23,15 @@ def coarse_localisation(dense_prompt: np.ndarray, gt: np.ndarray) -> float | Non
     Returns:
         None where the target is empty or the activation is flat: neither has a place.
     """
-    activation = 0.5 * (1 + np.tanh(dense_prompt.astype(np.float64) / 2))
-    activation = np.maximum(activation - np.median(activation), 0)
-    total = activation.sum()
+    activation = 0.5 * (1 + np.tanh(dense_prompt.astype(np.float32) / 2))  # never overflows
+    half = activation.size // 2
+    median = np.partition(activation, half, axis=None)[half]
+    activation = np.maximum(activation - median, 0)
+    total = activation.sum(dtype=np.float64)
     if not gt.any() or total <= 0:
         return None
-    return min(1.0, float(activation[grown(gt, dense_prompt.shape)].sum() / total))
+    on_target = activation[grown(gt, dense_prompt.shape)].sum(dtype=np.float64)
+    return min(1.0, float(on_target / total))
 
 
 def grown(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
