@@ -194,7 +194,7 @@ _TXT = 'output_phrase_train.txt'
 _GREY = np.full((HEIGHT, WIDTH), 7, np.uint8)
 _COLOURED = np.stack([_GREY * 0, _GREY * 0 + 255, _GREY * 0], axis=-1)
 _JPG = 'images/rrsisd/JPEGImages/00040.jpg'  # train record 0
-_NO_RECTANGLE = np.zeros((HEIGHT + 1, WIDTH), bool)
+_NO_RECTANGLE = np.zeros((HEIGHT // 2, WIDTH // 2), bool)
 
 FAULTS: dict[str, dict[str, Callable[[Path], None]]] = {
     'refsegrs': {

@@ -93,7 +93,7 @@ AT_SAMPLE = {
         '16-bit image': "'{root}/images/12.tif': the image has more than 8 bits a channel, and "
                         'the range to show is unknown: convert it to 8-bit RGB or grey',
         'mask of another size':
-            "'{root}/masks/12.tif': the mask is 49 x 64 (height x width), its image "
+            "'{root}/masks/12.tif': the mask is 24 x 32 (height x width), its image "
             f"'{{root}}/images/12.tif' is 48 x 64: {VERSION}",
         'grey mask': "'{root}/masks/12.tif': the mask holds the values 7, expected 0 and 1, or 0 "
                      'and 255: save it without compression loss or smoothing',
@@ -103,7 +103,7 @@ AT_SAMPLE = {
         'truncated image':
             f"'{{root}}/img_rgb/train_0_0.png': the image cannot be read (.): {AGAIN}",
         'mask of another size':
-            "'{root}/mask/train_0_0.png': the mask is 49 x 64 (height x width), its image "
+            "'{root}/mask/train_0_0.png': the mask is 24 x 32 (height x width), its image "
             f"'{{root}}/img_rgb/train_0_0.png' is 48 x 64: {VERSION}",
         'coloured mask': "'{root}/mask/train_0_0.png': the mask is coloured, expected one channel "
                          'or equal ones',
@@ -113,7 +113,7 @@ AT_SAMPLE = {
                                '48 x 64: the annotation is damaged',
         'truncated image': f"'{JPGS}/00040.jpg': the image cannot be read (.): {AGAIN}",
         'mask of another size':
-            f'{JSON}, annotation 140: the mask is 49 x 64 (height x width), its image '
+            f'{JSON}, annotation 140: the mask is 24 x 32 (height x width), its image '
             f"'{JPGS}/00040.jpg' is 48 x 64: {VERSION}",
     },
 }
