@@ -103,9 +103,9 @@ class RefSegDataset(BaseDataset):
             with self.faults:
                 where = record.pop('where')
                 self._check_record(record, where)
-                if record['category'] is None:
-                    find_category = find_category or CategoryFinder(
-                        self._metainfo['classes'] or (), self.SYNONYMS)
+                classes = self._metainfo['classes']  # known only now where the files list them
+                if record['category'] is None and classes:
+                    find_category = find_category or CategoryFinder(classes, self.SYNONYMS)
                     record['category'] = find_category(record['text'])
                 sample_id = record['sample_id']
                 if sample_id in seen:

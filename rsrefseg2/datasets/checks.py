@@ -110,3 +110,13 @@ def field(record: Any, key: str, where: str, kind: type | tuple[type, ...] = obj
         raise UserError(f'{where}: {key!r} is {type(value).__name__}, expected '
                         f'{" or ".join(k.__name__ for k in kinds)}: correct the record')
     return value
+
+
+def split_of(record: Any, where: str) -> str:
+    """`record['split']`, a known one: a record of no split would be lost without a word."""
+    split = field(record, 'split', where)
+    try:
+        check_split(split)
+    except UserError as error:
+        raise UserError(f'{where}: {error}') from None
+    return split

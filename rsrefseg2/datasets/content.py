@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -35,6 +35,15 @@ def first_of_equal(paths: Sequence[str], *, title: str) -> dict[str, str]:
     first: dict[str, str] = {}
     return {path: first[hashes[path]] for path in paths
             if path in hashes and first.setdefault(hashes[path], path) != path}
+
+
+def remember(hashes: Mapping[str, str]) -> None:
+    """Keep hashes that are known already: path -> `file_hash` of it."""
+    for folder in {os.path.dirname(path) for path in hashes}:
+        with HashCache(folder) as cache:
+            for path, found in hashes.items():
+                if os.path.dirname(path) == folder:
+                    cache.put(path, _stamp(path), found)
 
 
 def file_hash(path: str) -> str:
@@ -142,8 +151,11 @@ def _read(path: str) -> dict[str, list]:
 
 def _write(path: str, known: dict[str, list]) -> None:
     """Whole or not at all: several processes may write the same file."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=CACHE_NAME)
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    if not os.stat(folder).st_mode & 0o222:  # meant to be read-only, for root too
+        raise PermissionError(folder)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=CACHE_NAME)
     try:
         with os.fdopen(handle, 'w', encoding='utf-8') as file:
             json.dump(known, file)

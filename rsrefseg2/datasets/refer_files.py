@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from rsrefseg2.errors import UserError
 
-from .checks import Faults, check_split, field
+from .checks import Faults, field, split_of
 from .masks import as_rle
 from .plain_pickle import load_plain_pickle
 
@@ -32,12 +32,7 @@ def refer_triplets(refs_path: str, instances: Instances, images: str, *, split: 
     for number, ref in enumerate(load_refs(refs_path)):
         where = f'{refs_path!r}, record {number}'
         with faults:
-            of_split = field(ref, 'split', where)
-            try:
-                check_split(of_split)
-            except UserError as error:
-                raise UserError(f'{where}: {error}') from None
-            if of_split == split:
+            if split_of(ref, where) == split:
                 yield from _triplets_of_ref(ref, instances, images, where)
 
 
