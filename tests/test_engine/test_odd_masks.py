@@ -1,5 +1,6 @@
 """Masks that were resized or are empty: seen in a worker, told once by the main process."""
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -36,5 +37,6 @@ def test_told_once(mode, tmp_path, monkeypatch):
 
 def test_every_config_has_the_hook():
     from rsrefseg2.engine import load_config
-    config = load_config('configs/synthrs_tiny.py')
+    root = Path(__file__).resolve().parents[2]
+    config = load_config(str(root / 'configs/synthrs_tiny.py'))
     assert 'OddMaskHook' in json.dumps(config.custom_hooks)

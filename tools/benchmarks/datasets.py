@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,7 @@ def measure_load(args: argparse.Namespace) -> dict:
 
     from rsrefseg2.datasets import unique_images_collate
     torch.set_num_threads(1)
+    warnings.filterwarnings('ignore', message='This DataLoader will create')  # meant so
     data = open_split(args.root)
     before, number = memory_mb(), min(2000, len(data))
     sampler = RandomSampler(data, num_samples=number,
