@@ -1,11 +1,22 @@
 """Scores of the paper: Eq. 13, Pr@X and the category means of Table IV, by named protocols."""
 from .dump import decode, encode, read_dump
-from .localisation import coarse_localisation, mask_agreement, mask_localisation
+from .error_report import ErrorReport, attribute_dump, has_prompts, read_thresholds
+from .errors import (
+    CAUSES,
+    Thresholds,
+    cause_from_masks,
+    cause_from_prompt,
+    fails,
+    fit_thresholds,
+)
+from .localisation import coarse_localisation, cover, mask_agreement, mask_localisation
 from .metric import RefSegMetric
 from .protocols import PROTOCOLS, Protocol, find_protocol
 from .report import Report
 from .sums import COLUMNS, RATES, THRESHOLDS, Sums, score_table
 
-__all__ = ['COLUMNS', 'PROTOCOLS', 'RATES', 'THRESHOLDS', 'Protocol', 'RefSegMetric', 'Report',
-           'Sums', 'coarse_localisation', 'decode', 'encode', 'find_protocol', 'mask_agreement',
-           'mask_localisation', 'read_dump', 'score_table']
+__all__ = ['CAUSES', 'COLUMNS', 'PROTOCOLS', 'RATES', 'THRESHOLDS', 'ErrorReport', 'Protocol',
+           'RefSegMetric', 'Report', 'Sums', 'Thresholds', 'attribute_dump', 'cause_from_masks',
+           'cause_from_prompt', 'coarse_localisation', 'cover', 'decode', 'encode', 'fails', 'find_protocol',
+           'fit_thresholds', 'has_prompts', 'mask_agreement', 'mask_localisation', 'read_dump',
+           'read_thresholds', 'score_table']

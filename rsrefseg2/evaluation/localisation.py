@@ -71,12 +71,12 @@ def mask_localisation(pred: np.ndarray, gt: np.ndarray) -> float | None:
 
 
 def activation(dense_prompt: np.ndarray) -> np.ndarray | None:
-    """a = max(sigmoid(p_dense) - median, 0), scaled to a maximum of 1: (h, w) float64.
+    """a = max(sigmoid(p_dense) - median, 0), scaled to a maximum of 1: (h, w) float32.
 
     The median takes away what the whole image has in common, so that no threshold is needed and a
     dense prompt that is high everywhere earns nothing. None where nothing is left.
     """
-    a = 0.5 * (1 + np.tanh(dense_prompt.astype(np.float64) / 2))
+    a = 0.5 * (1 + np.tanh(dense_prompt.astype(np.float32) / 2))
     a = np.maximum(a - np.median(a), 0)
     top = a.max()
     return a / top if top > 0 else None

@@ -1,0 +1,158 @@
+"""The causes of a split's failures by group, from a dump alone."""
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from .breakdowns import BREAKDOWNS, UNKNOWN
+from .dump import decode, read_dump
+from .errors import (
+    CAUSES,
+    Cause,
+    Thresholds,
+    cause_from_masks,
+    cause_from_prompt,
+    fails,
+    fit_thresholds,
+)
+from .localisation import mask_localisation
+from .protocols import PROTOCOLS
+from .sums import score_table
+
+COLUMNS = ('failed', *CAUSES, 'samples')
+
+
+class ErrorReport:
+    """Counts the causes of failures, for all samples and for each group; holds no record.
+
+    Args:
+        thresholds: of the model; None: the causes are told from the predictions alone.
+    """
+
+    def __init__(self, thresholds: Thresholds | None) -> None:
+        self.thresholds = thresholds
+        self.all: Counter[str] = Counter()
+        self.groups: dict[str, dict[str, Counter[str]]] = {}
+
+    def add(self, record: Mapping[str, Any], cause: Cause | None) -> None:
+        """Counts a sample; cause: None for a success."""
+        counted = ['samples', *([] if cause is None else ['failed', cause])]
+        self.all.update(counted)
+        for name, group_of in BREAKDOWNS.items():
+            group = group_of(record)
+            if group is not None:
+                self.groups.setdefault(name, {}).setdefault(group, Counter()).update(counted)
+
+    def breakdown(self, name: str) -> dict[str, dict[str, float]]:
+        """group -> its row, in the order of their names, unknown last."""
+        groups = self.groups[name]
+        return {group: self.row(groups[group])
+                for group in sorted(groups, key=lambda group: (group == UNKNOWN, group))}
+
+    @staticmethod
+    def row(counts: Counter[str]) -> dict[str, float]:
+        """'failed' and the causes in percent of the samples, and 'samples'."""
+        return {**{key: 100 * counts[key] / counts['samples'] for key in ('failed', *CAUSES)},
+                'samples': counts['samples']}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row of all samples, 'protocol', 'from', 'thresholds', and 'by_<breakdown>'."""
+        return {**self.row(self.all), 'protocol': 'paper',
+                'from': 'prediction' if self.thresholds is None else 'dense prompt',
+                'thresholds': None if self.thresholds is None else self.thresholds._asdict(),
+                **{f'by_{name}': self.breakdown(name) for name in self._telling()}}
+
+    def tables(self) -> list[str]:
+        """Text tables: all samples, then each breakdown."""
+        title = ('Causes of failures (IoU <= 0.5, protocol `paper`) in percent of the samples, '
+                 f'{self._source()}')
+        return [score_table({'all': self.row(self.all)}, title, columns=COLUMNS),
+                *(score_table(self.breakdown(name), f'{title}, by {name}', head=name,
+                              columns=COLUMNS) for name in self._telling())]
+
+    def _source(self) -> str:
+        if self.thresholds is None:
+            return 'from the predictions alone'
+        c, q, successes, source = self.thresholds
+        return (f'from the dense prompt: coarse_localisation {c:.3f}, mask_agreement {q:.3f} '
+                f'({successes} successes of {source})')
+
+    def _telling(self) -> list[str]:
+        return [name for name, groups in self.groups.items() if set(groups) != {UNKNOWN}]
+
+
+def attribute_dump(path: str | Path, thresholds: Thresholds | None) -> ErrorReport:
+    """Reads a dump once.
+
+    Args:
+        thresholds: from another split (`read_thresholds`); None: from the predictions alone.
+    Raises:
+        UserError: as `read_dump`; there are thresholds and a record without the scores that they
+            belong to.
+    """
+    report = ErrorReport(thresholds)
+    for record, pred, gt in scored(path):
+        if not fails(record['intersection'], record['union']):
+            cause = None
+        elif thresholds is None:
+            cause = cause_from_masks(mask_localisation(pred, gt))
+        else:
+            cause = cause_from_prompt(*prompt_scores(record), thresholds)
+        report.add(record, cause)
+    return report
+
+
+def read_thresholds(path: str | Path, *, other_than: str | Path) -> Thresholds:
+    """From the dump of another split, or from what `errors.py --json` printed (a file *.json).
+
+    Raises:
+        UserError: it cannot be read, or is the dump that they are to judge.
+    """
+    if os.path.exists(path) and os.path.exists(other_than) and os.path.samefile(path, other_than):
+        raise UserError(f'{path} cannot give its own thresholds: they come from another split of '
+                        'the same model (tools/test.py --dump on val)')
+    if Path(path).suffix != '.json':
+        return fit_thresholds(checked(path), Path(path).name)
+    try:
+        return Thresholds(**json.loads(Path(path).read_text(encoding='utf-8'))['thresholds'])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f'{path} holds no thresholds ({error}): give the dump of another split, or '
+                        'the JSON of tools/analysis/errors.py on one') from None
+
+
+def has_prompts(path: str | Path) -> bool:
+    """Whether the dump is of a model with a dense prompt, by its first line."""
+    return 'coarse_localisation' in next(read_dump(path))
+
+
+def checked(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The records of a dump, scored under `paper`; each must have the prompt's scores."""
+    for record, _, _ in scored(path):
+        prompt_scores(record)
+        yield record
+
+
+def prompt_scores(record: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """coarse_localisation and mask_agreement of a record."""
+    try:
+        return record['coarse_localisation'], record['mask_agreement']
+    except KeyError as error:
+        raise UserError(f'{record["where"]}: no {error.args[0]}: write the dump again with '
+                        'tools/test.py --dump, or attribute with --from prediction (a model '
+                        'without a dense prompt)') from None
+
+
+def scored(path: str | Path) -> Iterator[tuple[dict[str, Any], Any, Any]]:
+    """(record, prediction, ground truth) of a dump, its overlap counted anew under `paper`."""
+    for record in read_dump(path):
+        pred, gt = (decode(record.pop(key), where=f'{record["where"]} {key}')
+                    for key in ('prediction', 'ground_truth'))
+        record['intersection'], record['union'] = PROTOCOLS['paper'].overlap(
+            pred, gt, where=record['where'])
+        record['area'] = int(gt.sum())
+        yield record, pred, gt

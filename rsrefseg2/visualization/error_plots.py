@@ -1,0 +1,93 @@
+"""Where or how as plots: the causes of failures by group, and how well interventions are told."""
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from ..errors import UserError, make_folder
+
+# Okabe and Ito's colours: told apart by every kind of colour vision, and in print
+COLOURS = {'where': '#d55e00', 'how': '#0072b2', 'both': '#cc79a7', 'undecided': '#b8bec5'}
+STYLES = {'exchange': ('#d55e00', 'o'), 'erode': ('#0072b2', 's'), 'dilate': ('#56b4e9', '^'),
+          'shift': ('#009e73', 'D')}
+DPI = 130
+
+
+def plot_causes(report: Mapping[str, Any]) -> Figure:
+    """Stacked bars of `ErrorReport.to_dict()`, a bar for each group of each breakdown."""
+    rows: list[tuple[str, Mapping[str, float] | None]] = [('all', report)]
+    for key, groups in report.items():
+        if key.startswith('by_') and len(groups) > 1:
+            rows += [(key.removeprefix('by_'), None), *groups.items()]
+    figure = Figure(figsize=(8, 1.6 + 0.27 * len(rows)), layout='constrained')
+    axes = figure.add_subplot()
+    for y, (_, row) in enumerate(rows):
+        left = 0.0
+        for cause, colour in COLOURS.items() if row else ():
+            axes.barh(y, row[cause], left=left, height=0.75, color=colour)
+            left += row[cause]
+        if row:
+            axes.annotate(f'n={row["samples"]}', (left, y), (4, 0), textcoords='offset points',
+                          va='center', fontsize=8, color='#626a75')
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+    for label, (_, row) in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set_fontweight('normal' if row else 'bold')
+    highest = max(row['failed'] for _, row in rows if row)
+    axes.set(xlim=(0, 1.12 * highest or 1), xlabel='failures (IoU at most 0.5) in % of the samples',
+             title=f'Where or how, from the {report["from"]}')
+    axes.invert_yaxis()
+    shown = [cause for cause in COLOURS if any(row and row[cause] for _, row in rows)]
+    axes.legend(handles=[axes.barh(0, 0, color=COLOURS[cause], label=cause) for cause in shown],
+                loc='lower right')
+    _finish(axes, 'x')
+    return figure
+
+
+def plot_interventions(told: Mapping[str, list[Mapping[str, Any]]]) -> Figure:
+    """The curves of `synthrs.measure_interventions`: above, what share of the failures that an
+    intervention made is told right; below, how many failures it made."""
+    figure = Figure(figsize=(9, 6), layout='constrained')
+    grid = figure.subplots(2, 2, sharex=True, sharey=True)
+    for column, (definition, rows) in enumerate(told.items()):
+        for row, key in enumerate(('told', 'failed')):
+            axes = grid[row, column]
+            for name, (colour, marker) in STYLES.items():
+                points = [(entry['pixels'], entry[key]) for entry in rows
+                          if entry['intervention'] == name and entry[key] is not None]
+                axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4,
+                          label=f'{name} ({"where" if name == "exchange" else "how"})')
+            _finish(axes, 'both')
+            axes.set(xscale='log', ylim=(-3, 103))
+        grid[0, column].axhline(95, color='#626a75', linewidth=1, linestyle=':')
+        grid[0, column].set_title(f'from the {definition}')
+        ticks = sorted({entry['pixels'] for entry in rows})
+        grid[1, column].set_xticks(ticks[::2], [f'{tick:g}' for tick in ticks[::2]])
+        grid[1, column].minorticks_off()
+        grid[1, column].set_xlabel('pixels: of the change, or to the other object')
+    grid[0, 0].set_ylabel('told right, % of the failures')
+    grid[1, 0].set_ylabel('became failures, %')
+    grid[0, 0].legend(loc='lower left', fontsize=8)
+    return figure
+
+
+def save_figure(figure: Figure, path: str | os.PathLike) -> None:
+    """Writes the figure in the format of its suffix (PNG, PDF, SVG ...), makes its folder.
+
+    Raises:
+        UserError: it cannot be written there, or not in that format.
+    """
+    make_folder(Path(path).parent)
+    try:
+        figure.savefig(path, dpi=DPI)
+    except (OSError, ValueError) as error:
+        raise UserError(f'cannot write the plot {path} ({error})') from None
+
+
+def _finish(axes: Any, axis: str) -> None:
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.grid(axis=axis, color='#e4e7ea', linewidth=0.8)
+    axes.set_axisbelow(True)
