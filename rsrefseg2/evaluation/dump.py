@@ -14,15 +14,19 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
+from mmengine.dist import broadcast_object_list, get_rank, get_world_size
 from pycocotools import mask as coco_mask
 
 from ..errors import UserError
 
+CHUNK = 256  # lines that go from rank to rank at a time
 REQUIRED = ('id', 'prediction', 'ground_truth')
 
 
@@ -51,7 +55,7 @@ def decode(rle: Any, *, where: str) -> np.ndarray:
                         '{"size": [H, W], "counts": "..."}') from None
 
 
-def read_dump(path: str | Path) -> Iterator[dict[str, Any]]:
+def read_dump(path: str | Path, required: Sequence[str] = REQUIRED) -> Iterator[dict[str, Any]]:
     """The records of a dump, one after the other, with `where` (file and line) added.
 
     Raises:
@@ -68,7 +72,7 @@ def read_dump(path: str | Path) -> Iterator[dict[str, Any]]:
             where = f'{path}:{number}'
             if not line.strip():
                 continue
-            record = parse(line, where)
+            record = parse(line, where, required)
             if record['id'] in seen:
                 raise UserError(f'{where}: id {record["id"]!r} occurs twice, first in '
                                 f'{seen[record["id"]]}: one line per sample')
@@ -78,16 +82,16 @@ def read_dump(path: str | Path) -> Iterator[dict[str, Any]]:
         raise UserError(f'dump {path} holds no sample')
 
 
-def parse(line: str, where: str) -> dict[str, Any]:
+def parse(line: str, where: str, required: Sequence[str] = REQUIRED) -> dict[str, Any]:
     """One line of a dump; its id becomes a string."""
     try:
         record = json.loads(line)
-        missing = [key for key in REQUIRED if key not in record]
+        missing = [key for key in required if key not in record]
     except (ValueError, TypeError) as error:
         raise UserError(f'{where}: no JSON object ({error}): the dump is damaged') from None
     if missing:
         raise UserError(f'{where}: {", ".join(missing)} missing: a line needs '
-                        f'{", ".join(REQUIRED)}')
+                        f'{", ".join(required)}')
     return {**record, 'id': str(record['id'])}
 
 
@@ -98,14 +102,6 @@ def find_parts(path: str | Path) -> list[Path]:
     escaped = glob.escape(str(path))
     return [Path(name) for name in (*glob.glob(f'{escaped}.part'),
                                     *sorted(glob.glob(f'{escaped}.rank*')))]
-
-
-def open_part(path: str | Path, rank: int, run: dict[str, Any]) -> TextIO:
-    """This rank's file, with the run that its lines belong to in the first line."""
-    file = open(f'{path}.rank{rank}', 'w', encoding='utf-8')  # noqa: SIM115
-    file.write(json.dumps({'run': run}) + '\n')
-    file.flush()
-    return file
 
 
 def gather_parts(path: str | Path, run: dict[str, Any]) -> list[str]:
@@ -141,9 +137,49 @@ def gather_parts(path: str | Path, run: dict[str, Any]) -> list[str]:
     return list(done)
 
 
-def lines_of(part: str | Path) -> Iterator[str]:
-    """The samples' lines of a part, without its first line; nothing where it does not exist."""
-    if os.path.isfile(part):
-        with open(part, encoding='utf-8') as file:
-            next(file, None)
-            yield from file
+class Lines:
+    """The lines of a running test: each rank writes its own, and at the end every rank reads all.
+
+    Args:
+        path: the dump; None: temporary files.
+        run: what the lines belong to; the first line of each rank's file.
+    """
+
+    def __init__(self, path: str | Path | None, run: dict[str, Any]) -> None:
+        self.path = path
+        if path is None:
+            self._file = tempfile.TemporaryFile('w+', encoding='utf-8')
+        else:
+            self._file = open(f'{path}.rank{get_rank()}', 'w+', encoding='utf-8')  # noqa: SIM115
+        self.write([{'run': run}])
+
+    def write(self, records: Iterable[dict[str, Any]]) -> None:
+        """Appends the records; after this a kill does not lose them."""
+        self._file.writelines(json.dumps(record) + '\n' for record in records)
+        self._file.flush()
+
+    def every(self) -> Iterator[str]:
+        """On every rank: what DUMP.part holds, then rank by rank, which is the order of the split
+        where each rank has a slice of it. To be read to its end on every rank."""
+        for rank in range(get_world_size()):
+            lines = self._own() if rank == get_rank() else iter(())
+            while True:
+                chunk = [list(islice(lines, CHUNK))]
+                broadcast_object_list(chunk, src=rank)
+                if not chunk[0]:
+                    break
+                yield from chunk[0]
+
+    def _own(self) -> Iterator[str]:
+        part = f'{self.path}.part'
+        if get_rank() == 0 and self.path is not None and os.path.isfile(part):
+            with open(part, encoding='utf-8') as file:
+                next(file)  # the run
+                yield from file
+        self._file.seek(0)
+        next(self._file)
+        yield from self._file
+
+    def close(self) -> None:
+        """The file of a dump stays until the dump is whole."""
+        self._file.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import UserError
 from .breakdowns import BREAKDOWNS, UNKNOWN
-from .dump import decode, read_dump
+from .dump import read_dump
 from .errors import (
     CAUSES,
     Cause,
@@ -22,9 +22,14 @@ from .errors import (
 )
 from .localisation import mask_localisation
 from .protocols import PROTOCOLS
+from .scoring import dumped_samples, score_record
 from .sums import score_table
 
 COLUMNS = ('failed', *CAUSES, 'samples')
+# Of SynthRS: an independent answer, whether the prediction lies on the target more than on any
+# other object.
+GROUPS = {**BREAKDOWNS, 'object_hit': lambda r: {True: 'hit', False: 'miss'}.get(
+    r.get('object_hit'))}
 
 
 class ErrorReport:
@@ -43,7 +48,7 @@ class ErrorReport:
         """Counts a sample; cause: None for a success."""
         counted = ['samples', *([] if cause is None else ['failed', cause])]
         self.all.update(counted)
-        for name, group_of in BREAKDOWNS.items():
+        for name, group_of in GROUPS.items():
             group = group_of(record)
             if group is not None:
                 self.groups.setdefault(name, {}).setdefault(group, Counter()).update(counted)
@@ -96,13 +101,14 @@ def attribute_dump(path: str | Path, thresholds: Thresholds | None) -> ErrorRepo
             belong to.
     """
     report = ErrorReport(thresholds)
-    for record, pred, gt in scored(path):
+    for sample in dumped_samples(path):
+        record = score_record(sample, PROTOCOLS['paper'])
         if not fails(record['intersection'], record['union']):
             cause = None
         elif thresholds is None:
-            cause = cause_from_masks(mask_localisation(pred, gt))
+            cause = cause_from_masks(mask_localisation(sample.prediction, sample.ground_truth))
         else:
-            cause = cause_from_prompt(*prompt_scores(record), thresholds)
+            cause = cause_from_prompt(*prompt_scores(record, path), thresholds)
         report.add(record, cause)
     return report
 
@@ -117,7 +123,7 @@ def read_thresholds(path: str | Path, *, other_than: str | Path) -> Thresholds:
         raise UserError(f'{path} cannot give its own thresholds: they come from another split of '
                         'the same model (tools/test.py --dump on val)')
     if Path(path).suffix != '.json':
-        return fit_thresholds(checked(path), Path(path).name)
+        return fit_thresholds(_with_prompts(path), Path(path).name)
     try:
         return Thresholds(**json.loads(Path(path).read_text(encoding='utf-8'))['thresholds'])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -130,29 +136,19 @@ def has_prompts(path: str | Path) -> bool:
     return 'coarse_localisation' in next(read_dump(path))
 
 
-def checked(path: str | Path) -> Iterator[dict[str, Any]]:
+def _with_prompts(path: str | Path) -> Iterator[dict[str, Any]]:
     """The records of a dump, scored under `paper`; each must have the prompt's scores."""
-    for record, _, _ in scored(path):
-        prompt_scores(record)
-        yield record
+    for sample in dumped_samples(path):
+        prompt_scores(sample.record, path)
+        yield score_record(sample, PROTOCOLS['paper'])
 
 
-def prompt_scores(record: Mapping[str, Any]) -> tuple[float | None, float | None]:
+def prompt_scores(record: Mapping[str, Any], path: str | Path
+                  ) -> tuple[float | None, float | None]:
     """coarse_localisation and mask_agreement of a record."""
     try:
         return record['coarse_localisation'], record['mask_agreement']
     except KeyError as error:
-        raise UserError(f'{record["where"]}: no {error.args[0]}: write the dump again with '
-                        'tools/test.py --dump, or attribute with --from prediction (a model '
-                        'without a dense prompt)') from None
-
-
-def scored(path: str | Path) -> Iterator[tuple[dict[str, Any], Any, Any]]:
-    """(record, prediction, ground truth) of a dump, its overlap counted anew under `paper`."""
-    for record in read_dump(path):
-        pred, gt = (decode(record.pop(key), where=f'{record["where"]} {key}')
-                    for key in ('prediction', 'ground_truth'))
-        record['intersection'], record['union'] = PROTOCOLS['paper'].overlap(
-            pred, gt, where=record['where'])
-        record['area'] = int(gt.sum())
-        yield record, pred, gt
+        raise UserError(f'{path}: sample {record["id"]} has no {error.args[0]}: write the dump '
+                        'again with tools/test.py --dump, or, for a model without a dense prompt, '
+                        'attribute with --from prediction') from None

@@ -23,13 +23,12 @@ Without a dense prompt, from the prediction alone:
 
     p = mask_localisation(prediction, target)
 
-    p >= 0.5                'how'        most of the prediction, or of the target, is in its place
+    p >= 0.5                'how'        most of what was drawn hangs together with the target
     p <  0.5                'where'
     p is None               'undecided'  an empty mask has no place
 
-Here the threshold is the majority: among successes p is near 1 by their definition, so they cannot
-teach one. What this cannot tell: 'both'; a mask that was moved farther than the object is wide from
-a mask of something else; why a mask is empty.
+Here the threshold is the majority. What this cannot tell: 'both'; a mask that was moved farther
+than the object is wide from a mask of something else; why a mask is empty.
 """
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def coarse_localisation(dense_prompt: np.ndarray, gt: np.ndarray) -> float | Non
     a = activation(dense_prompt)
     if a is None or not gt.any():
         return None
-    return min(1.0, float(a[grown(gt, a.shape)].sum() / a.sum()))
+    return min(1.0, float(a[grown(gt, a.shape)].sum(dtype=np.float64) / a.sum(dtype=np.float64)))
 
 
 def mask_agreement(dense_prompt: np.ndarray, pred: np.ndarray) -> float | None:
@@ -50,13 +50,12 @@ def mask_agreement(dense_prompt: np.ndarray, pred: np.ndarray) -> float | None:
 
 
 def mask_localisation(pred: np.ndarray, gt: np.ndarray) -> float | None:
-    """Whether the prediction is in the target's place, from the two masks alone, 0 to 1.
+    """The share of the prediction that hangs together with the target, from the two masks alone, 0
+    to 1.
 
-        score = max(share of the prediction within the grown target,
-                    share of the target within the grown prediction)
-
-    A part of the target, and a mask that contains it, score 1; another object scores 0. Both masks
-    are grown by 1 / PATCH of the image's sides, as far as one patch reaches.
+    These are the connected parts of the prediction that touch the target, grown by 1 / PATCH of the
+    image's sides (as far as a patch reaches). So a mask that is too small or too large scores 1,
+    one on another object 0, and one on the target and an equal object 0.5.
 
     Args:
         pred, gt: (H, W) bool.
@@ -65,9 +64,9 @@ def mask_localisation(pred: np.ndarray, gt: np.ndarray) -> float | None:
     """
     if not pred.any() or not gt.any():
         return None
-    near_gt, near_pred = grown(gt, gt.shape), grown(pred, pred.shape)
-    return max(np.count_nonzero(pred & near_gt) / np.count_nonzero(pred),
-               np.count_nonzero(gt & near_pred) / np.count_nonzero(gt))
+    parts = cv2.connectedComponents(pred.astype(np.uint8))[1]
+    touching = np.unique(parts[pred & grown(gt, gt.shape)])
+    return float(np.isin(parts[pred], touching).mean())
 
 
 def activation(dense_prompt: np.ndarray) -> np.ndarray | None:
@@ -76,8 +75,9 @@ def activation(dense_prompt: np.ndarray) -> np.ndarray | None:
     The median takes away what the whole image has in common, so that no threshold is needed and a
     dense prompt that is high everywhere earns nothing. None where nothing is left.
     """
-    a = 0.5 * (1 + np.tanh(dense_prompt.astype(np.float32) / 2))
-    a = np.maximum(a - np.median(a), 0)
+    a = 0.5 * (1 + np.tanh(dense_prompt.astype(np.float32) / 2))  # never overflows
+    half = a.size // 2
+    a = np.maximum(a - np.partition(a, half, axis=None)[half], 0)
     top = a.max()
     return a / top if top > 0 else None
 

@@ -4,26 +4,22 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
-from mmengine.dist import broadcast_object_list, get_rank, get_world_size, is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from ..errors import UserError, make_folder
 from ..registry import METRICS
-from .dump import encode, find_parts, gather_parts, lines_of, open_part
+from .dump import Lines, encode, find_parts, gather_parts
 from .localisation import coarse_localisation, mask_agreement
 from .protocols import find_protocol
 from .report import Report
-
-CHUNK = 256  # lines that go from rank to rank at a time
 
 
 @METRICS.register_module()
@@ -56,7 +52,7 @@ class RefSegMetric(BaseMetric):
         self.dump, self.resume, self.run = dump, resume, run or {}
         self.report: dict[str, Any] = {}
         self.skipped = 0  # samples of the split that a continued test does not predict again
-        self._file: TextIO | None = None
+        self._lines: Lines | None = None
 
     # ------------------------------------------------------------------ before
 
@@ -90,12 +86,7 @@ class RefSegMetric(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Writes a line for each sample (RefSegDataSample.to_dict())."""
-        if self._file is None:
-            self._file = (tempfile.TemporaryFile('w+', encoding='utf-8') if self.dump is None
-                          else open_part(self.dump, get_rank(), self.run))
-        for sample in data_samples:
-            self._file.write(json.dumps(self.record(sample)) + '\n')
-        self._file.flush()
+        self._open().write([self.record(sample) for sample in data_samples])
 
     def record(self, sample: dict) -> dict[str, Any]:
         """id, file, sentence, category, area, intersection, union, iou; for a dump the masks and
@@ -133,41 +124,17 @@ class RefSegMetric(BaseMetric):
     def evaluate(self, size: int) -> dict[str, float]:
         """Scores the split, of which `size` samples were to be predicted now, each sample once,
         whatever a sampler padded, on any number of ranks."""
-        lines = self._every_line()
+        lines = self._open().every()
         answer: list[Any] = [None]
         if is_main_process():
             answer = [self._on_main(lambda: self._add_up(lines, size + self.skipped))]
         for _ in lines:  # the other ranks, or what an error has left
             pass
-        self._close()
+        self._lines.close()
+        self._lines, self.skipped = None, 0
         broadcast_object_list(answer)
         prefix = f'{self.prefix}/' if self.prefix else ''
         return {f'{prefix}{key}': value for key, value in self._or_raise(answer[0]).items()}
-
-    def _every_line(self) -> Iterator[str]:
-        """The lines of all ranks, on every rank: what was done before, then rank by rank, which is
-        the order of the split where each rank has a slice of it."""
-        if self._file is None:
-            self._file = tempfile.TemporaryFile('w+', encoding='utf-8')
-        own = self._file
-        if self.dump is not None:
-            own = open(f'{self.dump}.rank{get_rank()}', encoding='utf-8')  # noqa: SIM115
-        for rank in range(get_world_size()):
-            lines = iter(())
-            if rank == get_rank():
-                own.seek(0)
-                if self.dump is not None:
-                    next(own, None)  # the run
-                before = f'{self.dump}.part' if self.dump is not None and rank == 0 else os.devnull
-                lines = chain(lines_of(before), own)
-            while True:
-                chunk = [list(islice(lines, CHUNK))]
-                broadcast_object_list(chunk, src=rank)
-                if not chunk[0]:
-                    break
-                yield from chunk[0]
-        if own is not self._file:
-            own.close()
 
     def _add_up(self, lines: Iterator[str], size: int) -> dict[str, float]:
         """On the main process: the scores; writes the dump."""
@@ -216,9 +183,9 @@ class RefSegMetric(BaseMetric):
         """mmengine's hook, which `evaluate` here does without."""
         raise NotImplementedError
 
-    def _close(self) -> None:
-        self._file.close()
-        self._file, self.skipped = None, 0
+    def _open(self) -> Lines:
+        self._lines = self._lines or Lines(self.dump, self.run)
+        return self._lines
 
     @staticmethod
     def log(text: str) -> None:

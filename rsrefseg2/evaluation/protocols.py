@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from ..errors import UserError, suggest
 
@@ -62,9 +63,9 @@ class Protocol:
 
 
 def squash(mask: np.ndarray, size: int) -> np.ndarray:
-    """(H, W) -> (size, size) by the nearest pixel centre, as Pillow does (RMSIN's transform)."""
-    rows, columns = (((2 * np.arange(size) + 1) * length) // (2 * size) for length in mask.shape)
-    return mask[rows][:, columns]
+    """(H, W) -> (size, size) by nearest neighbour, with Pillow, as RMSIN's transform does."""
+    image = Image.fromarray(mask.astype(np.uint8))
+    return np.asarray(image.resize((size, size), Image.Resampling.NEAREST)) > 0
 
 
 PROTOCOLS = {protocol.name: protocol for protocol in (

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from ..errors import UserError, make_folder
 
@@ -38,11 +39,11 @@ def plot_causes(report: Mapping[str, Any]) -> Figure:
         label.set_fontweight('normal' if row else 'bold')
     highest = max(row['failed'] for _, row in rows if row)
     axes.set(xlim=(0, 1.12 * highest or 1), xlabel='failures (IoU at most 0.5) in % of the samples',
-             title=f'Where or how, from the {report["from"]}')
-    axes.invert_yaxis()
+             ylim=(len(rows) - 0.4, -0.6))
+    axes.set_title(f'Where or how, from the {report["from"]}', loc='left')
     shown = [cause for cause in COLOURS if any(row and row[cause] for _, row in rows)]
-    axes.legend(handles=[axes.barh(0, 0, color=COLOURS[cause], label=cause) for cause in shown],
-                loc='lower right')
+    figure.legend(handles=[Patch(color=COLOURS[cause], label=cause) for cause in shown],
+                  loc='outside upper right', ncols=len(shown), frameon=False)
     _finish(axes, 'x')
     return figure
 

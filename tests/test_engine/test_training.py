@@ -1,9 +1,13 @@
 """Training as a user runs it: reproducible, resumable, the same score in a new process."""
 import json
+import re
 
 import pytest
 import torch
+from mmengine.evaluator import Evaluator
 
+from rsrefseg2.engine import build_runner, identify_run, set_scoring
+from rsrefseg2.evaluation import read_dump
 from rsrefseg2.models import RSRefSeg2
 from rsrefseg2.registry import MODELS
 from tests.training import prepare, run_in_new_process, train, write_config
@@ -87,6 +91,46 @@ def test_a_new_process_gives_the_validation_score(trained, config, tmp_path):
         assert scores[name] == pytest.approx(seen[name], abs=1e-6), name
 
 
+def test_a_test_that_died_goes_on_where_it_stopped(trained, config, tmp_path, monkeypatch):
+    """The same dump and scores as without a break; what was done is not predicted again."""
+    _, folder = trained
+    checkpoint = folder / 'epoch_2.pth'
+
+    def run(name, *more):
+        done = run_in_new_process(
+            'test.py', config, checkpoint, '--work-dir', tmp_path / name, '--dump',
+            tmp_path / f'{name}.jsonl', *more, '--cfg-options',
+            'test_dataloader.dataset.split=train')
+        assert done.returncode == 0, done.stderr
+        scores = json.loads((tmp_path / name / 'scores.json').read_text())
+        return scores, list(read_dump(tmp_path / f'{name}.jsonl')), done.stdout + done.stderr
+
+    scores, records, _ = run('whole')
+    assert len(records) == 4 and all('coarse_localisation' in record for record in records)
+
+    cfg = prepare(config, tmp_path / 'broken', load_from=str(checkpoint),
+                  **{'test_dataloader.dataset.split': 'train'})
+    set_scoring(cfg, dump=str(tmp_path / 'broken.jsonl'), run=identify_run(cfg, str(checkpoint)))
+    runner = build_runner(cfg)
+    done = []
+
+    def die(**_):
+        done.append(1)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        return Evaluator.process(runner.test_loop.evaluator, **_)
+
+    runner.test_loop.evaluator.process = die
+    with pytest.raises(KeyboardInterrupt):
+        runner.test()
+    again, found, log = run('broken', '--resume')
+    assert re.search('continuing: [123] of 4 samples were scored before', log)
+    assert again == scores
+    for record in records + found:
+        record.pop('where')
+    assert found == records
+
+
 @pytest.mark.parametrize('strategy', [
     'ddp', pytest.param('zero2_bf16', marks=pytest.mark.slow)])
 def test_one_process_trains_with_every_strategy(strategy, towers, rrsisd_root, tmp_path):
@@ -105,7 +149,6 @@ def test_one_process_trains_with_every_strategy(strategy, towers, rrsisd_root, t
 
 
 def test_another_global_batch_is_warned_of(config, tmp_path, caplog):
-    from rsrefseg2.engine import build_runner
     with caplog.at_level('WARNING'):
         runner = build_runner(prepare(config, tmp_path / 'warned'))
     log = ''.join(path.read_text() for path in (tmp_path / 'warned').glob('*/*.log'))

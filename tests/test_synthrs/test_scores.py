@@ -7,6 +7,7 @@ import torch
 from pycocotools import mask as coco_mask
 
 from rsrefseg2.errors import UserError
+from rsrefseg2.evaluation.breakdowns import kind
 from rsrefseg2.registry import METRICS
 from rsrefseg2.synthrs.baselines import NAMES, TextOnly, baseline_scores
 from rsrefseg2.synthrs.metric import SynthRSMetric
@@ -131,3 +132,10 @@ def test_faults_name_the_sample_and_the_file(dataset, tmp_path):
         metric.process(None, [{**sample, 'sample_id': 'no-such'}])
     with pytest.raises(UserError, match='another mask'):
         metric.process(None, [{**sample, 'gt_mask': ~sample['gt_mask']}])
+
+
+def test_the_kind_of_a_sentence_by_its_words_is_its_level(dataset):
+    sentences = [sentence for split in ('train', 'test') for scene in read_scenes(dataset, split)
+                 for sentence in scene['sentences']]
+    assert len(sentences) > 20
+    assert all(kind(sentence['text']) == sentence['level'] for sentence in sentences)

@@ -18,9 +18,13 @@ with contextlib.redirect_stdout(sys.stderr):
     from rsrefseg2.apis import load_model, load_split
     from rsrefseg2.engine import load_config
     from rsrefseg2.errors import report_user_errors
-    from rsrefseg2.synthrs.interventions import (answer_scenes, intervention_tables,
-                                                 measure_interventions, measure_thresholds,
-                                                 run_scenes)
+    from rsrefseg2.synthrs.interventions import (
+        answer_scenes,
+        intervention_tables,
+        measure_interventions,
+        measure_thresholds,
+        run_scenes,
+    )
     from rsrefseg2.synthrs.oracle import oracle_scores, oracle_table
     from rsrefseg2.visualization import plot_interventions, save_figure
 
