@@ -1,7 +1,7 @@
 """Score a checkpoint: python tools/test.py CONFIG CHECKPOINT. Writes scores.json.
 
 With --dump FILE each sample becomes a JSON line with its masks, as it goes; a test that was
-interrupted continues with --dump FILE --resume.
+interrupted continues with --dump FILE --resume. --report writes one self-contained page of them.
 """
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import argparse
 import json
 import os
 
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 
+from rsrefseg2.apis import load_split, page_path, predict_dense, write_report
 from rsrefseg2.engine import (
     build_runner,
     explain_out_of_memory,
@@ -21,7 +22,8 @@ from rsrefseg2.engine import (
     set_scoring,
 )
 from rsrefseg2.errors import report_user_errors
-from rsrefseg2.evaluation import PROTOCOLS
+from rsrefseg2.evaluation import PROTOCOLS, find_protocol
+from rsrefseg2.models import RSRefSeg2
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,6 +35,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--protocol', choices=PROTOCOLS, help='how masks are compared '
                         "(default: the config's, which is paper)")
     parser.add_argument('--dump', metavar='JSONL', help='write one line per sample, with masks')
+    parser.add_argument('--report', metavar='HTML', help='write the report page, a file or a '
+                        'folder for an index.html (and the dump, by default <work dir>/dump.jsonl)')
     parser.add_argument('--resume', action='store_true',
                         help='continue the dump of an interrupted test')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
@@ -41,9 +45,18 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
                         help=argparse.SUPPRESS)  # passed by older launchers
     args = parser.parse_args()
-    if args.resume and not args.dump:
-        parser.error('--resume continues a dump: give --dump, too')
+    if args.resume and not (args.dump or args.report):
+        parser.error('--resume continues a dump: give --dump or --report, too')
     return args
+
+
+def report_on(cfg: Config, model: RSRefSeg2, dump: str, out: str, checkpoint: str) -> str:
+    """Writes the page; the cases are predicted once more, for their dense prompts."""
+    page = write_report(
+        dump, out, protocol=find_protocol(cfg.test_evaluator.get('protocol', 'paper')),
+        title=f'{os.path.basename(checkpoint)} of {cfg.filename}',
+        dense_prompts=predict_dense(model, load_split(cfg, 'test')))
+    return str(page)
 
 
 @report_user_errors()
@@ -51,6 +64,9 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, options=args.cfg_options, work_dir=args.work_dir)
     cfg.load_from = args.checkpoint
+    if args.report:
+        page_path(args.report)  # made before the test, so that a wrong path is known at once
+        args.dump = args.dump or os.path.join(cfg.work_dir, 'dump.jsonl')
     # Checkpoints are plain state dicts: whatever trained them, a test needs no sharding.
     cfg.strategy = dict(type='SingleDeviceStrategy')
     read_checkpoint(args.checkpoint)  # before the towers are built
@@ -66,6 +82,9 @@ def main() -> None:
         with open(path, 'w') as file:
             json.dump(metrics, file, indent=2)
         print(f'scores written to {path}')
+        if args.report:
+            page = report_on(cfg, runner.model, args.dump, args.report, args.checkpoint)
+            print(f'open {page}')
 
 
 if __name__ == '__main__':

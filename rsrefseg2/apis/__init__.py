@@ -1,6 +1,9 @@
 """What a user calls from Python."""
+from .figures import ACTIVATION_HEADS, activation_rows, choose_ids, compare_rows, native_encoder
 from .gallery import gather_cases, load_split, write_gallery
 from .predictor import Prediction, Predictor, check_sentences, load_model
+from .report import page_path, predict_dense, write_report
 
-__all__ = ['Prediction', 'Predictor', 'check_sentences', 'gather_cases', 'load_model',
-           'load_split', 'write_gallery']
+__all__ = ['ACTIVATION_HEADS', 'Prediction', 'Predictor', 'activation_rows', 'check_sentences',
+           'choose_ids', 'compare_rows', 'gather_cases', 'load_model', 'load_split',
+           'native_encoder', 'page_path', 'predict_dense', 'write_gallery', 'write_report']

@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from ..datasets import RefSegDataset, unique_images_collate
-from ..errors import UserError
+from ..errors import UserError, suggest
 from ..models import RSRefSeg2
 from ..registry import DATASETS, SCOPE
 from ..structures import RefSegDataSample
@@ -39,9 +39,8 @@ def gather_cases(model: RSRefSeg2, dataset: RefSegDataset, *, n: int, worst: boo
         groups: sample id -> what the page filters by; the category where it is None.
     """
     if not worst:
-        indices = np.linspace(0, len(dataset) - 1, min(n, len(dataset))).round().astype(int)
-        return [_case(sample, image, groups)
-                for _, sample, image in _predictions(model, dataset, indices, batch_size)]
+        return [_case(sample, image, groups) for _, sample, image
+                in _predictions(model, dataset, spread(n, len(dataset)), batch_size)]
     kept = []  # a heap whose head is the first to go: the highest IoU, of equals the later one
     order = sorted(range(len(dataset)), key=dataset.image_key)
     for index, sample, image in _predictions(model, dataset, order, batch_size):
@@ -55,6 +54,26 @@ def gather_cases(model: RSRefSeg2, dataset: RefSegDataset, *, n: int, worst: boo
         elif entry[:2] > kept[0][:2]:
             heapq.heapreplace(kept, entry)
     return [case for _, _, case in sorted(kept, key=lambda entry: entry[:2], reverse=True)]
+
+
+def predict_samples(model: RSRefSeg2, dataset: RefSegDataset, ids: Sequence[str], *,
+                    batch_size: int = 8) -> Iterator[tuple[RefSegDataSample, np.ndarray]]:
+    """(predicted sample on the CPU, its image (H, W, 3) uint8) for each id, in their order."""
+    wanted = set(ids)
+    where = {name: i for i in range(len(dataset))
+             if (name := dataset.get_data_info(i)['sample_id']) in wanted}
+    missing = [name for name in ids if name not in where]
+    if missing:
+        known = (dataset.get_data_info(i)['sample_id'] for i in range(len(dataset)))
+        raise UserError(f'the {dataset.split} split of {dataset.data_root} has no sample '
+                        f'{missing[0]!r}{suggest(missing[0], known)}')
+    for _, sample, image in _predictions(model, dataset, [where[name] for name in ids], batch_size):
+        yield sample, image
+
+
+def spread(n: int, total: int) -> list[int]:
+    """Up to n indices, evenly over 0 ... total - 1."""
+    return np.linspace(0, total - 1, min(n, total)).round().astype(int).tolist()
 
 
 def write_gallery(out: Path, cases: Sequence[Case], **page_options) -> Path:

@@ -1,5 +1,7 @@
 """Scores of the paper: Eq. 13, Pr@X and the category means of Table IV, by named protocols."""
 from .bootstrap import Difference, ImageSums, Interval, score_differences, score_intervals
+from .breakdowns import kind
+from .curves import Curves
 from .dump import decode, encode, read_dump
 from .error_report import ErrorReport, attribute_dump, has_prompts, read_thresholds
 from .errors import (
@@ -12,15 +14,24 @@ from .errors import (
 )
 from .localisation import coarse_localisation, cover, mask_agreement, mask_localisation
 from .metric import RefSegMetric
-from .protocols import PROTOCOLS, Protocol, find_protocol
+from .protocols import PROTOCOLS, TENTHS, Protocol, find_protocol
 from .report import Report
-from .scoring import annotated_samples, compare, dumped_samples, score, score_record, with_masks
+from .scoring import (
+    Sample,
+    annotated_samples,
+    compare,
+    dumped_samples,
+    score,
+    score_record,
+    with_masks,
+)
 from .sums import COLUMNS, RATES, THRESHOLDS, Sums, score_table
 
-__all__ = ['CAUSES', 'COLUMNS', 'PROTOCOLS', 'RATES', 'THRESHOLDS', 'Difference', 'ErrorReport',
-           'ImageSums', 'Interval', 'Protocol', 'RefSegMetric', 'Report', 'Sums', 'Thresholds',
-           'annotated_samples', 'attribute_dump', 'cause_from_masks', 'cause_from_prompt',
-           'coarse_localisation', 'compare', 'cover', 'decode', 'dumped_samples', 'encode', 'fails',
-           'find_protocol', 'fit_thresholds', 'has_prompts', 'mask_agreement', 'mask_localisation',
-           'read_dump', 'read_thresholds', 'score', 'score_differences', 'score_intervals',
-           'score_record', 'score_table', 'with_masks']
+__all__ = ['CAUSES', 'COLUMNS', 'PROTOCOLS', 'RATES', 'TENTHS', 'THRESHOLDS', 'Curves',
+           'Difference', 'ErrorReport', 'ImageSums', 'Interval', 'Protocol', 'RefSegMetric',
+           'Report', 'Sample', 'Sums', 'Thresholds', 'annotated_samples', 'attribute_dump',
+           'cause_from_masks', 'cause_from_prompt', 'coarse_localisation', 'compare', 'cover',
+           'decode', 'dumped_samples', 'encode', 'fails', 'find_protocol', 'fit_thresholds',
+           'has_prompts', 'kind', 'mask_agreement', 'mask_localisation', 'read_dump',
+           'read_thresholds', 'score', 'score_differences', 'score_intervals', 'score_record',
+           'score_table', 'with_masks']

@@ -3,7 +3,7 @@ sentence."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .sums import Record
@@ -15,6 +15,10 @@ SIZES = ((0, 'empty'), (32 ** 2, 'small (< 32^2 px)'), (96 ** 2, 'medium (< 96^2
 LARGE = 'large (>= 96^2 px)'
 LENGTHS = ((5, '1-5 words'), (10, '6-10 words'), (20, '11-20 words'))
 LONG = 'over 20 words'
+
+# groups that stand in another order than that of their names
+RANKS = {name: rank for rank, name in enumerate(
+    [*(name for _, name in SIZES), LARGE, *(name for _, name in LENGTHS), LONG])}
 
 # A relation binds two entities; "left of the image" and "near the centre" do not.
 _SOME = r'(?:the|a|an|another|two|some|its)\b'
@@ -71,3 +75,8 @@ BREAKDOWNS: dict[str, Callable[[Record], Any]] = {
     'kind': lambda r: None if r.get('sentence') is None else kind(r['sentence']),
     'level': lambda r: r.get('level'),  # SynthRS says it
 }
+
+
+def in_order(groups: Iterable[str]) -> list[str]:
+    """Groups of one breakdown: sizes and lengths rising, others by name, unknown last."""
+    return sorted(groups, key=lambda group: (group == UNKNOWN, RANKS.get(group, 0), group))

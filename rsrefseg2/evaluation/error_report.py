@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .breakdowns import BREAKDOWNS, UNKNOWN
+from .breakdowns import BREAKDOWNS, UNKNOWN, in_order
 from .dump import read_dump
 from .errors import (
     CAUSES,
@@ -54,10 +54,8 @@ class ErrorReport:
                 self.groups.setdefault(name, {}).setdefault(group, Counter()).update(counted)
 
     def breakdown(self, name: str) -> dict[str, dict[str, float]]:
-        """group -> its row, in the order of their names, unknown last."""
-        groups = self.groups[name]
-        return {group: self.row(groups[group])
-                for group in sorted(groups, key=lambda group: (group == UNKNOWN, group))}
+        """group -> its row, `in_order`."""
+        return {group: self.row(self.groups[name][group]) for group in in_order(self.groups[name])}
 
     @staticmethod
     def row(counts: Counter[str]) -> dict[str, float]:

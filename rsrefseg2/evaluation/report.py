@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .breakdowns import BREAKDOWNS, UNKNOWN
+from .breakdowns import BREAKDOWNS, UNKNOWN, in_order
 from .protocols import Protocol
 from .sums import COLUMNS, RATES, Record, Sums, score_table
 
@@ -44,10 +44,10 @@ class Report:
         return scores
 
     def breakdown(self, name: str) -> dict[str, dict[str, float]]:
-        """group -> its scores and 'samples', in the order of their names, unknown last."""
+        """group -> its scores and 'samples', `in_order`."""
         groups = self.groups.get(name, {})
         return {group: {**groups[group].scores(), 'samples': groups[group].samples}
-                for group in sorted(groups, key=lambda group: (group == UNKNOWN, group))}
+                for group in in_order(groups)}
 
     def to_dict(self) -> dict[str, Any]:
         """The scores, 'protocol', 'samples', and 'by_<breakdown>' of those with several groups."""
@@ -60,9 +60,7 @@ class Report:
         tables = [score_table({'all': self.all.scores()},
                               self.title(f'{self.all.samples} samples'))]
         if self.all.undefined:
-            shown = ', '.join(self.all.undefined[:10]) + ', ...' * (len(self.all.undefined) > 10)
-            tables.append(f'{len(self.all.undefined)} samples whose two masks are empty make gIoU '
-                          f'undefined under protocol {self.protocol.name}: {shown}')
+            tables.append(self.undefined())
         for name in self._telling():
             rows: dict[str, Mapping[str, float]] = self.breakdown(name)
             if name == 'category':
@@ -70,6 +68,15 @@ class Report:
             tables.append(score_table(rows, self.title(f'by {name}'), head=name,
                                       columns=self._columns(rows)))
         return tables
+
+    def undefined(self) -> str:
+        """One line on the samples that make gIoU NaN; '' without any."""
+        names = self.all.undefined
+        if not names:
+            return ''
+        shown = ', '.join(names[:10]) + ', ...' * (len(names) > 10)
+        return (f'{len(names)} samples whose two masks are empty make gIoU undefined under '
+                f'protocol {self.protocol.name}: {shown}')
 
     @staticmethod
     def _columns(rows: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:

@@ -1,30 +1,27 @@
 """Where or how as plots: the causes of failures by group, and how well interventions are told."""
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ..errors import UserError, make_folder
-
 # Okabe and Ito's colours: told apart by every kind of colour vision, and in print
 COLOURS = {'where': '#d55e00', 'how': '#0072b2', 'both': '#cc79a7', 'undecided': '#b8bec5'}
 STYLES = {'exchange': ('#d55e00', 'o'), 'erode': ('#0072b2', 's'), 'dilate': ('#56b4e9', '^'),
           'shift': ('#009e73', 'D')}
-DPI = 130
+BREAKDOWNS = ('kind', 'level', 'category', 'length', 'size')
 
 
 def plot_causes(report: Mapping[str, Any]) -> Figure:
     """Stacked bars of `ErrorReport.to_dict()`, a bar for each group of each breakdown."""
     rows: list[tuple[str, Mapping[str, float] | None]] = [('all', report)]
-    for key, groups in report.items():
-        if key.startswith('by_') and len(groups) > 1:
-            rows += [(key.removeprefix('by_'), None), *groups.items()]
-    figure = Figure(figsize=(8, 1.6 + 0.27 * len(rows)), layout='constrained')
+    for name in BREAKDOWNS:
+        groups = report.get(f'by_{name}', {})
+        if len(groups) > 1:
+            rows += [(name, None), *groups.items()]
+    figure = Figure(figsize=(7.2, 1.2 + 0.2 * len(rows)), layout='constrained')
     axes = figure.add_subplot()
     for y, (_, row) in enumerate(rows):
         left = 0.0
@@ -33,8 +30,9 @@ def plot_causes(report: Mapping[str, Any]) -> Figure:
             left += row[cause]
         if row:
             axes.annotate(f'n={row["samples"]}', (left, y), (4, 0), textcoords='offset points',
-                          va='center', fontsize=8, color='#626a75')
-    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+                          va='center', fontsize=7, color='#626a75')
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows],
+                    fontsize=8)
     for label, (_, row) in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight('normal' if row else 'bold')
     highest = max(row['failed'] for _, row in rows if row)
@@ -51,7 +49,7 @@ def plot_causes(report: Mapping[str, Any]) -> Figure:
 def plot_interventions(told: Mapping[str, list[Mapping[str, Any]]]) -> Figure:
     """The curves of `synthrs.measure_interventions`: above, what share of the failures that an
     intervention made is told right; below, how many failures it made."""
-    figure = Figure(figsize=(9, 6), layout='constrained')
+    figure = Figure(figsize=(7.2, 5), layout='constrained')
     grid = figure.subplots(2, 2, sharex=True, sharey=True)
     for column, (definition, rows) in enumerate(told.items()):
         for row, key in enumerate(('told', 'failed')):
@@ -73,19 +71,6 @@ def plot_interventions(told: Mapping[str, list[Mapping[str, Any]]]) -> Figure:
     grid[1, 0].set_ylabel('became failures, %')
     grid[0, 0].legend(loc='lower left', fontsize=8)
     return figure
-
-
-def save_figure(figure: Figure, path: str | os.PathLike) -> None:
-    """Writes the figure in the format of its suffix (PNG, PDF, SVG ...), makes its folder.
-
-    Raises:
-        UserError: it cannot be written there, or not in that format.
-    """
-    make_folder(Path(path).parent)
-    try:
-        figure.savefig(path, dpi=DPI)
-    except (OSError, ValueError) as error:
-        raise UserError(f'cannot write the plot {path} ({error})') from None
 
 
 def _finish(axes: Any, axis: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from .panel import iou, panel
+from .plots import readable
 
 TEMPLATE = Path(__file__).with_name('page.html')
 
@@ -27,28 +28,38 @@ class Case(NamedTuple):
     dense_prompt: np.ndarray | None = None  # (h, w) logits
     sample_id: str = ''
     group: str = ''                         # the level or the category; '' where there is none
+    note: str = ''                          # more about the sample
+    score: float | None = None              # 0 to 1: the IoU where it is not that of the two masks
 
     @property
     def iou(self) -> float | None:
         """0 to 1; None without ground truth."""
-        return None if self.gt_mask is None else iou(self.pred_mask, self.gt_mask)
+        if self.gt_mask is None or self.score is not None:
+            return self.score
+        return iou(self.pred_mask, self.gt_mask)
+
+    @property
+    def facts(self) -> list[str]:
+        """What stands beside the sentence."""
+        return [part for part in (self.group, self.sample_id and f'sample {self.sample_id}',
+                                  self.note) if part]
 
     def draw(self, *, heading: bool = True) -> np.ndarray:
         """The panel (H', W', 3) uint8."""
-        note = ' · '.join(part for part in (self.sample_id and f'sample {self.sample_id}',
-                                            self.group) if part)
         return panel(self.image, self.text, pred_mask=self.pred_mask, gt_mask=self.gt_mask,
-                     dense_prompt=self.dense_prompt, note=note, heading=heading)
+                     dense_prompt=self.dense_prompt, score=self.score,
+                     note=' · '.join(self.facts), heading=heading)
 
 
 def page(cases: Iterable[Case], *, title: str, note: str = '',
-         scores: Mapping[str, float] | None = None) -> str:
+         scores: Mapping[str, float] | None = None, body: str = '') -> str:
     """The page as text: a filter by word and by group, an order by IoU, the scores on top.
 
     Args:
         cases: what is shown, in the order in which it stands first.
         title, note: the heading and the line below it.
         scores: name -> value in percent; its table names what the caller puts into `note`.
+        body: HTML that stands between the scores and the cases (plots.py).
     """
     cases = list(cases)
     groups = sorted({case.group for case in cases if case.group})
@@ -56,6 +67,7 @@ def page(cases: Iterable[Case], *, title: str, note: str = '',
     return Template(TEMPLATE.read_text(encoding='utf-8')).substitute(
         title=html.escape(title), note=html.escape(note), options=options, total=len(cases),
         hide_groups='' if groups else ' hidden', scores=_scores(scores or {}),
+        body=body,
         cases='\n'.join(_case(i, case) for i, case in enumerate(cases)))
 
 
@@ -67,7 +79,7 @@ def write_page(path: str | Path, cases: Iterable[Case], **kwargs) -> None:
 def _scores(scores: Mapping[str, float]) -> str:
     if not scores:
         return ''
-    cells = ''.join(f'<div><dt>{html.escape(name)}</dt><dd>{value:.2f}</dd></div>'
+    cells = ''.join(f'<div><dt>{html.escape(readable(name))}</dt><dd>{value:.2f}</dd></div>'
                     for name, value in scores.items())
     return f'<dl>{cells}</dl>'
 
@@ -75,9 +87,8 @@ def _scores(scores: Mapping[str, float]) -> str:
 def _case(index: int, case: Case) -> str:
     text = html.escape(case.text, quote=True)
     score, picture = case.iou, case.draw(heading=False)  # the heading is text here: searchable
-    badges = [case.group, case.sample_id and f'sample {case.sample_id}',
-              '' if score is None else f'IoU {100 * score:.1f} %']
-    facts = ' · '.join(html.escape(badge) for badge in badges if badge)
+    facts = case.facts + ([] if score is None else [f'IoU {100 * score:.1f} %'])
+    facts = ' · '.join(map(html.escape, facts))
     return (f'<figure data-index="{index}" data-iou="{"" if score is None else score}" '
             f'data-group="{html.escape(case.group, quote=True)}">'
             f'<figcaption><q>{text}</q><small>{facts}</small></figcaption>'

@@ -11,6 +11,7 @@ Pure functions of arrays. Where there is no ground truth or no dense prompt, the
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +26,8 @@ GAP, LINE, CAPTION = 12, 26, 24                 # pixels: margins, a heading lin
 
 
 def panel(image: Any, text: str, *, pred_mask: Any = None, gt_mask: Any = None,
-          dense_prompt: Any = None, note: str = '', tile: int = 320, heading: bool = True,
+          dense_prompt: Any = None, score: float | None = None, note: str = '', tile: int = 320,
+          heading: bool = True,
           dense_range: Literal['probability', 'stretched'] = 'probability') -> np.ndarray:
     """One panel as RGB.
 
@@ -34,6 +36,7 @@ def panel(image: Any, text: str, *, pred_mask: Any = None, gt_mask: Any = None,
         text: the sentence.
         pred_mask, gt_mask: (H, W) bool, or None where there is none.
         dense_prompt: (h, w) logits p_dense (Eq. 7), or None. Any size: it covers the whole image.
+        score: the IoU (0 to 1) that the caption gives; None: that of the two masks.
         note: what stands below the sentence (sample, category).
         tile: pixels of a tile's longer side; smaller images are enlarged, larger ones shrunk.
         heading: whether the sentence and the note stand above the tiles.
@@ -51,14 +54,14 @@ def panel(image: Any, text: str, *, pred_mask: Any = None, gt_mask: Any = None,
     scale = tile / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))  # PIL: width, height
 
-    shown = _resize_image(image, size)
+    shown = resize_image(image, size)
     dense, dense_caption = _heat(shown, dense_prompt, dense_range)
     columns = [
         ('Image', shown),
-        ('Ground truth', None if gt is None else overlay(shown, _resize_mask(gt, size), GREEN)),
+        ('Ground truth', None if gt is None else overlay(shown, resize_mask(gt, size), GREEN)),
         (dense_caption, dense),
-        (_prediction_caption(pred, gt),
-         None if pred is None else overlay(shown, _resize_mask(pred, size), ORANGE))]
+        (_prediction_caption(pred, gt, score),
+         None if pred is None else overlay(shown, resize_mask(pred, size), ORANGE))]
     return _compose(columns, size, tile, text if heading else None, note)
 
 
@@ -71,6 +74,16 @@ def overlay(image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int],
     out[_dilate(ring) & ~ring] = 20    # a dark rim: the outline is seen on any ground
     out[ring & ~mask] = colour
     return out.round().astype(np.uint8)
+
+
+def heat(image: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The values (h, w), 0 to 1, as colours over the greyed image (H, W, 3); any size."""
+    values = Image.fromarray(values.astype(np.float32))
+    values = np.asarray(values.resize(image.shape[1::-1], Image.Resampling.BILINEAR)).clip(0, 1)
+    colours = matplotlib.colormaps['turbo'](values)[..., :3] * 255
+    grey = image.mean(axis=2, keepdims=True)
+    alpha = 0.4 + 0.3 * values[..., None]  # the cold parts leave more of the image
+    return ((1 - alpha) * grey + alpha * colours).round().astype(np.uint8)
 
 
 def iou(pred: np.ndarray, gt: np.ndarray) -> float:
@@ -88,13 +101,14 @@ def _as_mask(mask: Any, shape: tuple[int, int], name: str) -> np.ndarray | None:
     return mask
 
 
-def _resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 -> (H', W', 3) for size = (W', H')."""
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
-def _resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Nearest when enlarging; when shrinking, a pixel is set where any below it is: small targets
-    must not vanish from the picture."""
+def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W) bool -> (H', W') for size = (W', H'). Nearest when enlarging; when shrinking, a pixel
+    is set where any below it is: small targets must not vanish from the picture."""
     if size[0] >= mask.shape[1]:
         return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
     covered = Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BOX)
@@ -122,22 +136,18 @@ def _heat(image: np.ndarray, logits: Any, dense_range: str) -> tuple[np.ndarray 
     else:
         values = 0.5 * (1 + np.tanh(logits / 2))  # the sigmoid, without overflow
         caption = f'Dense prompt, σ {values.min():.2f} to {values.max():.2f}'
-    values = Image.fromarray(values).resize(image.shape[1::-1], Image.Resampling.BILINEAR)
-    values = np.asarray(values).clip(0, 1)
-    colours = matplotlib.colormaps['turbo'](values)[..., :3] * 255
-    grey = image.mean(axis=2, keepdims=True)
-    alpha = 0.4 + 0.3 * values[..., None]  # the cold parts leave more of the image
-    return ((1 - alpha) * grey + alpha * colours).round().astype(np.uint8), caption
+    return heat(image, values), caption
 
 
-def _prediction_caption(pred: np.ndarray | None, gt: np.ndarray | None) -> str:
+def _prediction_caption(pred: np.ndarray | None, gt: np.ndarray | None, score: float | None
+                        ) -> str:
     if pred is None:
         return 'Prediction'
     if not pred.any():
         return 'Prediction: empty'
     if gt is None:
         return f'Prediction, {100 * pred.mean():.2g} % of the image'
-    return f'Prediction, IoU {100 * iou(pred, gt):.1f} %'
+    return f'Prediction, IoU {100 * (iou(pred, gt) if score is None else score):.1f} %'
 
 
 @cache
@@ -147,17 +157,17 @@ def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / name), size)
 
 
-def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """Lines of at most `width` pixels; a word that is longer than a line is broken."""
+def wrap(text: str, length: Callable[[str], float], width: float) -> list[str]:
+    """Lines of at most `width` by `length`; a word that is longer than a line is broken."""
     lines = ['']
     for word in text.split():
-        if lines[-1] and font.getlength(f'{lines[-1]} {word}') <= width:
+        if lines[-1] and length(f'{lines[-1]} {word}') <= width:
             lines[-1] += f' {word}'
             continue
         if lines[-1]:
             lines.append('')
         for letter in word:
-            if lines[-1] and font.getlength(lines[-1] + letter) > width:
+            if lines[-1] and length(lines[-1] + letter) > width:
                 lines.append('')
             lines[-1] += letter
     return lines
@@ -167,8 +177,8 @@ def _compose(columns: list[tuple[str, np.ndarray | None]], size: tuple[int, int]
              text: str | None, note: str) -> np.ndarray:
     """Puts heading, captions and tiles on a white sheet."""
     width = len(columns) * (tile + GAP) + GAP
-    lines = [] if text is None else _wrap(text, _font(19, bold=True), width - 2 * GAP)
-    notes = [] if text is None or not note else _wrap(note, _font(13), width - 2 * GAP)
+    lines = [] if text is None else wrap(text, _font(19, bold=True).getlength, width - 2 * GAP)
+    notes = [] if text is None or not note else wrap(note, _font(13).getlength, width - 2 * GAP)
     top = GAP + LINE * len(lines) + CAPTION * len(notes)
     height = max(size[1], CAPTION)  # room for a note, however flat the image is
     sheet = Image.new('RGB', (width, top + CAPTION + height + GAP), PAPER)
@@ -192,4 +202,4 @@ def _compose(columns: list[tuple[str, np.ndarray | None]], size: tuple[int, int]
 
 def _fit(caption: str, width: int) -> str:
     """The caption cut to its tile."""
-    return _wrap(caption, _font(14), width)[0]
+    return wrap(caption, _font(14).getlength, width)[0]

@@ -201,7 +201,7 @@ def test_oracle_prompts_with_the_target(many, monkeypatch):
 
 
 def test_intervene_tool(many, monkeypatch, run, tmp_path):
-    load(many, 'val', monkeypatch)
+    monkeypatch.setenv('RSREFSEG2_DATA', str(many.parent))
     monkeypatch.setattr('rsrefseg2.apis.load_model', lambda *args: Knows())
     arguments = 'analysis/intervene.py', 'configs/synthrs_tiny.py', 'none.pth'
     code, printed, _ = run(*arguments, '--json', '--plot', tmp_path / 'new/curves.png')

@@ -1,6 +1,6 @@
 """Where or how: what failed in the samples with IoU <= 0.5 of a dump.
 
-    python tools/analysis/errors.py TEST.jsonl --thresholds VAL.jsonl [--plot causes.png]
+    python tools/analysis/errors.py TEST.jsonl --thresholds VAL.jsonl [--plot causes]
     python tools/analysis/errors.py TEST.jsonl --from prediction
 
 The definition: rsrefseg2/evaluation/errors.py. Thresholds come from the dump of another split of
@@ -15,7 +15,7 @@ import sys
 with contextlib.redirect_stdout(sys.stderr):
     from rsrefseg2.errors import UserError, report_user_errors
     from rsrefseg2.evaluation import attribute_dump, has_prompts, read_thresholds
-    from rsrefseg2.visualization import plot_causes, save_figure
+    from rsrefseg2.visualization import plot_causes, save
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,7 +27,8 @@ def parse_args() -> argparse.Namespace:
                         help='(default: prompt, where the dump has its scores)')
     parser.add_argument('--json', action='store_true',
                         help='print one JSON object, in percent, and nothing else')
-    parser.add_argument('--plot', metavar='PNG', help='draw the causes by group')
+    parser.add_argument('--plot', metavar='FILE',
+                        help='draw the causes by group, as FILE.png and FILE.pdf')
     args = parser.parse_args()
     if args.source == 'prediction' and args.thresholds:
         parser.error('--from prediction needs no --thresholds')
@@ -48,7 +49,7 @@ def main() -> None:
         thresholds = read_thresholds(args.thresholds, other_than=args.dump)
     report = attribute_dump(args.dump, thresholds)
     if args.plot:
-        save_figure(plot_causes(report.to_dict()), args.plot)
+        save(plot_causes(report.to_dict()), args.plot)
     print(json.dumps(report.to_dict()) if args.json else '\n\n'.join(report.tables()))
 
 

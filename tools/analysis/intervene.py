@@ -1,6 +1,6 @@
 """Is the cause of a failure told right? Failures made on purpose on SynthRS, and the oracle.
 
-    python tools/analysis/intervene.py CONFIG CHECKPOINT [--plot curves.png]
+    python tools/analysis/intervene.py CONFIG CHECKPOINT [--plot curves]
 
 Thresholds come from --thresholds-split, the measurement from --split. What is done to the samples:
 rsrefseg2/synthrs/interventions.py; the oracle: rsrefseg2/synthrs/oracle.py.
@@ -26,7 +26,7 @@ with contextlib.redirect_stdout(sys.stderr):
         run_scenes,
     )
     from rsrefseg2.synthrs.oracle import oracle_scores, oracle_table
-    from rsrefseg2.visualization import plot_interventions, save_figure
+    from rsrefseg2.visualization import plot_interventions, save
 
 SPLITS = ('train', 'val', 'test')
 
@@ -40,7 +40,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--thresholds-split', default='val', choices=SPLITS)
     parser.add_argument('--json', action='store_true',
                         help='print one JSON object, in percent, and nothing else')
-    parser.add_argument('--plot', metavar='PNG', help='draw the curves over strength')
+    parser.add_argument('--plot', metavar='FILE',
+                        help='draw the curves over strength, as FILE.png and FILE.pdf')
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override entries of the config')
@@ -74,7 +75,7 @@ def main() -> None:
     with contextlib.redirect_stdout(sys.stderr):
         result = measure(args)
     if args.plot:
-        save_figure(plot_interventions(result['told']), args.plot)
+        save(plot_interventions(result['told']), args.plot)
     if args.json:
         print(json.dumps(result))
         return

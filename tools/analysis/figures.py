@@ -1,0 +1,101 @@
+"""Figures of the paper as PNG and PDF, for print.
+
+Figs. 4-6, several models side by side from their dumps (tools/test.py --dump), no model needed:
+
+    python tools/analysis/figures.py compare --dumps "RSRefSeg 2=ours.jsonl" RMSIN=rmsin.jsonl \\
+        --out fig4 --rule differ --max 6
+
+Fig. 2, the published towers' cosine of patches and sentence beside the trained dense prompt:
+
+    python tools/analysis/figures.py activation CONFIG CHECKPOINT --out fig2 --max 4
+"""
+import argparse
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from rsrefseg2.apis import (
+    ACTIVATION_HEADS,
+    activation_rows,
+    choose_ids,
+    compare_rows,
+    load_model,
+    load_split,
+    native_encoder,
+)
+from rsrefseg2.engine import load_config
+from rsrefseg2.errors import UserError, make_folder, report_user_errors
+from rsrefseg2.visualization import Row, grid, save
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument('--out', required=True, metavar='STEM',
+                        help='STEM.png and STEM.pdf are written')
+    shared.add_argument('--ids', nargs='+', help='the samples, in this order')
+    shared.add_argument('--max', type=int, default=6, metavar='N',
+                        help='without --ids: how many samples (%(default)s)')
+    shared.add_argument('--width', type=float, default=7.16, metavar='INCHES',
+                        help='of the figure; two columns of a page: %(default)s, one: 3.5')
+    commands = parser.add_subparsers(dest='command', required=True)
+    compare = commands.add_parser('compare', parents=[shared], help='Figs. 4-6, from dumps')
+    compare.add_argument('--dumps', nargs='+', required=True, metavar='NAME=PATH',
+                         help='one for each column of predictions')
+    compare.add_argument('--rule', choices=('evenly', 'differ'), default='evenly',
+                         help='without --ids: spread over the split, or where the models differ '
+                              'most (default: %(default)s)')
+    compare.add_argument('--iou', action='store_true', help='the IoU below each prediction')
+    compare.add_argument('--images', metavar='DIR',
+                         help='folder of the images, where they are not where the dump says')
+    activation = commands.add_parser('activation', parents=[shared], help='Fig. 2, from a model')
+    activation.add_argument('config')
+    activation.add_argument('checkpoint')
+    activation.add_argument('--split', default='test', choices=('train', 'val', 'test'))
+    activation.add_argument('--device', help='cpu, cuda ... (default: a GPU if there is one)')
+    activation.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                            help='override entries of the config')
+    args = parser.parse_args()
+    if args.max < 1 or args.width <= 0:
+        parser.error(f'--max and --width must be positive, got {args.max} and {args.width}')
+    return args
+
+
+def read_names(pairs: list[str]) -> dict[str, str]:
+    """name -> path, of NAME=PATH."""
+    dumps = dict(pair.partition('=')[::2] for pair in pairs)
+    if len(dumps) < len(pairs) or not all(name and path for name, path in dumps.items()):
+        raise UserError(f'--dumps takes NAME=PATH, each name once, not {" ".join(pairs)}')
+    return dumps
+
+
+def make_comparison(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...]]:
+    """Rows and heads of Figs. 4-6."""
+    dumps = read_names(args.dumps)
+    ids = args.ids or choose_ids(dumps, args.max, args.rule)
+    print(f'samples: {" ".join(ids)}')
+    return (compare_rows(dumps, ids, images=args.images, iou=args.iou),
+            ('Image', 'Ground truth', *dumps))
+
+
+def make_activation(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...]]:
+    """Rows and heads of Fig. 2."""
+    config = load_config(args.config, options=args.cfg_options)
+    dataset = load_split(config, args.split)
+    encoder = native_encoder(config)
+    model = load_model(config, args.checkpoint, args.device)
+    return activation_rows(model, encoder, dataset, n=args.max, ids=args.ids), ACTIVATION_HEADS
+
+
+@report_user_errors()
+def main() -> None:
+    args = parse_args()
+    make_folder(Path(args.out).parent)  # before the model is asked
+    rows, heads = {'compare': make_comparison, 'activation': make_activation}[args.command](args)
+    for path in save(grid(rows, heads, width=args.width), args.out):
+        print(path)
+
+
+if __name__ == '__main__':
+    main()
