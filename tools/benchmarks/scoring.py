@@ -20,7 +20,13 @@ import torch
 from mmengine.logging import MMLogger
 from torch.nn import functional as F
 
-from rsrefseg2.evaluation import PROTOCOLS, RefSegMetric, coarse_localisation, encode, mask_agreement
+from rsrefseg2.evaluation import (
+    PROTOCOLS,
+    RefSegMetric,
+    coarse_localisation,
+    encode,
+    mask_agreement,
+)
 from rsrefseg2.models.losses.segmentation import upsample
 
 
