@@ -3,7 +3,16 @@ from .bootstrap import Difference, ImageSums, Interval, score_differences, score
 from .breakdowns import kind
 from .curves import Curves
 from .dump import decode, encode, read_dump
-from .localisation import coarse_localisation
+from .error_report import ErrorReport, attribute_dump, has_prompts, read_thresholds
+from .errors import (
+    CAUSES,
+    Thresholds,
+    cause_from_masks,
+    cause_from_prompt,
+    fails,
+    fit_thresholds,
+)
+from .localisation import coarse_localisation, cover, mask_agreement, mask_localisation
 from .metric import RefSegMetric
 from .protocols import PROTOCOLS, TENTHS, Protocol, find_protocol
 from .report import Report
@@ -18,8 +27,11 @@ from .scoring import (
 )
 from .sums import COLUMNS, RATES, THRESHOLDS, Sums, score_table
 
-__all__ = ['COLUMNS', 'Curves', 'PROTOCOLS', 'RATES', 'TENTHS', 'THRESHOLDS', 'Difference',
-           'ImageSums', 'Interval', 'Protocol', 'RefSegMetric', 'Report', 'Sample', 'Sums',
-           'annotated_samples', 'coarse_localisation', 'compare', 'decode', 'dumped_samples',
-           'encode', 'find_protocol', 'kind', 'read_dump', 'score', 'score_differences',
-           'score_intervals', 'score_record', 'score_table', 'with_masks']
+__all__ = ['CAUSES', 'COLUMNS', 'PROTOCOLS', 'RATES', 'TENTHS', 'THRESHOLDS', 'Curves',
+           'Difference', 'ErrorReport', 'ImageSums', 'Interval', 'Protocol', 'RefSegMetric',
+           'Report', 'Sample', 'Sums', 'Thresholds', 'annotated_samples', 'attribute_dump',
+           'cause_from_masks', 'cause_from_prompt', 'coarse_localisation', 'compare', 'cover',
+           'decode', 'dumped_samples', 'encode', 'fails', 'find_protocol', 'fit_thresholds',
+           'has_prompts', 'kind', 'mask_agreement', 'mask_localisation', 'read_dump',
+           'read_thresholds', 'score', 'score_differences', 'score_intervals', 'score_record',
+           'score_table', 'with_masks']

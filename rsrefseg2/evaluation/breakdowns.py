@@ -3,7 +3,7 @@ sentence."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .sums import Record
@@ -75,3 +75,8 @@ BREAKDOWNS: dict[str, Callable[[Record], Any]] = {
     'kind': lambda r: None if r.get('sentence') is None else kind(r['sentence']),
     'level': lambda r: r.get('level'),  # SynthRS says it
 }
+
+
+def in_order(groups: Iterable[str]) -> list[str]:
+    """Groups of one breakdown: sizes and lengths rising, others by name, unknown last."""
+    return sorted(groups, key=lambda group: (group == UNKNOWN, RANKS.get(group, 0), group))

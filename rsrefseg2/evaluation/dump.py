@@ -2,8 +2,8 @@
 
 A line holds `id`, `file`, `sentence`, `category`, `area` (pixels of the annotated mask),
 `intersection`, `union`, `iou`, `prediction` and `ground_truth` (COCO RLE), and
-`coarse_localisation` where the model has a dense prompt. A scorer needs `id`, `prediction` and
-`ground_truth` alone.
+`coarse_localisation` and `mask_agreement` where the model has a dense prompt. A scorer needs `id`,
+`prediction` and `ground_truth` alone.
 
 While a test runs, each rank appends to a file of its own, DUMP.rank0, DUMP.rank1 ...; at the end
 they become DUMP in one step. A test that is continued first gathers what is whole of them in

@@ -17,7 +17,7 @@ from mmengine.logging import print_log
 from ..errors import UserError, make_folder
 from ..registry import METRICS
 from .dump import Lines, encode, find_parts, gather_parts
-from .localisation import coarse_localisation
+from .localisation import coarse_localisation, mask_agreement
 from .protocols import find_protocol
 from .report import Report
 
@@ -90,7 +90,7 @@ class RefSegMetric(BaseMetric):
 
     def record(self, sample: dict) -> dict[str, Any]:
         """id, file, sentence, category, area, intersection, union, iou; for a dump the masks and
-        `coarse_localisation`, too."""
+        `coarse_localisation`, `mask_agreement`, too."""
         pred, gt = self.masks(sample)
         name = sample['sample_id']
         intersection, union = self.protocol.overlap(pred, gt, where=f'sample {name}')
@@ -102,7 +102,8 @@ class RefSegMetric(BaseMetric):
             record.update(prediction=encode(pred), ground_truth=encode(gt))
             if sample.get('dense_prompt') is not None:
                 dense = sample['dense_prompt'].float().cpu().numpy()
-                record['coarse_localisation'] = coarse_localisation(dense, gt)
+                record.update(coarse_localisation=coarse_localisation(dense, gt),
+                              mask_agreement=mask_agreement(dense, pred))
         return record
 
     @staticmethod

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .breakdowns import BREAKDOWNS, RANKS, UNKNOWN
+from .breakdowns import BREAKDOWNS, UNKNOWN, in_order
 from .protocols import Protocol
 from .sums import COLUMNS, RATES, Record, Sums, score_table
 
@@ -44,12 +44,10 @@ class Report:
         return scores
 
     def breakdown(self, name: str) -> dict[str, dict[str, float]]:
-        """group -> its scores and 'samples': sizes and lengths rising, others by name, unknown
-        last."""
+        """group -> its scores and 'samples', `in_order`."""
         groups = self.groups.get(name, {})
-        order = sorted(groups, key=lambda group: (group == UNKNOWN, RANKS.get(group, 0), group))
         return {group: {**groups[group].scores(), 'samples': groups[group].samples}
-                for group in order}
+                for group in in_order(groups)}
 
     def to_dict(self) -> dict[str, Any]:
         """The scores, 'protocol', 'samples', and 'by_<breakdown>' of those with several groups."""

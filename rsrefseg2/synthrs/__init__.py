@@ -7,4 +7,5 @@ writers     the benchmarks' three layouts            build             a dataset
 solver      answers a sentence, sharing no code with the generator
 baselines   scores that need no model                metric            scores by level beside them
 pretraining the tiny towers
+interventions  failures made on purpose                 oracle  the target as dense prompt
 """

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
+from ..errors import make_folder
 from .panel import heat, overlay, resize_image, resize_mask, wrap
 
 DPI = 300                      # of the PNG, and of the pictures in the PDF
@@ -99,7 +100,11 @@ def grid(rows: Sequence[Row], heads: Sequence[str], *, width: float = 7.16) -> F
 
 
 def save(figure: Figure, stem: str | Path) -> list[Path]:
-    """Writes <stem>.png and <stem>.pdf (text as text, fonts embedded); -> both."""
+    """Writes <stem>.png and <stem>.pdf (text as text, fonts embedded), whichever suffix of the two
+    is given, and makes their folder; -> both."""
+    stem = Path(stem)
+    stem = stem.with_suffix('') if stem.suffix in ('.png', '.pdf') else stem
+    make_folder(stem.parent)
     paths = [Path(f'{stem}.png'), Path(f'{stem}.pdf')]
     with matplotlib.rc_context({'pdf.fonttype': 42}):  # TrueType: publishers refuse Type 3
         figure.savefig(paths[0], dpi=DPI, facecolor='white')

@@ -91,11 +91,9 @@ def make_activation(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...
 @report_user_errors()
 def main() -> None:
     args = parse_args()
-    stem = Path(args.out)
-    stem = stem.with_suffix('') if stem.suffix in ('.png', '.pdf') else stem
-    make_folder(stem.parent)
+    make_folder(Path(args.out).parent)  # before the model is asked
     rows, heads = {'compare': make_comparison, 'activation': make_activation}[args.command](args)
-    for path in save(grid(rows, heads, width=args.width), stem):
+    for path in save(grid(rows, heads, width=args.width), args.out):
         print(path)
 
 

@@ -20,7 +20,13 @@ import torch
 from mmengine.logging import MMLogger
 from torch.nn import functional as F
 
-from rsrefseg2.evaluation import PROTOCOLS, RefSegMetric, coarse_localisation, encode
+from rsrefseg2.evaluation import (
+    PROTOCOLS,
+    RefSegMetric,
+    coarse_localisation,
+    encode,
+    mask_agreement,
+)
 from rsrefseg2.models.losses.segmentation import upsample
 
 
@@ -64,6 +70,7 @@ def parts(size: int, repeats: int) -> None:
         'overlap': milliseconds(lambda: paper.overlap(pred, gt, where=''), repeats),
         'RLE of both masks (dump)': milliseconds(lambda: (encode(pred), encode(gt)), repeats),
         'coarse localisation (dump)': milliseconds(lambda: coarse_localisation(dense, gt), repeats),
+        'mask agreement (dump)': milliseconds(lambda: mask_agreement(dense, pred), repeats),
     }
 
     def literal():

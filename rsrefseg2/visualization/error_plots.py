@@ -1,0 +1,79 @@
+"""Where or how as plots: the causes of failures by group, and how well interventions are told."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+# Okabe and Ito's colours: told apart by every kind of colour vision, and in print
+COLOURS = {'where': '#d55e00', 'how': '#0072b2', 'both': '#cc79a7', 'undecided': '#b8bec5'}
+STYLES = {'exchange': ('#d55e00', 'o'), 'erode': ('#0072b2', 's'), 'dilate': ('#56b4e9', '^'),
+          'shift': ('#009e73', 'D')}
+BREAKDOWNS = ('kind', 'level', 'category', 'length', 'size')
+
+
+def plot_causes(report: Mapping[str, Any]) -> Figure:
+    """Stacked bars of `ErrorReport.to_dict()`, a bar for each group of each breakdown."""
+    rows: list[tuple[str, Mapping[str, float] | None]] = [('all', report)]
+    for name in BREAKDOWNS:
+        groups = report.get(f'by_{name}', {})
+        if len(groups) > 1:
+            rows += [(name, None), *groups.items()]
+    figure = Figure(figsize=(7.2, 1.2 + 0.2 * len(rows)), layout='constrained')
+    axes = figure.add_subplot()
+    for y, (_, row) in enumerate(rows):
+        left = 0.0
+        for cause, colour in COLOURS.items() if row else ():
+            axes.barh(y, row[cause], left=left, height=0.75, color=colour)
+            left += row[cause]
+        if row:
+            axes.annotate(f'n={row["samples"]}', (left, y), (4, 0), textcoords='offset points',
+                          va='center', fontsize=7, color='#626a75')
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows],
+                    fontsize=8)
+    for label, (_, row) in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set_fontweight('normal' if row else 'bold')
+    highest = max(row['failed'] for _, row in rows if row)
+    axes.set(xlim=(0, 1.12 * highest or 1), xlabel='failures (IoU at most 0.5) in % of the samples',
+             ylim=(len(rows) - 0.4, -0.6))
+    axes.set_title(f'Where or how, from the {report["from"]}', loc='left')
+    shown = [cause for cause in COLOURS if any(row and row[cause] for _, row in rows)]
+    figure.legend(handles=[Patch(color=COLOURS[cause], label=cause) for cause in shown],
+                  loc='outside upper right', ncols=len(shown), frameon=False)
+    _finish(axes, 'x')
+    return figure
+
+
+def plot_interventions(told: Mapping[str, list[Mapping[str, Any]]]) -> Figure:
+    """The curves of `synthrs.measure_interventions`: above, what share of the failures that an
+    intervention made is told right; below, how many failures it made."""
+    figure = Figure(figsize=(7.2, 5), layout='constrained')
+    grid = figure.subplots(2, 2, sharex=True, sharey=True)
+    for column, (definition, rows) in enumerate(told.items()):
+        for row, key in enumerate(('told', 'failed')):
+            axes = grid[row, column]
+            for name, (colour, marker) in STYLES.items():
+                points = [(entry['pixels'], entry[key]) for entry in rows
+                          if entry['intervention'] == name and entry[key] is not None]
+                axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4,
+                          label=f'{name} ({"where" if name == "exchange" else "how"})')
+            _finish(axes, 'both')
+            axes.set(xscale='log', ylim=(-3, 103))
+        grid[0, column].axhline(95, color='#626a75', linewidth=1, linestyle=':')
+        grid[0, column].set_title(f'from the {definition}')
+        ticks = sorted({entry['pixels'] for entry in rows})
+        grid[1, column].set_xticks(ticks[::2], [f'{tick:g}' for tick in ticks[::2]])
+        grid[1, column].minorticks_off()
+        grid[1, column].set_xlabel('pixels: of the change, or to the other object')
+    grid[0, 0].set_ylabel('told right, % of the failures')
+    grid[1, 0].set_ylabel('became failures, %')
+    grid[0, 0].legend(loc='lower left', fontsize=8)
+    return figure
+
+
+def _finish(axes: Any, axis: str) -> None:
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.grid(axis=axis, color='#e4e7ea', linewidth=0.8)
+    axes.set_axisbelow(True)

@@ -1,0 +1,86 @@
+"""Is the cause of a failure told right? Failures made on purpose on SynthRS, and the oracle.
+
+    python tools/analysis/intervene.py CONFIG CHECKPOINT [--plot curves]
+
+Thresholds come from --thresholds-split, the measurement from --split. What is done to the samples:
+rsrefseg2/synthrs/interventions.py; the oracle: rsrefseg2/synthrs/oracle.py.
+"""
+import argparse
+import contextlib
+import json
+import sys
+
+# Libraries write notices to stdout while they are imported; there, only the result belongs.
+with contextlib.redirect_stdout(sys.stderr):
+    from mmengine.config import DictAction
+    from tqdm import tqdm
+
+    from rsrefseg2.apis import load_model, load_split
+    from rsrefseg2.engine import load_config
+    from rsrefseg2.errors import report_user_errors
+    from rsrefseg2.synthrs.interventions import (
+        answer_scenes,
+        intervention_tables,
+        measure_interventions,
+        measure_thresholds,
+        run_scenes,
+    )
+    from rsrefseg2.synthrs.oracle import oracle_scores, oracle_table
+    from rsrefseg2.visualization import plot_interventions, save
+
+SPLITS = ('train', 'val', 'test')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('--split', default='test', choices=SPLITS)
+    parser.add_argument('--thresholds-split', default='val', choices=SPLITS)
+    parser.add_argument('--json', action='store_true',
+                        help='print one JSON object, in percent, and nothing else')
+    parser.add_argument('--plot', metavar='FILE',
+                        help='draw the curves over strength, as FILE.png and FILE.pdf')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override entries of the config')
+    args = parser.parse_args()
+    if args.split == args.thresholds_split:
+        parser.error('thresholds come from another split than the one that is measured')
+    return args
+
+
+def measure(args: argparse.Namespace) -> dict:
+    config = load_config(args.config, options=args.cfg_options)
+    data = {name: load_split(config, name) for name in (args.thresholds_split, args.split)}
+    model = load_model(config, args.checkpoint, args.device)
+
+    def told(scenes, what):
+        return tqdm(scenes, desc=what, unit=' scenes', leave=False,
+                    disable=not sys.stderr.isatty())
+
+    thresholds = measure_thresholds(
+        told(answer_scenes(model, data[args.thresholds_split]), 'thresholds'),
+        f'the {args.thresholds_split} split')
+    result = measure_interventions(
+        told(answer_scenes(model, data[args.split]), 'interventions'), thresholds)
+    rows = oracle_scores(model, told(run_scenes(model, data[args.split]), 'oracle'))
+    return dict(split=args.split, thresholds=thresholds._asdict(), **result, oracle=rows)
+
+
+@report_user_errors()
+def main() -> None:
+    args = parse_args()
+    with contextlib.redirect_stdout(sys.stderr):
+        result = measure(args)
+    if args.plot:
+        save(plot_interventions(result['told']), args.plot)
+    if args.json:
+        print(json.dumps(result))
+        return
+    print('\n\n'.join([*intervention_tables(result), oracle_table(result['oracle'])]))
+
+
+if __name__ == '__main__':
+    main()
