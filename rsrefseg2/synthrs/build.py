@@ -5,23 +5,23 @@ import collections
 import dataclasses
 import functools
 import json
-import multiprocessing
 import os
-import shutil
-import sys
-import tempfile
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
-from tqdm import tqdm
-
+from ..datasets.checks import SPLITS
+from ..datasets.parallel import in_processes, progress
+from ..datasets.writers import (
+    LAYOUTS,
+    Layout,
+    complete_folder,
+    read_scenes,
+    running_totals,
+)
 from ..errors import UserError, suggest
 from .catalogue import CATEGORIES
-from .generate import SPLITS, make_scene
+from .generate import make_scene
 from .language import LEVELS
-from .writers import LAYOUTS, Layout, read_scenes
 
 VERSION = 1           # raise it where the same arguments give other scenes or other files
 
@@ -54,14 +54,11 @@ class Recipe:
                                 f'for {split}')
 
     def make_layouts(self, root: Path) -> list[Layout]:
-        scenes, sentences, seen, said = {}, {}, 0, 0
-        for split in SPLITS:
-            scenes[split], sentences[split] = seen, said
-            seen += self.scenes[split]
-            said += self.scenes[split] * self.per_level[split] * len(LEVELS)
-        scenes['all'], sentences['all'] = seen, said
-        return [LAYOUTS[name](root / name, scenes=scenes, sentences=sentences)
-                for name in self.layouts]
+        scenes = running_totals(self.scenes)
+        sentences = running_totals({split: self.scenes[split] * self.per_level[split] * len(LEVELS)
+                                    for split in SPLITS})
+        return [LAYOUTS[name](root / name, scenes=scenes, sentences=sentences,
+                              categories=tuple(CATEGORIES)) for name in self.layouts]
 
     def arguments(self) -> dict[str, Any]:
         """As they stand in summary.json."""
@@ -86,26 +83,6 @@ def _write_scene(index: int, *, recipe: Recipe, split: str, root: Path) -> str:
     for layout in layouts:
         layout.write_pictures(record, scene.image)
     return json.dumps(record) + '\n'
-
-
-def _map(work: functools.partial, count: int, workers: int) -> Iterator[str]:
-    if workers <= 1:
-        yield from map(work, range(count))
-        return
-    with multiprocessing.get_context().Pool(workers, cv2.setNumThreads, (0,)) as pool:
-        yield from pool.imap(work, range(count), chunksize=16)
-
-
-def _progress(lines: Iterable[str], *, total: int, split: str) -> Iterator[str]:
-    """A live bar on a terminal, a plain line at every quarter elsewhere."""
-    if sys.stderr.isatty():
-        yield from tqdm(lines, total=total, desc=f'{split} scenes', unit='scene')
-        return
-    quarters = {total * part // 4 for part in range(1, 5)}
-    for done, line in enumerate(lines, 1):
-        yield line
-        if done in quarters:
-            print(f'{split}: {done} of {total} scenes', flush=True)
 
 
 def summarise(root: Path, recipe: Recipe) -> dict[str, Any]:
@@ -160,10 +137,7 @@ def build(out: Path, recipe: Recipe, *, workers: int = 1, force: bool = False) -
     if already_there(out, recipe, force=force):
         print(f'{out} already holds this dataset; nothing to do')
         return json.loads((out / 'summary.json').read_text(encoding='utf-8'))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    root = Path(tempfile.mkdtemp(prefix=f'.{out.name}-', dir=out.parent))
-    try:
-        root.chmod(0o755)
+    with complete_folder(out) as root:
         layouts = recipe.make_layouts(root)
         for layout in layouts:
             layout.prepare()
@@ -171,15 +145,11 @@ def build(out: Path, recipe: Recipe, *, workers: int = 1, force: bool = False) -
             count = recipe.scenes[split]
             work = functools.partial(_write_scene, recipe=recipe, split=split, root=root)
             with open(root / f'scenes_{split}.jsonl', 'w', encoding='utf-8') as file:
-                file.writelines(_progress(_map(work, count, workers), total=count, split=split))
+                file.writelines(progress(in_processes(work, range(count), workers=workers),
+                                         total=count, what=f'{split} scenes'))
         for layout in layouts:
-            layout.write_annotations(root)
+            layout.write_annotations(record for split in SPLITS
+                                     for record in read_scenes(root, split))
         summary = summarise(root, recipe)
         (root / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n', encoding='utf-8')
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(root, out)
-    except BaseException:
-        shutil.rmtree(root, ignore_errors=True)
-        raise
     return summary

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from ..datasets.writers import LAYOUTS, read_scenes
 from ..errors import UserError
 from ..evaluation import RefSegMetric, score_table, scores
 from ..registry import METRICS
 from .baselines import NAMES, baseline_scores
 from .language import LEVELS
-from .writers import LAYOUTS, read_scenes
 
 HIT_COLUMNS = ('object_hit', 'object_hit_chance')
 
