@@ -10,8 +10,9 @@ could take in two ways:
 1. Margins. A sentence is used where a strict reading and a loose reading both give the target
    alone: a ship on the left lies clearly on the left, and no other ship comes near the middle; the
    leftmost leads by 6 % of the side and by half its own width, with its centre and with its outer
-   edge; the largest has 1.8 times the area of the next; the nearest is nearer by half, between
-   centres and between outlines. What is missed near a border or near a competitor changes nothing.
+   edge; the largest has 1.8 times the area of the next; the second nearest is a third farther,
+   between centres and between boxes. So a box that is a little off, or a size or a distance that
+   two readers judge differently, changes nothing.
 2. No counting: no "only", no ordinals, no "one of two".
 3. Missed instances are small, mostly. So the category alone, without a place, needs the one
    instance to be large (8 % of the picture's longer side), and so does "smallest", which moreover
@@ -22,7 +23,8 @@ could take in two ways:
 5. A category that the annotators clearly covered in part only is left out by the user
    (`--exclude`): the annotation alone cannot tell.
 
-What remains is found by looking: draw triplets with tools/data/browse.py.
+What remains is a missed instance that would itself be named: a ship at the far left that has no
+annotation. It is found by looking: tools/data/browse.py draws the triplets.
 """
 from .generate import Expression, Limits, expressions_of
 from .names import spoken_names

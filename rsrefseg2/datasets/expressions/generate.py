@@ -10,7 +10,7 @@ from .language import CORNERS, SIDES, Phrase, Picture, Relation
 from .wording import say
 
 LEVELS = ('attribute', 'position', 'relation')
-_WEIGHTS = {'attribute': 0.12, 'position': 0.36, 'relation': 0.52}   # how often a level is tried
+_WEIGHTS = {'attribute': 0.1, 'position': 0.25, 'relation': 0.65}   # how often a level is tried
 _LEVEL = {'category': 'attribute', 'size': 'attribute', 'side': 'relation',
           'diagonal': 'relation', 'closest': 'relation'}             # the others: position
 Meanings = dict[str, list[Phrase | Relation]]                        # by kind
@@ -18,9 +18,9 @@ Meanings = dict[str, list[Phrase | Relation]]                        # by kind
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How many sentences; those of one instance are of different kinds."""
-    per_object: int = 3
-    per_image: int = 12
+    """How many sentences, at most."""
+    per_object: int = 6
+    per_image: int = 24
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ def meanings_of(picture: Picture) -> dict[int, Meanings]:
             for phrase in phrases:
                 add(kind, phrase)
                 # A place that the anchor's category does not need would be left over for the target
-                if (len(members) == 1) == (kind == 'category'):
+                if kind != 'most in half' and (len(members) == 1) == (kind == 'category'):
                     anchors.append(phrase)
     for anchor in anchors:
         if picture.clear(anchor) is None:
@@ -64,7 +64,8 @@ def meanings_of(picture: Picture) -> dict[int, Meanings]:
 
 def expressions_of(picture: Picture, names: Mapping[str, Sequence[str]], rng: np.random.Generator,
                    *, limits: Limits, check: Callable[[str, int], bool]) -> list[Expression]:
-    """The picture's sentences: in each round, every instance gets one of a kind of its own.
+    """The picture's sentences: in each round, every instance gets one, of another kind while there
+    are any.
 
     Args:
         names: category -> its names in sentences.
@@ -74,16 +75,18 @@ def expressions_of(picture: Picture, names: Mapping[str, Sequence[str]], rng: np
     meanings = meanings_of(picture)
     chosen: list[Expression] = []
     said: set[str] = set()
+    used: set[tuple[str, int]] = set()
     for _ in range(limits.per_object):
         for target in rng.permutation(sorted(meanings)).tolist():
             if len(chosen) == limits.per_image:
                 return chosen
-            kinds = meanings[target]
+            kinds = {kind: left for kind, left in meanings[target].items() if left}
             if not kinds:
                 continue
-            kind = _draw_kind(rng, list(kinds))
-            options = kinds.pop(kind)
-            text = say(options[rng.integers(len(options))], names, rng)
+            fresh = [kind for kind in kinds if (kind, target) not in used] or list(kinds)
+            kind = _draw_kind(rng, fresh)
+            used.add((kind, target))
+            text = say(kinds[kind].pop(rng.integers(len(kinds[kind]))), names, rng)
             if text not in said and check(text, target):
                 said.add(text)
                 chosen.append(Expression(text=text, level=_level(kind), kind=kind, target=target))

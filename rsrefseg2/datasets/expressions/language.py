@@ -12,15 +12,19 @@ from typing import NamedTuple
 HALVES = ('left', 'right', 'top', 'bottom')
 CORNERS = ('upper left', 'upper right', 'lower left', 'lower right')
 EXTREMES = ('leftmost', 'rightmost', 'topmost', 'bottommost')
+SIZES = ('largest', 'smallest')
 SIDES = ('left', 'right', 'above', 'below')
 _SIGN = {'left': (0, -1), 'right': (0, 1), 'top': (1, -1), 'bottom': (1, 1), 'above': (1, -1),
          'below': (1, 1), 'upper': (1, -1), 'lower': (1, 1)}
 _SIGN |= {f'{word}most': _SIGN[word] for word in HALVES}
 
-MARGIN = 0.08          # of the picture's width or height: clearly on one side of its middle
+# Of the picture's width or height, from its middle: what is clearly there, and what might be
+# called so. A corner is named by its third of the picture, the middle by its inner fifth.
+CLEAR = {'half': 0.12, 'corner': 1 / 6, 'center': 0.1}
+LOOSE = {'half': -0.08, 'corner': -0.08, 'center': 0.23}
 LEAD = 0.06            # of the same: by how much a leftmost leads
 AREA_RATIO = 1.8       # of the largest to the next
-NEARER = 1.5           # of the second distance to the smallest one
+NEARER = 1.35          # of the second distance to the smallest one
 CONE, WIDE_CONE = 0.6, 1.4   # aside / ahead of what is left of it, of what might be called so
 SEEN_SIZE = 0.08       # of the picture's longer side: an instance that no annotator misses
 
@@ -42,9 +46,10 @@ class Thing(NamedTuple):
 
 
 class Phrase(NamedTuple):
-    """Instances by category, size ('largest', 'smallest') or place; None is anything."""
+    """Instances by category and place; `most`: the outermost or largest of these. None is anything.
+    """
     category: str
-    size: str | None = None
+    most: str | None = None
     place: str | None = None
 
 
@@ -75,38 +80,48 @@ class Picture:
 
     def phrases(self, category: str) -> dict[str, list[Phrase]]:
         """{kind: what might name an instance of `category`}."""
-        several = len(self.members[category]) > 1
-        return {'category': [Phrase(category)] if not several else [],
-                'size': [Phrase(category, size=size) for size in ('largest', 'smallest')]
-                if several else [],
-                'half': [Phrase(category, place=place) for place in HALVES],
-                'corner': [Phrase(category, place=place) for place in CORNERS],
-                'center': [Phrase(category, place='center')],
-                'extreme': [Phrase(category, place=place) for place in EXTREMES]
-                if several else []}
+        places = {'half': [Phrase(category, place=place) for place in HALVES],
+                  'corner': [Phrase(category, place=place) for place in CORNERS],
+                  'center': [Phrase(category, place='center')]}
+        if len(self.members[category]) == 1:
+            return {'category': [Phrase(category)], **places}
+        return {**places,
+                'size': [Phrase(category, most=most) for most in SIZES],
+                'extreme': [Phrase(category, most=most) for most in EXTREMES],
+                'most in half': [Phrase(category, most, place) for place in HALVES
+                                 for most in (*SIZES, *EXTREMES)
+                                 if most in SIZES or _SIGN[most][0] != _SIGN[place][0]]}
 
     # ------------------------------------------------------------------ phrases
 
     def _phrase(self, phrase: Phrase) -> int | None:
         members = self.members.get(phrase.category, [])
-        if phrase.size is not None:
-            return self._by_size(members, phrase.size)
-        if phrase.place in EXTREMES:
-            return self._extreme(members, phrase.place)
-        if phrase.place is None:
+        if phrase.most is None and phrase.place is None:
             seen = len(members) == 1 and self._is_large(members[0])
             return members[0] if seen else None
-        return _only([i for i in members if self._is_at(i, phrase.place, MARGIN)],
-                     [i for i in members if self._is_at(i, phrase.place, -MARGIN)])
+        strict = loose = members
+        if phrase.place is not None:
+            strict, loose = ([i for i in members if self._is_at(i, phrase.place, limits)]
+                             for limits in (CLEAR, LOOSE))
+        if phrase.most is None:
+            return _only(strict, loose)
+        found = self._most(strict, phrase.most)
+        return found if found is not None and found == self._most(loose, phrase.most) else None
+
+    def _most(self, members: list[int], most: str) -> int | None:
+        if len(members) < 2:
+            return None
+        return (self._by_size if most in SIZES else self._extreme)(members, most)
 
     def _is_large(self, index: int) -> bool:
         return self.things[index].length >= SEEN_SIZE * max(self.shape)
 
-    def _is_at(self, index: int, place: str, slack: float) -> bool:
+    def _is_at(self, index: int, place: str, limits: dict[str, float]) -> bool:
         offset = [value / side - 0.5 for value, side in zip(self.things[index].centre, self.shape)]
         if place == 'center':
-            return max(map(abs, offset)) < 1 / 6 - slack * 0.75
-        return all(_SIGN[word][1] * offset[_SIGN[word][0]] > slack for word in place.split())
+            return max(map(abs, offset)) < limits['center']
+        limit = limits['corner' if ' ' in place else 'half']
+        return all(_SIGN[word][1] * offset[_SIGN[word][0]] > limit for word in place.split())
 
     def _extreme(self, members: list[int], place: str) -> int | None:
         """Ahead with its centre, by a clear lead, and with its outer edge."""

@@ -45,14 +45,16 @@ def solve(sentence: str, objects: Sequence[Item], *, height: int, width: int,
     """
     reader = _Reader(objects, height, width, names)
     text = re.sub(r'^(?:the|an|a) ', '', ' '.join(sentence.lower().split()).rstrip('. '))
-    found, rest = reader.noun(text)
+    noun = reader.noun(text)
+    rest = text[noun.end():].strip()
     relation = _RELATION.match(rest)
     if relation is None:
-        return reader.place(found, rest)
-    anchors = reader.place(*reader.noun(rest[relation.end():]))
+        return reader.phrase(text)
+    anchors = reader.phrase(rest[relation.end():])
     if len(anchors) != 1:
         return set()                      # 'the plane', where there is none or more than one
-    return reader.related(found - anchors, relation, anchors.pop())
+    found = reader.related(reader.named(noun) - anchors, relation, next(iter(anchors)))
+    return reader.most(found, noun)
 
 
 class _Reader:
@@ -70,20 +72,29 @@ class _Reader:
         x, y, w, h = self.objects[number]['bbox']
         return x + w / 2, y + h / 2
 
-    def noun(self, text: str) -> tuple[set[int], str]:
-        """-> the objects that the leading noun names, and what follows it."""
+    def noun(self, text: str) -> re.Match:
         noun = self._noun.match(text)
         if noun is None:
             raise NotUnderstood(f'no object is named at the start of {text!r}')
-        found = {number for number, item in enumerate(self.objects)
-                 if item['category'] == self.owner[noun['name']]}
+        return noun
+
+    def named(self, noun: re.Match) -> set[int]:
+        return {number for number, item in enumerate(self.objects)
+                if item['category'] == self.owner[noun['name']]}
+
+    def phrase(self, text: str) -> set[int]:
+        """A noun and its place; a superlative is among those at the place."""
+        noun = self.noun(text)
+        return self.most(self.place(self.named(noun), text[noun.end():].strip()), noun)
+
+    def most(self, found: set[int], noun: re.Match) -> set[int]:
         if noun['most']:
             found = self.outermost(found, noun['most'])
         if noun['bulk'] and found:
             choose = min if noun['bulk'] == 'smallest' else max
             extreme = choose(self.objects[number]['area'] for number in found)
             found = {number for number in found if self.objects[number]['area'] == extreme}
-        return found, text[noun.end():].strip()
+        return found
 
     def outermost(self, found: set[int], border: str) -> set[int]:
         if not found:

@@ -7,11 +7,12 @@ import numpy as np
 
 from .language import Phrase, Relation
 
-SIZES = {'largest': ('largest', 'biggest'), 'smallest': ('smallest',)}
-EXTREMES = {'leftmost': ('leftmost {}', '{} farthest to the left'),
-            'rightmost': ('rightmost {}', '{} farthest to the right'),
-            'topmost': ('topmost {}', '{} closest to the top of the image'),
-            'bottommost': ('bottommost {}', '{} closest to the bottom of the image')}
+# The first form of each also stands before a place, and as an anchor.
+MOST = {'largest': ('largest {}', 'biggest {}'), 'smallest': ('smallest {}',),
+        'leftmost': ('leftmost {}', '{} farthest to the left'),
+        'rightmost': ('rightmost {}', '{} farthest to the right'),
+        'topmost': ('topmost {}', '{} closest to the top of the image'),
+        'bottommost': ('bottommost {}', '{} closest to the bottom of the image')}
 SIDES = ('on the {}', 'on the {} side', 'on the {} side of the image', 'on the {} of the image')
 PLACES = {'left': SIDES, 'right': SIDES,
           'top': ('at the top', 'at the top of the image', 'in the upper half of the image'),
@@ -43,12 +44,11 @@ def _phrase(rng: np.random.Generator, phrase: Phrase, names: Mapping[str, Sequen
             anchor: bool = False) -> str:
     """As an anchor, at the end of a sentence, in the forms that attach to it alone."""
     noun = _pick(rng, names[phrase.category])
-    if phrase.size:
-        return f'{_pick(rng, SIZES[phrase.size])} {noun}'
+    if phrase.most:
+        plain = anchor or phrase.place is not None
+        noun = _pick(rng, MOST[phrase.most][:1 if plain else None]).format(noun)
     if phrase.place is None:
         return noun
-    if phrase.place in EXTREMES:
-        return _pick(rng, EXTREMES[phrase.place][:1 if anchor else None]).format(noun)
     if ' ' in phrase.place:
         where = _pick(rng, CORNERS).format(*_upper(rng, phrase.place))
     else:
@@ -61,9 +61,8 @@ def say(meaning: Phrase | Relation, names: Mapping[str, Sequence[str]],
     """A sentence for `meaning`, in lower case, without a full stop."""
     article = _pick(rng, ARTICLES)
     if isinstance(meaning, Phrase):
-        superlative = meaning.size or meaning.place in EXTREMES
         text = _phrase(rng, meaning, names)
-        article = 'the' if superlative else article
+        article = 'the' if meaning.most else article
     else:
         if ' ' in meaning.where:
             where = _pick(rng, DIAGONAL).format(*_upper(rng, meaning.where))
