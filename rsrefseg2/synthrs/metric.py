@@ -1,4 +1,5 @@
-"""Scores on SynthRS: by level, with the object-hit rate beside chance, beside the baselines."""
+"""Scores where all objects are known (SynthRS, converted COCO files): by level, with the object-hit
+rate beside chance, beside the baselines."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -33,22 +34,25 @@ class SynthRSMetric(RefSegMetric):
     someone reaches who knows the category alone.
 
     Args:
-        data_root: the dataset's folder, with scenes_{split}.jsonl.
+        data_root: the dataset's folder, with scenes_{split}.jsonl, as tools/synthrs_generate.py and
+            `tools/data/convert.py coco` write it.
         layout: the layout whose reader gave the samples their ids.
         baselines: whether to score the baselines too (some seconds, they read the train split).
+        name: of the data set, in the tables' titles.
     """
 
     def __init__(self, *, data_root: str = 'data/synthrs', split: str = 'test',
-                 layout: str = 'rrsisd', baselines: bool = True, **kwargs) -> None:
+                 layout: str = 'rrsisd', baselines: bool = True, name: str = 'SynthRS',
+                 **kwargs) -> None:
         super().__init__(**kwargs)
         if layout not in LAYOUTS:
             raise ValueError(f'layout must be one of {tuple(LAYOUTS)}, got {layout!r}')
         self.root, self.split, self.layout = Path(data_root), split, layout
-        self.baselines = baselines
+        self.baselines, self.name = baselines, name
         self._file = self.root / f'scenes_{split}.jsonl'
         if not self._file.is_file():
             raise UserError(f'{self._file} does not exist: run python tools/synthrs_generate.py '
-                            f'--out {data_root}')
+                            f'--out {data_root} (converted data: tools/data/convert.py coco)')
         self._index: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
         self._baselines: dict[str, dict[str, float]] | None = None
 
@@ -76,7 +80,7 @@ class SynthRSMetric(RefSegMetric):
         if gt.shape != masks[target].shape or (gt != masks[target]).any():
             raise UserError(f"sample '{sample['sample_id']}' has another mask in {self._file} than "
                             'in the dataset that was read: they come from different runs of '
-                            'tools/synthrs_generate.py')
+                            'the tool that wrote them')
         overlaps = [int(np.count_nonzero(mask & pred)) for mask in masks]
         best = max(overlaps)
         same = sum(thing['category'] == objects[target]['category'] for thing in objects)
@@ -92,7 +96,7 @@ class SynthRSMetric(RefSegMetric):
             if records:
                 rows[level] = self._group(records)
                 metrics.update({f'{level}/{key}': value for key, value in rows[level].items()})
-        self.log(score_table(rows, self.title('SynthRS by level'), head='level',
+        self.log(score_table(rows, self.title(f'{self.name} by level'), head='level',
                              columns=('n', 'gIoU', 'cIoU', 'Pr@0.5', 'Pr@0.9', *HIT_COLUMNS)))
         if self.baselines:
             self._baselines = self._baselines or baseline_scores(self.root, self.split)
