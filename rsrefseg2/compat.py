@@ -1,13 +1,24 @@
 """Every work-around for a dependency: one function each, with the reason and when it can go."""
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 import types
 
 
 def use_mmdet_losses() -> None:
-    """Make mmdet importable on mmcv-lite, and its losses known to our registry.
+    """Make mmdet's losses known to our registry (CrossEntropyLoss, DiceLoss)."""
+    _import_mmdet('mmdet.models.losses')
+
+
+def use_mmdet_datasets() -> None:
+    """Make mmdet.datasets importable, for RefCocoDataset."""
+    _import_mmdet('mmdet.datasets')
+
+
+def _import_mmdet(module: str) -> None:
+    """Import a module of mmdet, on mmcv-lite too.
 
     mmcv-lite has no compiled operators, and mmdet imports some at start: a module whose attributes
     raise when they are called stands in, only where the real one is missing. Can go when mmdet
@@ -16,11 +27,11 @@ def use_mmdet_losses() -> None:
     if importlib.util.find_spec('mmcv') is None:
         raise ImportError('mmcv is missing: pip install "mmcv-lite==2.1.0"')
     if importlib.util.find_spec('mmcv._ext') is not None:
-        import mmdet.models.losses
+        importlib.import_module(module)
         return
     sys.modules['mmcv._ext'] = _MissingOperators('mmcv._ext')
     try:
-        import mmdet.models.losses  # noqa: F401  (registers CrossEntropyLoss and DiceLoss)
+        importlib.import_module(module)
     finally:
         # mmengine takes the module's presence for the compiled mmcv.
         del sys.modules['mmcv._ext']

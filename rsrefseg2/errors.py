@@ -26,14 +26,15 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 @contextlib.contextmanager
-def report_user_errors() -> Iterator[None]:
+def report_user_errors(*, exit_code: int = 1) -> Iterator[None]:
     """For tools, as a decorator or a `with` block: a UserError becomes `error: ...` on stderr, in
-    one line without a traceback, and exit code 1. Any other exception is ours and keeps its own."""
+    one line without a traceback, and the exit code. Any other exception is ours and keeps its
+    own."""
     try:
         yield
     except UserError as error:
         print('error:', ' '.join(str(error).splitlines()), file=sys.stderr)
-        raise SystemExit(1) from None
+        raise SystemExit(exit_code) from None
 
 
 def make_folder(path: str | os.PathLike) -> Path:

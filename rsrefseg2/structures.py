@@ -6,7 +6,8 @@ class RefSegDataSample(BaseDataElement):
     """A triplet (image, sentence, mask) and what the model says of it.
 
     Metainfo: `sample_id` (str, unique in its split), `img_path`, `text`, `category` (str or None),
-    `ori_shape` (H, W).
+    `ori_shape` (H, W); `mask_size` (H, W) where the stored mask had another size than the image and
+    was resized.
 
     Data fields:
         gt_mask: (H, W) bool, the annotated target; absent where it is not known.

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -194,7 +195,7 @@ _TXT = 'output_phrase_train.txt'
 _GREY = np.full((HEIGHT, WIDTH), 7, np.uint8)
 _COLOURED = np.stack([_GREY * 0, _GREY * 0 + 255, _GREY * 0], axis=-1)
 _JPG = 'images/rrsisd/JPEGImages/00040.jpg'  # train record 0
-_NO_RECTANGLE = np.zeros((HEIGHT + 1, WIDTH), bool)
+_NO_RECTANGLE = np.zeros((HEIGHT // 2, WIDTH // 2), bool)
 
 FAULTS: dict[str, dict[str, Callable[[Path], None]]] = {
     'refsegrs': {
@@ -211,6 +212,8 @@ FAULTS: dict[str, dict[str, Callable[[Path], None]]] = {
         'mask of another size': save('masks/12.tif', _NO_RECTANGLE),
         'grey mask': save('masks/12.tif', _GREY),
         'truncated mask': cut('masks/12.tif'),
+        'no images folder': lambda root: shutil.rmtree(root / 'images'),
+        'negative id': set_line(_TXT, 2, b'-3 a car'),
     },
     'risbench': {
         'missing text': remove(_TXT),
@@ -256,6 +259,19 @@ FAULTS: dict[str, dict[str, Callable[[Path], None]]] = {
         'damaged run lengths': change_instances(
             lambda c: _annotation(c, 140).update(
                 segmentation=[{'size': [HEIGHT, WIDTH], 'counts': 'abc'}])),
+        'unknown split': change_refs(lambda refs: refs[0].update(split='trian')),
+        'sentences no list': change_refs(lambda refs: refs[0].update(sentences='the ship')),
+        'ref no dict': change_refs(lambda refs: refs.__setitem__(0, ['train'])),
+        'images no list': change_instances(lambda c: c.update(images={'40': '00040.jpg'})),
+        'id no number': change_instances(lambda c: c['images'][0].update(id=[40])),
+        'size no numbers': change_instances(
+            lambda c: _annotation(c, 140)['segmentation'][0].update(size=['48', '64'])),
+        'counts no text': change_instances(
+            lambda c: _annotation(c, 140)['segmentation'][0].update(counts=None)),
+        'run lengths too few': change_instances(
+            lambda c: _annotation(c, 140)['segmentation'][0].update(counts=[5, 6, 7])),
+        'run lengths cut off': change_instances(lambda c: _annotation(c, 140)['segmentation'][0]
+                                                .update(counts='0o')),
         'truncated image': cut(_JPG),
         'mask of another size': change_instances(
             lambda c: _annotation(c, 140).update(segmentation=[rle_of(_NO_RECTANGLE)])),

@@ -5,8 +5,10 @@ base.py is the place to start; refsegrs.py, rrsisd.py and risbench.py hold what 
 from .base import RefSegDataset
 from .collate import unique_images_collate
 from .images import ImageCache, read_image
-from .masks import as_rle, decode_rle, read_mask
+from .jsonl import RefSegJSONL
+from .masks import as_rle, decode_rle, polygons_as_rle, read_mask
 from .phrase_files import PhraseFileDataset
+from .refcoco import RefCOCO
 from .refsegrs import RefSegRS
 from .risbench import RISBench
 from .rrsisd import RRSISD
@@ -15,6 +17,7 @@ from .transforms import LoadImage, LoadMask, PackRefSegInputs
 
 __all__ = [
     'ImageCache', 'ImageGroupBatchSampler', 'ImageOrderBatchSampler', 'LoadImage', 'LoadMask',
-    'PackRefSegInputs', 'PhraseFileDataset', 'RISBench', 'RRSISD', 'RefSegDataset', 'RefSegRS',
-    'as_rle', 'decode_rle', 'read_image', 'read_mask', 'unique_images_collate',
+    'PackRefSegInputs', 'PhraseFileDataset', 'RISBench', 'RRSISD', 'RefCOCO', 'RefSegDataset',
+    'RefSegJSONL', 'RefSegRS', 'as_rle', 'decode_rle', 'polygons_as_rle', 'read_image',
+    'read_mask', 'unique_images_collate',
 ]

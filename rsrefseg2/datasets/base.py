@@ -1,16 +1,20 @@
 """One item = one triplet (image, sentence, mask). The readers of the benchmarks add their facts."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
 
 from rsrefseg2.errors import UserError, suggest
 from rsrefseg2.registry import SCOPE, TRANSFORMS
 
-from .checks import check_split, require_present
+from .categories import CategoryFinder
+from .checks import SPLITS, Faults, check_split, require_present
+from .content import first_of_equal
 from .images import ImageCache
 
 
@@ -23,7 +27,7 @@ class RefSegDataset(BaseDataset):
 
     Two differences to mmengine's dataset: no sample is ever skipped or replaced by another, and
     `__getitems__` (called by torch's loader with a batch of indices) decodes an image that
-    occurs more than once in the batch only once. Equal path means equal image.
+    occurs more than once in the batch only once (see `image_key`).
 
     Args:
         data_root: Folder of the benchmark; data/README.md shows the tree.
@@ -33,6 +37,8 @@ class RefSegDataset(BaseDataset):
             image, mask, category and id stay. The score on it shows what a model draws from the
             image alone.
         exchange_seed: Seed of that exchange.
+        equal_images: Which images are one (see `image_key`): those of equal 'path', or of equal
+            'content'. None: what the benchmark needs.
         indices: The first n samples (int), or these samples (sequence).
         serialize_data: Keep the records as one block of bytes that worker processes share.
         lazy_init: Read nothing before the first access.
@@ -40,14 +46,23 @@ class RefSegDataset(BaseDataset):
 
     METAINFO: ClassVar[dict] = dict(classes=None)
     TITLE: ClassVar[str] = 'the data set'
-    PUBLISHED: ClassVar[dict[str, int]] = {}  # triplets per split, as the publication states them
+    SPLITS: ClassVar[Sequence[str]] = SPLITS
+    PUBLISHED: ClassVar[Mapping[str, int]] = {}  # triplets per split, as the publication says
+    SYNONYMS: ClassVar[Mapping[str, str]] = {}  # what sentences call the classes beside their names
+    EQUAL_IMAGES: ClassVar[Literal['path', 'content']] = 'path'
 
     def __init__(self, *, data_root: str, split: str, pipeline: Sequence[dict | Callable] = (),
                  exchange_sentences: bool = False, exchange_seed: int = 0,
+                 equal_images: Literal['path', 'content'] | None = None,
                  indices: int | Sequence[int] | None = None, serialize_data: bool = True,
                  lazy_init: bool = False) -> None:
-        check_split(split)
+        check_split(split, self.SPLITS)
+        if equal_images not in (None, 'path', 'content'):
+            raise UserError(f"equal_images is 'path', 'content' or None, not {equal_images!r}")
         self.split = split
+        self.faults = Faults()
+        self._equal_images = equal_images or self.EQUAL_IMAGES
+        self._first_of: dict[str, str] | None = None  # path -> the first path of the same content
         self._exchange_seed = exchange_seed if exchange_sentences else None
         # mmengine's Compose would ask the registry of the default scope, which knows our names only
         # while a runner of ours has set it.
@@ -66,24 +81,38 @@ class RefSegDataset(BaseDataset):
         raise NotImplementedError
 
     def load_data_list(self) -> list[dict]:
-        records: list[dict] = []
-        seen: dict[str, str] = {}
-        for record in self.load_triplets():
-            where = record.pop('where')
-            self._check_record(record, where)
-            sample_id = record['sample_id']
-            if sample_id in seen:
-                raise UserError(f'{where}: sample id {sample_id!r} occurs twice, first in '
-                                f'{seen[sample_id]}: remove one of the two')
-            seen[sample_id] = where
-            records.append(record)
+        records = self.read_records()
         if not records:
             raise UserError(f'{self.TITLE}: no triplet of split {self.split!r} in '
                             f'{self.data_root!r}')
-        require_present((r['img_path'] for r in records), what='images')
-        require_present((r['mask_path'] for r in records if 'mask_path' in r), what='masks')
+        require_present([r['img_path'] for r in records], what='images')
+        require_present([r['mask_path'] for r in records if 'mask_path' in r], what='masks')
+        self._report_unknown(records)
         if self._exchange_seed is not None:
-            exchange_texts(records, seed=self._exchange_seed)
+            first_of = self._find_equal(records)
+            exchange_texts(records, seed=self._exchange_seed,
+                           keys=[first_of.get(r['img_path'], r['img_path']) for r in records])
+        return records
+
+    def read_records(self) -> list[dict]:
+        """The checked records of `load_triplets`, whether their files are there or not."""
+        records: list[dict] = []
+        seen: dict[str, str] = {}
+        find_category: CategoryFinder | None = None
+        for record in self.load_triplets():
+            with self.faults:
+                where = record.pop('where')
+                self._check_record(record, where)
+                classes = self._metainfo['classes']  # known only now where the files list them
+                if record['category'] is None and classes:
+                    find_category = find_category or CategoryFinder(classes, self.SYNONYMS)
+                    record['category'] = find_category(record['text'])
+                sample_id = record['sample_id']
+                if sample_id in seen:
+                    raise UserError(f'{where}: sample id {sample_id!r} occurs twice, first in '
+                                    f'{seen[sample_id]}: remove one of the two')
+                seen[sample_id] = where
+                records.append(record)
         return records
 
     def _check_record(self, record: dict, where: str) -> None:
@@ -97,11 +126,36 @@ class RefSegDataset(BaseDataset):
                             f'classes of {self.TITLE}{suggest(category, classes)}: '
                             'correct the name')
 
+    def _report_unknown(self, records: list[dict]) -> None:
+        unknown = sum(record['category'] is None for record in records)
+        if unknown and self._metainfo['classes']:
+            print_log(f'{self.TITLE} {self.split}: {unknown} of {len(records)} samples '
+                      f'({100 * unknown / len(records):.1f} %) are of unknown category: their '
+                      'sentences name none', logger='current', level=logging.INFO)
+
     # ------------------------------------------------------------------ items
 
     def image_key(self, idx: int) -> str:
-        """Two samples with the same key show the same image."""
-        return self.get_data_info(idx)['img_path']
+        """Two samples with the same key show the same image.
+
+        The path; with equal_images='content' the first path with the same bytes. For that the
+        first call reads the files (`first_of_equal`): the samplers that group by image call it,
+        in the main process; a data set that nobody groups never pays for it.
+        """
+        if self._first_of is None:
+            self._first_of = self._find_equal(
+                self.get_data_info(i) for i in range(len(self)))
+        return self._key(self.get_data_info(idx))
+
+    def _key(self, record: dict) -> str:
+        path = record['img_path']
+        return path if self._first_of is None else self._first_of.get(path, path)
+
+    def _find_equal(self, records: Iterable[dict]) -> dict[str, str]:
+        if self._equal_images == 'path':
+            return {}
+        return first_of_equal([record['img_path'] for record in records],
+                              title=f'{self.TITLE} {self.split}')
 
     def __getitem__(self, idx: int) -> Any:
         return self.__getitems__([idx])[0]
@@ -115,22 +169,22 @@ class RefSegDataset(BaseDataset):
         record = self.get_data_info(idx)
         if not self.pipeline.transforms:
             return record
-        item = self.pipeline({**record, 'image_cache': images})
+        item = self.pipeline({**record, 'image_cache': images, 'image_key': self._key(record)})
         if item is None:
             raise RuntimeError(f'a transform returned None for sample {record["sample_id"]!r}; '
                                'samples are never skipped or replaced here')
         return item
 
 
-def exchange_texts(records: list[dict], *, seed: int) -> None:
-    """Give each record, in place, a sentence of another image.
+def exchange_texts(records: list[dict], *, seed: int, keys: Sequence[str]) -> None:
+    """Give each record, in place, a sentence of another image; equal `keys` are one image.
 
     The images are put into a random order; each takes the sentences of its successor, in turn
     (again from the first one where the successor has fewer). A function of records and seed.
     """
     by_image: dict[str, list[int]] = {}
-    for index, record in enumerate(records):
-        by_image.setdefault(record['img_path'], []).append(index)
+    for index, key in enumerate(keys):
+        by_image.setdefault(key, []).append(index)
     if len(by_image) < 2:
         raise UserError('exchange_sentences needs samples of at least 2 images, '
                         f'found {len(by_image)}')

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from types import TracebackType
 from typing import Any
 
 from rsrefseg2.errors import UserError, suggest
@@ -11,10 +12,32 @@ SPLITS = ('train', 'val', 'test')
 SEE_TREE = 'data/README.md shows the expected tree'
 
 
-def check_split(split: str) -> None:
-    if split not in SPLITS:
-        hint = suggest(split, SPLITS) if isinstance(split, str) else ''
-        raise UserError(f'split {split!r} is not one of {", ".join(SPLITS)}{hint}')
+class Faults:
+    """`with faults:` around the reading of one record says what becomes of its UserError.
+
+    It is raised, which stops the reading; or, to list all of them (tools/data/verify.py), its
+    message goes to `found` and the reading goes on with the next record.
+    """
+
+    def __init__(self, *, collect: bool = False) -> None:
+        self.collect = collect
+        self.found: list[str] = []
+
+    def __enter__(self) -> Faults:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None,
+                 trace: TracebackType | None) -> bool:
+        if self.collect and isinstance(error, UserError):
+            self.found.append(str(error))
+            return True
+        return False
+
+
+def check_split(split: str, splits: Sequence[str] = SPLITS) -> None:
+    if split not in splits:
+        hint = suggest(split, splits) if isinstance(split, str) else ''
+        raise UserError(f'split {split!r} is not one of {", ".join(splits)}{hint}')
 
 
 def find_root(data_root: str, *, title: str, wrappers: Sequence[str],
@@ -34,10 +57,12 @@ def find_root(data_root: str, *, title: str, wrappers: Sequence[str],
     return data_root
 
 
-def require_file(path: str, *, title: str) -> str:
-    if not os.path.isfile(path):
-        raise UserError(f'{title}: file {path!r} is missing: {SEE_TREE}')
-    return path
+def require_file(paths: Sequence[str], *, title: str) -> str:
+    """The first of `paths` that is a file; where none is, the first one is asked for."""
+    for path in paths:
+        if os.path.isfile(path):
+            return path
+    raise UserError(f'{title}: file {paths[0]!r} is missing: {SEE_TREE}')
 
 
 def require_folder(paths: Sequence[str], *, title: str) -> str:
@@ -48,28 +73,50 @@ def require_folder(paths: Sequence[str], *, title: str) -> str:
     raise UserError(f'{title}: folder {" or ".join(map(repr, paths))} is missing: {SEE_TREE}')
 
 
-def require_present(paths: Iterable[str], *, what: str) -> None:
-    """Every path is a file. Each folder is listed once: faster than asking for 17,000 files."""
+def missing_files(paths: Iterable[str]) -> dict[str, list[str]]:
+    """folder -> names of `paths` that are not there. Each folder is listed once: faster than
+    asking for 17,000 files."""
     wanted: dict[str, dict[str, None]] = {}
     for path in paths:
         folder, name = os.path.split(path)
         wanted.setdefault(folder, {})[name] = None
+    missing = {}
     for folder, names in wanted.items():
+        present = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        missing[folder] = [name for name in names if name not in present]
+    return {folder: names for folder, names in missing.items() if names}
+
+
+def require_present(paths: Sequence[str], *, what: str) -> None:
+    """Every path is a file."""
+    for folder, missing in missing_files(paths).items():
         if not os.path.isdir(folder):
             raise UserError(f'{folder!r}: the folder of the {what} is missing: {SEE_TREE}')
-        with os.scandir(folder) as entries:
-            present = {entry.name for entry in entries}
-        missing = [name for name in names if name not in present]
-        if missing:
-            shown = ', '.join(missing[:3]) + (', ...' if len(missing) > 3 else '')
-            raise UserError(f'{folder!r}: {len(missing)} of {len(names)} {what} are missing '
-                            f'({shown}): fetch the download again, it is incomplete')
+        total = len({path for path in paths if os.path.dirname(path) == folder})
+        shown = ', '.join(missing[:3]) + (', ...' if len(missing) > 3 else '')
+        raise UserError(f'{folder!r}: {len(missing)} of {total} {what} are missing '
+                        f'({shown}): fetch the download again, it is incomplete')
 
 
-def field(record: Any, key: str, where: str) -> Any:
-    """`record[key]`, or one line that says which record lacks it."""
+def field(record: Any, key: str, where: str, kind: type | tuple[type, ...] = object) -> Any:
+    """`record[key]`, or one line that says which record lacks it or holds another kind of value."""
     if not isinstance(record, dict):
         raise UserError(f'{where}: expected a dict, got {type(record).__name__}')
     if key not in record:
         raise UserError(f'{where}: key {key!r} is missing{suggest(key, map(str, record))}')
-    return record[key]
+    value = record[key]
+    if not isinstance(value, kind):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        raise UserError(f'{where}: {key!r} is {type(value).__name__}, expected '
+                        f'{" or ".join(k.__name__ for k in kinds)}: correct the record')
+    return value
+
+
+def split_of(record: Any, where: str) -> str:
+    """`record['split']`, a known one: a record of no split would be lost without a word."""
+    split = field(record, 'split', where)
+    try:
+        check_split(split)
+    except UserError as error:
+        raise UserError(f'{where}: {error}') from None
+    return split

@@ -49,7 +49,7 @@ def reason(error: Exception) -> str:
 
 
 class ImageCache:
-    """The images of one batch: one reading per path, one tensor per array.
+    """The images of one batch: one reading per key, one tensor per array.
 
     The tensor is keyed by the array and not by the path, so a transform that changes a sample's
     image gives this sample a tensor of its own.
@@ -59,13 +59,14 @@ class ImageCache:
         self._arrays: dict[str, np.ndarray] = {}
         self._tensors: dict[int, tuple[np.ndarray, torch.Tensor]] = {}
 
-    def read(self, path: str) -> np.ndarray:
-        """(H, W, 3) uint8, shared: read-only."""
-        if path not in self._arrays:
+    def read(self, path: str, key: str | None = None) -> np.ndarray:
+        """(H, W, 3) uint8, shared: read-only. Files of one `key` (default: the path) are equal."""
+        key = path if key is None else key
+        if key not in self._arrays:
             image = read_image(path)
             image.flags.writeable = False  # a transform in place would alter other samples
-            self._arrays[path] = image
-        return self._arrays[path]
+            self._arrays[key] = image
+        return self._arrays[key]
 
     def tensor(self, image: np.ndarray) -> torch.Tensor:
         """(3, H, W) uint8, the same object for the same array."""

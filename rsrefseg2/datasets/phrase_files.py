@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from rsrefseg2.errors import UserError
@@ -19,26 +19,40 @@ class PhraseFileDataset(RefSegDataset):
     `sample_id` is the stem of the mask file. There is no category on disk.
     """
 
-    IMAGE_FOLDER: ClassVar[str]
-    MASK_FOLDER: ClassVar[str]
+    IMAGE_FOLDERS: ClassVar[Sequence[str]]  # the released name first
+    MASK_FOLDERS: ClassVar[Sequence[str]]
     EXTENSION: ClassVar[str]
-    WRAPPERS: ClassVar[tuple[str, ...]]
+    WRAPPERS: ClassVar[Sequence[str]]
     NAME: ClassVar[str]  # pattern of <name> without the extension, which may follow it
     NAME_IN_WORDS: ClassVar[str]
+    EQUAL_IMAGES = 'content'  # a picture is stored again for each of its sentences
+
+    @property
+    def _file(self) -> str:
+        return f'output_phrase_{self.split}.txt'
+
+    def _root(self) -> str:
+        return find_root(self.data_root, title=self.TITLE, wrappers=self.WRAPPERS,
+                         entries=(self._file, 'phrase_txts', *self.IMAGE_FOLDERS))
+
+    def _images(self, root: str) -> str:
+        return require_folder([os.path.join(root, name) for name in self.IMAGE_FOLDERS],
+                              title=self.TITLE)
 
     def load_triplets(self) -> Iterator[dict]:
-        file = f'output_phrase_{self.split}.txt'
-        root = find_root(self.data_root, title=self.TITLE, wrappers=self.WRAPPERS,
-                         entries=(file, self.IMAGE_FOLDER))
-        path = require_file(os.path.join(root, file), title=self.TITLE)
-        images = require_folder([os.path.join(root, self.IMAGE_FOLDER)], title=self.TITLE)
-        masks = require_folder([os.path.join(root, self.MASK_FOLDER)], title=self.TITLE)
-        for number, line in read_lines(path):
+        root = self._root()
+        path = require_file([os.path.join(root, self._file),
+                             os.path.join(root, 'phrase_txts', self._file)], title=self.TITLE)
+        images = self._images(root)
+        masks = require_folder([os.path.join(root, name) for name in self.MASK_FOLDERS],
+                               title=self.TITLE)
+        for number, raw in read_lines(path):
             where = f'{path}:{number}'
-            stem, text = self._parse(line, where)
-            yield dict(sample_id=stem, text=text, category=None, where=where,
-                       img_path=os.path.join(images, stem + self.EXTENSION),
-                       mask_path=os.path.join(masks, stem + self.EXTENSION))
+            with self.faults:
+                stem, text = self._parse(decode_line(raw, where), where)
+                yield dict(sample_id=stem, text=text, category=None, where=where,
+                           img_path=os.path.join(images, stem + self.EXTENSION),
+                           mask_path=os.path.join(masks, stem + self.EXTENSION))
 
     def _parse(self, line: str, where: str) -> tuple[str, str]:
         name, *text = line.split(maxsplit=1)
@@ -49,16 +63,20 @@ class PhraseFileDataset(RefSegDataset):
         return match[1], text[0].rstrip() if text else ''
 
 
-def read_lines(path: str) -> Iterator[tuple[int, str]]:
-    """(number, line) of the lines that are not blank; UTF-8 with or without a byte-order mark,
-    LF or CRLF. Not `str.splitlines`: it also cuts at characters that may stand in a sentence."""
+def read_lines(path: str) -> Iterator[tuple[int, bytes]]:
+    """(number, line) of the lines that are not blank; with or without a byte-order mark, LF or
+    CRLF. Not `str.splitlines`: it also cuts at characters that may stand in a sentence."""
     with open(path, 'rb') as file:
         raw = file.read().removeprefix(b'\xef\xbb\xbf')
     for number, line in enumerate(raw.split(b'\n'), start=1):
-        if not line.strip():
-            continue
-        try:
-            yield number, line.decode('utf-8').strip()
-        except UnicodeDecodeError as error:
-            raise UserError(f'{path}:{number}: byte {error.start + 1} of the line is not UTF-8: '
-                            'save the file as UTF-8') from error
+        if line.strip():
+            yield number, line
+
+
+def decode_line(raw: bytes, where: str) -> str:
+    """The line without blanks at its ends."""
+    try:
+        return raw.decode('utf-8').strip()
+    except UnicodeDecodeError as error:
+        raise UserError(f'{where}: byte {error.start + 1} of the line is not UTF-8: '
+                        'save the file as UTF-8') from error

@@ -16,9 +16,9 @@ class RefSegRS(PhraseFileDataset):
     METAINFO = dict(classes=(
         'road', 'vehicle', 'car', 'van', 'building', 'truck', 'trailer', 'bus', 'road marking',
         'bikeway', 'sidewalk', 'tree', 'low vegetation', 'impervious surface'))
-    IMAGE_FOLDER = 'images'
-    MASK_FOLDER = 'masks'
+    IMAGE_FOLDERS = ('images',)
+    MASK_FOLDERS = ('masks',)
     EXTENSION = '.tif'
     WRAPPERS = ('RefSegRS',)
-    NAME = r'\d+'
+    NAME = '[0-9]+'
     NAME_IN_WORDS = 'integer id'

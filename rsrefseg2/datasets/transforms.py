@@ -9,26 +9,27 @@ from rsrefseg2.registry import TRANSFORMS
 from rsrefseg2.structures import RefSegDataSample
 
 from .images import ImageCache
-from .masks import check_mask_size, decode_rle, read_mask
+from .masks import decode_rle, fit_mask, read_mask
 
 
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
     """`img_path` -> `img` (H, W, 3) uint8 RGB, `ori_shape` (H, W).
 
-    The array is read-only: samples of one batch that show the same image share it.
+    The array is read-only: samples of one batch that show the same image (`image_key`) share it.
     """
 
     def transform(self, results: dict) -> dict:
         cache = results.setdefault('image_cache', ImageCache())
-        results['img'] = cache.read(results['img_path'])
+        results['img'] = cache.read(results['img_path'], results.get('image_key'))
         results['ori_shape'] = results['img'].shape[:2]
         return results
 
 
 @TRANSFORMS.register_module()
 class LoadMask(BaseTransform):
-    """`mask_rle` or `mask_path` -> `gt_mask` (H, W) bool, of the image's size."""
+    """`mask_rle` or `mask_path` -> `gt_mask` (H, W) bool, of the image's size (`fit_mask`), and
+    `mask_size` (H, W), what is stored."""
 
     def transform(self, results: dict) -> dict:
         if 'mask_rle' in results:
@@ -40,9 +41,10 @@ class LoadMask(BaseTransform):
         else:
             raise UserError(f'sample {results["sample_id"]!r} has no mask: remove LoadMask from '
                             'the pipeline to predict without one')
+        results['mask_size'] = mask.shape
         if 'ori_shape' in results:
-            mask = check_mask_size(mask, results['ori_shape'], mask_where=where,
-                                   img_path=results['img_path'])
+            mask = fit_mask(mask, results['ori_shape'], mask_where=where,
+                            img_path=results['img_path'])
         results['gt_mask'] = mask
         return results
 
@@ -55,6 +57,8 @@ class PackRefSegInputs(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         sample = RefSegDataSample(metainfo={key: results[key] for key in self.META_KEYS})
+        if results.get('mask_size', results['ori_shape']) != results['ori_shape']:
+            sample.set_metainfo(dict(mask_size=results['mask_size']))
         if 'gt_mask' in results:
             sample.gt_mask = torch.from_numpy(results['gt_mask'])
         return {'inputs': results['image_cache'].tensor(results['img']), 'data_samples': sample}

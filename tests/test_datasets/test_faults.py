@@ -30,6 +30,8 @@ AT_START = {
         'no id': f'{TXT}:2: expected "<integer id> <sentence>", got \'vehicle on the road\'',
         'empty sentence': f'{TXT}:2: {EMPTY}',
         'not utf-8': f'{TXT}:2: byte 6 of the line is not UTF-8: save the file as UTF-8',
+        'negative id': f'{TXT}:2: expected "<integer id> <sentence>", got \'-3 a car\'',
+        'no images folder': f"RefSegRS: folder '{{root}}/images' is missing: {TREE}",
         'duplicate id': f"{TXT}:4: sample id '3' occurs twice, first in {TXT}:2: remove one of "
                         'the two',
     },
@@ -79,6 +81,19 @@ AT_START = {
         'category of another name':
             f"{REF0}: category 'vehicles' is not among the 20 classes of RRSIS-D (did you mean "
             'vehicle?): correct the name',
+        'unknown split': f"{REFS}, record 0: split 'trian' is not one of train, val, test (did you "
+                         'mean train?)',
+        'sentences no list': f"{REF0}: 'sentences' is str, expected list: correct the record",
+        'ref no dict': f'{REFS}, record 0: expected a dict, got list',
+        'images no list': f"{JSON}: 'images' is dict, expected list: correct the record",
+        'id no number': f"{JSON}, images, record 0: 'id' is list, expected int or str: correct the "
+                        'record',
+        'size no numbers': f"{JSON}, annotation 140: the mask has size ['48', '64'], expected two "
+                           'positive integers',
+        'counts no text': f'{JSON}, annotation 140: the counts are NoneType, expected text or a '
+                          'list of run lengths',
+        'run lengths too few': f'{JSON}, annotation 140: the run lengths sum to 18, the mask has '
+                               '48 x 64 pixels',
         'polygon': f'{JSON}, annotation 140: the segmentation is no run-length mask with size and '
                    'counts (found: list of 2)',
     },
@@ -93,7 +108,7 @@ AT_SAMPLE = {
         '16-bit image': "'{root}/images/12.tif': the image has more than 8 bits a channel, and "
                         'the range to show is unknown: convert it to 8-bit RGB or grey',
         'mask of another size':
-            "'{root}/masks/12.tif': the mask is 49 x 64 (height x width), its image "
+            "'{root}/masks/12.tif': the mask is 24 x 32 (height x width), its image "
             f"'{{root}}/images/12.tif' is 48 x 64: {VERSION}",
         'grey mask': "'{root}/masks/12.tif': the mask holds the values 7, expected 0 and 1, or 0 "
                      'and 255: save it without compression loss or smoothing',
@@ -103,17 +118,19 @@ AT_SAMPLE = {
         'truncated image':
             f"'{{root}}/img_rgb/train_0_0.png': the image cannot be read (.): {AGAIN}",
         'mask of another size':
-            "'{root}/mask/train_0_0.png': the mask is 49 x 64 (height x width), its image "
+            "'{root}/mask/train_0_0.png': the mask is 24 x 32 (height x width), its image "
             f"'{{root}}/img_rgb/train_0_0.png' is 48 x 64: {VERSION}",
         'coloured mask': "'{root}/mask/train_0_0.png': the mask is coloured, expected one channel "
                          'or equal ones',
     },
     'rrsisd': {
+        'run lengths cut off': f'{JSON}, annotation 140: the run lengths do not fill a mask of '
+                               '48 x 64: the annotation is damaged',
         'damaged run lengths': f'{JSON}, annotation 140: the run lengths do not fill a mask of '
                                '48 x 64: the annotation is damaged',
         'truncated image': f"'{JPGS}/00040.jpg': the image cannot be read (.): {AGAIN}",
         'mask of another size':
-            f'{JSON}, annotation 140: the mask is 49 x 64 (height x width), its image '
+            f'{JSON}, annotation 140: the mask is 24 x 32 (height x width), its image '
             f"'{JPGS}/00040.jpg' is 48 x 64: {VERSION}",
     },
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rsrefseg2.datasets import RRSISD, RISBench, as_rle, decode_rle
+from rsrefseg2.datasets import RRSISD, RefSegJSONL, RISBench, as_rle, decode_rle
 
 SHARED = Path(__file__).resolve().parents[3] / 'shared' / 'data'
 PIPELINE = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')]
@@ -53,6 +53,24 @@ def test_rrsisd_mini_categories():
 def test_risbench_mini_val_is_named_train():
     data = RISBench(data_root=str(real('risbench_mini')), split='val')
     assert [data[i]['sample_id'] for i in range(2)] == ['train_12430_0', 'train_16111_0']
+    assert [data[i]['category'] for i in range(2)] == ['bridge', 'tennis court']
+
+
+@pytest.mark.parametrize('file, split, benchmark', [
+    ('refsegrs_val_1.jsonl', 'val', 'refsegrs'), ('risbench_test_2.jsonl', 'test', 'risbench'),
+    ('rrsisd_val_2.jsonl', 'val', 'rrsisd')])
+def test_published_lines_are_read(file, split, benchmark):
+    """Of images that are not here: the records alone."""
+    data = RefSegJSONL(data_root=str(real('records')), split=split, ann_file=file,
+                       image_folder='.', benchmark=benchmark, lazy_init=True)
+    records = data.read_records()
+    lines = [json.loads(line) for line in (real('records') / file).read_text().splitlines()]
+    assert [r['text'] for r in records] == [line['sent'] for line in lines]
+    assert [r['sample_id'] for r in records] == [
+        str(line['image_id']).removesuffix('.png') for line in lines]
+    assert [r['category'] for r in records] == [
+        line.get('category_name', 'ship' if 'ship' in line['sent'] else 'vehicle')
+        for line in lines]
 
 
 # Areas and tight boxes (x1, y1, x2, y2, inclusive) that decoding the published records gives.

@@ -1,0 +1,169 @@
+"""Which images are equal, whatever their names: by a hash of the files' bytes, kept in a cache."""
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+from tqdm import tqdm
+
+CACHE_VARIABLE = 'RSREFSEG2_CACHE'
+CACHE_NAME = '.content_hashes.json'
+Stamp = tuple[int, int]  # a file's size and mtime_ns: a hash of another stamp is out of date
+
+
+def first_of_equal(paths: Sequence[str], *, title: str) -> dict[str, str]:
+    """path -> the first of `paths` with the same bytes, for those that are not the first.
+
+    Only files that agree in size with another one are read, with all cores; their hashes are
+    cached (`HashCache`), so the second time costs one look at each file's size and time.
+    """
+    paths = list(dict.fromkeys(paths))
+    stamps = {path: _stamp(path) for path in paths}
+    of_size: dict[int, int] = {}
+    for size, _ in stamps.values():
+        of_size[size] = of_size.get(size, 0) + 1
+    hashes = _cached_hashes({path: stamp for path, stamp in stamps.items()
+                             if of_size[stamp[0]] > 1}, title=title)
+    first: dict[str, str] = {}
+    return {path: first[hashes[path]] for path in paths
+            if path in hashes and first.setdefault(hashes[path], path) != path}
+
+
+def remember(hashes: Mapping[str, str]) -> None:
+    """Keep hashes that are known already: path -> `file_hash` of it."""
+    for folder in {os.path.dirname(path) for path in hashes}:
+        with HashCache(folder) as cache:
+            for path, found in hashes.items():
+                if os.path.dirname(path) == folder:
+                    cache.put(path, _stamp(path), found)
+
+
+def file_hash(path: str) -> str:
+    with open(path, 'rb') as file:
+        return hashlib.blake2b(file.read(), digest_size=16).hexdigest()
+
+
+def on_all_cores(work: Callable[[Any], Any], items: Sequence[Any], *, title: str,
+                 chunk: int = 16) -> Iterator[Any]:
+    """work(item) for each item, in order, with a progress bar on a terminal.
+
+    In processes, as Python code does not share a core; in this one where there is little to do.
+    """
+    bar = tqdm(total=len(items), desc=title, leave=False, dynamic_ncols=True,
+               disable=not sys.stderr.isatty())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(bar)
+        if cores == 1 or len(items) < 2 * chunk:
+            results = map(work, items)
+        else:
+            # A forked process has everything imported; others import torch first.
+            kind = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else None
+            pool = ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context(kind))
+            stack.callback(pool.shutdown, cancel_futures=True)
+            results = pool.map(work, items, chunksize=chunk)
+        for result in results:
+            bar.update()
+            yield result
+
+
+def _stamp(path: str) -> Stamp:
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
+
+
+def _cached_hashes(stamps: dict[str, Stamp], *, title: str) -> dict[str, str]:
+    folders = {os.path.dirname(path) for path in stamps}
+    hashes: dict[str, str] = {}
+    with contextlib.ExitStack() as stack:
+        caches = {folder: stack.enter_context(HashCache(folder)) for folder in sorted(folders)}
+        for path, stamp in stamps.items():
+            hashes[path] = caches[os.path.dirname(path)].get(path, stamp)
+        new = [path for path, found in hashes.items() if found is None]
+        for path, found in zip(new, on_all_cores(file_hash, new, title=f'{title}: equal images'),
+                               strict=True):
+            hashes[path] = found
+            caches[os.path.dirname(path)].put(path, stamps[path], found)
+    return hashes
+
+
+class HashCache:
+    """The hashes of a folder's files by (name, size, mtime_ns), to be used in a `with` block.
+
+    Kept as `.content_hashes.json` in the folder; where that is read-only, in the folder named by
+    the environment variable RSREFSEG2_CACHE, else in rsrefseg2 below XDG_CACHE_HOME (~/.cache).
+    Where neither can be written, nothing is kept.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.paths = [os.path.join(folder, CACHE_NAME), _elsewhere(folder)]
+        self._known: dict[str, list] = {}
+        self._changed = False
+
+    def get(self, path: str, stamp: Stamp) -> str | None:
+        known = self._known.get(os.path.basename(path))
+        return known[2] if known is not None and tuple(known[:2]) == stamp else None
+
+    def put(self, path: str, stamp: Stamp, found: str) -> None:
+        self._known[os.path.basename(path)] = [*stamp, found]
+        self._changed = True
+
+    def __enter__(self) -> HashCache:
+        for path in reversed(self.paths):
+            self._known.update(_read(path))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        for path in self.paths if self._changed else ():
+            try:
+                _write(path, self._known)
+                return
+            except OSError:
+                continue
+
+
+def _elsewhere(folder: str) -> str:
+    base = os.environ.get(CACHE_VARIABLE) or os.path.join(
+        os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'), 'rsrefseg2')
+    name = hashlib.blake2b(os.path.realpath(folder).encode(), digest_size=8).hexdigest()
+    return os.path.join(base, f'content_hashes_{name}.json')
+
+
+def _read(path: str) -> dict[str, list]:
+    """What a cache file holds; nothing where there is none, or it is damaged."""
+    try:
+        with open(path, encoding='utf-8') as file:
+            known = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    entries = known.items() if isinstance(known, dict) else ()
+    return {name: entry for name, entry in entries
+            if isinstance(entry, list) and [type(v) for v in entry] == [int, int, str]}
+
+
+def _write(path: str, known: dict[str, list]) -> None:
+    """Whole or not at all: several processes may write the same file."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    if not os.stat(folder).st_mode & 0o222:  # meant to be read-only, for root too
+        raise PermissionError(folder)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=CACHE_NAME)
+    try:
+        with os.fdopen(handle, 'w', encoding='utf-8') as file:
+            json.dump(known, file)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+

@@ -1,0 +1,32 @@
+"""The readers by the names that the command line has for them."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from rsrefseg2.errors import UserError, suggest
+
+from .base import RefSegDataset
+from .jsonl import BENCHMARKS, RefSegJSONL
+from .refcoco import DIVIDED_BY, RefCOCO
+
+READERS = {**BENCHMARKS, 'jsonl': RefSegJSONL,
+           **{name: partial(RefCOCO, name=name) for name in DIVIDED_BY}}
+
+
+def open_split(name: str, data_root: str, split: str, **options: Any) -> RefSegDataset:
+    """A split of the data set `name` of READERS; `options` as of its reader."""
+    return _reader(name)(data_root=str(data_root), split=split, **options)
+
+
+def splits_of(name: str) -> tuple[str, ...]:
+    """The names of the splits of a data set of READERS."""
+    return tuple(_reader(name)(data_root='', split='train', lazy_init=True).SPLITS)
+
+
+def _reader(name: str) -> Callable[..., RefSegDataset]:
+    if name not in READERS:
+        raise UserError(f'data set {name!r} is not one of {", ".join(READERS)}'
+                        f'{suggest(name, READERS)}')
+    return READERS[name]

@@ -1,0 +1,70 @@
+"""Say exactly what is wrong with a copy of a benchmark, or that nothing is.
+
+    python tools/data/verify.py DATASET ROOT [--json [FILE]] [--list] [--splits test ...]
+                                [--tokenizer CHECKPOINT]
+
+Reads every record, image and mask with all cores. Exit code 0: clean, 1: warnings, 2: errors.
+"""
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+# Libraries write notices to stdout while they are imported; there, only the result belongs.
+with contextlib.redirect_stdout(sys.stderr):
+    from rsrefseg2.datasets.readers import READERS
+    from rsrefseg2.datasets.verify import as_dict, as_text, verify
+    from rsrefseg2.errors import report_user_errors
+    from rsrefseg2.models.tokenization import StandInTokenizer
+    from rsrefseg2.models.towers import load_tokenizer
+
+EXIT_CODES = {'clean': 0, 'warnings': 1, 'errors': 2}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('dataset', choices=READERS, metavar='DATASET', help=', '.join(READERS))
+    parser.add_argument('root', help='its folder; data/README.md shows the trees')
+    parser.add_argument('--splits', nargs='+', help='look at these only (default: all)')
+    parser.add_argument('--benchmark', help='jsonl: refsegrs, rrsisd or risbench')
+    parser.add_argument('--list', action='store_true', help='print every finding, not 3 of a kind')
+    parser.add_argument('--json', nargs='?', const='-', metavar='FILE',
+                        help='write one JSON object to FILE, or to stdout and nothing else there')
+    parser.add_argument('--tokenizer', metavar='CHECKPOINT',
+                        help='count tokens with this SigLIP checkpoint\'s tokenizer; without it '
+                             'words and punctuation marks are counted, which are never more')
+    parser.add_argument('--max-tokens', type=int, default=64,
+                        help='positions of the text tower (%(default)s)')
+    return parser.parse_args()
+
+
+def token_counter(checkpoint: str | None) -> Callable[[str], int]:
+    tokenizer = (load_tokenizer(checkpoint) if checkpoint else
+                 StandInTokenizer(vocab_size=2**15, pad_id=0, eos_id=1))
+    return lambda text: len(tokenizer.sentence_ids(text.lower())) + 1  # eos
+
+
+@report_user_errors(exit_code=2)
+def main() -> int:
+    args = parse_args()
+    options = {} if args.benchmark is None else dict(benchmark=args.benchmark)
+    with contextlib.redirect_stdout(sys.stderr):
+        report = verify(args.dataset, args.root, splits=args.splits,
+                        count_tokens=token_counter(args.tokenizer), max_tokens=args.max_tokens,
+                        **options)
+    if args.json != '-':
+        print(as_text(report, most=None if args.list else 3))
+    if args.json is not None:
+        text = json.dumps({'dataset': args.dataset, 'root': args.root, **as_dict(report)}, indent=1)
+        if args.json == '-':
+            print(text)
+        else:
+            Path(args.json).write_text(text + '\n', encoding='utf-8')
+    return EXIT_CODES[report.verdict]
+
+
+if __name__ == '__main__':
+    sys.exit(main())
