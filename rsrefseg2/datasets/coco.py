@@ -22,11 +22,11 @@ from pycocotools import mask as coco_mask
 from rsrefseg2.errors import UserError
 
 from .checks import SPLITS, field
+from .content import on_all_cores
 from .convert import box_and_area, check_new, text_rle, write_dataset
 from .expressions import Limits, NotUnderstood, expressions_of, solve, spoken_names
 from .expressions.language import Picture, Thing
 from .masks import as_rle
-from .parallel import in_processes, progress
 
 SHARES = (0.7, 0.1, 0.2)     # of the pictures: train, val, test
 MIN_AREA, MIN_SIDE = 64, 8   # pixels: below, an instance is doubtful
@@ -46,11 +46,11 @@ class Job(NamedTuple):
 def convert_coco(path: str, images: str, *, to: str, out: str | Path, seed: int = 0,
                  shares: Sequence[float] = SHARES, limits: Limits = Limits(),
                  names: Mapping[str, Sequence[str]] | None = None, exclude: Iterable[str] = (),
-                 boxes_as_masks: bool = False, workers: int = 1) -> dict[str, Any]:
+                 boxes_as_masks: bool = False) -> dict[str, Any]:
     """Write triplets of the instances in `path` to the new folder `out`; -> the counts.
 
-    Beside the layout's files stand `scenes_{split}.jsonl` with all instances of every picture (the
-    baselines read them) and `summary.json`. A function of files and arguments: the same arguments
+    Beside the layout's files stand `scenes/` with all instances of every picture (the baselines
+    read them) and `summary.json`. A function of files and arguments: the same arguments
     give the same triplets.
 
     Args:
@@ -78,8 +78,7 @@ def convert_coco(path: str, images: str, *, to: str, out: str | Path, seed: int 
                              where=repr(path))
     counts: collections.Counter[str] = collections.Counter()
     records = []
-    for record, seen in progress(in_processes(work, jobs, workers=workers), total=len(jobs),
-                                 what='pictures described'):
+    for record, seen in on_all_cores(work, jobs, title='describing pictures'):
         counts.update(seen)
         if record['sentences']:
             records.append(record)
@@ -93,8 +92,7 @@ def convert_coco(path: str, images: str, *, to: str, out: str | Path, seed: int 
                'limits': dataclasses.asdict(limits), 'names': spoken, 'exclude': sorted(exclude),
                'pictures': {'annotated': len(jobs), 'with sentences': len(records)},
                'instances': dict(sorted(counts.items())), 'splits': _summary(records)}
-    write_dataset(out, to, records, categories=tuple(categories.values()), workers=workers,
-                  summary=summary)
+    write_dataset(out, to, records, categories=tuple(categories.values()), summary=summary)
     return summary
 
 

@@ -1,14 +1,13 @@
 """A data set of one layout as another layout, with nothing lost in silence.
 
 Sentences, masks, pictures and splits come out as they went in. What the other layout cannot hold
-is said at the end; `scenes_{split}.jsonl` beside the result names the source of every sample (file,
+is said at the end; `scenes/` beside the result names the source of every sample (file,
 sample id, category).
 """
 from __future__ import annotations
 
 import collections
 import functools
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,36 +21,37 @@ from rsrefseg2.errors import UserError
 
 from .base import RefSegDataset
 from .checks import SPLITS
+from .content import file_hash, on_all_cores
 from .masks import read_mask
-from .parallel import in_processes, progress
-from .refsegrs import RefSegRS
-from .risbench import RISBench
-from .rrsisd import RRSISD
+from .readers import open_split
+from .rrsisd import CLASSES
 from .writers import LAYOUTS, UNKNOWN, Layout, Picture, complete_folder, running_totals
 
-READERS = {'refsegrs': RefSegRS, 'rrsisd': functools.partial(RRSISD, classes=None),
-           'risbench': RISBench}
+SOURCES = ('refsegrs', 'rrsisd', 'risbench', 'jsonl')
+FROM_SENTENCE = ('refsegrs', 'risbench')   # their files name no category
 
 
 def convert(source: str, data_root: str, *, to: str, out: str | Path,
-            splits: Sequence[str] = SPLITS, workers: int = 1) -> list[str]:
+            splits: Sequence[str] = SPLITS) -> list[str]:
     """Write the data set at `data_root` to the new folder `out`, in the layout `to`.
 
     Args:
-        source: a key of READERS.
+        source: of SOURCES.
         to: a key of writers.LAYOUTS.
         splits: those to convert; each must be there.
     Returns:
         What was written and what the layout could not hold, one line each.
     """
     check_new(out)
-    records, categories, notes = [], {}, []
+    records: list[dict[str, Any]] = []
+    categories: tuple[str, ...] = ()
     for split in splits:
-        dataset = READERS[source](data_root=data_root, split=split)
-        records += _scenes(dataset, workers)
-        categories |= dict.fromkeys(dataset.metainfo['classes'] or ())
+        options = dict(classes=None) if source == 'rrsisd' else {}
+        dataset = open_split(source, data_root, split, **options)
+        records += _scenes(dataset, keep_category=source not in FROM_SENTENCE or to == 'rrsisd')
+        categories = dataset.metainfo['classes'] or ()
     notes = _not_kept(source, LAYOUTS[to], records)
-    layout = write_dataset(out, to, records, categories=tuple(categories), workers=workers)
+    layout = write_dataset(out, to, records, categories=_in_order(categories, records))
     written = collections.Counter(r['split'] for r in records for _ in r['sentences'])
     return [f'{sum(written.values())} triplets on {len(records)} pictures written in the layout '
             f'{layout.name}: {", ".join(f"{split} {written[split]}" for split in splits)}', *notes]
@@ -79,14 +79,20 @@ def text_rle(rle: dict[str, Any]) -> dict[str, Any]:
 # ---------------------------------------------------------------- reading
 
 
-def _scenes(dataset: RefSegDataset, workers: int) -> list[dict[str, Any]]:
+def _in_order(categories: Sequence[str], records: Iterable[dict[str, Any]]) -> Sequence[str]:
+    """The names in the order of their ids: the source's own, else RRSIS-D's, else the alphabet."""
+    if categories:
+        return categories
+    found = {thing['category'] for record in records for thing in record['objects']} - {None}
+    return CLASSES if found <= set(CLASSES) else sorted(found)
+
+
+def _scenes(dataset: RefSegDataset, *, keep_category: bool) -> list[dict[str, Any]]:
     """One record per picture of the split; files of equal content are one picture."""
     samples = [dataset.get_data_info(index) for index in range(len(dataset))]
     paths = list(dict.fromkeys(sample['img_path'] for sample in samples))
-    content = dict(zip(paths, progress(in_processes(_content, paths, workers=workers),
-                                       total=len(paths), what=f'{dataset.split} pictures read')))
-    masks = progress(in_processes(_rle, samples, workers=workers), total=len(samples),
-                     what=f'{dataset.split} masks read')
+    content = dict(zip(paths, on_all_cores(file_hash, paths, title=f'{dataset.split} pictures')))
+    masks = on_all_cores(_rle, samples, title=f'{dataset.split} masks')
     scenes: dict[str, dict[str, Any]] = {}
     for sample, rle in zip(samples, masks, strict=True):
         path = sample['img_path']
@@ -96,7 +102,7 @@ def _scenes(dataset: RefSegDataset, workers: int) -> list[dict[str, Any]]:
         name = os.path.relpath(path, dataset.data_root)
         if name not in scene['files']:
             scene['files'].append(name)
-        thing = {'category': sample['category'], 'rle': rle}
+        thing = {'category': sample['category'] if keep_category else None, 'rle': rle}
         if thing not in scene['objects']:
             scene['objects'].append(thing)
         scene['sentences'].append({'text': sample['text'], 'from': sample['sample_id'],
@@ -104,11 +110,6 @@ def _scenes(dataset: RefSegDataset, workers: int) -> list[dict[str, Any]]:
     for scene in scenes.values():
         scene['objects'] = [{**thing, **box_and_area(thing['rle'])} for thing in scene['objects']]
     return list(scenes.values())
-
-
-def _content(path: str) -> str:
-    with open(path, 'rb') as file:
-        return hashlib.blake2b(file.read(), digest_size=16).hexdigest()
 
 
 def _rle(sample: dict[str, Any]) -> dict[str, Any]:
@@ -122,8 +123,7 @@ def _rle(sample: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_dataset(out: str | Path, to: str, records: Sequence[dict[str, Any]], *,
-                  categories: Sequence[str], workers: int = 1,
-                  summary: dict[str, Any] | None = None) -> Layout:
+                  categories: Sequence[str], summary: dict[str, Any] | None = None) -> Layout:
     """Write scene records (see writers.py) with their pictures; `source` is a record's picture.
 
     Sample ids and the pictures' file formats are added to the records.
@@ -138,12 +138,11 @@ def write_dataset(out: str | Path, to: str, records: Sequence[dict[str, Any]], *
         layout.prepare()
         _number(records, layout)
         work = functools.partial(_write_pictures, layout=layout)
-        for _ in progress(in_processes(work, records, workers=workers), total=len(records),
-                          what='pictures written'):
-            pass
+        collections.deque(on_all_cores(work, records, title='writing pictures'), maxlen=0)
         layout.write_annotations(records)
+        (root / 'scenes').mkdir()
         for split in SPLITS:
-            with open(root / f'scenes_{split}.jsonl', 'w', encoding='utf-8') as file:
+            with open(root / 'scenes' / f'scenes_{split}.jsonl', 'w', encoding='utf-8') as file:
                 file.writelines(_lines(record for record in records if record['split'] == split))
         if summary is not None:
             (root / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n',
@@ -180,12 +179,15 @@ def _not_kept(source: str, layout: type[Layout], records: list[dict[str, Any]]) 
     """What the layout cannot hold, with counts. Line breaks in sentences are replaced here."""
     sentences = [(record, sentence) for record in records for sentence in record['sentences']]
     notes = ['sample ids are new, and the order within a split is by picture: '
-             'scenes_{split}.jsonl names the source of each']
+             'scenes/ names the source of each']
     known = sum(record['objects'][sentence['target']]['category'] is not None
                 for record, sentence in sentences)
-    if known and not layout.holds_category:
+    if source in FROM_SENTENCE and known:
+        notes.append(f'the source names no category: that of {known} triplets is the one that the '
+                     'sentence names')
+    elif known and not layout.holds_category:
         notes.append(f'the layout has no place for the category of {known} triplets: '
-                     'scenes_{split}.jsonl keeps it')
+                     'scenes/ keeps it')
     if layout.name == 'rrsisd':
         if known < len(sentences):
             notes.append(f'{len(sentences) - known} triplets have no known category; the layout '

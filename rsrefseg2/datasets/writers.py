@@ -1,7 +1,7 @@
 """Write triplets in a benchmark's released layout.
 
 What is written stands in scene records, one per picture, as SynthRS and tools/data/convert.py make
-them (JSON, in `scenes_{split}.jsonl`)::
+them (JSON lines, `scenes_{split}.jsonl`)::
 
     {'scene': number in the split from 0, 'split': ...,
      'objects': [{'category': name or None, 'bbox': [x, y, w, h], 'area': pixels, 'rle': RLE}],

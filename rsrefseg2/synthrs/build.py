@@ -5,12 +5,17 @@ import collections
 import dataclasses
 import functools
 import json
+import multiprocessing
 import os
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+from tqdm import tqdm
+
 from ..datasets.checks import SPLITS
-from ..datasets.parallel import in_processes, progress
 from ..datasets.writers import (
     LAYOUTS,
     Layout,
@@ -85,6 +90,26 @@ def _write_scene(index: int, *, recipe: Recipe, split: str, root: Path) -> str:
     return json.dumps(record) + '\n'
 
 
+def _map(work: functools.partial, count: int, workers: int) -> Iterator[str]:
+    if workers <= 1:
+        yield from map(work, range(count))
+        return
+    with multiprocessing.get_context().Pool(workers, cv2.setNumThreads, (0,)) as pool:
+        yield from pool.imap(work, range(count), chunksize=16)
+
+
+def _progress(lines: Iterable[str], *, total: int, split: str) -> Iterator[str]:
+    """A live bar on a terminal, a plain line at every quarter elsewhere."""
+    if sys.stderr.isatty():
+        yield from tqdm(lines, total=total, desc=f'{split} scenes', unit='scene')
+        return
+    quarters = {total * part // 4 for part in range(1, 5)}
+    for done, line in enumerate(lines, 1):
+        yield line
+        if done in quarters:
+            print(f'{split}: {done} of {total} scenes', flush=True)
+
+
 def summarise(root: Path, recipe: Recipe) -> dict[str, Any]:
     """Count what the scene files hold."""
     splits = {}
@@ -145,8 +170,7 @@ def build(out: Path, recipe: Recipe, *, workers: int = 1, force: bool = False) -
             count = recipe.scenes[split]
             work = functools.partial(_write_scene, recipe=recipe, split=split, root=root)
             with open(root / f'scenes_{split}.jsonl', 'w', encoding='utf-8') as file:
-                file.writelines(progress(in_processes(work, range(count), workers=workers),
-                                         total=count, what=f'{split} scenes'))
+                file.writelines(_progress(_map(work, count, workers), total=count, split=split))
         for layout in layouts:
             layout.write_annotations(record for split in SPLITS
                                      for record in read_scenes(root, split))

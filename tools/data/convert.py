@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rsrefseg2.datasets.checks import SPLITS
 from rsrefseg2.datasets.coco import SHARES, convert_coco
-from rsrefseg2.datasets.convert import READERS, convert
+from rsrefseg2.datasets.convert import SOURCES, convert
 from rsrefseg2.datasets.expressions import Limits
 from rsrefseg2.datasets.writers import LAYOUTS
 from rsrefseg2.errors import UserError, report_user_errors
@@ -26,12 +26,10 @@ from rsrefseg2.errors import UserError, report_user_errors
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('source', choices=[*READERS, 'coco'], help='what ROOT holds')
+    parser.add_argument('source', choices=[*SOURCES, 'coco'], help='what ROOT holds')
     parser.add_argument('root', help="the data set's folder; of coco: the instance file")
     parser.add_argument('--to', required=True, choices=LAYOUTS, help='layout to write')
     parser.add_argument('--out', required=True, type=Path, help='new folder')
-    parser.add_argument('--workers', type=int, default=min(8, os.cpu_count() or 1),
-                        help='processes (%(default)s)')
     parser.add_argument('--splits', nargs='+', default=SPLITS, choices=SPLITS,
                         help='of a layout: the splits to convert (all)')
     coco = parser.add_argument_group('from coco')
@@ -68,7 +66,7 @@ def from_coco(args: argparse.Namespace) -> None:
     summary = convert_coco(
         args.root, images, to=args.to, out=args.out, seed=args.seed, shares=args.shares,
         limits=Limits(per_object=args.per_object, per_image=args.per_image),
-        names=read_names(args.names), exclude=args.exclude, workers=args.workers,
+        names=read_names(args.names), exclude=args.exclude,
         boxes_as_masks=args.boxes_as_masks)
     pictures, total = summary['pictures'], collections.Counter()
     print(f'{pictures["with sentences"]} of {pictures["annotated"]} annotated pictures have '
@@ -79,8 +77,8 @@ def from_coco(args: argparse.Namespace) -> None:
         print(f'{split}: {counts["sentences"]} sentences on {counts["pictures"]} pictures')
         total.update(counts['kinds'])
     print('by kind: ' + ', '.join(f'{kind} {count}' for kind, count in total.most_common()))
-    print('masks and boxes keep no more than the instance file says; categories, levels and '
-          'annotation ids stand in scenes_{split}.jsonl, the counts in summary.json')
+    print('all instances, levels, kinds and annotation ids stand in scenes/, the counts in '
+          'summary.json')
 
 
 @report_user_errors()
@@ -90,7 +88,7 @@ def main() -> None:
         from_coco(args)
     else:
         for line in convert(args.source, args.root, to=args.to, out=args.out,
-                            splits=args.splits, workers=args.workers):
+                            splits=args.splits):
             print(line)
     print(f'written: {os.path.abspath(args.out)}')
 
