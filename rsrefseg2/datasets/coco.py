@@ -26,7 +26,7 @@ from .content import on_all_cores
 from .convert import box_and_area, check_new, text_rle, write_dataset
 from .expressions import Limits, NotUnderstood, expressions_of, solve, spoken_names
 from .expressions.language import Picture, Thing
-from .masks import as_rle
+from .masks import as_rle, decode_rle, polygons_as_rle
 
 SHARES = (0.7, 0.1, 0.2)     # of the pictures: train, val, test
 MIN_AREA, MIN_SIDE = 64, 8   # pixels: below, an instance is doubtful
@@ -156,23 +156,18 @@ def _mask(annotation: dict[str, Any], size: tuple[int, int], where: str,
           boxes_as_masks: bool) -> tuple[dict[str, Any], str]:
     """The instance's mask as RLE, and what it was made of."""
     segmentation = annotation.get('segmentation')
-    try:
-        if isinstance(segmentation, dict):
-            rle, kind = as_rle(segmentation, where), 'run lengths'
-        elif segmentation:
-            rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
-            kind = 'polygons'
-        elif boxes_as_masks:
-            rle = coco_mask.frPyObjects([list(map(float, annotation['bbox']))], *size)[0]
-            kind = 'filled boxes'
-        else:
-            raise UserError(f'{where}: no segmentation, only a box: give --boxes-as-masks to fill '
-                            'the box, or an instance file with masks')
-    except (TypeError, ValueError, IndexError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f'{where}: the segmentation is neither polygons nor run lengths '
-                        f'({error})') from None
+    if isinstance(segmentation, dict):
+        rle, kind = as_rle(segmentation, where), 'run lengths'
+        decode_rle(rle, where)                        # COCO's own code may crash on a damaged one
+    elif segmentation:
+        rle, kind = polygons_as_rle(segmentation, size, where), 'polygons'
+    elif boxes_as_masks:
+        x0, y0, x1, y1 = _corners(_box(annotation, where))
+        rle = polygons_as_rle([[x0, y0, x1, y0, x1, y1, x0, y1]], size, where)
+        kind = 'filled boxes'
+    else:
+        raise UserError(f'{where}: no segmentation, only a box: give --boxes-as-masks to fill '
+                        'the box, or an instance file with masks')
     if tuple(rle['size']) != size:
         raise UserError(f'{where}: the mask is {rle["size"][0]} x {rle["size"][1]}, its picture '
                         f'{size[0]} x {size[1]} (height x width)')
@@ -202,7 +197,7 @@ def _scene(job: Job, *, categories: Mapping[Any, str], names: Mapping[str, Seque
         counts[f'masks from {kind}'] += 1
         objects.append({'category': categories[number], 'rle': rle, **box_and_area(rle),
                         'annotation': annotation.get('id'),
-                        'annotated_box': list(map(float, field(annotation, 'bbox', here)))})
+                        'annotated_box': _box(annotation, here)})
     doubtful = _doubtful(objects)
     counts['doubtful'] += len(doubtful)
     things = [Thing(thing['category'], _corners(thing['bbox']), thing['area'], i in doubtful)
@@ -242,6 +237,14 @@ def _size(job: Job, where: str) -> tuple[int, int]:
         raise UserError(f'{job.path!r} is {height} x {width} (height x width), {where} says '
                         f'{stated[0]} x {stated[1]}: the two are of different versions')
     return stated
+
+
+def _box(annotation: dict[str, Any], where: str) -> list[float]:
+    box = field(annotation, 'bbox', where)
+    if not isinstance(box, list) or len(box) != 4 or any(
+            not isinstance(v, (int, float)) for v in box):
+        raise UserError(f'{where}: the bbox is {box}, expected [x, y, width, height]')
+    return [float(v) for v in box]
 
 
 def _corners(bbox: Sequence[float]) -> tuple[float, float, float, float]:

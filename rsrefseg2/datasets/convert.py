@@ -21,7 +21,7 @@ from rsrefseg2.errors import UserError
 
 from .base import RefSegDataset
 from .checks import SPLITS
-from .content import file_hash, on_all_cores
+from .content import on_all_cores
 from .masks import read_mask
 from .readers import open_split
 from .rrsisd import CLASSES
@@ -47,7 +47,7 @@ def convert(source: str, data_root: str, *, to: str, out: str | Path,
     categories: tuple[str, ...] = ()
     for split in splits:
         options = dict(classes=None) if source == 'rrsisd' else {}
-        dataset = open_split(source, data_root, split, **options)
+        dataset = open_split(source, data_root, split, equal_images='content', **options)
         records += _scenes(dataset, keep_category=source not in FROM_SENTENCE or to == 'rrsisd')
         categories = dataset.metainfo['classes'] or ()
     notes = _not_kept(source, LAYOUTS[to], records)
@@ -90,13 +90,11 @@ def _in_order(categories: Sequence[str], records: Iterable[dict[str, Any]]) -> S
 def _scenes(dataset: RefSegDataset, *, keep_category: bool) -> list[dict[str, Any]]:
     """One record per picture of the split; files of equal content are one picture."""
     samples = [dataset.get_data_info(index) for index in range(len(dataset))]
-    paths = list(dict.fromkeys(sample['img_path'] for sample in samples))
-    content = dict(zip(paths, on_all_cores(file_hash, paths, title=f'{dataset.split} pictures')))
     masks = on_all_cores(_rle, samples, title=f'{dataset.split} masks')
     scenes: dict[str, dict[str, Any]] = {}
-    for sample, rle in zip(samples, masks, strict=True):
+    for index, (sample, rle) in enumerate(zip(samples, masks, strict=True)):
         path = sample['img_path']
-        scene = scenes.setdefault(content[path], {
+        scene = scenes.setdefault(dataset.image_key(index), {
             'scene': len(scenes), 'split': dataset.split, 'source': path, 'files': [],
             'objects': [], 'sentences': []})
         name = os.path.relpath(path, dataset.data_root)

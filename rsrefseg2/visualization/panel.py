@@ -51,14 +51,14 @@ def panel(image: Any, text: str, *, pred_mask: Any = None, gt_mask: Any = None,
     scale = tile / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))  # PIL: width, height
 
-    shown = _resize_image(image, size)
+    shown = resize_image(image, size)
     dense, dense_caption = _heat(shown, dense_prompt, dense_range)
     columns = [
         ('Image', shown),
-        ('Ground truth', None if gt is None else overlay(shown, _resize_mask(gt, size), GREEN)),
+        ('Ground truth', None if gt is None else overlay(shown, resize_mask(gt, size), GREEN)),
         (dense_caption, dense),
         (_prediction_caption(pred, gt),
-         None if pred is None else overlay(shown, _resize_mask(pred, size), ORANGE))]
+         None if pred is None else overlay(shown, resize_mask(pred, size), ORANGE))]
     return _compose(columns, size, tile, text if heading else None, note)
 
 
@@ -88,11 +88,11 @@ def _as_mask(mask: Any, shape: tuple[int, int], name: str) -> np.ndarray | None:
     return mask
 
 
-def _resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
-def _resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Nearest when enlarging; when shrinking, a pixel is set where any below it is: small targets
     must not vanish from the picture."""
     if size[0] >= mask.shape[1]:
