@@ -93,7 +93,7 @@ def _shrink(mask: np.ndarray) -> np.ndarray:
 
 
 def _scene_scores(record: dict[str, Any], text_only: TextOnly) -> Iterator[dict[str, Any]]:
-    """Per sentence its id, level and the (expected) IoU of every baseline."""
+    """Per sentence its level and the (expected) IoU of every baseline."""
     objects = record['objects']
     masks = [coco_mask.decode(thing['rle']) > 0 for thing in objects]
     largest = max(range(len(objects)), key=lambda index: objects[index]['area'])
@@ -102,7 +102,7 @@ def _scene_scores(record: dict[str, Any], text_only: TextOnly) -> Iterator[dict[
         ious = [_iou(mask, target) for mask in masks]
         same = [iou for iou, thing in zip(ious, objects)
                 if thing['category'] == objects[sentence['target']]['category']]
-        yield {'id': sentence['id'], 'level': sentence['level'],
+        yield {'level': sentence['level'],
                'whole image': float(target.mean()), 'largest object': ious[largest],
                'random object': float(np.mean(ious)),
                'random object of the category': float(np.mean(same)),

@@ -66,11 +66,15 @@ def _options(names: Iterable[str]) -> str:
 
 
 def _table(figures: Iterable[tuple[str, float, float | None]]) -> str:
-    rows = ''.join(f'<tr><td>{html.escape(name)}</td><td>{_number(measured)}</td>'
-                   f'<td>{"" if published is None else _number(published)}</td></tr>'
-                   for name, measured, published in figures)
-    return (f'<table><thead><tr><th></th><th>here</th><th>published</th></tr></thead><tbody>{rows}'
-            '</tbody></table>') if rows else ''
+    figures = list(figures)
+    if not figures:
+        return ''
+    head = ['', 'here', *(['published'] if any(known is not None for *_, known in figures) else [])]
+    rows = ([html.escape(name), _number(measured), '' if known is None else _number(known)]
+            for name, measured, known in figures)
+    lines = [f'<tr>{"".join(f"<td>{cell}</td>" for cell in row[:len(head)])}</tr>' for row in rows]
+    return (f'<table><thead><tr>{"".join(f"<th>{cell}</th>" for cell in head)}</tr></thead><tbody>'
+            f'{"".join(lines)}</tbody></table>')
 
 
 def _number(value: float) -> str:

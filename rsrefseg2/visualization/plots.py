@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 420, 200, 8, 34, 18
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 400, 200, 8, 34, 18
 
 
 def histogram(labels: Sequence[str], counts: Sequence[float]) -> str:

@@ -67,6 +67,7 @@ class Picture:
                  crowds: frozenset[str] = frozenset()) -> None:
         self.things = things
         self.shape = width, height                    # as (x, y)
+        self._slack = LEAD / 2 * min(self.shape)
         self.members: dict[str, list[int]] = {}
         for index, thing in enumerate(things):
             if thing.category not in crowds:
@@ -178,13 +179,14 @@ class Picture:
                 return False
         if len(steps) == 2:
             return min(steps) > 0.5 * max(steps)
-        return self._aside(index, anchor, where) < CONE * steps[0]
+        aside = self._aside(index, anchor, where)
+        return aside < CONE * steps[0] and aside < steps[0] - self._slack
 
     def _may_be_beside(self, index: int, anchor: int, where: str) -> bool:
-        steps, slack = self._steps(index, anchor, where), LEAD / 2 * min(self.shape)
+        steps = self._steps(index, anchor, where)
         if len(steps) == 2:
-            return min(steps) > -slack
-        return self._aside(index, anchor, where) < WIDE_CONE * (steps[0] + slack)
+            return min(steps) > -self._slack
+        return self._aside(index, anchor, where) < WIDE_CONE * (steps[0] + self._slack)
 
     def _aside(self, index: int, anchor: int, where: str) -> float:
         axis = 1 - _SIGN[where][0]
@@ -198,7 +200,7 @@ class Picture:
         far = {i: math.dist(self.things[i].centre, origin.centre) for i in members}
         gap = {i: _gap(self.things[i].box, origin.box) for i in members}
         first, second = sorted(members, key=far.get)[:2]
-        clear = (far[second] >= NEARER * far[first]
+        clear = (far[second] >= max(NEARER * far[first], far[first] + self._slack)
                  and all(gap[i] >= NEARER * gap[first] + 2 for i in members if i != first))
         return first if clear else None
 
