@@ -40,6 +40,7 @@ def write_browse_page(path: Path, name: str, data_root: str, *, split: str, most
         most: samples shown, drawn by `seed` where the split has more.
         side: pixels of a thumbnail's longer side at most.
     """
+    options['serialize_data'] = False   # no worker shares it; mmengine would collect all garbage
     dataset = open_split(name, data_root, split, **options)
     splits, absent = {}, []
     for other in splits_of(name):

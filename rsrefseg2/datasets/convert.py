@@ -47,7 +47,8 @@ def convert(source: str, data_root: str, *, to: str, out: str | Path,
     categories: tuple[str, ...] = ()
     for split in splits:
         options = dict(classes=None) if source == 'rrsisd' else {}
-        dataset = open_split(source, data_root, split, equal_images='content', **options)
+        dataset = open_split(source, data_root, split, equal_images='content',
+                             serialize_data=False, **options)
         records += _scenes(dataset, keep_category=source not in FROM_SENTENCE or to == 'rrsisd')
         categories = dataset.metainfo['classes'] or ()
     notes = _not_kept(source, LAYOUTS[to], records)

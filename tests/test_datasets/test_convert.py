@@ -23,7 +23,8 @@ def triplets(layout, root, *, category=False):
     found = collections.Counter()
     for split in ('train', 'val', 'test'):
         options = dict(classes=None) if layout == 'rrsisd' else {}
-        data = open_split(layout, root, split, pipeline=PIPELINE, **options)
+        data = open_split(layout, root, split, pipeline=PIPELINE, serialize_data=False,
+                          **options)
         for item in (data[index] for index in range(len(data))):
             sample = item['data_samples']
             found[split, sample.text, sample.gt_mask.numpy().tobytes(), sample.ori_shape,
