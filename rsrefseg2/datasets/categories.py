@@ -22,13 +22,15 @@ class CategoryFinder:
         self._names.update((_plain(word), name) for word, name in synonyms.items())
         words = sorted(self._names, key=len, reverse=True)  # alternatives are tried in order
         alternatives = '|'.join(re.escape(word).replace(r'\ ', r'[\s-]+') for word in words)
-        self._pattern = re.compile(rf'(?<!\w)(?<!\w-)({alternatives})(?:e?s)?(?!\w|-\w)',
-                                   re.IGNORECASE)
+        # Of lower-case text: ignoring case makes the search four times slower.
+        self._pattern = re.compile(rf'(?<!\w)(?<!\w-)({alternatives})(?:e?s)?(?!\w|-\w)')
 
     def __call__(self, text: str) -> str | None:
         """The category, or None where the sentence names none."""
-        match = self._pattern.search(text)
-        return None if match is None else self._names[_plain(match[1])]
+        match = self._pattern.search(text.lower())
+        if match is None:
+            return None
+        return self._names.get(match[1]) or self._names[_plain(match[1])]
 
 
 def _plain(words: str) -> str:

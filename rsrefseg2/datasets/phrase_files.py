@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import ClassVar
 
 from rsrefseg2.errors import UserError
@@ -46,17 +47,22 @@ class PhraseFileDataset(RefSegDataset):
         images = self._images(root)
         masks = require_folder([os.path.join(root, name) for name in self.MASK_FOLDERS],
                                title=self.TITLE)
+        images, masks = os.path.join(images, ''), os.path.join(masks, '')
         for number, raw in read_lines(path):
             where = f'{path}:{number}'
             with self.faults:
                 stem, text = self._parse(decode_line(raw, where), where)
                 yield dict(sample_id=stem, text=text, category=None, where=where,
-                           img_path=os.path.join(images, stem + self.EXTENSION),
-                           mask_path=os.path.join(masks, stem + self.EXTENSION))
+                           img_path=images + stem + self.EXTENSION,
+                           mask_path=masks + stem + self.EXTENSION)
+
+    @cached_property
+    def _name(self) -> re.Pattern:
+        return re.compile(f'({self.NAME})({re.escape(self.EXTENSION)})?')
 
     def _parse(self, line: str, where: str) -> tuple[str, str]:
         name, *text = line.split(maxsplit=1)
-        match = re.fullmatch(f'({self.NAME})({re.escape(self.EXTENSION)})?', name)
+        match = self._name.fullmatch(name)
         if match is None:
             raise UserError(f'{where}: expected "<{self.NAME_IN_WORDS}> <sentence>", '
                             f'got {line[:60]!r}')

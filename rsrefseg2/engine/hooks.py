@@ -1,10 +1,13 @@
 """What a user sees while it runs."""
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Sequence
 
-from mmengine.dist import is_main_process
+from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from tqdm import tqdm
 
 from ..registry import HOOKS
@@ -53,3 +56,47 @@ class ProgressBarHook(Hook):
 
     def after_test_epoch(self, runner, metrics=None) -> None:
         self._close()
+
+
+@HOOKS.register_module()
+class OddMaskHook(Hook):
+    """Warns once of the annotated masks that are used although they are odd: those that were
+    resized to their image, and empty ones. After the first epoch of training, validation, test.
+
+    A loader's worker has no voice of its own: the samples carry what it saw, and all ranks count.
+    """
+
+    KINDS = {'resized': 'have another size than their image and were resized (nearest neighbour)',
+             'empty': 'are empty; the samples are kept'}
+
+    def __init__(self) -> None:
+        self._seen: dict[str, dict[str, set[str]]] = {}  # phase -> kind or 'all' -> sample ids
+        self._told: set[str] = set()
+
+    def _after_iter(self, runner, batch_idx, data_batch=None, outputs=None, mode='train') -> None:
+        if mode in self._told or data_batch is None:
+            return
+        seen = self._seen.setdefault(mode, {'all': set(), **{kind: set() for kind in self.KINDS}})
+        for sample in data_batch['data_samples']:
+            if 'gt_mask' in sample:
+                seen['all'].add(sample.sample_id)
+                if 'mask_size' in sample:
+                    seen['resized'].add(sample.sample_id)
+                if not sample.gt_mask.any():
+                    seen['empty'].add(sample.sample_id)
+
+    def _after_epoch(self, runner, mode='train') -> None:
+        if mode in self._told:
+            return
+        self._told.add(mode)
+        ranks = all_gather_object(self._seen.pop(mode, {}))
+        total, *odd = (set().union(*(seen.get(kind, ()) for seen in ranks))
+                       for kind in ('all', *self.KINDS))
+        for ids, what in zip(odd, self.KINDS.values(), strict=True):
+            if ids:
+                print_log(f'{mode}: {len(ids)} of {len(total)} masks {what}: samples '
+                          f'{_some(sorted(ids))}', logger='current', level=logging.WARNING)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ', '.join(names[:5]) + (', ...' if len(names) > 5 else '')

@@ -1,7 +1,6 @@
 """From uint8 images and strings to what the towers read."""
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -53,15 +52,14 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         self.n_cut = 0
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """{'inputs': U uint8 (3, H, W), 'image_index': (B,), 'data_samples': B} ->
-        {'inputs': ModelInputs, 'data_samples': B}."""
+        """{'inputs': U uint8 (3, H, W), 'image_index': (B,), 'image_ids': (B,), 'data_samples': B}
+        -> {'inputs': ModelInputs, 'data_samples': B}."""
         data = self.cast_data(data)
         samples = data['data_samples']
         images_where, images_how = self.images(data['inputs'])
         input_ids, lengths = self.tokenize([sample.text for sample in samples])
-        ids = [zlib.crc32(sample.img_path.encode()) for sample in samples]
         return {'inputs': ModelInputs(images_where, images_how, data['image_index'], input_ids,
-                                      lengths, torch.tensor(ids, device=lengths.device)),
+                                      lengths, data['image_ids']),
                 'data_samples': samples}
 
     def images(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -33,12 +33,9 @@ def test_mini_copies(name, reader, counts):
             assert sample.gt_mask.shape == sample.ori_shape == (512, 512)
             assert sample.gt_mask.sum() >= 1852  # the smallest target of the mini copies
             assert sample.text == sample.text.strip() != ''
-            if name == 'rrsisd_mini':
-                assert sample.category in data.metainfo['classes']
-                assert sample.sample_id == str(int(Path(sample.img_path).stem))
-            else:
-                assert sample.category is None
-                assert sample.sample_id == Path(sample.img_path).stem
+            assert sample.category in data.metainfo['classes']
+            stem = Path(sample.img_path).stem
+            assert sample.sample_id == (str(int(stem)) if name == 'rrsisd_mini' else stem)
 
 
 def test_rrsisd_mini_categories():

@@ -69,12 +69,18 @@ def test_a_batch_of_unique_images_and_all_sentences(preprocessor):
 
 
 def test_image_ids_are_the_same_everywhere(preprocessor):
-    """Of the path alone: another batch, rank or process says the same."""
+    """Of the pixels alone: another batch, rank or process says the same, whatever the name."""
     every = preprocessor(unique_images_collate(items()))['inputs'].image_ids
     some = preprocessor(unique_images_collate(items([5, 2])))['inputs'].image_ids
     assert some.tolist() == every[[5, 2]].tolist()
     assert every[0] == every[2] and len(every.unique()) == 4
-    assert every[0] == 1538739476  # crc32(b'0.png')
+    renamed = items([0])
+    renamed[0]['data_samples'].set_metainfo(dict(img_path='another.png'))
+    other = items([0])
+    other[0]['inputs'] = 255 - other[0]['inputs']
+    for batch, equal in ((renamed, True), (other, False)):
+        ids = preprocessor(unique_images_collate(batch))['inputs'].image_ids
+        assert (ids[0] == every[0]) == equal
 
 
 def test_ids_are_padded_on_the_right_and_end_with_eos(preprocessor):
