@@ -124,8 +124,9 @@ def test_the_package_uses_no_tools_and_no_tests():
     assert not wrong, '\n'.join(wrong)
 
 
-def test_the_solver_shares_no_code_with_the_generator():
-    solver, = (imported for module, imported in of_files('rsrefseg2/synthrs')
+@pytest.mark.parametrize('folder', ['synthrs', 'datasets/expressions'])
+def test_the_solver_shares_no_code_with_the_generator(folder):
+    solver, = (imported for module, imported in of_files(f'rsrefseg2/{folder}')
                if module.endswith('.solver'))
     assert not [name for name in solver if name.startswith('rsrefseg2.')]
 

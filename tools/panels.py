@@ -12,10 +12,10 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 
 from rsrefseg2.apis import gather_cases, load_model, load_split, write_gallery
+from rsrefseg2.datasets.writers import read_scenes
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError, make_folder, report_user_errors
 from rsrefseg2.evaluation import COLUMNS
-from rsrefseg2.synthrs.writers import read_scenes
 
 
 def parse_args() -> argparse.Namespace:

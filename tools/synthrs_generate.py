@@ -8,9 +8,9 @@ import argparse
 import os
 from pathlib import Path
 
+from rsrefseg2.datasets.writers import LAYOUTS
 from rsrefseg2.errors import report_user_errors
 from rsrefseg2.synthrs.build import Recipe, build
-from rsrefseg2.synthrs.writers import LAYOUTS
 
 
 def parse_args() -> argparse.Namespace:

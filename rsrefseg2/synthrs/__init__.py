@@ -3,7 +3,7 @@
 catalogue   what can stand in a scene                shapes, ground    draw it
 scene       composes a picture                       language          what can be said of it
 wording     meanings as sentences                    generate          a scene and its sentences
-writers     the benchmarks' three layouts            build             a dataset on disk
+build       a dataset on disk, in layouts of datasets.writers
 solver      answers a sentence, sharing no code with the generator
 baselines   scores that need no model                metric            scores by level beside them
 pretraining the tiny towers

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from .writers import read_scenes
+from ..datasets.writers import read_scenes
 
 NAMES = ('whole image', 'largest object', 'random object', 'random object of the category',
          'text only')
-GRID = 4                                   # the text-only maps are kept at 1/4 of the image's side
+CELLS = 32                                 # the text-only maps have 32 x 32 cells
 STEPS = 400                                # thresholds 1/400 ... 199/400 are tried on train
 MAX_FIT = 4000                             # sentences of the train split that the choice looks at
 
@@ -40,9 +40,9 @@ class TextOnly:
 
         p = 1/|S| sum_{w in S} 1/N_w sum_{i: w in S_i} mask_i,    prediction = p > t
 
-    Masks are averaged at 1/GRID of the side and the prediction is enlarged bilinearly. A word that
-    was never trained counts as the mean of all masks. t is the threshold with the best gIoU on (the
-    first MAX_FIT sentences of) the train split.
+    Masks are averaged over CELLS x CELLS cells of any image and the prediction is enlarged
+    bilinearly. A word that was never trained counts as the mean of all masks. t is the threshold
+    with the best gIoU on (the first MAX_FIT sentences of) the train split.
     """
 
     def __init__(self, root: Path) -> None:
@@ -62,21 +62,21 @@ class TextOnly:
         self._maps = {word: value / counts[word] for word, value in sums.items()}
         self.threshold = self._fit(root)
 
-    def _probability(self, text: str, size: int) -> np.ndarray:
+    def _probability(self, text: str, shape: tuple[int, int]) -> np.ndarray:
         words = text.split()
         small = sum(self._maps.get(word, self._mean) for word in words) / len(words)
-        return cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR)
+        return cv2.resize(small, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
-    def predict(self, text: str, size: int) -> np.ndarray:
-        """-> (size, size) bool."""
-        return self._probability(text, size) > self.threshold
+    def predict(self, text: str, shape: tuple[int, int]) -> np.ndarray:
+        """-> bool of this shape (H, W)."""
+        return self._probability(text, shape) > self.threshold
 
     def _fit(self, root: Path) -> float:
         bins, seen = STEPS // 2, 0
         score = np.zeros(bins - 1)
         for record in read_scenes(root, 'train'):
             for sentence, mask in _pairs(record):
-                probability = self._probability(sentence['text'], record['size'])
+                probability = self._probability(sentence['text'], mask.shape)
                 # How many thresholds lie below each pixel: two histograms serve all of them.
                 below = np.clip(np.ceil(probability * STEPS) - 1, 0, bins - 1).astype(np.int64)
                 predicted, hits = (np.bincount(values, minlength=bins)[::-1].cumsum()[::-1][1:]
@@ -89,12 +89,11 @@ class TextOnly:
 
 
 def _shrink(mask: np.ndarray) -> np.ndarray:
-    side = max(1, mask.shape[0] // GRID)
-    return cv2.resize(mask.astype(np.float64), (side, side), interpolation=cv2.INTER_AREA)
+    return cv2.resize(mask.astype(np.float64), (CELLS, CELLS), interpolation=cv2.INTER_AREA)
 
 
 def _scene_scores(record: dict[str, Any], text_only: TextOnly) -> Iterator[dict[str, Any]]:
-    """Per sentence its id, level and the (expected) IoU of every baseline."""
+    """Per sentence its level and the (expected) IoU of every baseline."""
     objects = record['objects']
     masks = [coco_mask.decode(thing['rle']) > 0 for thing in objects]
     largest = max(range(len(objects)), key=lambda index: objects[index]['area'])
@@ -103,11 +102,11 @@ def _scene_scores(record: dict[str, Any], text_only: TextOnly) -> Iterator[dict[
         ious = [_iou(mask, target) for mask in masks]
         same = [iou for iou, thing in zip(ious, objects)
                 if thing['category'] == objects[sentence['target']]['category']]
-        yield {'id': sentence['id'], 'level': sentence['level'],
+        yield {'level': sentence['level'],
                'whole image': float(target.mean()), 'largest object': ious[largest],
                'random object': float(np.mean(ious)),
                'random object of the category': float(np.mean(same)),
-               'text only': _iou(text_only.predict(sentence['text'], record['size']), target)}
+               'text only': _iou(text_only.predict(sentence['text'], target.shape), target)}
 
 
 def baseline_scores(root: Path, split: str, *,

@@ -7,9 +7,7 @@ import functools
 import json
 import multiprocessing
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,18 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
+from ..datasets.checks import SPLITS
+from ..datasets.writers import (
+    LAYOUTS,
+    Layout,
+    complete_folder,
+    read_scenes,
+    running_totals,
+)
 from ..errors import UserError, suggest
 from .catalogue import CATEGORIES
-from .generate import SPLITS, make_scene
+from .generate import make_scene
 from .language import LEVELS
-from .writers import LAYOUTS, Layout, read_scenes
 
 VERSION = 1           # raise it where the same arguments give other scenes or other files
 
@@ -54,14 +59,11 @@ class Recipe:
                                 f'for {split}')
 
     def make_layouts(self, root: Path) -> list[Layout]:
-        scenes, sentences, seen, said = {}, {}, 0, 0
-        for split in SPLITS:
-            scenes[split], sentences[split] = seen, said
-            seen += self.scenes[split]
-            said += self.scenes[split] * self.per_level[split] * len(LEVELS)
-        scenes['all'], sentences['all'] = seen, said
-        return [LAYOUTS[name](root / name, scenes=scenes, sentences=sentences)
-                for name in self.layouts]
+        scenes = running_totals(self.scenes)
+        sentences = running_totals({split: self.scenes[split] * self.per_level[split] * len(LEVELS)
+                                    for split in SPLITS})
+        return [LAYOUTS[name](root / name, scenes=scenes, sentences=sentences,
+                              categories=tuple(CATEGORIES)) for name in self.layouts]
 
     def arguments(self) -> dict[str, Any]:
         """As they stand in summary.json."""
@@ -160,10 +162,7 @@ def build(out: Path, recipe: Recipe, *, workers: int = 1, force: bool = False) -
     if already_there(out, recipe, force=force):
         print(f'{out} already holds this dataset; nothing to do')
         return json.loads((out / 'summary.json').read_text(encoding='utf-8'))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    root = Path(tempfile.mkdtemp(prefix=f'.{out.name}-', dir=out.parent))
-    try:
-        root.chmod(0o755)
+    with complete_folder(out) as root:
         layouts = recipe.make_layouts(root)
         for layout in layouts:
             layout.prepare()
@@ -173,13 +172,8 @@ def build(out: Path, recipe: Recipe, *, workers: int = 1, force: bool = False) -
             with open(root / f'scenes_{split}.jsonl', 'w', encoding='utf-8') as file:
                 file.writelines(_progress(_map(work, count, workers), total=count, split=split))
         for layout in layouts:
-            layout.write_annotations(root)
+            layout.write_annotations(record for split in SPLITS
+                                     for record in read_scenes(root, split))
         summary = summarise(root, recipe)
         (root / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n', encoding='utf-8')
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(root, out)
-    except BaseException:
-        shutil.rmtree(root, ignore_errors=True)
-        raise
     return summary

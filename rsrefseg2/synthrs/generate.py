@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..datasets.checks import SPLITS
 from .language import (
     LEVELS,
     Ground,
@@ -18,7 +19,6 @@ from .language import (
 from .scene import Scene, draw_scene
 from .wording import say
 
-SPLITS = ('train', 'val', 'test')
 # How often each kind of a level is asked for; where a scene has none, the next one is taken.
 KIND_WEIGHTS = {'attribute': (0.15, 0.35, 0.25, 0.25), 'position': (0.35, 0.35, 0.3),
                 'relation': (0.27, 0.27, 0.31, 0.15)}

@@ -1,4 +1,5 @@
-"""Scores on SynthRS: by level, with the object-hit rate beside chance, beside the baselines."""
+"""Scores where all objects are known (SynthRS, converted COCO files): by level, with the object-hit
+rate beside chance, beside the baselines."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -8,11 +9,11 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from ..datasets.writers import LAYOUTS, read_scenes
 from ..errors import UserError
 from ..evaluation import RefSegMetric, score_table
 from ..registry import METRICS
 from .baselines import NAMES, baseline_scores
-from .writers import LAYOUTS, read_scenes
 
 
 @METRICS.register_module()
@@ -28,7 +29,8 @@ class SynthRSMetric(RefSegMetric):
     someone reaches who knows the category alone.
 
     Args:
-        data_root: the dataset's folder, with scenes_{split}.jsonl.
+        data_root: the dataset's folder, with scenes_{split}.jsonl, as tools/synthrs_generate.py and
+            `tools/data/convert.py coco` write it.
         layout: the layout whose reader gave the samples their ids.
         baselines: whether to score the baselines too (some seconds, they read the train split).
     """
@@ -43,7 +45,7 @@ class SynthRSMetric(RefSegMetric):
         self.file = self.root / f'scenes_{split}.jsonl'
         if not self.file.is_file():
             raise UserError(f'{self.file} does not exist: run python tools/synthrs_generate.py '
-                            f'--out {data_root}')
+                            f'--out {data_root} (converted data: tools/data/convert.py coco)')
         self._index: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
         self._baselines: dict[str, dict[str, float]] | None = None
 
@@ -71,7 +73,7 @@ class SynthRSMetric(RefSegMetric):
         if gt.shape != masks[target].shape or (gt != masks[target]).any():
             raise UserError(f"sample '{sample['sample_id']}' has another mask in {self.file} than "
                             'in the dataset that was read: they come from different runs of '
-                            'tools/synthrs_generate.py')
+                            'the tool that wrote them')
         overlaps = [int(np.count_nonzero(mask & pred)) for mask in masks]
         best = max(overlaps)
         same = sum(thing['category'] == objects[target]['category'] for thing in objects)

@@ -15,7 +15,7 @@ from PIL import Image
 from .panel import iou, panel
 from .plots import readable
 
-TEMPLATE = Path(__file__).with_name('page.html')
+FOLDER = Path(__file__).parent
 
 
 class Case(NamedTuple):
@@ -64,11 +64,25 @@ def page(cases: Iterable[Case], *, title: str, note: str = '',
     cases = list(cases)
     groups = sorted({case.group for case in cases if case.group})
     options = ''.join(f'<option>{html.escape(group)}</option>' for group in groups)
-    return Template(TEMPLATE.read_text(encoding='utf-8')).substitute(
-        title=html.escape(title), note=html.escape(note), options=options, total=len(cases),
-        hide_groups='' if groups else ' hidden', scores=_scores(scores or {}),
+    return fill_template(
+        'page.html', title=html.escape(title), note=html.escape(note), options=options,
+        total=len(cases), hide_groups='' if groups else ' hidden', scores=_scores(scores or {}),
         body=body,
         cases='\n'.join(_case(i, case) for i, case in enumerate(cases)))
+
+
+def fill_template(name: str, **values: object) -> str:
+    """A page of this folder with the common style and these values in place."""
+    style, template = ((FOLDER / file).read_text(encoding='utf-8') for file in ('page.css', name))
+    return Template(template).substitute(style=style, **values)
+
+
+def data_uri(picture: np.ndarray, *, quality: int = 88) -> str:
+    """(H, W, 3) uint8 as a JPEG inside the page."""
+    buffer = io.BytesIO()
+    # JPEG keeps a page of a hundred panels near 10 MB; full chroma keeps the outlines sharp
+    Image.fromarray(picture).save(buffer, 'JPEG', quality=quality, subsampling=0)
+    return 'data:image/jpeg;base64,' + base64.b64encode(buffer.getvalue()).decode('ascii')
 
 
 def write_page(path: str | Path, cases: Iterable[Case], **kwargs) -> None:
@@ -92,12 +106,5 @@ def _case(index: int, case: Case) -> str:
     return (f'<figure data-index="{index}" data-iou="{"" if score is None else score}" '
             f'data-group="{html.escape(case.group, quote=True)}">'
             f'<figcaption><q>{text}</q><small>{facts}</small></figcaption>'
-            f'<img src="{_data_uri(picture)}" width="{picture.shape[1]}" '
+            f'<img src="{data_uri(picture)}" width="{picture.shape[1]}" '
             f'height="{picture.shape[0]}" alt="panel of: {text}"></figure>')
-
-
-def _data_uri(picture: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    # JPEG keeps a page of a hundred panels near 10 MB; full chroma keeps the outlines sharp
-    Image.fromarray(picture).save(buffer, 'JPEG', quality=88, subsampling=0)
-    return 'data:image/jpeg;base64,' + base64.b64encode(buffer.getvalue()).decode('ascii')

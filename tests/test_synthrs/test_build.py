@@ -13,9 +13,9 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from rsrefseg2.datasets import RRSISD, RefSegRS, RISBench
+from rsrefseg2.datasets.writers import read_scenes
 from rsrefseg2.errors import UserError
 from rsrefseg2.synthrs.build import build
-from rsrefseg2.synthrs.writers import read_scenes
 
 from .conftest import PER_LEVEL, SCENES, recipe
 

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from rsrefseg2.datasets.writers import read_scenes
 from rsrefseg2.errors import UserError
 from rsrefseg2.evaluation import Thresholds
 from rsrefseg2.models import RSRefSeg2
@@ -25,7 +26,6 @@ from rsrefseg2.synthrs.interventions import (
     shift,
 )
 from rsrefseg2.synthrs.oracle import MAGNITUDES, oracle_scores, oracle_table
-from rsrefseg2.synthrs.writers import read_scenes
 
 from .conftest import recipe
 

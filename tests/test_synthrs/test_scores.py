@@ -6,12 +6,12 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 
+from rsrefseg2.datasets.writers import read_scenes
 from rsrefseg2.errors import UserError
 from rsrefseg2.evaluation.breakdowns import kind
 from rsrefseg2.registry import METRICS
 from rsrefseg2.synthrs.baselines import NAMES, TextOnly, baseline_scores
 from rsrefseg2.synthrs.metric import SynthRSMetric
-from rsrefseg2.synthrs.writers import read_scenes
 
 
 def iou(first, second):
@@ -64,11 +64,13 @@ def test_baselines_by_the_definition(dataset):
 def test_text_only_reads_the_words(dataset):
     model = TextOnly(dataset)
     assert 0 < model.threshold < 0.5
-    left, right = (model._probability(f'the ship on the {side}', 128) for side in ('left', 'right'))
+    shape = 128, 128
+    left, right = (model._probability(f'the ship on the {side}', shape)
+                   for side in ('left', 'right'))
     assert left[:, :64].mean() / left.mean() > right[:, :64].mean() / right.mean()
-    assert np.ptp(model._probability('unheard', 128)) > 0      # the mean of all training masks
+    assert np.ptp(model._probability('unheard', shape)) > 0      # the mean of all training masks
     # Its threshold is the best one on the train split, found here by plain comparisons.
-    pairs = [(model._probability(sentence['text'], scene['size']),
+    pairs = [(model._probability(sentence['text'], (scene['size'],) * 2),
               coco_mask.decode(scene['objects'][sentence['target']]['rle']) > 0)
              for scene in read_scenes(dataset, 'train') for sentence in scene['sentences']]
     scores = {k: np.mean([iou(p > k / 400, mask) for p, mask in pairs]) for k in range(1, 200, 3)}

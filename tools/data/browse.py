@@ -1,0 +1,52 @@
+"""Look through a split: an HTML page with images, masks, sentences, filters and statistics.
+
+    python tools/data/browse.py DATASET ROOT --split test --out page.html [--max 400]
+
+The page needs no network and no other file. It shows --max samples, drawn by --seed; statistics are
+over all, beside the published figures where there are any.
+"""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rsrefseg2.apis.browse import write_browse_page
+from rsrefseg2.datasets.readers import READERS
+from rsrefseg2.errors import make_folder, report_user_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('dataset', choices=READERS, metavar='DATASET', help=', '.join(READERS))
+    parser.add_argument('root', help='its folder; data/README.md shows the trees')
+    parser.add_argument('--split', default='test', help='(%(default)s)')
+    parser.add_argument('--out', required=True, type=Path, help='the page to write')
+    parser.add_argument('--max', type=int, default=400, metavar='N',
+                        help='samples on the page (%(default)s, about 15 KB each)')
+    parser.add_argument('--seed', type=int, default=0, help='of their choice')
+    parser.add_argument('--thumbnail', type=int, default=256, metavar='PIXELS',
+                        help='longer side of a thumbnail (%(default)s)')
+    parser.add_argument('--any-category', action='store_true',
+                        help='rrsisd: take the category names that the files have')
+    args = parser.parse_args()
+    if min(args.max, args.thumbnail) < 1:
+        parser.error('--max and --thumbnail must be at least 1')
+    if args.any_category and args.dataset != 'rrsisd':
+        parser.error('--any-category is for rrsisd; the other readers take any')
+    return args
+
+
+@report_user_errors()
+def main() -> None:
+    args = parse_args()
+    make_folder(args.out.parent)
+    options = dict(classes=None) if args.any_category else {}
+    for line in write_browse_page(args.out, args.dataset, args.root, split=args.split,
+                                  most=args.max, seed=args.seed, side=args.thumbnail, **options):
+        print(line)
+    print(f'open {args.out} ({args.out.stat().st_size / 1e6:.1f} MB)')
+
+
+if __name__ == '__main__':
+    main()

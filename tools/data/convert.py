@@ -1,0 +1,97 @@
+"""Triplets from one layout to another, or from any COCO instance file.
+
+    python tools/data/convert.py risbench data/risbench --to rrsisd --out data/risbench_as_rrsisd
+    python tools/data/convert.py coco instances.json --images DIR --to rrsisd --out data/mine
+
+Sentences, masks, pixels and splits are kept; what the layout cannot hold is listed at the end. From
+COCO, sentences are made by rule, each true of exactly one instance and checked by an independent
+solver; rsrefseg2/datasets/expressions/__init__.py says how.
+"""
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+from pathlib import Path
+
+from rsrefseg2.datasets.checks import SPLITS
+from rsrefseg2.datasets.coco import SHARES, convert_coco
+from rsrefseg2.datasets.convert import SOURCES, convert
+from rsrefseg2.datasets.expressions import Limits
+from rsrefseg2.datasets.writers import LAYOUTS
+from rsrefseg2.errors import UserError, report_user_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', choices=[*SOURCES, 'coco'], help='what ROOT holds')
+    parser.add_argument('root', help="the data set's folder; of coco: the instance file")
+    parser.add_argument('--to', required=True, choices=LAYOUTS, help='layout to write')
+    parser.add_argument('--out', required=True, type=Path, help='new folder')
+    parser.add_argument('--splits', nargs='+', default=SPLITS, choices=SPLITS,
+                        help='of a layout: the splits to convert (all)')
+    coco = parser.add_argument_group('from coco')
+    coco.add_argument('--images', help="the pictures' folder (default: beside the instance file)")
+    coco.add_argument('--seed', type=int, default=0,
+                      help='of the sentences, and of the split by the hash of the file name')
+    coco.add_argument('--shares', nargs=3, type=float, default=SHARES,
+                      metavar=('TRAIN', 'VAL', 'TEST'), help='of the pictures (0.7 0.1 0.2)')
+    coco.add_argument('--per-object', type=int, default=Limits().per_object, metavar='N',
+                      help='most sentences of one instance (%(default)s)')
+    coco.add_argument('--per-image', type=int, default=Limits().per_image, metavar='N',
+                      help='most sentences of one picture (%(default)s)')
+    coco.add_argument('--names', metavar='JSON', type=Path,
+                      help='{category: [its names in sentences]}')
+    coco.add_argument('--exclude', nargs='+', default=(), metavar='CATEGORY',
+                      help='say nothing of these: the annotators covered them in part only')
+    coco.add_argument('--boxes-as-masks', action='store_true',
+                      help='fill the boxes of annotations without a segmentation')
+    return parser.parse_args()
+
+
+def read_names(path: Path | None) -> dict[str, list[str]] | None:
+    if path is None:
+        return None
+    try:
+        names = json.loads(path.read_text(encoding='utf-8'))
+        return {category: [str(name) for name in called] for category, called in names.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise UserError(f'{path} cannot be read as {{category: [names]}} ({error})') from None
+
+
+def from_coco(args: argparse.Namespace) -> None:
+    images = args.images or os.path.join(os.path.dirname(args.root), 'images')
+    summary = convert_coco(
+        args.root, images, to=args.to, out=args.out, seed=args.seed, shares=args.shares,
+        limits=Limits(per_object=args.per_object, per_image=args.per_image),
+        names=read_names(args.names), exclude=args.exclude,
+        boxes_as_masks=args.boxes_as_masks)
+    pictures, total = summary['pictures'], collections.Counter()
+    print(f'{pictures["with sentences"]} of {pictures["annotated"]} annotated pictures have '
+          'sentences')
+    for what, count in summary['instances'].items():
+        print(f'  {what}: {count}')
+    for split, counts in summary['splits'].items():
+        print(f'{split}: {counts["sentences"]} sentences on {counts["pictures"]} pictures')
+        total.update(counts['kinds'])
+    print('by kind: ' + ', '.join(f'{kind} {count}' for kind, count in total.most_common()))
+    print('all instances, levels, kinds and annotation ids stand in scenes/, the counts in '
+          'summary.json')
+
+
+@report_user_errors()
+def main() -> None:
+    args = parse_args()
+    if args.source == 'coco':
+        from_coco(args)
+    else:
+        for line in convert(args.source, args.root, to=args.to, out=args.out,
+                            splits=args.splits):
+            print(line)
+    print(f'written: {os.path.abspath(args.out)}')
+
+
+if __name__ == '__main__':
+    main()
