@@ -3,14 +3,16 @@
     python tools/benchmarks/scoring.py [--size 800] [--repeats 50] [--samples 16158]
 
 Each part is timed on masks of blobs with noisy edges; the ratio is to the literal way in the same
-process: upsample to float, threshold, and count with boolean sums. Then `--samples` fabricated
-samples go through the metric, and resident memory is printed as it goes.
+process: upsample to float, threshold, and count with float sums. Then scoring's share beside the
+tiny model's forward; and `--samples` fabricated samples go through the metric, with resident memory
+printed as it goes.
 """
 from __future__ import annotations
 
 import argparse
 import logging
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,7 @@ import torch
 from mmengine.logging import MMLogger
 from torch.nn import functional as F
 
+from rsrefseg2.engine import load_config
 from rsrefseg2.evaluation import (
     PROTOCOLS,
     RefSegMetric,
@@ -28,6 +31,8 @@ from rsrefseg2.evaluation import (
     mask_agreement,
 )
 from rsrefseg2.models.losses.segmentation import upsample
+from rsrefseg2.registry import MODELS
+from rsrefseg2.structures import RefSegDataSample
 
 
 def milliseconds(work: Callable[[], object], repeats: int) -> float:
@@ -89,6 +94,35 @@ def parts(size: int, repeats: int) -> None:
           f'({reference:.2f} ms)')
 
 
+def share_of_tiny(config: str, repeats: int) -> None:
+    """Scoring beside the tiny model's forward: 4 images x 6 sentences of 128 x 128, with a dump."""
+    model = MODELS.build(load_config(config).model).eval()
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.randint(0, 256, (3, 128, 128), dtype=torch.uint8, generator=generator)
+              for _ in range(4)]
+    index = torch.arange(24) // 6
+    mask = upsample(logits(1)[None], (128, 128))[0] > 0
+    samples = [RefSegDataSample(metainfo=dict(
+        sample_id=str(i), img_path=f'{i // 6}.jpg', category='ship', ori_shape=(128, 128),
+        text='the ship on the right of the small plane')) for i in range(24)]
+    for sample in samples:
+        sample.gt_mask = mask
+    batch = model.data_preprocessor(dict(inputs=images, image_index=index, image_ids=index,
+                                         data_samples=samples))
+    with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
+        outputs = model(**batch, mode='tensor')
+        forward = milliseconds(lambda: model(**batch, mode='tensor'), repeats)
+        metric = RefSegMetric(dump=f'{folder}/dump.jsonl')
+
+        def score():
+            metric.process({}, [s.to_dict() for s in model.predict(outputs, samples)])
+
+        scoring = milliseconds(score, repeats)
+    print(f'tiny model, 24 sentences on 4 images of 128 x 128: forward {forward:.0f} ms, '
+          f'upsampling and scoring with a dump {scoring:.0f} ms, '
+          f'{100 * scoring / (forward + scoring):.0f} % of both')
+
+
 def memory(samples: int, dump: str | None) -> None:
     metric = RefSegMetric(dump=dump)
     rng = np.random.default_rng(0)
@@ -115,11 +149,13 @@ def main() -> None:
     parser.add_argument('--size', type=int, default=800, help='a multiple of 8')
     parser.add_argument('--repeats', type=int, default=50)
     parser.add_argument('--samples', type=int, default=16158, help="RISBench's test split")
+    parser.add_argument('--config', default='configs/synthrs_tiny.py', help='of the tiny model')
     parser.add_argument('--dump', help='write the fabricated samples to this file, too')
     args = parser.parse_args()
     torch.set_num_threads(1)
     MMLogger.get_current_instance().setLevel(logging.ERROR)  # the tables are not the point here
     parts(args.size, args.repeats)
+    share_of_tiny(args.config, 10)
     memory(args.samples, args.dump)
 
 
