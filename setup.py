@@ -20,7 +20,7 @@ setup(
     packages=find_packages(include=['rsrefseg2', 'rsrefseg2.*']),
     package_data={'rsrefseg2.visualization': ['*.html', '*.css'],
                   'rsrefseg2.synthrs': ['towers/*/*']},
-    python_requires='>=3.10',
+    python_requires='>=3.11',
     install_requires=requirements('requirements.txt'),
     extras_require={'tests': requirements('requirements/tests.txt')},
 )

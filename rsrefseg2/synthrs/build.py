@@ -25,10 +25,8 @@ from ..datasets.writers import (
 )
 from ..errors import UserError, suggest
 from .catalogue import CATEGORIES
-from .generate import make_scene
+from .generate import VERSION, make_scene
 from .language import LEVELS
-
-VERSION = 1           # raise it where the same arguments give other scenes or other files
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,7 +71,8 @@ class Recipe:
 def _write_scene(index: int, *, recipe: Recipe, split: str, root: Path) -> str:
     """Draw a scene and write its pictures; -> its line in scenes_{split}.jsonl."""
     scene, sentences = make_scene(seed=recipe.seed, split=split, index=index, size=recipe.size,
-                                  min_same=recipe.min_same, per_level=recipe.per_level[split])
+                                  min_same=recipe.min_same, per_level=recipe.per_level[split],
+                                  version=recipe.version)
     layouts = recipe.make_layouts(root)
     first = {name: layout.sentences[split] + index * len(sentences)
              for name, layout in zip(recipe.layouts, layouts)}

@@ -19,6 +19,8 @@ from .language import (
 from .scene import Scene, draw_scene
 from .wording import say
 
+VERSION = 2  # raised where the same arguments give other scenes or sentences
+
 # How often each kind of a level is asked for; where a scene has none, the next one is taken.
 KIND_WEIGHTS = {'attribute': (0.15, 0.35, 0.25, 0.25), 'position': (0.35, 0.35, 0.3),
                 'relation': (0.27, 0.27, 0.31, 0.15)}
@@ -34,8 +36,8 @@ class Sentence:
 
 
 def _choose(rng: np.random.Generator, ground: Ground, level: str,
-            candidates: dict[str, list[Phrase] | list[Relation]],
-            count: int) -> list[Sentence] | None:
+            candidates: dict[str, list[Phrase] | list[Relation]], count: int,
+            closest_apart: bool) -> list[Sentence] | None:
     """`count` different sentences of a level, of different targets where possible, or None."""
     kinds, sentences, said, used = list(candidates), [], set(), set()
     while len(sentences) < count:
@@ -46,7 +48,8 @@ def _choose(rng: np.random.Generator, ground: Ground, level: str,
         spare = None
         for kind, meaning in pool:
             target = None if meaning in said else ground.clear(meaning)
-            if target is None or not ground.needs_every_word(meaning, target):
+            if target is None or not ground.needs_every_word(meaning, target,
+                                                             closest_apart=closest_apart):
                 continue
             spare = spare or (kind, meaning, target)
             if target not in used:
@@ -62,10 +65,14 @@ def _choose(rng: np.random.Generator, ground: Ground, level: str,
 
 
 def make_scene(*, seed: int, split: str, index: int, size: int = 128, min_same: int = 4,
-               per_level: int = 2) -> tuple[Scene, list[Sentence]]:
+               per_level: int = 2, version: int = VERSION) -> tuple[Scene, list[Sentence]]:
     """Scene `index` of a split: it depends on nothing but these arguments.
 
     Scenes are drawn until one has `per_level` sentences of every level.
+
+    Args:
+        version: 2; or 1, whose sentences may keep their target where 'closest to' and a direction
+            are exchanged: the shipped towers were trained on scenes of it.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, SPLITS.index(split), index]))
     while True:
@@ -75,6 +82,7 @@ def make_scene(*, seed: int, split: str, index: int, size: int = 128, min_same: 
             'attribute': attribute_meanings(ground),
             'position': position_meanings(ground, min_same),
             'relation': relation_meanings(ground, min_same)}
-        chosen = [_choose(rng, ground, level, meanings[level], per_level) for level in LEVELS]
+        chosen = [_choose(rng, ground, level, meanings[level], per_level, version > 1)
+                  for level in LEVELS]
         if all(chosen):
             return scene, [sentence for sentences in chosen for sentence in sentences]
