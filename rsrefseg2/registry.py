@@ -23,3 +23,7 @@ HOOKS = _child(root.HOOKS, 'engine')
 LOOPS = _child(root.LOOPS, 'engine')
 STRATEGIES = _child(root.STRATEGIES, 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
+# Without a class of ours; where a node is missing, mmengine warns at each start.
+for _parent in (root.LOG_PROCESSORS, root.VISBACKENDS, root.OPTIMIZERS, root.OPTIM_WRAPPERS,
+                root.PARAM_SCHEDULERS):
+    _child(_parent)
