@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.registry import DefaultScope
+from torch import nn
 
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError
@@ -55,28 +56,51 @@ def test_loads_and_builds(path):
 
 
 @pytest.mark.parametrize('name', PAPER)
-def test_the_papers_recipe(name):
-    cfg = load_config(str(CONFIGS / f'{name}_siglip2_sam21l.py'))
-    model = cfg.model
+def test_the_papers_model(name):
+    """Sec. IV-C.1; numbers that the paper leaves open are the release's."""
+    model = load_config(str(CONFIGS / f'{name}_siglip2_sam21l.py')).model
     assert model.init == 'pretrained'
     assert {part: model[part].checkpoint for part in TOWERS} == TOWERS
     assert model.siglip.vision_lora == model.siglip.text_lora == model.sam.lora == dict(r=16)
-    assert (model.prompter.n_t, model.prompter.n_p) == (3, 9)
-    assert model.prompter.dense == {}
-    assert model.losses.dense is None and model.losses.spatial is None
-    assert model.losses.seg.ce.type == 'mmdet.CrossEntropyLoss' and model.losses.seg.ce.use_sigmoid
-    assert model.losses.seg.dice.type == 'mmdet.DiceLoss' and model.losses.seg.dice.naive_dice
-    assert 'ortho' in model.losses and 'sample' in model.losses
+    assert model.prompter == dict(
+        type='CascadedPrompter', n_t=3, n_p=9, decomposition_blocks=2, interaction_blocks=2,
+        prompt_blocks=2, inner=512, heads=8, mlp_hidden=512, visual_position='query_key',
+        dense={})
+    assert model.losses == dict(
+        seg=dict(type='SegmentationLoss',
+                 ce=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+                 dice=dict(type='mmdet.DiceLoss', naive_dice=True, loss_weight=1.0)),
+        ortho=dict(type='OrthogonalLoss', loss_weight=0.5),
+        sample=dict(type='SampleContrastLoss', loss_weight=0.5), dense=None, spatial=None)
 
+    # what the config leaves to the classes' defaults
+    built = build_once(model)
+    assert built.losses['seg'].at == 'input' and built.losses['sample'].variant == 'paper'
+    prompter = built.prompter
+    assert not prompter.interleaved and prompter.decomposition.mask_words
+    assert isinstance(prompter.dense.conv[2], nn.ReLU) and not prompter.dense.align_corners
+    lora = [module for module in built.modules() if hasattr(module, 'lora_A')]
+    assert lora
+    for module in lora:
+        assert (module.r, module.scaling) == (dict(default=16), dict(default=1.0))
+        assert isinstance(module.lora_dropout['default'], nn.Identity)
+
+
+@pytest.mark.parametrize('name', PAPER)
+def test_the_papers_recipe(name):
+    """Sec. IV-C.2; warm-up length, floor, decay and clipping are the release's."""
+    cfg = load_config(str(CONFIGS / f'{name}_siglip2_sam21l.py'))
     optimizer = cfg.optim_wrapper.optimizer
     assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', 1e-4, 0.05)
     assert cfg.optim_wrapper.clip_grad == dict(max_norm=3.0)
-    assert cfg.train_cfg.max_epochs == 300
-    warm_up, cosine = cfg.param_scheduler
-    assert (warm_up.type, warm_up.start_factor, warm_up.end) == ('LinearLR', 0.01, 5)
-    assert (cosine.type, cosine.eta_min_ratio, cosine.begin, cosine.end) == (
-        'CosineAnnealingLR', 0.01, 5, 300)
-    assert cfg.auto_scale_lr.base_batch_size == 64
+    assert cfg.train_cfg.by_epoch and cfg.train_cfg.max_epochs == 300
+    in_epochs = dict(by_epoch=True, convert_to_iter_based=True)
+    assert cfg.param_scheduler == [
+        dict(type='LinearLR', start_factor=0.01, begin=0, end=5, **in_epochs),
+        dict(type='CosineAnnealingLR', eta_min_ratio=0.01, begin=5, end=300, T_max=295,
+             **in_epochs)]
+    assert cfg.train_dataloader.batch_size == 8  # on each of 8 ranks
+    assert cfg.auto_scale_lr == dict(enable=False, base_batch_size=64)
 
     assert cfg.strategy.type == 'ZeRO2Strategy'
     assert cfg.strategy.bf16.enabled and cfg.strategy.zero_optimization.stage == 2

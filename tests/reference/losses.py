@@ -48,6 +48,17 @@ def area_average(mask, size):
     return out
 
 
+def nearest(mask, size):
+    """(H, W) -> (h, w): each pixel takes the mask's value under its own centre."""
+    height, width = mask.shape
+    out = torch.zeros(*size, dtype=torch.float64)
+    for i in range(size[0]):
+        for j in range(size[1]):
+            out[i, j] = mask[math.floor((i + 0.5) * height / size[0]),
+                             math.floor((j + 0.5) * width / size[1])]
+    return out
+
+
 def threshold_mask(mask, size):
     """The release's low-resolution mask: bilinear, align_corners=True, then > 0.5."""
     return (bilinear(mask[:, None].double(), size, True)[:, 0] > 0.5).double()

@@ -1,7 +1,9 @@
-"""Wrong versions of the prompter's methods, one mistake each, to prove that the tests see it."""
+"""Wrong versions of the prompter's and the encoder's methods, one mistake each, to prove that the
+tests see it."""
+import torch
 import torch.nn.functional as F
 
-from rsrefseg2.models.outputs import Prompts
+from rsrefseg2.models.outputs import EncodedText, Prompts
 
 
 def swapped_query_and_key(self, query, key, value, key_mask=None):
@@ -101,3 +103,30 @@ def not_interleaved(self, t, v, t_pe, v_pe):
 def without_position(forward):
     """CascadedPrompter.forward that takes the image's position off again."""
     return lambda self, v, text: forward(self, v - self.visual_pe, text)
+
+
+def without_post_layernorm(self, images):
+    """DualModalityEncoder.encode_images that stops at the last layer."""
+    return self.vision_model(pixel_values=images, output_hidden_states=True).hidden_states[-1]
+
+
+def encode_text(eos=False, first=0, masked=False, other_head=False, sent_head=True,
+                sent_at_eos=False):
+    """DualModalityEncoder.encode_text with one of its choices made otherwise."""
+    def faulty(self, input_ids, lengths):
+        position = torch.arange(input_ids.shape[1])
+        states = self.text_model(
+            input_ids=input_ids,
+            attention_mask=(position < lengths[:, None]).long() if masked else None)
+        hidden, sentence = states.last_hidden_state, states.pooler_output
+        if sent_at_eos:
+            sentence = self.text_model.head(hidden[torch.arange(len(hidden)), lengths - 1])
+        if not sent_head:
+            sentence = hidden[:, -1]
+        words = lengths if eos else lengths - 1
+        longest = int(words.max())
+        t_word = hidden[:, first:first + longest]
+        if self._head_on_words != other_head:
+            t_word = self.text_model.head(t_word)
+        return EncodedText(t_word, position[:longest] < words[:, None], sentence)
+    return faulty

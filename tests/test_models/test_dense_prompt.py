@@ -120,3 +120,17 @@ def test_scale_and_bias_are_learnable_and_exponentiated():
     logits.sum().backward()
     assert dense.logit_scale.grad is not None and dense.logit_bias.grad == 2 * 8 * 8
     assert (logits.detach() + 3).abs().max() <= math.exp(2.0) + 1e-4
+
+
+def test_the_scale_of_a_bf16_model_is_exponentiated_in_float32():
+    """Rounded to BF16, exp(2.34375) = 10.42 would be 10.44."""
+    torch.manual_seed(0)
+    dense = DensePrompt(d1=4, size=(8, 8), logit_scale=2.34375, logit_bias=-3.0)
+    dense = dense.eval().bfloat16()
+    v, text = torch.randn(2, 4, 4).bfloat16(), torch.randn(2, 4).bfloat16()
+    with torch.no_grad():
+        logits = dense(v, text, (2, 2))
+        grid = dense.conv(v.transpose(1, 2).unflatten(2, (2, 2)))
+        cosine = ref.cosine_map(grid.double(), text.double(), (8, 8), False)[:, 0]
+    assert logits.dtype == torch.float32
+    assert (logits - (math.exp(2.34375) * cosine - 3)).abs().max() < 1e-5

@@ -1,6 +1,8 @@
 """Eqs. 10-12 and the losses that are off by default against their literal transcriptions, forward
 and gradient; and for each a seeded fault that the comparison must notice."""
+import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -63,14 +65,37 @@ def compare(module, expected, **tolerance):
 
 # --- one comparison per loss ---------------------------------------------------------------------
 
-def check_eq10(at='input'):
-    """CE + Dice at H2 x W2, which here is the annotation's size too."""
-    def expected(leaves, masks, _):
-        logits = ref_dense.bilinear(leaves['mask_logits'][:, None], SIZE, False)[:, 0]
-        return dict(loss_ce=ref.cross_entropy(logits, masks),
+def annotations():
+    """Five masks of other sizes than the input's: smaller, larger, narrow, equal."""
+    generator = torch.Generator().manual_seed(4)
+    return [torch.rand(size, generator=generator) > 0.5
+            for size in [(9, 11), (31, 40), (7, 5), (20, 3), SIZE]]
+
+
+def check_eq10():
+    """CE + Dice at H2 x W2, wherever the annotation's size is another."""
+    leaves, outputs, _ = case()
+    masks = annotations()
+    found = SegmentationLoss(ce=CE, dice=DICE)(outputs, Targets(masks, IMAGE_INDEX))
+    logits = ref_dense.bilinear(leaves['mask_logits'][:, None], SIZE, False)[:, 0]
+    masks = torch.stack([ref.nearest(mask, SIZE) for mask in masks])
+    expected = dict(loss_ce=ref.cross_entropy(logits, masks),
                     loss_dice=ref.dice(logits, masks, eps=1e-3))
-    compare(SegmentationLoss(ce=CE, dice=DICE, at=at), expected,
-            tolerance=MMDET_TOLERANCE)
+    assert_same(found, expected, dict(logits=leaves['mask_logits']), tolerance=MMDET_TOLERANCE)
+
+
+def check_eq10_release():
+    """The release: every sample at its own size, then the mean over samples."""
+    leaves, outputs, _ = case()
+    masks = annotations()
+    found = SegmentationLoss(ce=CE, dice=DICE, at='annotation')(
+        outputs, Targets(masks, IMAGE_INDEX))
+    expected = dict(loss_ce=0.0, loss_dice=0.0)
+    for logits, mask in zip(leaves['mask_logits'], masks, strict=True):
+        logits = ref_dense.bilinear(logits[None, None], mask.shape, False)[0]
+        expected['loss_ce'] += ref.cross_entropy(logits, mask[None]) / 5
+        expected['loss_dice'] += ref.dice(logits, mask[None], eps=1e-3) / 5
+    assert_same(found, expected, dict(logits=leaves['mask_logits']), tolerance=MMDET_TOLERANCE)
 
 
 def check_eq11():
@@ -118,26 +143,11 @@ def check_dense():
 
 # --- the comparisons hold ------------------------------------------------------------------------
 
-@pytest.mark.parametrize('check', [check_eq10, check_eq11, check_eq12, check_eq12_release,
-                                   check_spatial_ce, check_spatial_mil, check_dense])
+@pytest.mark.parametrize('check', [check_eq10, check_eq10_release, check_eq11, check_eq12,
+                                   check_eq12_release, check_spatial_ce, check_spatial_mil,
+                                   check_dense])
 def test_loss(check):
     check()
-
-
-def test_eq10_at_the_annotations_own_sizes():
-    """The release: every sample at its own size, then the mean over samples."""
-    leaves, outputs, _ = case()
-    sizes = [(9, 11), (12, 16), (7, 5), (20, 3), (6, 8)]
-    masks = [torch.rand(size) > 0.5 for size in sizes]
-    found = SegmentationLoss(ce=CE, dice=DICE, at='annotation')(
-        outputs, Targets(masks, IMAGE_INDEX))
-    expected = dict(loss_ce=0.0, loss_dice=0.0)
-    for logits, mask in zip(leaves['mask_logits'], masks, strict=True):
-        logits = ref_dense.bilinear(logits[None, None], mask.shape, False)[0]
-        expected['loss_ce'] += ref.cross_entropy(logits, mask[None]) / 5
-        expected['loss_dice'] += ref.dice(logits, mask[None], eps=1e-3) / 5
-    assert_same(found, expected, dict(logits=leaves['mask_logits']),
-                tolerance=MMDET_TOLERANCE)
 
 
 @pytest.mark.parametrize('size', [(12, 16), (13, 17), (50, 7), (2, 3)])
@@ -155,6 +165,23 @@ def test_loss_weight_scales_the_term():
     for loss in (OrthogonalLoss, SampleContrastLoss, DenseLoss):
         (one,), (half,) = (loss(loss_weight=w)(outputs, targets).values() for w in (1.0, 0.5))
         torch.testing.assert_close(half, one / 2)
+
+
+@pytest.mark.parametrize('loss', [SampleContrastLoss,
+                                  partial(SampleContrastLoss, variant='release'),
+                                  partial(SpatialLoss, kind='ce'),
+                                  partial(SpatialLoss, kind='mil')])
+def test_the_scale_of_a_bf16_model_is_exponentiated_in_float32(loss):
+    """The same numbers in a float32 model give the same loss, to the last bit."""
+    _, outputs, targets = case()
+    outputs = outputs._replace(images=outputs.images._replace(v=outputs.images.v.bfloat16()),
+                               prompts=outputs.prompts._replace(t2=outputs.prompts.t2.bfloat16()))
+    low = loss().bfloat16()
+    (found,), (expected,) = (module(outputs, targets).values() for module in
+                             (low, copy.deepcopy(low).float()))
+    assert found.dtype == torch.float32 and torch.equal(found, expected)
+    # and the scale's exponential is one that BF16 would round
+    assert low.logit_scale.exp().float() != low.logit_scale.float().exp()
 
 
 @pytest.mark.parametrize('loss', [SampleContrastLoss(), SampleContrastLoss(variant='release'),
@@ -187,6 +214,20 @@ def squared_denominators(terms):
         self.terms['dice'].naive_dice = False
         return terms(self, logits, masks)
     return faulty
+
+
+def taken_at(place, forward):
+    """SegmentationLoss.forward at another size than was asked for."""
+    def faulty(self, outputs, targets):
+        self.at = place
+        return forward(self, outputs, targets)
+    return faulty
+
+
+def resized(mode):
+    """Targets.at by another interpolation."""
+    return lambda self, size: torch.cat([F.interpolate(mask[None, None].float(), size, mode=mode)[0]
+                                         for mask in self.masks])
 
 
 def one_sided(v_object, t, scale, positive):
@@ -229,6 +270,14 @@ FAULTS = {  # what is wrong -> comparison, owner and name of what is replaced, r
     'eq10: align_corners': (check_eq10, segmentation, 'upsample', other_corners),
     'eq10: squared denominators':
         (check_eq10, SegmentationLoss, '_terms', squared_denominators(SegmentationLoss._terms)),
+    'eq10: at the annotation':
+        (check_eq10, SegmentationLoss, 'forward',
+         taken_at('annotation', SegmentationLoss.forward)),
+    'eq10: soft mask': (check_eq10, Targets, 'at', resized('area')),
+    'eq10: nearest by the upper left corner': (check_eq10, Targets, 'at', resized('nearest')),
+    'eq10 of the release: at H2 x W2':
+        (check_eq10_release, SegmentationLoss, 'forward',
+         taken_at('input', SegmentationLoss.forward)),
     'eq11: not of the means': (check_eq11, orthogonal, 'orthogonal_loss', wrong_ortho),
     'eq11: not squared':
         (check_eq11, orthogonal, 'orthogonal_loss',

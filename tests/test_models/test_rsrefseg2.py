@@ -4,7 +4,17 @@ import copy
 import pytest
 import torch
 
+from rsrefseg2.models import RSRefSeg2
+from rsrefseg2.models.losses import (
+    DenseLoss,
+    OrthogonalLoss,
+    SampleContrastLoss,
+    SegmentationLoss,
+    SpatialLoss,
+)
 from rsrefseg2.models.mask_generator import UNREACHED_HEADS
+from rsrefseg2.models.outputs import Targets
+from tests import tiny_towers
 
 from .tiny_model import PAPER_LOSSES, SENTENCES, batch, build, stirred
 
@@ -223,3 +233,47 @@ def test_losses_by_name_and_off():
                 spatial=dict(type='SpatialLoss', kind='mil'))
     model = build(losses=more)
     assert {'loss_dense', 'loss_spatial'} <= set(model(**batch(model), mode='loss'))
+
+
+def test_eq9_is_the_weighted_sum():
+    """Each term computed alone with weight 1, the weights and the sum by hand."""
+    model = build(losses=dict(
+        seg=dict(type='SegmentationLoss',
+                 ce=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=2.0),
+                 dice=dict(type='mmdet.DiceLoss', naive_dice=True, loss_weight=3.0)),
+        ortho=dict(type='OrthogonalLoss', loss_weight=0.5),
+        sample=dict(type='SampleContrastLoss', loss_weight=0.25),
+        dense=dict(type='DenseLoss', loss_weight=1.5),
+        spatial=dict(type='SpatialLoss', kind='mil', loss_weight=0.125))).eval()
+    data = batch(model)
+    with torch.no_grad():
+        outputs = model(data['inputs'])
+        targets = Targets([s.gt_mask for s in data['data_samples']], data['inputs'].image_ids)
+        alone = {}
+        for loss in (SegmentationLoss(ce=PAPER_LOSSES['seg']['ce'],
+                                      dice=PAPER_LOSSES['seg']['dice']),
+                     OrthogonalLoss(), SampleContrastLoss(), DenseLoss(),
+                     SpatialLoss(kind='mil')):
+            alone |= {name: float(value) for name, value in loss(outputs, targets).items()}
+        losses = model(**data, mode='loss')
+        total, _ = model.parse_losses(losses)
+    expected = dict(
+        loss_ce=2.0 * alone['loss_ce'], loss_dice=3.0 * alone['loss_dice'],
+        loss_ortho=0.5 * alone['loss_ortho'], loss_sample=0.25 * alone['loss_sample'],
+        loss_dense=1.5 * alone['loss_dense'], loss_spatial=0.125 * alone['loss_spatial'])
+    assert min(alone.values()) > 1e-3  # a term of 0 would hide its weight
+    assert {name: float(value) for name, value in losses.items()} == pytest.approx(expected)
+    assert float(total) == pytest.approx(sum(expected.values()))
+
+
+def test_the_dense_prompts_scale_and_bias_start_from_siglips(tmp_path):
+    siglip = tiny_towers.write_siglip(tmp_path / 'siglip')
+    tiny_towers.edit_weights(siglip, add=dict(logit_scale=torch.tensor([4.75]),
+                                              logit_bias=torch.tensor([-16.5])))
+    model = RSRefSeg2(
+        siglip=dict(checkpoint=str(siglip)),
+        sam=dict(checkpoint=str(tiny_towers.write_sam2(tmp_path / 'sam'))),
+        prompter=dict(type='rsrefseg2.CascadedPrompter', inner=16, heads=2, mlp_hidden=16,
+                      dense=dict()))
+    assert model.prompter.dense.logit_scale.item() == 4.75
+    assert model.prompter.dense.logit_bias.item() == -16.5

@@ -4,7 +4,8 @@
 
 Prints seconds by part and the peak memory, and checks after each step that every trainable gradient
 is finite, after step 2 that every one is nonzero but for those that must be zero (each with its
-reason), and that every frozen tensor is bit-identical. Exit code 1 if a check fails.
+reason), and that every frozen tensor, buffers included, is bit-identical. Exit code 1 if a check
+fails.
 """
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from mmengine.config import DictAction
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from rsrefseg2.datasets import unique_images_collate
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import report_user_errors
 from rsrefseg2.registry import MODELS
@@ -34,6 +36,7 @@ ZERO_GRADIENTS = {
     r'prompter\.dense\.conv\.0\.bias$': 'BatchNorm subtracts what the bias before it adds',
 }
 ZERO_AT_STEP_1 = {r'lora_A': 'LoRA A while B is 0'}
+MOVING_BUFFERS = re.compile(r'\.(running_mean|running_var|num_batches_tracked)$')
 
 
 class Float32Products(TorchFunctionMode):
@@ -72,23 +75,25 @@ class Float32Products(TorchFunctionMode):
 
 def batch(images: int, size: int = 800) -> dict:
     """Textured squares and two sentences of different length; another mask for each."""
-    samples = []
+    items = []
     for i in range(images):
         sample = RefSegDataSample(metainfo=dict(
             sample_id=str(i), img_path=f'{i}.jpg', category=None, ori_shape=(size, size),
             text=('A ship on the upper right', 'the vehicle on the right of the airplane')[i % 2]))
         sample.gt_mask = torch.zeros(size, size, dtype=torch.bool)
         sample.gt_mask[100 + 50 * i:300 + 50 * i, 150:400 - 40 * i] = True
-        samples.append(sample)
-    return dict(inputs=[torch.randint(0, 256, (3, size, size), dtype=torch.uint8)
-                        for _ in samples],
-                image_index=torch.arange(images), data_samples=samples)
+        items.append(dict(inputs=torch.randint(0, 256, (3, size, size), dtype=torch.uint8),
+                          data_samples=sample))
+    return unique_images_collate(items)
 
 
 def checksums(model: torch.nn.Module) -> dict[str, int]:
-    """A checksum of every frozen tensor's bytes."""
-    return {name: zlib.crc32(p.detach().contiguous().view(torch.uint8).numpy())
-            for name, p in model.named_parameters() if not p.requires_grad}
+    """A checksum of the bytes of every frozen parameter, and of every buffer but BatchNorm's
+    running statistics, which training moves."""
+    frozen = {name: p.detach() for name, p in model.named_parameters() if not p.requires_grad}
+    frozen |= {name: b for name, b in model.named_buffers() if not MOVING_BUFFERS.search(name)}
+    return {name: zlib.crc32(x.contiguous().flatten().view(torch.uint8).numpy())
+            for name, x in frozen.items()}
 
 
 def gradient_faults(model: torch.nn.Module, expected_zero: dict[str, str]) -> list[str]:

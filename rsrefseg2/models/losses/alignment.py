@@ -86,7 +86,8 @@ class SampleContrastLoss(nn.Module):
             # Objects alike at h1 x w1 have equal v_object: to this loss they are one.
             same_mask = (mask[:, None] == mask[None]).all(-1)
             positive |= (ids[:, None] == ids[None]) & same_mask
-        loss = sample_contrast(v_object, t, self.logit_scale.exp(), positive)
+        scale = at_least_float32(self.logit_scale).exp()
+        loss = sample_contrast(v_object, t, scale, positive)
         return {'loss_sample': self.loss_weight * loss}
 
 
@@ -150,7 +151,7 @@ class SpatialLoss(nn.Module):
         v = F.normalize(at_least_float32(outputs.images.v)[outputs.image_index], dim=-1)
         t = F.normalize(at_least_float32(outputs.prompts.t2).mean(1), dim=-1)
         area = targets.area(outputs.grid_size).flatten(1).to(v.dtype)         # (B, N)
-        logits = self.logit_scale.exp() * torch.einsum('bnd,bd->bn', v, t)
+        logits = at_least_float32(self.logit_scale).exp() * torch.einsum('bnd,bd->bn', v, t)
         if self.kind == 'ce':
             loss = F.binary_cross_entropy_with_logits(logits + self.logit_bias, area)
         else:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..outputs import at_least_float32
 from .batch_norm import SyncedBatchNorm2d
 from .layers import ACTIVATIONS
 
@@ -104,4 +105,4 @@ class DensePrompt(nn.Module):
         grid = v.transpose(1, 2).unflatten(2, grid_size)  # (B, N, d1) -> (B, d1, h1, w1)
         cosine = upsampled_cosine(self.conv(grid), t_sent, self.size,
                                   align_corners=self.align_corners)
-        return self.logit_scale.exp() * cosine + self.logit_bias
+        return at_least_float32(self.logit_scale).exp() * cosine + self.logit_bias
