@@ -198,7 +198,8 @@ def test_a_config_that_is_not_there_or_does_not_parse(tmp_path):
         load_config('no/such.py')
     for text, says in (('model = dict(', r'broken\.py'), ("_base_ = 'missing.py'", r'missing\.py'),
                        ('y = 2\nx = 1 / 0', r'broken\.py: ZeroDivisionError.*line 2'),
-                       (f"_base_ = {FULL!r}\nfrom rsrefseg2 import errors", 'broken.py')):
+                       (f"from rsrefseg2 import errors\n_base_ = {FULL!r}",
+                        r'broken\.py: ConfigParsingError')):
         (tmp_path / 'broken.py').write_text(text)
         with pytest.raises(UserError, match=says):
             load_config(str(tmp_path / 'broken.py'))
