@@ -20,8 +20,11 @@ class UserError(ValueError):
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """' (did you mean a, b?)' for the near matches of `name` among `known`, else ''."""
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    """' (did you mean a, b?)' for the near matches of `name` among `known`, or else the names that
+    it begins; else ''."""
+    known = list(known)
+    near = (difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+            or [longer for longer in known if len(name) > 2 and longer.startswith(name)][:3])
     return f' (did you mean {", ".join(near)}?)' if near else ''
 
 

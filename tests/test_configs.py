@@ -185,7 +185,29 @@ FULL = str(CONFIGS / 'rrsisd_siglip2_sam21l.py')
     ({'optim_wrappr.optimizer.lr': 1.0}, ["unknown top-level key 'optim_wrappr'",
                                          'optim_wrapper']),
     ({'train_dataloder.batch_size': 1}, ["unknown top-level key 'train_dataloder'",
-                                         'train_dataloader'])])
+                                         'train_dataloader']),
+    ({'modle.x': 1}, ["unknown top-level key 'modle'", 'did you mean model']),
+    ({'sed': 3}, ["unknown top-level key 'sed'"]),
+    ({'loader.batch_size': 4}, ["'loader' is a variable of the config file"]),
+    ({'model.losses.sampl': None}, ['model.losses.sampl=None', 'did you mean sample']),
+    ({'default_hooks.checkpont': None}, ['default_hooks.checkpont=None', 'checkpoint']),
+    ({'default_hooks.checkpont.interval': 3}, ['names no class', 'did you mean checkpoint']),
+    ({'default_hooks.checkpoint.intervall': 3}, ["'intervall'", 'did you mean interval']),
+    ({'auto_scale_lr.base_batch': 3}, ["no option 'base_batch'", 'base_batch_size']),
+    ({'optim_wrapper.paramwise_cfg.custom_keys': {}}, ["no option 'custom_keys'"]),
+    ({'optim_wrapper.paramwise_cfg.decay_1dd': True}, ["no option 'decay_1dd'", 'decay_1d']),
+    ({'optim_wrapper.clip_gradd': 1}, ["no option 'clip_gradd'", 'did you mean clip_grad']),
+    ({'train_dataloader.batchsize': 4}, ["no option 'batchsize'", 'did you mean batch_size']),
+    ({'train_cfg.max_epoch': 4}, ["no option 'max_epoch'", 'did you mean max_epochs']),
+    ({'val_cfg.intervall': 4}, ['val_cfg', "no option 'intervall'"]),
+    ({'randomness.sead': 4}, ['randomness', "no option 'sead'", 'did you mean seed']),
+    ({'env_cfg.cudnn': True}, ['env_cfg', "no option 'cudnn'", 'cudnn_benchmark']),
+    ({'model.siglip.vision_lora.rr': 4}, ['model.siglip.vision_lora', "no option 'rr'"]),
+    ({'model.siglip.vision_lora': 16}, ['model.siglip.vision_lora is 16']),
+    ({'model.data_preprocessor.lowercase': True}, ["no option 'lowercase'", 'lower_case']),
+    ({'model.prompter.d1': 4}, ["no option 'd1'"]),
+    ({'model.init': 'randm'}, ["one of 'pretrained', 'random', not 'randm'"]),
+    ({'model.prompter.visual_position': 'qk'}, ["one of 'query_key', 'add', not 'qk'"])])
 def test_an_unknown_key_or_class_is_named_with_near_matches(options, says):
     with pytest.raises(UserError) as caught:
         load_config(FULL, options=options)
@@ -198,7 +220,44 @@ def test_an_unknown_key_or_class_is_named_with_near_matches(options, says):
 def test_a_config_that_is_not_there_or_does_not_parse(tmp_path):
     with pytest.raises(UserError, match='no/such.py does not exist'):
         load_config('no/such.py')
-    for text, says in (('model = dict(', r'broken\.py'), ("_base_ = 'missing.py'", r'missing\.py')):
+    for text, says in (('model = dict(', r'broken\.py'), ("_base_ = 'missing.py'", r'missing\.py'),
+                       ('y = 2\nx = 1 / 0', r'broken\.py: ZeroDivisionError.*line 2'),
+                       (f"from rsrefseg2 import errors\n_base_ = {FULL!r}",
+                        r'broken\.py: ConfigParsingError')):
         (tmp_path / 'broken.py').write_text(text)
         with pytest.raises(UserError, match=says):
             load_config(str(tmp_path / 'broken.py'))
+
+
+def test_a_loss_without_a_class_is_not_taken_for_the_dense_prompt(tmp_path):
+    path = tmp_path / 'mine.py'
+    path.write_text("model = dict(type='RSRefSeg2', losses=dict(dense=dict(loss_weight=3)))")
+    with pytest.raises(UserError, match=r'model\.losses\.dense names no class'):
+        load_config(str(path))
+
+
+def test_what_is_switched_off_or_chosen_rightly_passes():
+    cfg = load_config(FULL, options={
+        'model.losses.sample': None, 'model.data_preprocessor.lower_case': False,
+        'default_hooks.timer': None, 'optim_wrapper.type': 'AmpOptimWrapper',
+        'optim_wrapper.accumulative_counts': 2, 'train_dataloader.pin_memory': True})
+    assert cfg.model.losses.sample is None and cfg.train_dataloader.pin_memory
+
+
+def test_a_files_variables_serve_the_file_alone(tmp_path):
+    """They are gone from the config; one that its own file does not use would change nothing."""
+    path = tmp_path / 'mine.py'
+    path.write_text(f"_base_ = {FULL!r}\nroot = 'mine'\n"
+                    'test_dataloader = dict(dataset=dict(data_root=root))')
+    cfg = load_config(str(path))
+    assert cfg.test_dataloader.dataset.data_root == 'mine'
+    assert not {'root', 'dataset', 'loader', 'in_order', 'pipeline'} & set(cfg)
+    dumped = tmp_path / 'dumped.py'  # as the runner writes it to the work dir
+    cfg.dump(dumped)
+    assert load_config(str(dumped)).test_dataloader.dataset.data_root == 'mine'
+    path.write_text(f"_base_ = {FULL!r}\ndataset = dict(data_root='mine')")
+    with pytest.raises(UserError, match=r"mine\.py: unknown .* 'dataset'.*neither a key"):
+        load_config(str(path))
+    path.write_text(f"_base_ = {FULL!r}\ntest_dataloader = dict(batch_size="
+                    "{{_base_.loader.batch_size}})")
+    assert load_config(str(path)).test_dataloader.batch_size == 8

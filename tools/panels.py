@@ -13,7 +13,7 @@ from mmengine.config import Config, DictAction
 
 from rsrefseg2.apis import gather_cases, load_model, load_split, write_gallery
 from rsrefseg2.datasets.writers import read_scenes
-from rsrefseg2.engine import load_config
+from rsrefseg2.engine import explain_out_of_memory, load_config
 from rsrefseg2.errors import UserError, make_folder, report_user_errors
 from rsrefseg2.evaluation import COLUMNS
 
@@ -68,9 +68,10 @@ def main() -> None:
     config = load_config(args.config, options=args.cfg_options)
     dataset = load_split(config, args.split)  # missing data are seen before the model is loaded
     out = make_folder(args.out)
-    model = load_model(config, args.checkpoint, args.device)
-    cases = gather_cases(model, dataset, n=args.max, worst=args.worst,
-                         groups=read_levels(config, args.split))
+    with explain_out_of_memory(config):
+        model = load_model(config, args.checkpoint, args.device)
+        cases = gather_cases(model, dataset, n=args.max, worst=args.worst,
+                             groups=read_levels(config, args.split))
     kind = 'lowest IoU first' if args.worst else 'spread evenly over the split'
     page = write_gallery(out, cases, title=f'{len(cases)} samples of the {args.split} split',
                          note=f'{args.config} · {args.checkpoint} · {kind} · scored at the '

@@ -13,7 +13,7 @@ from PIL import Image
 
 from rsrefseg2.apis import Predictor, check_sentences
 from rsrefseg2.datasets import read_image
-from rsrefseg2.engine import load_config
+from rsrefseg2.engine import explain_out_of_memory, load_config
 from rsrefseg2.errors import make_folder, report_user_errors
 from rsrefseg2.visualization import panel
 
@@ -40,14 +40,15 @@ def main() -> None:
     config = load_config(args.config, options=args.cfg_options)
     out = make_folder(args.out)
 
-    predictor = Predictor(config, args.checkpoint, args.device).set_image(image)
-    for k, answer in enumerate(predictor.predict(sentences), start=1):
-        stem = out / f'{Path(args.image).stem}_{k}'
-        Image.fromarray(answer.mask).convert('L').save(f'{stem}_mask.png')
-        Image.fromarray(panel(image, answer.text, pred_mask=answer.mask, note=str(args.image),
-                              dense_prompt=answer.dense_prompt)).save(f'{stem}_panel.png')
-        print(f'"{answer.text}": {int(answer.mask.sum())} of {answer.mask.size} pixels\n'
-              f'  mask   {stem}_mask.png\n  panel  {stem}_panel.png')
+    with explain_out_of_memory(config):
+        predictor = Predictor(config, args.checkpoint, args.device).set_image(image)
+        for k, answer in enumerate(predictor.predict(sentences), start=1):
+            stem = out / f'{Path(args.image).stem}_{k}'
+            Image.fromarray(answer.mask).convert('L').save(f'{stem}_mask.png')
+            Image.fromarray(panel(image, answer.text, pred_mask=answer.mask, note=str(args.image),
+                                  dense_prompt=answer.dense_prompt)).save(f'{stem}_panel.png')
+            print(f'"{answer.text}": {int(answer.mask.sum())} of {answer.mask.size} pixels\n'
+                  f'  mask   {stem}_mask.png\n  panel  {stem}_panel.png')
 
 
 if __name__ == '__main__':

@@ -11,7 +11,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     runtime_info=dict(type='RuntimeInfoHook'))
 custom_hooks = [dict(type='PlainCheckpointHook'), dict(type='ProgressBarHook'),
-                dict(type='OddMaskHook')]
+                dict(type='OddMaskHook'), dict(type='CutSentenceHook')]
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
 log_level = 'INFO'
 randomness = dict(seed=0)

@@ -17,7 +17,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ..datasets import read_image
-from ..engine import load_checkpoint, load_config
+from ..engine import load_checkpoint, load_config, read_checkpoint
 from ..errors import UserError
 from ..models import RSRefSeg2
 from ..registry import MODELS, SCOPE
@@ -107,9 +107,7 @@ def check_sentences(sentences: Sequence[str]) -> list[str]:
 def load_model(config: Config, checkpoint: str | Path,
                device: str | torch.device | None = None) -> RSRefSeg2:
     """The config's model with the checkpoint's weights, in eval mode, on the device."""
-    if not Path(checkpoint).is_file():  # before the towers are read, which takes a while
-        raise UserError(f'checkpoint {checkpoint} does not exist; '
-                        'tools/train.py writes them to the work dir as *.pth')
+    read_checkpoint(str(checkpoint))  # before the towers are built, which takes a while
     device = find_device(device)
     init_default_scope(config.get('default_scope', SCOPE))
     model = MODELS.build(config.model)

@@ -41,15 +41,17 @@ def check_split(split: str, splits: Sequence[str] = SPLITS) -> None:
 
 
 def find_root(data_root: str, *, title: str, wrappers: Sequence[str],
-              entries: Sequence[str]) -> str:
+              entries: Sequence[str], made_by: str | None = None) -> str:
     """The folder that holds `entries`: `data_root`, or a folder of a name in `wrappers` inside it.
 
     Archives unpack with or without a wrapping folder; both are accepted. Where nothing fits,
-    `data_root` is returned, so that the next check names the first file that is missing.
+    `data_root` is returned, so that the next check names the first file that is missing. `made_by`:
+    the command that writes the folder, for the message where there is none.
     """
     if not os.path.isdir(data_root):
-        raise UserError(f'data root {data_root!r} does not exist: put {title} there ({SEE_TREE}), '
-                        'or set data_root or the environment variable RSREFSEG2_DATA')
+        todo = f'run {made_by}' if made_by else f'put {title} there ({SEE_TREE})'
+        raise UserError(f'data root {data_root!r} does not exist: {todo}, or set data_root or the '
+                        'environment variable RSREFSEG2_DATA')
     candidates = [data_root, *(os.path.join(data_root, name) for name in wrappers)]
     for candidate in candidates:
         if any(os.path.exists(os.path.join(candidate, entry)) for entry in entries):

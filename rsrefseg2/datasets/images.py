@@ -35,6 +35,8 @@ def read_image(path: str) -> np.ndarray:
             rgb = np.array(image)
     except UserError:
         raise
+    except FileNotFoundError:
+        raise UserError(f'{path!r}: the image does not exist: correct the path') from None
     except Exception as error:  # Pillow's decoders raise many types for a damaged file
         raise UserError(f'{path!r}: the image cannot be read ({reason(error)}): '
                         'fetch the file again') from error

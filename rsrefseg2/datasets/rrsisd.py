@@ -33,6 +33,8 @@ class RRSISD(RefSegDataset):
 
     Args:
         classes: The category names that may occur. None: those that instances.json lists.
+        made_by: The command that writes the data, where they are not RRSIS-D itself: named where
+            `data_root` is missing.
     """
 
     TITLE = 'RRSIS-D'
@@ -40,13 +42,16 @@ class RRSISD(RefSegDataset):
     METAINFO = dict(classes=CLASSES)
     SYNONYMS = SPACED
 
-    def __init__(self, *, classes: Sequence[str] | None = CLASSES, **kwargs: Any) -> None:
+    def __init__(self, *, classes: Sequence[str] | None = CLASSES, made_by: str | None = None,
+                 **kwargs: Any) -> None:
         self._classes = None if classes is None else tuple(classes)
+        self._made_by = made_by
         super().__init__(**kwargs)
 
     def load_triplets(self) -> Iterator[dict]:
         root = find_root(self.data_root, title=self.TITLE, wrappers=('RRSIS-D', 'rrsis-d'),
-                         entries=(*NAMES[:3], 'images', 'JPEGImages', 'refs(unc).p'))
+                         entries=(*NAMES[:3], 'images', 'JPEGImages', 'refs(unc).p'),
+                         made_by=self._made_by)
         refs_path, instances_path = (
             require_file([os.path.join(root, name, file) for name in (*NAMES, '')],
                          title=self.TITLE)

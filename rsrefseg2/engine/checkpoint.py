@@ -51,8 +51,9 @@ def read_checkpoint(path: str) -> dict:
             raise UserError(f'checkpoint {path} cannot be read: it holds more than tensors and '
                             f'numbers, and loading that would execute code: save its state_dict '
                             f'alone') from error
+        reason = (str(error) or type(error).__name__).splitlines()[0].split('. ')[0]
         raise UserError(f'checkpoint {path} cannot be read, it is torn or no checkpoint '
-                        f'({str(error).splitlines()[0][:120]}): take another one') from error
+                        f'({reason}): take another one') from error
     if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
         raise UserError(f'checkpoint {path} holds no "state_dict": give the *.pth in a work dir')
     return checkpoint

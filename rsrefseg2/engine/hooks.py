@@ -98,5 +98,42 @@ class OddMaskHook(Hook):
                           f'{_some(sorted(ids))}', logger='current', level=logging.WARNING)
 
 
+@HOOKS.register_module()
+class CutSentenceHook(Hook):
+    """Says how many sentences were longer than the text tower's positions and were cut, each time
+    that they were read: at the end of training, of each validation and of each test.
+
+    A test's metrics then hold the number as `cut_sentences`. All ranks count.
+    """
+
+    def __init__(self) -> None:
+        self._cut: dict[str, int] = {}  # phase -> sentences of this rank
+        self._before = 0
+
+    def _after_iter(self, runner, batch_idx, data_batch=None, outputs=None, mode='train') -> None:
+        model = getattr(runner.model, 'module', runner.model)
+        total = model.data_preprocessor.n_cut
+        self._cut[mode] = self._cut.get(mode, 0) + total - self._before
+        self._before = total
+
+    def _tell(self, mode: str) -> int:
+        total = sum(all_gather_object(self._cut.pop(mode, 0)))
+        if total:
+            print_log(f'{mode}: {total} sentences were longer than the text tower\'s positions and '
+                      'were cut', logger='current', level=logging.WARNING)
+        return total
+
+    def after_train(self, runner) -> None:
+        self._tell('train')
+
+    def after_val_epoch(self, runner, metrics=None) -> None:
+        self._tell('val')
+
+    def after_test_epoch(self, runner, metrics=None) -> None:
+        total = self._tell('test')
+        if total and metrics is not None:
+            metrics['cut_sentences'] = total
+
+
 def _some(names: Sequence[str]) -> str:
     return ', '.join(names[:5]) + (', ...' if len(names) > 5 else '')

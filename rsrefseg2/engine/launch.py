@@ -10,9 +10,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import FlexibleRunner, find_latest_checkpoint
 
-from ..errors import UserError
+from ..errors import UserError, make_folder
 from .checkpoint import read_checkpoint
-from .config_check import check_config
+from .config_check import check_config, check_top_keys
+from .config_files import read_config
 from .strategies import prepare_launch
 
 # What torch says in an error without a class of its own.
@@ -42,16 +43,14 @@ def load_config(path: str, *, options: dict | None = None, work_dir: str | None 
     `work_dir`: the argument, else the config's own, else work_dirs/<config's name>.
 
     Raises:
-        UserError: the file does not exist or does not parse; an unknown key or class.
+        UserError: the file does not exist or cannot be read; an unknown key, class or choice.
     """
-    if not os.path.isfile(path):
-        raise UserError(f'config {path} does not exist')
+    cfg = read_config(path)
+    check_top_keys(cfg, options or (), path)
     try:
-        cfg = Config.fromfile(path)
-        if options:
-            cfg.merge_from_dict(options)
-    except (KeyError, SyntaxError, TypeError, FileNotFoundError) as error:
-        raise UserError(f'config {path}: {error}') from error
+        cfg.merge_from_dict(options or {})
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise UserError(f'config {path}, --cfg-options: {error.args[0]}') from error
     init_default_scope(cfg.get('default_scope', 'rsrefseg2'))
     check_config(cfg)
     if work_dir is not None:
@@ -65,9 +64,11 @@ def build_runner(cfg: Config, *, launcher: str = 'none') -> RefSegRunner:
     """A runner that trains or tests `cfg` with the launcher that it was started by.
 
     Raises:
-        UserError: the checkpoint to start from does not exist or cannot be read.
+        UserError: the checkpoint to start from does not exist or cannot be read; the work dir
+            cannot be made.
     """
     _check_start(cfg)
+    make_folder(cfg.work_dir)
     prepare_launch(cfg, launcher)
     runner = RefSegRunner.from_cfg(cfg)
     _warn_of_batch(runner, cfg)
@@ -84,11 +85,11 @@ def _check_start(cfg: Config) -> None:
 
 
 @contextlib.contextmanager
-def explain_out_of_memory(cfg: Config, loader: str) -> Iterator[None]:
+def explain_out_of_memory(cfg: Config, loader: str | None = None) -> Iterator[None]:
     """Too little memory becomes one line: the batch it was too little for, and what to lower.
 
     Args:
-        loader: 'train_dataloader' or 'test_dataloader'.
+        loader: 'train_dataloader' or 'test_dataloader'; None: prediction, without a loader.
     Raises:
         UserError: in place of a MemoryError or of torch's out-of-memory errors.
     """
@@ -99,16 +100,20 @@ def explain_out_of_memory(cfg: Config, loader: str) -> Iterator[None]:
         if not (isinstance(error, (MemoryError, torch.OutOfMemoryError))
                 or any(words in message for words in OUT_OF_MEMORY)):
             raise
+        towers = f'{cfg.model.siglip.checkpoint} and {cfg.model.sam.checkpoint}'
+        if loader is None:
+            raise UserError(f'out of memory in prediction with {towers}: free memory, choose '
+                            'another --device, such as cpu, or a smaller image; a model of smaller '
+                            'towers needs less') from error
         batch, other = cfg[loader].batch_size, ''
         if 'killed by signal' in message:  # the system took a loader's worker
             other += f', or lower {loader}.num_workers'
         if loader == 'train_dataloader' and cfg.strategy.type != 'ZeRO2Strategy':
             other += ', or another strategy (_base_/strategies/zero2_bf16.py)'
         raise UserError(
-            f'out of memory at {loader}.batch_size={batch} sentences a device, with '
-            f'{cfg.model.siglip.checkpoint} and {cfg.model.sam.checkpoint}: lower {loader}'
-            f'.batch_size (in training, optim_wrapper.accumulative_counts keeps the global batch), '
-            f'or take a smaller model.sam.checkpoint{other}') from error
+            f'out of memory at {loader}.batch_size={batch} sentences a device, with {towers}: '
+            f'lower {loader}.batch_size (in training, optim_wrapper.accumulative_counts keeps the '
+            f'global batch), or take a smaller model.sam.checkpoint{other}') from error
 
 
 def _warn_of_batch(runner: FlexibleRunner, cfg: Config) -> None:

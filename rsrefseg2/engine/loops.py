@@ -45,9 +45,15 @@ class RefSegTestLoop(TestLoop):
         metrics = super().run()
         self.runner.logger.info('the control: the same images with exchanged sentences')
         dataloader = self.runner.build_dataloader(self.control, seed=self.runner.seed)
-        control = TestLoop(self.runner, dataloader, dict(type='RefSegMetric'))
+        control = TestLoop(self.runner, dataloader, self._plain_metric())
         metrics['shuffled'] = control.run()['gIoU']
         return metrics
+
+    def _plain_metric(self) -> dict:
+        """gIoU under the protocol that the test is scored by."""
+        protocols = [metric.protocol.name for metric in self.evaluator.metrics
+                     if hasattr(metric, 'protocol')]
+        return dict(type='RefSegMetric', protocol=protocols[0] if protocols else 'paper')
 
 
 def leave_out_what_is_done(dataloader: dict, evaluator: Evaluator, logger) -> dict:

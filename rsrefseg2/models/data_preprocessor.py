@@ -1,12 +1,13 @@
 """From uint8 images and strings to what the towers read."""
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from mmengine.logging import MessageHub, print_log
+from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from ..registry import MODELS
 from .towers import load_tokenizer
 
 SIGLIP_MEAN = SIGLIP_STD = (0.5, 0.5, 0.5)
+MAX_TOLD = 10
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -50,6 +52,7 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         self.max_length, self.lower_case = max_length, lower_case
         self.size_where, self.size_how = size_where, size_how
         self.n_cut = 0
+        self._told: set[str] = set()  # sentences without a known word that were warned of
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """{'inputs': U uint8 (3, H, W), 'image_index': (B,), 'image_ids': (B,), 'data_samples': B}
@@ -75,26 +78,31 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         """B sentences -> ids (B, max_length) padded right, lengths (B,) with eos, on the device.
 
         A sentence longer than the tower's positions is cut, its eos kept; the cuts are counted
-        (`n_cut`) and warned of once.
+        (`n_cut`, told by CutSentenceHook) and warned of once. One whose words are all unknown to
+        the tokenizer is warned of, up to MAX_TOLD different ones.
 
         Raises:
-            UserError: a sentence is empty, or has no token of its own.
+            UserError: a sentence is empty.
         """
         for i, sentence in enumerate(sentences):
             if not sentence.strip():
                 raise UserError(f'sentence {i} of the batch is empty: give it at least one word')
         sentences = [s.lower() if self.lower_case else s for s in sentences]
         ids, lengths, n_cut = self.tokenizer.encode(list(sentences), self.max_length)
-        if int(lengths.min()) < 2:
-            raise UserError(f'sentence {sentences[int(lengths.argmin())]!r} has no token of its '
-                            f'own: use words that the tokenizer knows')
+        self._warn_of_unknown(sentences, ids, lengths)
         if n_cut and not self.n_cut:
             print_log(f'a sentence is longer than the text tower\'s {self.max_length} positions: '
-                      f'cut (the total is counted as text/n_cut)', 'current', 30)
+                      f'cut', 'current', logging.WARNING)
         self.n_cut += n_cut
-        if n_cut:
-            MessageHub.get_current_instance().update_info('text/n_cut', self.n_cut)
         return ids.to(self.device), lengths.to(self.device)
+
+    def _warn_of_unknown(self, sentences: Sequence[str], ids: Tensor, lengths: Tensor) -> None:
+        unknown = (ids == self.tokenizer.unk_id).sum(1) == lengths - 1  # all tokens but eos
+        for row in unknown.nonzero().flatten().tolist():
+            if sentences[row] not in self._told and len(self._told) < MAX_TOLD:
+                self._told.add(sentences[row])
+                print_log(f'the tokenizer knows no word of the sentence {sentences[row]!r}: the '
+                          f'mask cannot follow it', 'current', logging.WARNING)
 
 
 def squash(image: Tensor, size: int) -> Tensor:

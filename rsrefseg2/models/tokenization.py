@@ -25,9 +25,11 @@ from rsrefseg2.errors import UserError
 class TowerTokenizer:
     """Base: subclasses give `sentence_ids`, the ids of one sentence without eos and padding."""
 
-    def __init__(self, *, pad_id: int, eos_id: int, vocab_size: int) -> None:
+    def __init__(self, *, pad_id: int, eos_id: int, vocab_size: int, unk_id: int | None = None
+                 ) -> None:
         self.pad_id = pad_id
         self.eos_id = eos_id
+        self.unk_id = -1 if unk_id is None else unk_id  # -1: every word has an id of its own
         self.vocab_size = vocab_size
 
     def sentence_ids(self, text: str) -> list[int]:
@@ -65,7 +67,7 @@ class PretrainedTokenizer(TowerTokenizer):
             raise UserError(f'the tokenizer of {source} names no eos or no padding token '
                             f'(eos {tokenizer.eos_token!r}, pad {tokenizer.pad_token!r})')
         super().__init__(pad_id=tokenizer.pad_token_id, eos_id=tokenizer.eos_token_id,
-                         vocab_size=len(tokenizer))
+                         vocab_size=len(tokenizer), unk_id=tokenizer.unk_token_id)
         self.tokenizer = tokenizer
 
     def sentence_ids(self, text: str) -> list[int]:

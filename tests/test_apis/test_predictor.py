@@ -1,4 +1,6 @@
 """Encode once, ask many: equal to full forwards; bad input is one clear line."""
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -106,6 +108,16 @@ def test_unreadable_images(predictor, tmp_path):
     for name in ('page.png', 'missing.png'):
         with pytest.raises(UserError, match=name):
             predictor.set_image(tmp_path / name)
+
+
+def test_a_torn_checkpoint_is_seen_before_a_tower_is_built(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr('rsrefseg2.models.rsrefseg2.DualModalityEncoder',
+                        lambda **k: pytest.fail('a tower was built'))
+    torn = tmp_path / 'torn.pth'
+    torn.write_bytes(Path(tiny.checkpoint).read_bytes()[:5000])
+    with pytest.raises(UserError, match=r'torn\.pth cannot be read.*\([^()]*\): take') as caught:
+        Predictor(tiny.config, torn, 'cpu')
+    assert 'If yo' not in str(caught.value)  # torch's advice is left out, not cut
 
 
 def test_order_of_calls(tiny):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from rsrefseg2.apis import gather_cases, load_model, load_split
@@ -30,7 +31,8 @@ def test_predict_writes_masks_and_panels(run, tiny, root, tmp_path):
 
 
 @pytest.mark.parametrize('change, message', [
-    (dict(image='missing.png'), 'missing.png'), (dict(sentence=' '), 'sentence 1 of 1 is empty'),
+    (dict(image='missing.png'), "'missing.png': the image does not exist"),
+    (dict(sentence=' '), 'sentence 1 of 1 is empty'),
     (dict(config='missing.py'), 'missing.py'), (dict(checkpoint='missing.pth'), 'missing.pth'),
     (dict(out=__file__), 'cannot make the folder'), (dict(device='abacus'), 'abacus')])
 def test_predict_reports_bad_input_in_one_line(run, tiny, root, tmp_path, change, message):
@@ -42,6 +44,23 @@ def test_predict_reports_bad_input_in_one_line(run, tiny, root, tmp_path, change
     assert code == 1
     line, = error.strip().splitlines()
     assert line.startswith('error: ') and message in line
+
+
+@pytest.mark.parametrize('tool', ['predict.py', 'panels.py'])
+@pytest.mark.parametrize('error', [
+    torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB'),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")])
+def test_too_little_memory_for_a_prediction(run, tiny, root, tmp_path, monkeypatch, tool, error):
+    def segment(*args, **kwargs):
+        raise error
+    monkeypatch.setattr('rsrefseg2.models.RSRefSeg2.segment', segment)
+    given = ([root / 'images/rrsisd/JPEGImages/00021.jpg', 'a car', '--config', tiny.config,
+              '--checkpoint', tiny.checkpoint] if tool == 'predict.py'
+             else [tiny.config, tiny.checkpoint])
+    code, _, printed = run(tool, *given, '--out', tmp_path, '--device', 'cpu')
+    line, = [line for line in printed.splitlines() if line.startswith('error: ')]
+    assert code == 1 and 'Traceback' not in printed
+    assert 'out of memory in prediction' in line and '--device' in line
 
 
 def test_the_exit_code_of_a_process():

@@ -1,4 +1,5 @@
 """One clear line and exit code 1, before any long work where that is possible."""
+import json
 import re
 
 import pytest
@@ -8,16 +9,25 @@ from mmengine.registry import DefaultScope
 from rsrefseg2.engine import load_config
 from rsrefseg2.engine.checkpoint import load_checkpoint
 from rsrefseg2.errors import UserError
-from rsrefseg2.registry import MODELS
+from rsrefseg2.evaluation import RefSegMetric
+from rsrefseg2.models.tokenization import TowerTokenizer
+from rsrefseg2.registry import DATASETS, MODELS
 from tests.test_models.tiny_model import build
 from tests.tiny_towers import write_siglip
-from tests.training import write_config
+from tests.training import ROOT, write_config
 
 
 @pytest.fixture
 def config(tmp_path, towers, rrsisd_root):
     return write_config(tmp_path / 'tiny.py', siglip=towers.siglip, sam=towers.sam2,
                         data_root=rrsisd_root)
+
+
+@pytest.fixture
+def checkpoint(config, tmp_path):
+    with DefaultScope.overwrite_default_scope('rsrefseg2'):
+        state = MODELS.build(load_config(str(config)).model).state_dict()
+    return save(tmp_path / 'right.pth', state)
 
 
 def one_error_line(outcome):
@@ -128,6 +138,54 @@ def test_too_little_memory_says_what_to_lower(run, config, tmp_path, monkeypatch
     assert 'train_dataloader.batch_size=2' in line and 'accumulative_counts' in line
     assert 'zero2_bf16' in line
     assert ('train_dataloader.num_workers' in line) == ('worker' in str(error))
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'test.py'])
+def test_a_work_dir_below_a_file(run, config, checkpoint, tmp_path, tool):
+    (tmp_path / 'file').write_text('')
+    given = [checkpoint] if tool == 'test.py' else []
+    line = one_error_line(run(tool, config, *given, '--work-dir', tmp_path / 'file/run'))
+    assert 'cannot make the folder' in line and 'file/run' in line
+
+
+def test_scenes_that_were_not_generated(monkeypatch):
+    monkeypatch.setenv('RSREFSEG2_DATA', '/nowhere')
+    with pytest.raises(UserError, match='run python tools/synthrs_generate.py --out '
+                                        '/nowhere/synthrs, or set') as caught:
+        DATASETS.build(load_config(str(ROOT / 'configs/synthrs_tiny.py')).train_dataloader.dataset)
+    assert 'RRSIS-D' not in str(caught.value)
+
+
+def test_cut_sentences_are_counted_and_the_control_has_the_tests_protocol(
+        run, config, checkpoint, tmp_path, monkeypatch):
+    """At most 3 tokens a sentence: every split's cuts are told, a test's are in scores.json."""
+    protocols, cut, encode, init = [], [], TowerTokenizer.encode, RefSegMetric.__init__
+
+    def short(self, texts, max_length):
+        cut.append(sum(len(self.sentence_ids(text)) > 3 for text in texts))
+        return encode(self, texts, 4)
+
+    def spy(self, **options):
+        init(self, **options)
+        protocols.append(self.protocol.name)
+    monkeypatch.setattr(TowerTokenizer, 'encode', short)
+    monkeypatch.setattr(RefSegMetric, '__init__', spy)
+    code, _, printed = run(
+        'test.py', config, checkpoint, '--work-dir', tmp_path / 'test', '--protocol', 'lisa',
+        '--cfg-options', 'test_cfg.exchanged=True', 'test_dataloader.dataset.split=train')
+    assert code == 0, printed
+    assert set(protocols) == {'lisa'} and len(protocols) == 2
+    half = len(cut) // 2  # the test, then its control
+    scores = json.loads((tmp_path / 'test/scores.json').read_text())
+    assert scores['cut_sentences'] == sum(cut[:half]) > 0 and 'shuffled' in scores
+
+    cut.clear()
+    code, _, printed = run('train.py', config, '--work-dir', tmp_path / 'train', '--cfg-options',
+                           'experiment_name=cut')
+    assert code == 0, printed
+    log = ''.join(path.read_text() for path in (tmp_path / 'train').glob('*/*.log'))
+    told = {mode: int(n) for mode, n in re.findall(r'(train|val): (\d+) sentences were', log)}
+    assert told == {'train': sum(cut[:2]), 'val': sum(cut[2:])} and min(told.values()) > 0
 
 
 def test_another_runtime_error_keeps_its_traceback(run, config, tmp_path, monkeypatch):

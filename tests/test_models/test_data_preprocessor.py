@@ -16,8 +16,8 @@ LENGTH = 16
 
 
 def build(**options):
-    config = dict(type='RefSegDataPreprocessor', tokenizer=tiny_towers.siglip_config(),
-                  init='random', max_length=LENGTH, size_where=8, size_how=12, **options)
+    config = dict(dict(type='RefSegDataPreprocessor', tokenizer=tiny_towers.siglip_config(),
+                       init='random', max_length=LENGTH, size_where=8, size_how=12), **options)
     with DefaultScope.overwrite_default_scope('rsrefseg2'):
         return MODELS.build(config)
 
@@ -114,6 +114,18 @@ def test_a_long_sentence_is_cut_counted_and_warned_of_once(preprocessor, monkeyp
     assert preprocessor.n_cut == 6
     (text, level), = said
     assert '16 positions' in text and level == logging.WARNING
+
+
+def test_a_sentence_without_a_known_word_is_warned_of_once(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('rsrefseg2.models.data_preprocessor.print_log',
+                        lambda text, logger, level: said.append(text))
+    folder = tiny_towers.write_siglip(tmp_path / 'siglip', words=['the', 'car'])
+    preprocessor = build(tokenizer=str(folder))
+    for _ in range(2):
+        preprocessor.tokenize(['the zebra', '???', 'the car'])
+    text, = said
+    assert "no word of the sentence '???'" in text
 
 
 @pytest.mark.parametrize('sentence', ['', '  \t'])

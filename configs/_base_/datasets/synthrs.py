@@ -1,7 +1,8 @@
 # SynthRS (tools/synthrs_generate.py) in RRSIS-D's layout, several sentences an image.
 _base_ = './triplets.py'
 data_root = '{{$RSREFSEG2_DATA:data}}/synthrs'
-dataset = dict(type='RRSISD', data_root=data_root + '/rrsisd', classes=None)
+dataset = dict(type='RRSISD', data_root=data_root + '/rrsisd', classes=None,
+               made_by='python tools/synthrs_generate.py --out ' + data_root)
 # No worker processes: small images load in well under a millisecond.
 loader = dict(batch_size=24, num_workers=0, persistent_workers=False, dataset=dataset)
 # 4 images x 6 sentences: the image towers run once for the six.

@@ -1,0 +1,72 @@
+"""A config file and its bases: read with one clear line for what is wrong; their own variables."""
+from __future__ import annotations
+
+import ast
+import os
+import re
+import traceback
+from collections.abc import Iterator
+
+from mmengine.config import Config
+
+from ..errors import UserError, suggest
+
+
+def read_config(path: str) -> Config:
+    """The config at `path` and its bases.
+
+    Raises:
+        UserError: the file does not exist, does not parse, or raises while it is read.
+    """
+    if not os.path.isfile(path):
+        raise UserError(f'config {path} does not exist')
+    try:
+        return Config.fromfile(path)
+    except Exception as error:  # a config is a program: it may raise anything
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__)
+                  if frame.name == '<module>']  # a config's own lines
+        line = f' ({frames[-1].filename}, line {frames[-1].lineno})' if frames else ''
+        kind = '' if isinstance(error, SyntaxError) else f'{type(error).__name__}: '
+        raise UserError(f'config {path}: {kind}{error}{line}') from error
+
+
+def variables_of(path: str, known: set[str]) -> set[str]:
+    """Top-level names of the file and its bases that are no key in `known`.
+
+    Raises:
+        UserError: a name that its own file does not use: it would do nothing.
+    """
+    files = {file: _names(file) for file in _chain(path)}
+    of_bases = {name for *_, read in files.values() for name in read}  # {{_base_.name}}
+    variables: set[str] = set()
+    for file, (assigned, used, _) in files.items():
+        idle = sorted(assigned - known - used - of_bases)
+        if idle:
+            raise UserError(f'{file}: unknown top-level key {", ".join(map(repr, idle))}'
+                            f'{suggest(idle[0], known)}: neither a key that is read nor a variable '
+                            'that this file uses: correct or remove it')
+        variables |= assigned - known
+    return variables
+
+
+def _chain(path: str) -> Iterator[str]:
+    """The *.py among the file and its bases, each once is enough."""
+    if path.endswith('.py') and os.path.isfile(path):
+        yield path
+        for base in Config._get_base_files(path):
+            yield from _chain(os.path.join(os.path.dirname(path), base))
+
+
+def _names(path: str) -> tuple[set[str], set[str], set[str]]:
+    """Names that a file assigns at its top level, names that it uses, and those of `_base_`."""
+    with open(path, encoding='utf-8') as file:
+        text = file.read()
+    tree = ast.parse(text)
+    targets = [target for node in tree.body if isinstance(node, (ast.Assign, ast.AnnAssign))
+               for target in getattr(node, 'targets', None) or [node.target]]
+    assigned = {node.id for target in targets for node in ast.walk(target)
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+                and not node.id.startswith('_')}
+    used = {node.id for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    return assigned, used, set(re.findall(r'_base_\.(\w+)', text))
