@@ -148,6 +148,16 @@ def test_every_sample_once_and_equal_numbers(monkeypatch, sampler_type, options,
     assert max(len(b) for batches in ranks for b in batches) <= options['batch_size'] + spare
 
 
+@pytest.mark.parametrize('ranks', [2, 3, 4, 5])
+def test_single_samples_are_padded_on_their_own_rank(monkeypatch, ranks):
+    """So every rank runs the same number of batches, and what is repeated meets its double in the
+    same rank's scores."""
+    found = batches_of_ranks(monkeypatch, ImageOrderBatchSampler, FEW, ranks, batch_size=1)
+    assert {len(batches) for batches in found} == {-(-len(FEW) // ranks)}
+    own = [{index for batch in batches for index in batch} for batches in found]
+    assert sorted(index for indices in own for index in indices) == list(range(len(FEW)))
+
+
 def test_order_sampler_keeps_images_together(monkeypatch):
     (batches,) = batches_of_ranks(monkeypatch, ImageOrderBatchSampler, MANY, 1, batch_size=24)
     holding = Counter(key for batch in batches for key in {MANY.keys[i] for i in batch})
