@@ -49,7 +49,12 @@ def decode(rle: Any, *, where: str) -> np.ndarray:
             if sum(counts) != size[0] * size[1] or min(counts, default=0) < 0:
                 raise ValueError(f'the run lengths sum to {sum(counts)}, not {size[0]} x {size[1]}')
             rle = coco_mask.frPyObjects({'size': size, 'counts': counts}, *size)
-        return coco_mask.decode({'size': size, 'counts': rle['counts']}).astype(bool)
+        counts = rle['counts']
+        codes = np.frombuffer(counts.encode() if isinstance(counts, str) else counts, np.uint8)
+        # COCO's C code reads past the end of a string whose last number goes on (bit 6)
+        if not len(codes) or codes.min() < 48 or codes.max() > 111 or codes[-1] > 79:
+            raise ValueError('the counts are cut off or no run lengths')
+        return coco_mask.decode({'size': size, 'counts': counts}).astype(bool)
     except (TypeError, KeyError, ValueError) as error:
         raise UserError(f'{where}: no mask in COCO RLE ({error}): expected '
                         '{"size": [H, W], "counts": "..."}') from None

@@ -49,7 +49,8 @@ class RefSegMetric(BaseMetric):
         super().__init__(prefix=prefix or protocol, **kwargs)
         self.prefix = prefix
         self.protocol = find_protocol(protocol)
-        self.dump, self.resume, self.run = dump, resume, run or {}
+        self.dump, self.resume = dump, resume
+        self.run = {**(run or {}), 'protocol': protocol}  # a line's integers are of one protocol
         self.report: dict[str, Any] = {}
         self.skipped = 0  # samples of the split that a continued test does not predict again
         self._lines: Lines | None = None

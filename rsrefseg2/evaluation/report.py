@@ -50,7 +50,8 @@ class Report:
                 for group in in_order(groups)}
 
     def to_dict(self) -> dict[str, Any]:
-        """The scores, 'protocol', 'samples', and 'by_<breakdown>' of those with several groups."""
+        """The scores, 'protocol', 'samples', and 'by_<breakdown>' of those that say
+        something."""
         return {**self.scores(), 'protocol': self.protocol.name, 'samples': self.all.samples,
                 **({'undefined': self.all.undefined} if self.all.undefined else {}),
                 **{f'by_{name}': self.breakdown(name) for name in self._telling()}}

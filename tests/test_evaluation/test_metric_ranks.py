@@ -89,6 +89,8 @@ def test_parts_of_another_run_are_not_continued(tmp_path):
     interrupt(path, 1)
     with pytest.raises(UserError, match=r"another test \(checkpoint 'a.pth', now 'b.pth'\)"):
         RefSegMetric(dump=str(path), run={'checkpoint': 'b.pth'}, resume=True).start()
+    with pytest.raises(UserError, match=r"another test \(protocol 'paper', now 'rmsin'\)"):
+        RefSegMetric(dump=str(path), run=RUN, protocol='rmsin', resume=True).start()
     with pytest.raises(UserError, match='left by an interrupted test: continue it with --resume'):
         RefSegMetric(dump=str(path), run=RUN).start()
     assert RefSegMetric(dump=str(path), run=RUN, resume=True).start() == {'s1'}

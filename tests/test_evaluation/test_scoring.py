@@ -103,7 +103,9 @@ def test_rle_is_cocos():
     ('{"id": 1, "prediction": {}}', 'ground_truth missing'),
     ('{"id": 1, "prediction": 7, "ground_truth": 7}', 'no mask in COCO RLE'),
     ('{"id": 1, "prediction": {"size": [2, 2], "counts": [1, 2]}, "ground_truth": 0}',
-     'sum to 3, not 2 x 2'), ('', 'holds no sample')])
+     'sum to 3, not 2 x 2'),
+    ('{"id": 1, "prediction": {"size": [2, 2], "counts": "1o"}, "ground_truth": 0}', 'cut off'),
+    ('', 'holds no sample')])
 def test_a_damaged_dump_names_the_line(line, message, tmp_path):
     path = tmp_path / 'dump.jsonl'
     path.write_text(line + '\n')
