@@ -3,7 +3,6 @@
 _base_ = ['_base_/iter_runtime.py', '_base_/models/rsrefseg2_tiny.py', '_base_/datasets/rrsisd.py',
           '_base_/schedules/adamw_cosine_tiny.py', '_base_/strategies/single.py']
 loader = dict(batch_size=14, num_workers=0, persistent_workers=False)
-# Epochs of two batches: mmengine waits 2 s between the epochs of a finite sampler.
-train_dataloader = dict(**loader, sampler=dict(type='InfiniteSampler'))
+train_dataloader = loader
 val_dataloader = loader
 test_dataloader = dict(num_workers=0)

@@ -93,7 +93,7 @@ def test_the_papers_recipe(name):
     optimizer = cfg.optim_wrapper.optimizer
     assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', 1e-4, 0.05)
     assert cfg.optim_wrapper.clip_grad == dict(max_norm=3.0)
-    assert cfg.train_cfg.by_epoch and cfg.train_cfg.max_epochs == 300
+    assert cfg.train_cfg.max_epochs == 300
     in_epochs = dict(by_epoch=True, convert_to_iter_based=True)
     assert cfg.param_scheduler == [
         dict(type='LinearLR', start_factor=0.01, begin=0, end=5, **in_epochs),

@@ -17,7 +17,7 @@ BASE = LEVELS[0]
 # Inside models/: the parts meet in rsrefseg2.py alone.
 PARTS = {'dual_modality_encoder': 'encoder', 'prompter': 'prompter',
          'mask_generator': 'mask generator', 'losses': 'losses'}
-LEAVES = {'outputs', 'lora', 'towers', 'tower_configs', 'tower_files', 'known_towers',
+LEAVES = {'tower_sources', 'outputs', 'lora', 'towers', 'tower_configs', 'tower_files', 'known_towers',
           'tokenization', 'distributed'}
 
 

@@ -15,6 +15,7 @@ from mmengine.dist import is_main_process
 from rsrefseg2.apis import load_split, page_path, predict_dense, write_report
 from rsrefseg2.engine import (
     build_runner,
+    explain_lost_rank,
     explain_out_of_memory,
     identify_run,
     load_config,
@@ -72,7 +73,7 @@ def main() -> None:
     read_checkpoint(args.checkpoint)  # before the towers are built
     set_scoring(cfg, protocol=args.protocol, dump=args.dump, resume=args.resume or None,
                 run=identify_run(cfg, args.checkpoint) if args.dump else None)
-    with explain_out_of_memory(cfg, 'test_dataloader'):
+    with explain_out_of_memory(cfg, 'test_dataloader'), explain_lost_rank():
         runner = build_runner(cfg, launcher=args.launcher)
         metrics = runner.test()
     if is_main_process():

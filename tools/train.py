@@ -5,7 +5,12 @@ import argparse
 
 from mmengine.config import DictAction
 
-from rsrefseg2.engine import build_runner, explain_out_of_memory, load_config
+from rsrefseg2.engine import (
+    build_runner,
+    explain_lost_rank,
+    explain_out_of_memory,
+    load_config,
+)
 from rsrefseg2.errors import report_user_errors
 
 
@@ -33,7 +38,7 @@ def main() -> None:
         cfg.resume = True
         if args.resume != 'auto':
             cfg.load_from = args.resume
-    with explain_out_of_memory(cfg, 'train_dataloader'):
+    with explain_out_of_memory(cfg, 'train_dataloader'), explain_lost_rank():
         build_runner(cfg, launcher=args.launcher).train()
 
 

@@ -10,7 +10,7 @@ default_hooks = dict(
                     rule='greater'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     runtime_info=dict(type='RuntimeInfoHook'))
-custom_hooks = [dict(type='PlainCheckpointHook'), dict(type='ProgressBarHook'),
+custom_hooks = [dict(type='StopHook'), dict(type='ProgressBarHook'),
                 dict(type='OddMaskHook'), dict(type='CutSentenceHook')]
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
 log_level = 'INFO'

@@ -12,12 +12,12 @@ from .refcoco import RefCOCO
 from .refsegrs import RefSegRS
 from .risbench import RISBench
 from .rrsisd import RRSISD
-from .samplers import ImageGroupBatchSampler, ImageOrderBatchSampler
+from .samplers import ImageGroupBatchSampler, ImageOrderBatchSampler, ShuffledBatchSampler
 from .transforms import LoadImage, LoadMask, PackRefSegInputs
 
 __all__ = [
     'ImageCache', 'ImageGroupBatchSampler', 'ImageOrderBatchSampler', 'LoadImage', 'LoadMask',
     'PackRefSegInputs', 'PhraseFileDataset', 'RISBench', 'RRSISD', 'RefCOCO', 'RefSegDataset',
-    'RefSegJSONL', 'RefSegRS', 'as_rle', 'decode_rle', 'polygons_as_rle', 'read_image',
-    'read_mask', 'unique_images_collate',
+    'RefSegJSONL', 'RefSegRS', 'ShuffledBatchSampler', 'as_rle', 'decode_rle', 'polygons_as_rle',
+    'read_image', 'read_mask', 'unique_images_collate',
 ]

@@ -15,6 +15,7 @@ from rsrefseg2.registry import SCOPE, TRANSFORMS
 from .categories import CategoryFinder
 from .checks import SPLITS, Faults, check_split, require_present
 from .content import first_of_equal
+from .draws import own_randomness
 from .images import ImageCache
 
 
@@ -163,13 +164,15 @@ class RefSegDataset(BaseDataset):
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """The items of one batch; an image that several of them show is decoded once."""
         images = ImageCache()
-        return [self._item(int(idx), images) for idx in indices]
+        return [self._item(idx, images) for idx in indices]
 
     def _item(self, idx: int, images: ImageCache) -> Any:
-        record = self.get_data_info(idx)
+        record = self.get_data_info(int(idx))
         if not self.pipeline.transforms:
             return record
-        item = self.pipeline({**record, 'image_cache': images, 'image_key': self._key(record)})
+        with own_randomness(idx):
+            item = self.pipeline({**record, 'image_cache': images,
+                                  'image_key': self._key(record)})
         if item is None:
             raise RuntimeError(f'a transform returned None for sample {record["sample_id"]!r}; '
                                'samples are never skipped or replaced here')

@@ -1,19 +1,20 @@
-"""Batches that hold several sentences of one image, so that the image towers run once for them.
+"""Which samples make a batch, on any number of ranks.
 
-Both are batch samplers: in a config they stand beside the sampler, from which they take the
-data set, the seed and the epoch (mmengine's hook sets the sampler's epoch)::
+All are batch samplers: in a config they stand beside mmengine's sampler, from which they take the
+data set and the seed::
 
     sampler=dict(type='DefaultSampler', shuffle=False),
     batch_sampler=dict(type='ImageOrderBatchSampler'),
 
 Every sample comes exactly once over all ranks; nothing is dropped. Every rank gets the same number
-of batches, so that none waits for another in a collective operation. Only with batch_size 1 that
-takes padding: a rank repeats its last batch, and the metric counts a sample once.
+of batches, so that none waits for another in a collective operation. Only in validation and test
+with batch_size 1 that takes padding: a rank repeats its last batch, and the metric counts a sample
+once.
 """
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from mmengine.dataset import DefaultSampler
@@ -22,6 +23,8 @@ from torch.utils.data import Sampler
 
 from rsrefseg2.errors import UserError
 from rsrefseg2.registry import DATA_SAMPLERS
+
+from .draws import Draw
 
 
 def samples_by_image(dataset) -> list[list[int]]:
@@ -82,21 +85,84 @@ class ImageOrderBatchSampler(Sampler):
         return len(self.batches)
 
 
+class TrainBatchSampler(Sampler):
+    """Training: an endless sequence of global batches, a function of the seed alone.
+
+    The groups of samples that may not be parted are put into an order that depends on
+    (seed, epoch) only; global batch k of an epoch is a stretch of it, and each rank takes an even
+    share of the stretch. So ranks x batch_size decides what a step sees, however the product is
+    divided, and a run goes on in the middle of an epoch (`start_at`).
+
+    Samples are `Draw`s: their random transforms are functions of (seed, epoch, index).
+    """
+
+    def __init__(self, *, sampler: DefaultSampler, batch_size: int, groups_per_batch: int,
+                 n_groups: int, what: str) -> None:
+        self.sampler = sampler
+        self.batch_size = batch_size  # mmengine's DeepSpeed asks for it
+        self.rank, self.world_size = get_dist_info()
+        self._groups_per_batch, self._n_groups = groups_per_batch, n_groups
+        self._epoch = self._start = 0
+        _check_ranks(n_groups, what, self.world_size)
+
+    def start_at(self, epoch: int, batch: int = 0) -> None:
+        """The next iteration gives the batches of `epoch` from number `batch` on."""
+        self._epoch, self._start = epoch, batch
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch."""
+        # The second number keeps batches from being empty where one group a batch does not divide
+        # among the ranks: some batches then take one group more.
+        return min(math.ceil(self._n_groups / (self._groups_per_batch * self.world_size)),
+                   self._n_groups // self.world_size)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        seed = self.sampler.seed, self._epoch
+        groups = self._ordered_groups(np.random.default_rng(seed))
+        parts = len(self) * self.world_size
+        for batch in range(self._start, len(self)):
+            # as even as integers allow: the last batch is no remainder
+            part = batch * self.world_size + self.rank
+            stretch = groups[part * len(groups) // parts:(part + 1) * len(groups) // parts]
+            yield [Draw(index, seed) for group in stretch for index in group]
+
+    def _ordered_groups(self, rng: np.random.Generator) -> Sequence[Sequence[int]]:
+        """The groups of one epoch, `n_groups` of them."""
+        raise NotImplementedError
+
+
 @DATA_SAMPLERS.register_module()
-class ImageGroupBatchSampler(Sampler):
+class ShuffledBatchSampler(TrainBatchSampler):
+    """Training: batches of `batch_size` samples in random order.
+
+    Args:
+        sampler: Gives data set and seed; its own order is not used.
+        batch_size: Most samples in a batch of one rank.
+    """
+
+    def __init__(self, *, sampler: DefaultSampler, batch_size: int) -> None:
+        super().__init__(sampler=sampler, batch_size=batch_size, groups_per_batch=batch_size,
+                         n_groups=len(sampler.dataset), what='samples')
+
+    def _ordered_groups(self, rng: np.random.Generator) -> Sequence[Sequence[int]]:
+        return rng.permutation(self._n_groups)[:, None].tolist()
+
+
+@DATA_SAMPLERS.register_module()
+class ImageGroupBatchSampler(TrainBatchSampler):
     """Training: batches of `batch_size / sentences_per_image` images, several sentences of each.
 
     In each epoch the sentences of an image are shuffled and cut into equal groups of at most
     `sentences_per_image`; a batch takes whole groups. The groups of one image are spread evenly
     over the epoch, so that they do not meet in one batch unless an image fills most of the data.
-    The order is a function of (seed, epoch) alone. Batches vary in their number of sentences where
+    Batches vary in their number of sentences where
     images have fewer than the cap; U is bounded by the number of images.
 
     Off in the paper's configs: it correlates the sentences of a batch and gives the sample
     contrast more negatives from one image.
 
     Args:
-        sampler: Gives data set, seed and epoch; its own order is not used.
+        sampler: Gives data set and seed; its own order is not used.
         batch_size: Most sentences in a batch: images times `sentences_per_image`.
         sentences_per_image: The cap of sentences of one image in a batch.
     """
@@ -106,30 +172,11 @@ class ImageGroupBatchSampler(Sampler):
         if sentences_per_image < 1 or batch_size % sentences_per_image:
             raise UserError(f'batch_size {batch_size} is not a multiple of sentences_per_image '
                             f'{sentences_per_image}: a batch holds whole images')
-        self.sampler = sampler
-        self.batch_size = batch_size
-        self.sentences_per_image = sentences_per_image
-        self.images_per_batch = batch_size // sentences_per_image
-        self.rank, self.world_size = get_dist_info()
         self._by_image = samples_by_image(sampler.dataset)
         self._parts = [math.ceil(len(g) / sentences_per_image) for g in self._by_image]
-        _check_ranks(sum(self._parts), 'groups of sentences', self.world_size)
-
-    def __len__(self) -> int:
-        groups = sum(self._parts)
-        # The second number keeps batches from being empty where one image a batch does not divide
-        # among the ranks: some batches then take one image more.
-        return min(math.ceil(groups / (self.images_per_batch * self.world_size)),
-                   groups // self.world_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        groups = self._ordered_groups(np.random.default_rng((self.sampler.seed,
-                                                             self.sampler.epoch)))
-        total = len(self) * self.world_size
-        for batch in range(self.rank, total, self.world_size):
-            # as even as integers allow: the last batch is no remainder
-            part = slice(batch * len(groups) // total, (batch + 1) * len(groups) // total)
-            yield [index for group in groups[part] for index in group]
+        super().__init__(sampler=sampler, batch_size=batch_size,
+                         groups_per_batch=batch_size // sentences_per_image,
+                         n_groups=sum(self._parts), what='groups of sentences')
 
     def _ordered_groups(self, rng: np.random.Generator) -> list[list[int]]:
         """Group j of an image's m groups stands at (j + u) / m of the epoch, u uniform."""

@@ -1,12 +1,18 @@
 """Running it: strategies, loops, hooks, checkpoints."""
-from .checkpoint import PlainCheckpointHook, load_checkpoint, read_checkpoint
+from .agreement import explain_lost_rank
+from .checkpoint import load_checkpoint, read_checkpoint
+from .checkpoint_hook import CheckpointHook, StopHook
+from .fsdp2 import FSDP2Strategy
 from .hooks import CutSentenceHook, OddMaskHook, ProgressBarHook
 from .launch import build_runner, explain_out_of_memory, load_config
 from .loops import RefSegTestLoop, identify_run, set_scoring
 from .optim import TrainableOptimWrapperConstructor
-from .strategies import ZeRO2Strategy
+from .strategies import DDPStrategy, SingleDeviceStrategy
+from .train_loop import RefSegTrainLoop
+from .zero2 import ZeRO2Strategy
 
-__all__ = ['CutSentenceHook', 'OddMaskHook', 'PlainCheckpointHook', 'ProgressBarHook',
-           'RefSegTestLoop', 'TrainableOptimWrapperConstructor', 'ZeRO2Strategy', 'build_runner',
-           'explain_out_of_memory', 'identify_run', 'load_checkpoint', 'load_config',
-           'read_checkpoint', 'set_scoring']
+__all__ = ['CheckpointHook', 'CutSentenceHook', 'DDPStrategy', 'FSDP2Strategy', 'OddMaskHook',
+           'ProgressBarHook', 'RefSegTestLoop', 'RefSegTrainLoop', 'SingleDeviceStrategy',
+           'StopHook', 'TrainableOptimWrapperConstructor', 'ZeRO2Strategy', 'build_runner',
+           'explain_lost_rank', 'explain_out_of_memory', 'identify_run', 'load_checkpoint',
+           'load_config', 'read_checkpoint', 'set_scoring']

@@ -1,51 +1,100 @@
-"""Checkpoints fit the model, or say clearly how they do not."""
+"""Checkpoints: what was trained in one file, what a resume needs besides in another.
+
+`iter_600.pth`: the weights that no tower's own files give, in float32, under their names in the
+model (`state_dict`); where the towers came from, with a hash of their weights (`towers`); `meta`.
+`iter_600_optim.pth`: the optimizer's state by parameter name, the schedule, the log.
+
+Both are plain tensors, numbers and strings (`torch.load(weights_only=True)`), the same whatever
+strategy and number of devices trained them. A file appears under its name when it is whole.
+"""
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
 
-import numpy as np
 import torch
-from mmengine.hooks import Hook
-from mmengine.logging import HistoryBuffer
 from torch import nn
 
 from ..errors import UserError
-from ..registry import HOOKS
+from ..models.tower_sources import given_keys, tower_sources
+
+OPTIM = '_optim.pth'
 
 
-def check_state_dict(model: nn.Module, state_dict: dict, *, where: str) -> None:
-    """Every key of the model is in the state dict with its shape, and no other.
+def optim_file(path: str | os.PathLike) -> Path:
+    """The second file of the checkpoint `path`."""
+    return Path(path).with_name(Path(path).stem + OPTIM)
+
+
+def write_atomically(value: object, path: str | os.PathLike) -> None:
+    """torch.save into a file that has its name only once it is whole and on the disk.
 
     Raises:
-        UserError: one line with the counts and first names of the missing, the unexpected and
-            those of another shape.
+        UserError: it cannot be written; nothing is left of it, and an older file stays.
     """
-    own = model.state_dict()
-    state_dict = {key.removeprefix('module.'): value for key, value in state_dict.items()}
-    faults = {
-        'missing': [key for key in own if key not in state_dict],
-        'unexpected': [key for key in state_dict if key not in own],
-        'of another shape': [key for key in own if key in state_dict
-                             and own[key].shape != state_dict[key].shape],
-    }
-    if any(faults.values()):
-        told = '; '.join(f'{len(keys)} {fault} ({", ".join(keys[:3])}{", ..." * (len(keys) > 3)})'
-                         for fault, keys in faults.items() if keys)
-        raise UserError(f'checkpoint {where} is not of this model: {told}: use the config and the '
-                        f'towers it was trained with')
+    path = Path(path)
+    unfinished = path.with_name(f'.{path.name}.unfinished')  # one process writes: no clash
+    try:
+        with open(unfinished, 'wb') as file:
+            torch.save(value, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except (OSError, RuntimeError) as error:  # torch wraps what the file says
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise UserError(f'checkpoint {path} cannot be written ({reason}): free space or choose '
+                        'another --work-dir; the older checkpoints are whole, --resume goes on '
+                        'from the newest') from error
 
 
-def read_checkpoint(path: str) -> dict:
-    """A checkpoint's dict, on the CPU, without executing what is in it.
+def read_checkpoint(path: str | os.PathLike) -> dict:
+    """A checkpoint's weights file, on the CPU, without executing what is in it.
 
     Raises:
         UserError: the file does not exist, is torn, or is no checkpoint.
     """
+    checkpoint = _read(path)
+    if 'state_dict' not in checkpoint:
+        other = (f': give {str(path).removesuffix(OPTIM)}.pth' if str(path).endswith(OPTIM)
+                 else ': give the *.pth in a work dir')
+        raise UserError(f'checkpoint {path} holds no "state_dict"{other}')
+    return checkpoint
+
+
+def read_optim(path: str | os.PathLike, checkpoint: dict) -> dict:
+    """The second file of the checkpoint `path`, which was read before.
+
+    Raises:
+        UserError: it does not exist, is torn, or belongs to another checkpoint.
+    """
+    second = optim_file(path)
+    if not second.is_file():
+        raise UserError(f'checkpoint {path} cannot be resumed: {second.name}, which holds the '
+                        'optimizer, is not beside it: put it there, or start from the weights '
+                        'alone with --cfg-options load_from=...')
+    optim = _read(second)
+    if optim.get('meta', {}).get('saved') != checkpoint.get('meta', {}).get('saved', ''):
+        raise UserError(f'{path} and {second.name} were not saved together: put the files of one '
+                        'checkpoint side by side')
+    return optim
+
+
+def _read(path: str | os.PathLike) -> dict:
     if not os.path.isfile(path):
         raise UserError(f'checkpoint {path} does not exist: give the *.pth in a work dir')
     try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+        content = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
         if str(error).startswith('Weights only load failed'):
             raise UserError(f'checkpoint {path} cannot be read: it holds more than tensors and '
@@ -54,47 +103,104 @@ def read_checkpoint(path: str) -> dict:
         reason = (str(error) or type(error).__name__).splitlines()[0].split('. ')[0]
         raise UserError(f'checkpoint {path} cannot be read, it is torn or no checkpoint '
                         f'({reason}): take another one') from error
-    if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
-        raise UserError(f'checkpoint {path} holds no "state_dict": give the *.pth in a work dir')
-    return checkpoint
+    return content if isinstance(content, dict) else {}
 
 
-def load_checkpoint(model: nn.Module, path: str) -> dict:
-    """Load `path` into `model`, every key; returns the checkpoint.
+def check_whole(path: str | os.PathLike) -> None:
+    """Both files of a checkpoint, to the last byte, by the checksums that torch stores in them.
 
     Raises:
-        UserError: see `read_checkpoint` and `check_state_dict`.
+        UserError: what is wrong with which file.
+    """
+    for file in (Path(path), optim_file(path)):
+        try:
+            with zipfile.ZipFile(file) as archive:
+                broken = archive.testzip()
+        except (OSError, zipfile.BadZipFile, EOFError) as error:
+            raise UserError(f'{file.name}: {error}') from error
+        if broken is not None:
+            raise UserError(f'{file.name}: {broken} is not what was written')
+    read_optim(path, read_checkpoint(path))
+
+
+def find_newest(folder: str | os.PathLike) -> tuple[Path | None, list[str]]:
+    """The checkpoint of `folder` that was saved last and can be resumed, and a line for each file
+    that was passed over because it is torn."""
+    found: list[tuple[float, Path]] = []
+    torn: list[str] = []
+    for path in sorted(Path(folder).glob('*.pth')):
+        if path.name.endswith(OPTIM) or path.name.startswith('best_'):
+            continue
+        try:
+            found.append((float(read_checkpoint(path)['meta']['saved']), path))
+        except UserError as error:
+            torn.append(str(error))
+        except (KeyError, TypeError, ValueError):
+            torn.append(f'checkpoint {path} does not say when it was saved: not of this version')
+    for _, path in sorted(found, reverse=True):
+        try:
+            check_whole(path)
+        except UserError as error:
+            torn.append(f'checkpoint {path} is not whole ({error})')
+        else:
+            return path, torn
+    return None, torn
+
+
+def trained_keys(model: nn.Module) -> Iterator[str]:
+    """The keys of the state dict that a checkpoint holds: all but those that a tower's files give,
+    frozen as they are. A tower that was drawn from a config is held whole."""
+    given = given_keys(model)
+    return (key for key in model.state_dict() if key not in given)
+
+
+def check_fits(model: nn.Module, checkpoint: dict, *, where: str) -> None:
+    """The checkpoint gives every key that the model's towers do not, and no other; the towers are
+    those that it was trained on.
+
+    Raises:
+        UserError: one line with the counts and first names of the missing, the unexpected and
+            those of another shape; or with the tower that is another one.
+    """
+    own, state_dict = model.state_dict(), checkpoint['state_dict']
+    given = given_keys(model) - set(state_dict)
+    faults = {
+        'missing': [key for key in own if key not in state_dict and key not in given],
+        'unexpected': [key for key in state_dict if key not in own],
+        'of another shape': [key for key in own if key in state_dict
+                             and own[key].shape != state_dict[key].shape],
+    }
+    if any(faults.values()):
+        told = '; '.join(f'{len(keys)} {fault} ({", ".join(keys[:3])}{", ..." * (len(keys) > 3)})'
+                         for fault, keys in faults.items() if keys)
+        trained_on = ', '.join(sorted({tower['checkpoint'] for tower
+                                       in checkpoint.get('towers', {}).values()}))
+        raise UserError(f'checkpoint {where} is not of this model: {told}: use the config and the '
+                        f'towers it was trained with{trained_on and f" ({trained_on})"}')
+    if given:
+        _check_towers(model, checkpoint.get('towers', {}), where)
+
+
+def _check_towers(model: nn.Module, towers: dict, where: str) -> None:
+    for name, source in tower_sources(model).items():
+        expected = towers.get(name, {})
+        if expected.get('sha256') != source.sha256:
+            raise UserError(
+                f'checkpoint {where} was trained on other weights of {name}: on '
+                f'{expected.get("checkpoint")} (sha256 {str(expected.get("sha256"))[:12]}), not '
+                f'on {source.checkpoint} (sha256 {source.sha256[:12]}): give its tower in the '
+                'config')
+
+
+def load_checkpoint(model: nn.Module, path: str | os.PathLike) -> dict:
+    """Load the weights of `path` into `model`; returns the checkpoint.
+
+    Raises:
+        UserError: see `read_checkpoint` and `check_fits`.
     """
     checkpoint = read_checkpoint(path)
-    check_state_dict(model, checkpoint['state_dict'], where=path)
-    model.load_state_dict(checkpoint['state_dict'])
+    checkpoint['state_dict'] = {key.removeprefix('module.'): value  # of a wrapped model
+                                for key, value in checkpoint['state_dict'].items()}
+    check_fits(model, checkpoint, where=str(path))
+    model.load_state_dict(checkpoint['state_dict'], strict=False)
     return checkpoint
-
-
-@HOOKS.register_module()
-class PlainCheckpointHook(Hook):
-    """Checkpoints hold tensors, numbers and strings alone, and are refused where they do not fit.
-
-    mmengine stores its log as HistoryBuffer objects, which torch.load refuses without executing
-    them; they become two tensors each, and buffers again on the way back. And mmengine loads what
-    fits of a checkpoint of another config or other towers; here that is an error.
-    """
-
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Called by the runner before the file is written."""
-        checkpoint['meta'].update(getattr(runner, 'given_meta', {}))
-        hub = checkpoint['message_hub']
-        hub['log_scalars'] = {name: [torch.from_numpy(values.copy()) for values in buffer.data]
-                              for name, buffer in hub['log_scalars'].items()}
-        hub['runtime_info'] = {name: value.item() if isinstance(value, np.generic) else value
-                               for name, value in hub['runtime_info'].items()}
-
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Called by the runner before the weights are copied."""
-        model = getattr(runner.model, 'module', runner.model)
-        check_state_dict(model, checkpoint['state_dict'],
-                         where=str(runner._resume or runner._load_from))
-        if 'message_hub' in checkpoint:
-            hub = checkpoint['message_hub']
-            hub['log_scalars'] = {name: HistoryBuffer(*(values.numpy() for values in pair))
-                                  for name, pair in hub['log_scalars'].items()}

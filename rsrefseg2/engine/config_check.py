@@ -49,11 +49,10 @@ PLACES: dict[str, tuple[str, str, str]] = {
     'env_cfg.mp_cfg': ('mmengine.utils.dl_utils:set_multi_processing', 'distributed', ''),
     'auto_scale_lr': ('builtins:dict', '', 'enable base_batch_size'),
 }
-TRAIN_LOOPS = {True: 'EpochBasedTrainLoop', False: 'IterBasedTrainLoop'}
 # Where a class must be named, and the names that a None switches off there.
 TYPED = re.compile(r'model(\.prompter|\.losses\.\w+)?|strategy|default_hooks\.\w+'
                    r'|custom_hooks\[\d+\]|param_scheduler(\[\d+\])?|optim_wrapper\.optimizer'
-                   r'|(val|test)_evaluator'
+                   r'|(val|test)_evaluator|train_cfg'
                    r'|(train|val|test)_dataloader\.(dataset|sampler|batch_sampler)')
 NAMES = {'model.losses': ('seg', 'ortho', 'sample', 'dense', 'spatial'),
          'default_hooks': ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler',
@@ -127,9 +126,6 @@ def _check_dict(value: dict, where: str, filename: str) -> None:
         parent, _, name = where.rpartition('.')
         raise UserError(f'{filename}: {where} names no class{suggest(name, NAMES.get(parent, ()))}'
                         ': add type=...')
-    elif where == 'train_cfg' and 'type' not in value:
-        built = _find(TRAIN_LOOPS[bool(value.get('by_epoch', True))])
-        fills, takes = 'runner dataloader', 'by_epoch'
     elif place and ('type' not in value or 'type' in takes.split()):
         built = _load(place)
     if built is not None:

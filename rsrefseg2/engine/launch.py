@@ -8,33 +8,17 @@ from collections.abc import Iterator
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import FlexibleRunner, find_latest_checkpoint
+from mmengine.runner import FlexibleRunner
 
 from ..errors import UserError, make_folder
-from .checkpoint import read_checkpoint
 from .config_check import check_config, check_top_keys
 from .config_files import read_config
+from .runner import RefSegRunner, check_start
 from .strategies import prepare_launch
 
 # What torch says in an error without a class of its own.
 OUT_OF_MEMORY = ('allocate memory', 'out of memory', 'not enough memory',
                  'killed by signal: Killed')
-
-
-class RefSegRunner(FlexibleRunner):
-    """mmengine's runner, whose checkpoints keep the epoch and iteration that they are saved for.
-
-    mmengine 0.10.7 counts anew in save_checkpoint. When a validation finds a new best score, the
-    newest checkpoint is saved once more, after the epoch was counted up: resumed from it, a run
-    would skip an epoch. Can go when FlexibleRunner keeps a given `meta`, as Runner does.
-    """
-
-    given_meta: dict = {}
-
-    def save_checkpoint(self, *args, meta: dict | None = None, **kwargs) -> None:
-        """As mmengine's; `PlainCheckpointHook` puts what `meta` holds back in place."""
-        self.given_meta = dict(meta or {})
-        super().save_checkpoint(*args, meta=meta, **kwargs)
 
 
 def load_config(path: str, *, options: dict | None = None, work_dir: str | None = None) -> Config:
@@ -67,21 +51,12 @@ def build_runner(cfg: Config, *, launcher: str = 'none') -> RefSegRunner:
         UserError: the checkpoint to start from does not exist or cannot be read; the work dir
             cannot be made.
     """
-    _check_start(cfg)
+    check_start(cfg.get('load_from'), cfg.get('resume', False))
     make_folder(cfg.work_dir)
     prepare_launch(cfg, launcher)
     runner = RefSegRunner.from_cfg(cfg)
     _warn_of_batch(runner, cfg)
     return runner
-
-
-def _check_start(cfg: Config) -> None:
-    """The checkpoint that is resumed or loaded can be read: asked before the towers are built."""
-    path = cfg.get('load_from')
-    if path is None and cfg.get('resume') is True:
-        path = find_latest_checkpoint(cfg.work_dir)  # None: nothing saved yet, a fresh start
-    if path is not None and '://' not in path:
-        read_checkpoint(path)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""How a run is spread over devices: mmengine's single device, DDP and ZeRO-2."""
+"""How a run is spread over devices: one device, DDP; zero2.py and fsdp2.py beside it."""
 from __future__ import annotations
 
 import os
@@ -6,22 +6,22 @@ import socket
 
 import torch
 from mmengine._strategy import DDPStrategy as MMEngineDDPStrategy
-from mmengine._strategy import DeepSpeedStrategy
-from mmengine._strategy.single_device import SingleDeviceStrategy
+from mmengine._strategy.single_device import SingleDeviceStrategy as MMEngineSingleDeviceStrategy
 from mmengine.config import Config
-from mmengine.device import get_device
-from mmengine.dist import is_main_process
-from mmengine.optim import BaseOptimWrapper
 from torch import Tensor, nn
 
-from ..compat import allow_cpu_ranks, use_deepspeed
+from ..compat import allow_cpu_ranks
+from ..errors import UserError
 from ..registry import STRATEGIES
+from .agreement import PATIENCE
+from .checkpoint import trained_keys
 
-DISTRIBUTED = ('DDPStrategy', 'ZeRO2Strategy')
+DISTRIBUTED = ('DDPStrategy', 'ZeRO2Strategy', 'FSDP2Strategy')
 
 
 def prepare_launch(cfg: Config, launcher: str) -> None:
-    """Set `cfg.launcher` and the backend that this machine has.
+    """Set `cfg.launcher`, the backend that this machine has, and how long ranks wait for each
+    other.
 
     A distributed strategy without a launcher becomes one process in a group of its own, so every
     strategy runs with plain `python tools/train.py`.
@@ -38,10 +38,112 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
         cfg.strategy = dict(type='DDPStrategy')  # several processes were asked for
     cfg.launcher = launcher
     cfg.env_cfg.dist_cfg.backend = 'nccl' if torch.cuda.is_available() else 'gloo'
+    cfg.env_cfg.dist_cfg.setdefault('timeout', int(PATIENCE.total_seconds()))
+
+
+class NamedState:
+    """What a checkpoint holds, by parameter name and in float32, out of a strategy's own form.
+
+    Every method is called on every rank. Optimizer state: `state` {name: {key: Tensor}} and, by
+    group, what the schedule changes.
+    """
+
+    @property
+    def plain_model(self) -> nn.Module:
+        """The model without its wrapper."""
+        return getattr(self.model, 'module', self.model)
+
+    @property
+    def accumulation(self) -> int:
+        """Iterations that share one step of the optimizer."""
+        return getattr(self.optim_wrapper, '_accumulative_counts', 1)
+
+    def start_at(self, iteration: int) -> None:
+        """Count on from here, for accumulation."""
+        if self.accumulation > 1:
+            self.optim_wrapper.initialize_count_status(self.model, iteration,
+                                                       self.dispatch_kwargs['max_iters'])
+
+    def trained_weights(self) -> dict[str, Tensor]:
+        """The weights that no tower's files give, on the CPU."""
+        state = self.plain_model.state_dict()
+        return {name: to_float32(self._whole(state[name]))
+                for name in trained_keys(self.plain_model)}
+
+    def load_weights(self, state_dict: dict[str, Tensor]) -> None:
+        """What `trained_weights` gave, or a part of it that was checked."""
+        self.plain_model.load_state_dict(state_dict, strict=False)
+
+    def optimizer_state(self) -> dict:
+        """The optimizer's."""
+        optimizer = self.optim_wrapper.optimizer
+        state = {name: {key: self._whole(value).clone() if isinstance(value, Tensor) else value
+                        for key, value in optimizer.state.get(parameter, {}).items()}
+                 for name, parameter in self._trained()}
+        return dict(state=state, groups=[scheduled(group) for group in optimizer.param_groups])
+
+    def load_optimizer_state(self, saved: dict) -> None:
+        """What `optimizer_state` gave, on this or on any other strategy.
+
+        Raises:
+            UserError: it is of other parameters.
+        """
+        optimizer, trained = self.optim_wrapper.optimizer, dict(self._trained())
+        check_names(saved, set(trained), len(optimizer.param_groups))
+        names = {parameter: name for name, parameter in trained.items()}
+        packed, index = optimizer.state_dict(), 0
+        for group, given in zip(optimizer.param_groups, packed['param_groups'], strict=True):
+            for parameter, index in zip(group['params'], given['params'], strict=True):
+                entry = saved['state'][names[parameter]]
+                packed['state'][index] = {
+                    key: self._part(value, parameter) if isinstance(value, Tensor) else value
+                    for key, value in entry.items()}
+        optimizer.load_state_dict(packed)
+        for group, values in zip(optimizer.param_groups, saved['groups'], strict=True):
+            group.update(values)
+
+    def _trained(self) -> list[tuple[str, nn.Parameter]]:
+        return [(name, parameter) for name, parameter in self.plain_model.named_parameters()
+                if parameter.requires_grad]
+
+    def _whole(self, value: Tensor) -> Tensor:
+        """A tensor of this rank -> the whole one, on the CPU."""
+        return value.detach().cpu()
+
+    def _part(self, value: Tensor, parameter: nn.Parameter) -> Tensor:
+        """The reverse, for a tensor of `parameter`'s shape; others stay as they are."""
+        return value.clone()  # the file it was read from is mapped, not held
+
+
+def to_float32(value: Tensor) -> Tensor:
+    """Weights are stored in float32, whatever they were trained in; integers as they are."""
+    return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
+
+
+def scheduled(group: dict) -> dict[str, float]:
+    """What a schedule changes in a parameter group: `lr` beside `initial_lr`, and so on."""
+    keys = [key for key in group if key.startswith('initial_')]
+    return {name: group[name] for key in keys for name in (key, key.removeprefix('initial_'))}
+
+
+def check_names(saved: dict, names: set[str], groups: int) -> None:
+    """The saved state is of these parameters."""
+    missing, more = names - set(saved['state']), set(saved['state']) - names
+    if missing or more or groups != len(saved['groups']):
+        raise UserError(
+            f'the optimizer in the checkpoint is of other parameters: {len(missing)} missing '
+            f'({", ".join(sorted(missing)[:3])}), {len(more)} unexpected '
+            f'({", ".join(sorted(more)[:3])}), {len(saved["groups"])} groups instead of {groups}: '
+            'resume with the config it was trained with')
 
 
 @STRATEGIES.register_module()
-class DDPStrategy(MMEngineDDPStrategy):
+class SingleDeviceStrategy(NamedState, MMEngineSingleDeviceStrategy):
+    """One process, one device."""
+
+
+@STRATEGIES.register_module()
+class DDPStrategy(NamedState, MMEngineDDPStrategy):
     """mmengine's DDP, on CPU ranks too: there DDP takes no device ids."""
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
@@ -49,138 +151,3 @@ class DDPStrategy(MMEngineDDPStrategy):
             self.model_wrapper = {'type': 'MMDistributedDataParallel', 'broadcast_buffers': False,
                                   **(self.model_wrapper or {}), 'device_ids': None}
         return super()._wrap_model(model)
-
-
-@STRATEGIES.register_module()
-class ZeRO2Strategy(DeepSpeedStrategy):
-    """DeepSpeed ZeRO-2, in BF16 by its config, with the checkpoints of every other strategy.
-
-    A checkpoint is one `*.pth` with a plain state dict: the float32 master of what is trained, so
-    it loads on one device without a conversion. The optimizer's moments are stored by parameter
-    name. Gradient clipping is read from `optim_wrapper.clip_grad`, as elsewhere.
-    """
-
-    def __init__(self, **kwargs) -> None:
-        use_deepspeed()
-        super().__init__(**kwargs)
-
-    def _setup_distributed(self, launcher: str | None = None, backend: str = 'nccl', **kwargs
-                           ) -> None:
-        super()._setup_distributed(launcher, backend, auto_mpi_discovery=False, **kwargs)
-
-    def prepare(self, model: nn.Module | dict, *, dispatch_kwargs: dict | None = None, **kwargs
-                ) -> tuple:
-        """As mmengine's; tells DeepSpeed the batch size."""
-        batch = (dispatch_kwargs or {}).get('train_micro_batch_size_per_gpu', 1)
-        self.config['train_micro_batch_size_per_gpu'] = batch
-        return super().prepare(model, dispatch_kwargs=dispatch_kwargs, **kwargs)
-
-    def build_optim_wrapper(self, optim_wrapper: dict, model: nn.Module | None = None
-                            ) -> BaseOptimWrapper:
-        optim_wrapper = dict(optim_wrapper, type='DeepSpeedOptimWrapper')
-        clip = optim_wrapper.pop('clip_grad', None)
-        if clip is not None:
-            self.config['gradient_clipping'] = clip['max_norm']
-        accumulate = optim_wrapper.pop('accumulative_counts', 1)
-        self.config['gradient_accumulation_steps'] = accumulate
-        return super().build_optim_wrapper(optim_wrapper, model)
-
-    def _wrap_model(self, model: nn.Module) -> nn.Module:
-        wrapper = super()._wrap_model(model.to(get_device()))
-        # Outside no_grad the CPU optimizer's in-place update of a leaf is refused.
-        wrapper.model.step = torch.no_grad()(wrapper.model.step)
-        return wrapper
-
-    @property
-    def _module(self) -> nn.Module:
-        return self.model.model.module
-
-    def model_state_dict(self) -> dict[str, Tensor]:
-        """The whole state, float32 masters in place of their bf16 copies. Called on every rank."""
-        from deepspeed.utils import safe_get_full_fp32_param
-        state = {name: value.cpu() for name, value in self._module.state_dict().items()}
-        for name, parameter in self._module.named_parameters():
-            if parameter.requires_grad:
-                state[name] = safe_get_full_fp32_param(parameter).detach().float().cpu()
-        return state
-
-    def _link_moments(self, steps: int | None = None) -> None:
-        """Let deepspeed find every group's moments; with `steps`, make empty ones first.
-
-        deepspeed 0.19 links them after the first group's first step, when the other groups have
-        none yet.
-        """
-        zero = self.model.model.optimizer
-        if steps is not None:
-            for flat in zero.single_partition_of_fp32_groups:
-                zero.optimizer.state[flat] = dict(
-                    step=torch.tensor(float(steps)), exp_avg=torch.zeros_like(flat),
-                    exp_avg_sq=torch.zeros_like(flat))
-        zero._hp_optimizer_states_linked = False
-        zero._lazy_init_hp_params_optimizer_state()
-
-    def _moments(self) -> dict[str, dict[str, Tensor]]:
-        """Adam's moments in float32 by parameter name. Called on every rank."""
-        from deepspeed.utils import safe_get_full_optimizer_state
-        self._link_moments()
-        return {name: {key: safe_get_full_optimizer_state(parameter, key).float().cpu()
-                       for key in ('exp_avg', 'exp_avg_sq')}
-                for name, parameter in self._module.named_parameters() if parameter.requires_grad}
-
-    def save_checkpoint(self, filename: str, *, save_optimizer: bool = True, **kwargs) -> None:
-        """One file, written by the main process; every rank takes part in gathering it."""
-        state, callback = self.model_state_dict(), kwargs.pop('callback', None)
-        moments = self._moments() if save_optimizer and hasattr(self, 'optim_wrapper') else None
-
-        def add(checkpoint: dict) -> None:
-            if moments is not None:
-                steps = self.model.model.global_steps - self.model.model.skipped_steps
-                checkpoint['optimizer'] = dict(
-                    zero_moments=moments, steps=steps,
-                    lrs=[group['lr'] for group in self.optim_wrapper.param_groups])
-            if callback is not None:
-                callback(checkpoint)
-
-        gathered, self.model_state_dict = self.model_state_dict, lambda: state
-        try:
-            if is_main_process():
-                SingleDeviceStrategy.save_checkpoint(
-                    self, filename, save_optimizer=False, callback=add, **kwargs)
-        finally:
-            self.model_state_dict = gathered
-
-    def load_checkpoint(self, filename: str, **kwargs) -> dict:
-        return SingleDeviceStrategy.load_checkpoint(self, filename, **kwargs)
-
-    def resume(self, filename: str, **kwargs) -> dict:
-        return SingleDeviceStrategy.resume(self, filename, **kwargs)
-
-    def load_model_state_dict(self, state_dict: dict, *, strict: bool = False,
-                              revise_keys: list | None = None) -> None:
-        """Into the bf16 module and into the float32 masters."""
-        from deepspeed.utils import safe_set_full_fp32_param
-        self._module.load_state_dict(state_dict, strict=strict)
-        if hasattr(self, 'optim_wrapper'):
-            for name, parameter in self._module.named_parameters():
-                if parameter.requires_grad and name in state_dict:
-                    safe_set_full_fp32_param(parameter, state_dict[name].float())
-
-    def load_optim_state_dict(self, state_dict: dict) -> None:
-        """The moments by name.
-
-        Raises:
-            UserError: the checkpoint is another strategy's.
-        """
-        from deepspeed.utils import safe_set_full_optimizer_state
-
-        from ..errors import UserError
-        if 'zero_moments' not in state_dict:
-            raise UserError('this checkpoint holds the optimizer of another strategy: resume with '
-                            'the strategy it was trained with, or use load_from for its weights')
-        self._link_moments(state_dict['steps'])
-        for name, parameter in self._module.named_parameters():
-            for key, value in state_dict['zero_moments'].get(name, {}).items():
-                safe_set_full_optimizer_state(parameter, value, key)
-        for group, lr in zip(self.optim_wrapper.param_groups, state_dict['lrs'], strict=True):
-            group['lr'] = lr
-        self.model.model.global_steps = state_dict['steps']

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from .lora import freeze, inject_lora
 from .outputs import EncodedText
+from .tower_sources import set_source
 from .towers import load_siglip
 
 
@@ -35,6 +36,7 @@ class DualModalityEncoder(nn.Module):
         siglip = load_siglip(checkpoint, init=init)
         self.vision_model, self.text_model = siglip.vision_model, siglip.text_model
         for tower, lora in ((self.vision_model, vision_lora), (self.text_model, text_lora)):
+            set_source(tower, siglip.tower_source)
             if lora is not None:
                 inject_lora(tower, family='siglip', **lora)
             elif not trainable:

@@ -19,6 +19,7 @@ from rsrefseg2.errors import UserError
 from rsrefseg2.models import tower_files
 from rsrefseg2.models.tokenization import PretrainedTokenizer, StandInTokenizer, TowerTokenizer
 from rsrefseg2.models.tower_configs import make_config, model_class, quiet, random_config
+from rsrefseg2.models.tower_sources import TowerSource, content_hash, set_source
 
 Init = Literal['pretrained', 'random']
 Checkpoint = str | Path | Mapping
@@ -35,12 +36,16 @@ DROPPED_KEYS = {
 
 
 def load_siglip(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> SiglipModel:
-    """SigLIP's two towers in float32; the image tower without its pooling head."""
+    """SigLIP's two towers in float32; the image tower without its pooling head.
+
+    `tower_source` says where the weights came from (`tower_sources.TowerSource`).
+    """
     return _load('siglip', checkpoint, init)
 
 
 def load_sam(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> Sam2Model | SamModel:
-    """SAM2.1's or SAM 1's image model in float32, without SAM2's video memory."""
+    """SAM2.1's or SAM 1's image model in float32, without SAM2's video memory; with its
+    `tower_source`."""
     return _load('sam', checkpoint, init)
 
 
@@ -79,6 +84,7 @@ def _load(family: str, checkpoint: Checkpoint, init: Init) -> PreTrainedModel:
             raise UserError(f'the weights in {folder} cannot be read: {type(error).__name__}: '
                             f'{" ".join(str(error).split())}; fetch or save them again') from error
     _check_loaded(family, f'{checkpoint!r} ({folder})', info)
+    set_source(model, TowerSource(checkpoint, content_hash(model)))
     return model
 
 
@@ -86,6 +92,7 @@ def _build(family: str, checkpoint: str | dict) -> PreTrainedModel:
     """Random weights, as transformers draws them."""
     config = random_config(family, checkpoint)
     model = model_class(family, config)(config)
+    set_source(model, None)
     if isinstance(model, Sam2Model):
         # One random Fourier basis for the positions of the image and of the prompts, as in every
         # trained SAM: with two different ones the place of a point would mean nothing.

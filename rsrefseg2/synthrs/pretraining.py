@@ -94,7 +94,7 @@ def batches(data_root: Path, *, split: str, images: int, sentences: int, seed: i
     groups = ImageGroupBatchSampler(sampler=sampler, batch_size=images * sentences,
                                     sentences_per_image=sentences)
     for epoch in itertools.count():
-        sampler.set_epoch(epoch)
+        groups.start_at(epoch)
         for indices in groups:
             yield unique_images_collate(dataset.__getitems__(indices))
 

@@ -123,9 +123,9 @@ def batches_of_ranks(monkeypatch, sampler_type, dataset, world_size, epoch=0, se
     ranks = []
     for rank in range(world_size):
         monkeypatch.setattr(samplers, 'get_dist_info', lambda rank=rank: (rank, world_size))
-        sampler = DefaultSampler(dataset, seed=seed)
-        sampler.set_epoch(epoch)
-        batch_sampler = sampler_type(sampler=sampler, **options)
+        batch_sampler = sampler_type(sampler=DefaultSampler(dataset, seed=seed), **options)
+        if hasattr(batch_sampler, 'start_at'):
+            batch_sampler.start_at(epoch)
         ranks.append(list(batch_sampler))
         assert len(ranks[-1]) == len(batch_sampler)
     return ranks

@@ -60,20 +60,19 @@ def test_an_unknown_key(run, config):
 @pytest.mark.parametrize(('tool', 'content', 'says'), [
     ('test.py', None, 'does not exist'), ('train.py', None, 'does not exist'),
     ('test.py', 'torn', 'cannot be read'), ('train.py', 'torn', 'cannot be read'),
-    ('train.py', 'pointer', 'gone.pth does not exist')])
+    ('train.py', 'alone', 'a_optim.pth, which holds the optimizer, is not beside it')])
 def test_a_checkpoint_to_start_from_is_read_before_a_tower(run, config, tmp_path, monkeypatch, tool,
                                                            content, says):
-    """Tested, resumed by name, or resumed by the work dir's last_checkpoint."""
+    """Tested, or resumed by name."""
     monkeypatch.setattr('rsrefseg2.models.rsrefseg2.DualModalityEncoder',
                         lambda **k: pytest.fail('a tower was built'))
     work_dir, path = tmp_path / 'run', tmp_path / 'a.pth'
     work_dir.mkdir()
     if content == 'torn':
         path.write_bytes(save(path, {'a': torch.zeros(9999)}).read_bytes()[:5000])
-    elif content == 'pointer':
-        (work_dir / 'last_checkpoint').write_text(str(tmp_path / 'gone.pth'))
-    given = [] if content == 'pointer' else [path]
-    start = [*given] if tool == 'test.py' else ['--resume', *given]
+    elif content == 'alone':
+        save(path, {'a': torch.zeros(1)})
+    start = [path] if tool == 'test.py' else ['--resume', path]
     line = one_error_line(run(tool, config, *start, '--work-dir', work_dir))
     assert says in line
 

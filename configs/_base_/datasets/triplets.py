@@ -8,6 +8,7 @@ in_order = dict(sampler=dict(type='DefaultSampler', shuffle=False),
 
 train_dataloader = dict(
     **loader, persistent_workers=True, sampler=dict(type='DefaultSampler', shuffle=True),
+    batch_sampler=dict(type='ShuffledBatchSampler'),
     dataset=dict(split='train', pipeline=pipeline))
 val_dataloader = dict(
     **loader, **in_order, persistent_workers=True, dataset=dict(split='val', pipeline=pipeline))

@@ -8,7 +8,7 @@ param_scheduler = [
          convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min_ratio=0.01, begin=5, end=300, T_max=295, by_epoch=True,
          convert_to_iter_based=True)]
-train_cfg = dict(by_epoch=True, max_epochs=300, val_interval=10)
+train_cfg = dict(type='RefSegTrainLoop', max_epochs=300, val_interval=10)
 val_cfg = dict()
 test_cfg = dict(type='RefSegTestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=64)

@@ -1,0 +1,71 @@
+"""What the ranks of a run have to decide together, and a rank that is gone."""
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from ..errors import UserError
+
+# A rank that is alive but does not answer: long enough for the slowest validation of one rank.
+PATIENCE = timedelta(minutes=10)
+# What gloo and NCCL say when the other side of a connection is gone.
+GONE = ('closed by peer', 'reset by peer', 'Broken pipe', 'Connection refused', 'Timed out',
+        'timed out', 'timeout', 'remote process exited', 'NCCL error', 'recvValue failed',
+        'Gloo', 'gloo/transport')
+
+
+class Agreement:
+    """Small decisions of all ranks, over gloo, so that a GPU is never waited for.
+
+    On one process every answer is its own.
+    """
+
+    def __init__(self) -> None:
+        self._group: Any = None
+        self.several = (dist.is_available() and dist.is_initialized()
+                        and dist.get_world_size() > 1)
+        if self.several and dist.get_backend() != 'gloo':
+            self._group = dist.new_group(backend='gloo', timeout=PATIENCE)
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """For each flag, whether it is set on any rank."""
+        if not self.several:
+            return flags
+        raised = torch.tensor(flags, dtype=torch.uint8)
+        dist.all_reduce(raised, dist.ReduceOp.MAX, group=self._group)
+        return tuple(map(bool, raised.tolist()))
+
+    def from_main(self, value: Any) -> Any:
+        """The main process's value, on every rank."""
+        if not self.several:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, group=self._group)
+        return box[0]
+
+
+@contextlib.contextmanager
+def explain_lost_rank() -> Iterator[None]:
+    """A rank that died becomes one line on the others.
+
+    Raises:
+        UserError: in place of the error of a collective operation whose other side is gone.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        message = str(error)
+        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+                and any(words in message for words in GONE)):
+            raise
+        # Not torn down in order: the other ranks are gone or wait for the one that is.
+        raise UserError(
+            f'rank {dist.get_rank()} of {dist.get_world_size()} (process {os.getpid()}) lost '
+            f'another rank: {message.splitlines()[0][:200]}: see what that rank said last, then '
+            'go on from the newest checkpoint with --resume') from error

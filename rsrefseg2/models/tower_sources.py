@@ -1,0 +1,58 @@
+"""Which weights a tower's own files hold, so that nobody needs to store them again."""
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class TowerSource(NamedTuple):
+    """Where a tower's weights came from."""
+
+    checkpoint: str  # hub name or folder, as the config has it
+    sha256: str      # of the weights as they were loaded, however their files are cut
+
+
+def content_hash(tower: nn.Module) -> str:
+    """SHA-256 over the names, shapes and values of a tower's weights, in the order of the names."""
+    state = sorted(tower.state_dict().items())
+    with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter free
+        digests = pool.map(_digest, (value for _, value in state))
+        whole = hashlib.sha256()
+        for (name, value), digest in zip(state, digests, strict=True):
+            whole.update(f'{name} {tuple(value.shape)} {digest}\n'.encode())
+    return whole.hexdigest()
+
+
+def _digest(value: Tensor) -> str:
+    flat = value.detach().cpu().contiguous().flatten().view(torch.uint8)
+    return hashlib.sha256(flat.numpy()).hexdigest()
+
+
+def set_source(tower: nn.Module, source: TowerSource | None) -> None:
+    """Remember on the tower itself where it came from; None: its weights were drawn."""
+    tower.tower_source = source
+
+
+def tower_sources(model: nn.Module) -> dict[str, TowerSource]:
+    """The sources of the towers in `model`, by the tower's name."""
+    return {name: tower.tower_source for name, tower in _sourced(model)}
+
+
+def given_keys(model: nn.Module) -> set[str]:
+    """The keys of the model's state dict that its towers' files give: frozen weights and constants
+    of every tower that has a source."""
+    keys = set()
+    for prefix, tower in _sourced(model):
+        keys |= {f'{prefix}.{name}' for name, p in tower.named_parameters() if not p.requires_grad}
+        keys |= {f'{prefix}.{name}' for name, _ in tower.named_buffers()}
+    return keys & set(model.state_dict())
+
+
+def _sourced(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    return ((name, module) for name, module in model.named_modules()
+            if getattr(module, 'tower_source', None) is not None)
