@@ -17,8 +17,8 @@ BASE = LEVELS[0]
 # Inside models/: the parts meet in rsrefseg2.py alone.
 PARTS = {'dual_modality_encoder': 'encoder', 'prompter': 'prompter',
          'mask_generator': 'mask generator', 'losses': 'losses'}
-LEAVES = {'tower_sources', 'outputs', 'lora', 'towers', 'tower_configs', 'tower_files', 'known_towers',
-          'tokenization', 'distributed'}
+LEAVES = {'outputs', 'lora', 'towers', 'tower_configs', 'tower_files', 'tower_sources',
+          'known_towers', 'tokenization', 'distributed'}
 
 
 def module_name(path):

@@ -15,10 +15,10 @@ from mmengine.dist import is_main_process
 from rsrefseg2.apis import load_split, page_path, predict_dense, write_report
 from rsrefseg2.engine import (
     build_runner,
-    explain_lost_rank,
     explain_out_of_memory,
     identify_run,
     load_config,
+    ranks_end_together,
     read_checkpoint,
     set_scoring,
 )
@@ -73,19 +73,19 @@ def main() -> None:
     read_checkpoint(args.checkpoint)  # before the towers are built
     set_scoring(cfg, protocol=args.protocol, dump=args.dump, resume=args.resume or None,
                 run=identify_run(cfg, args.checkpoint) if args.dump else None)
-    with explain_out_of_memory(cfg, 'test_dataloader'), explain_lost_rank():
+    with explain_out_of_memory(cfg, 'test_dataloader'), ranks_end_together():
         runner = build_runner(cfg, launcher=args.launcher)
         metrics = runner.test()
-    if is_main_process():
-        reports = [metric.report for metric in runner.test_loop.evaluator.metrics]
-        metrics.update(reports[0] if len(reports) == 1 else {'evaluators': reports})
-        path = os.path.join(cfg.work_dir, 'scores.json')
-        with open(path, 'w') as file:
-            json.dump(metrics, file, indent=2)
-        print(f'scores written to {path}')
-        if args.report:
-            page = report_on(cfg, runner.model, args.dump, args.report, args.checkpoint)
-            print(f'open {page}')
+        if is_main_process():
+            reports = [metric.report for metric in runner.test_loop.evaluator.metrics]
+            metrics.update(reports[0] if len(reports) == 1 else {'evaluators': reports})
+            path = os.path.join(cfg.work_dir, 'scores.json')
+            with open(path, 'w') as file:
+                json.dump(metrics, file, indent=2)
+            print(f'scores written to {path}')
+            if args.report:
+                page = report_on(cfg, runner.model, args.dump, args.report, args.checkpoint)
+                print(f'open {page}')
 
 
 if __name__ == '__main__':

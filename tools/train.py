@@ -7,9 +7,9 @@ from mmengine.config import DictAction
 
 from rsrefseg2.engine import (
     build_runner,
-    explain_lost_rank,
     explain_out_of_memory,
     load_config,
+    ranks_end_together,
 )
 from rsrefseg2.errors import report_user_errors
 
@@ -38,7 +38,7 @@ def main() -> None:
         cfg.resume = True
         if args.resume != 'auto':
             cfg.load_from = args.resume
-    with explain_out_of_memory(cfg, 'train_dataloader'), explain_lost_rank():
+    with explain_out_of_memory(cfg, 'train_dataloader'), ranks_end_together():
         build_runner(cfg, launcher=args.launcher).train()
 
 

@@ -1,5 +1,5 @@
 """Running it: strategies, loops, hooks, checkpoints."""
-from .agreement import explain_lost_rank
+from .agreement import ranks_end_together
 from .checkpoint import load_checkpoint, read_checkpoint
 from .checkpoint_hook import CheckpointHook, StopHook
 from .fsdp2 import FSDP2Strategy
@@ -14,5 +14,5 @@ from .zero2 import ZeRO2Strategy
 __all__ = ['CheckpointHook', 'CutSentenceHook', 'DDPStrategy', 'FSDP2Strategy', 'OddMaskHook',
            'ProgressBarHook', 'RefSegTestLoop', 'RefSegTrainLoop', 'SingleDeviceStrategy',
            'StopHook', 'TrainableOptimWrapperConstructor', 'ZeRO2Strategy', 'build_runner',
-           'explain_lost_rank', 'explain_out_of_memory', 'identify_run', 'load_checkpoint',
-           'load_config', 'read_checkpoint', 'set_scoring']
+           'explain_out_of_memory', 'identify_run', 'load_checkpoint',
+           'load_config', 'ranks_end_together', 'read_checkpoint', 'set_scoring']

@@ -28,8 +28,7 @@ class Agreement:
 
     def __init__(self) -> None:
         self._group: Any = None
-        self.several = (dist.is_available() and dist.is_initialized()
-                        and dist.get_world_size() > 1)
+        self.several = _several()
         if self.several and dist.get_backend() != 'gloo':
             self._group = dist.new_group(backend='gloo', timeout=PATIENCE)
 
@@ -51,21 +50,30 @@ class Agreement:
 
 
 @contextlib.contextmanager
-def explain_lost_rank() -> Iterator[None]:
-    """A rank that died becomes one line on the others.
+def ranks_end_together() -> Iterator[None]:
+    """Around a run: all ranks leave the process group at its end; a rank that died becomes one line
+    on the others.
 
     Raises:
         UserError: in place of the error of a collective operation whose other side is gone.
     """
     try:
         yield
+        if _several():
+            dist.barrier()
     except RuntimeError as error:
         message = str(error)
-        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-                and any(words in message for words in GONE)):
+        if not (_several() and any(words in message for words in GONE)):
             raise
-        # Not torn down in order: the other ranks are gone or wait for the one that is.
         raise UserError(
             f'rank {dist.get_rank()} of {dist.get_world_size()} (process {os.getpid()}) lost '
             f'another rank: {message.splitlines()[0][:200]}: see what that rank said last, then '
             'go on from the newest checkpoint with --resume') from error
+    finally:
+        # A process that ends with a group's threads alive is aborted.
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

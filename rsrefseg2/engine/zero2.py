@@ -1,9 +1,13 @@
 """DeepSpeed ZeRO-2: gradients and optimizer divided over the ranks, BF16."""
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from mmengine._strategy import DeepSpeedStrategy
 from mmengine.device import get_device
+from mmengine.logging import MessageHub
 from mmengine.optim import BaseOptimWrapper
 from torch import Tensor, nn
 
@@ -51,9 +55,18 @@ class ZeRO2Strategy(NamedState, DeepSpeedStrategy):
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         wrapper = super()._wrap_model(model.to(get_device()))
-        # Outside no_grad the CPU optimizer's in-place update of a leaf is refused.
-        wrapper.model.step = torch.no_grad()(wrapper.model.step)
+        wrapper.model.step = self._step(wrapper.model, wrapper.model.step)
         return wrapper
+
+    @staticmethod
+    def _step(engine: Any, step: Callable) -> Callable:
+        @torch.no_grad()  # outside, the CPU optimizer's in-place update of a leaf is refused
+        def step_and_log(*args, **kwargs) -> None:
+            step(*args, **kwargs)
+            norm = engine.get_global_grad_norm()  # what mmengine logs for every other strategy
+            if norm is not None:
+                MessageHub.get_current_instance().update_scalar('train/grad_norm', float(norm))
+        return step_and_log
 
     @property
     def plain_model(self) -> nn.Module:

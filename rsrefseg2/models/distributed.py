@@ -1,4 +1,4 @@
-"""Features of all ranks, with gradient."""
+"""Features of all ranks, with gradient; and means over all ranks' samples."""
 from __future__ import annotations
 
 import torch
@@ -52,3 +52,18 @@ def gather_with_gradient(x: Tensor, *, through_others: bool = True) -> Tensor:
     gathered, counts = _gather(x.detach())
     start = sum(counts[:dist.get_rank()])
     return torch.cat([gathered[:start], x, gathered[start + len(x):]])
+
+
+def weight_of_rank(count: int, *, like: Tensor) -> Tensor:
+    """What a mean over this rank's `count` samples is multiplied with, so that the mean over the
+    ranks (DDP, ZeRO and FSDP average gradients so) is the mean over all samples: count x ranks /
+    all samples. 1 on one process, and where every rank has as many.
+
+    Args:
+        like: gives the device and the dtype.
+    """
+    total = like.new_tensor(float(count))
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return torch.ones_like(total)
+    dist.all_reduce(total)
+    return count * dist.get_world_size() / total.clamp(min=1)

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from ..registry import MODELS
 from ..structures import RefSegDataSample
 from .data_preprocessor import ModelInputs
+from .distributed import weight_of_rank
 from .dual_modality_encoder import DualModalityEncoder
 from .losses.segmentation import upsample
 from .mask_generator import MaskGenerator
-from .outputs import EncodedImages, RefSegOutputs, Targets
+from .outputs import EncodedImages, RefSegOutputs, Targets, at_least_float32
 
 
 @MODELS.register_module()
@@ -88,9 +89,14 @@ class RSRefSeg2(BaseModel):
                              self.mask_generator.input_size, self.encoder.grid_size)
 
     def loss(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
-        """Eq. 9: every term, already weighted; mmengine sums them."""
+        """Eq. 9: every term, already weighted; mmengine sums them.
+
+        A mean over sentences is one over those of all ranks, however many each has.
+        """
+        share = weight_of_rank(len(outputs.mask_logits), like=at_least_float32(outputs.mask_logits))
         with torch.autocast(outputs.mask_logits.device.type, enabled=False):
-            return {name: value for loss in self.losses.values()
+            return {name: value if getattr(loss, 'over_all_ranks', False) else share * value
+                    for loss in self.losses.values()
                     for name, value in loss(outputs, targets).items()}
 
     def predict(self, outputs: RefSegOutputs, data_samples: list[RefSegDataSample]

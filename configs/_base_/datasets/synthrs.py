@@ -7,7 +7,8 @@ dataset = dict(type='RRSISD', data_root=data_root + '/rrsisd', classes=None,
 loader = dict(batch_size=24, num_workers=0, persistent_workers=False, dataset=dataset)
 # 4 images x 6 sentences: the image towers run once for the six.
 train_dataloader = dict(
-    **loader, batch_sampler=dict(_delete_=True, type='ImageGroupBatchSampler', sentences_per_image=6))
+    **loader,
+    batch_sampler=dict(_delete_=True, type='ImageGroupBatchSampler', sentences_per_image=6))
 val_dataloader = loader
 test_dataloader = loader
 test_evaluator = dict(_delete_=True, type='SynthRSMetric', data_root=data_root)

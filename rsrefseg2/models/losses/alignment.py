@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from ..distributed import gather_with_gradient
+from ..distributed import gather_with_gradient, weight_of_rank
 from ..outputs import RefSegOutputs, Targets, at_least_float32
 
 
@@ -56,6 +56,8 @@ class SampleContrastLoss(nn.Module):
             thresholded at 0.5, v averaged over all positions, only the diagonal positive, no
             gradient through the other ranks' features.
     """
+
+    over_all_ranks = True  # the same value on every rank
 
     def __init__(self, *, loss_weight: float = 1.0, init_temperature: float = 0.07,
                  variant: Literal['paper', 'release'] = 'paper') -> None:
@@ -136,6 +138,8 @@ class SpatialLoss(nn.Module):
             the patches, summed under the mask, minus its log (multi-instance).
     """
 
+    over_all_ranks = True  # weighs its own mean: over the sentences with a mask for MIL
+
     def __init__(self, *, kind: Literal['ce', 'mil'], loss_weight: float = 1.0,
                  init_temperature: float = 0.07) -> None:
         super().__init__()
@@ -153,10 +157,12 @@ class SpatialLoss(nn.Module):
         area = targets.area(outputs.grid_size).flatten(1).to(v.dtype)         # (B, N)
         logits = at_least_float32(self.logit_scale).exp() * torch.einsum('bnd,bd->bn', v, t)
         if self.kind == 'ce':
-            loss = F.binary_cross_entropy_with_logits(logits + self.logit_bias, area)
+            loss, counted = F.binary_cross_entropy_with_logits(logits + self.logit_bias,
+                                                               area), len(area)
         else:
             kept = area.sum(1) > 0  # before the logarithm: an empty row's gradient would be NaN
             # In the log domain: patches outside the mask have weight 0, i.e. log 0.
             under_mask = torch.logsumexp(logits.log_softmax(1)[kept] + area[kept].log(), 1)
-            loss = -under_mask.sum() / max(len(under_mask), 1)
-        return {'loss_spatial': self.loss_weight * loss}
+            loss, counted = -under_mask.sum() / max(len(under_mask), 1), len(under_mask)
+        share = weight_of_rank(counted, like=loss)
+        return {'loss_spatial': self.loss_weight * share * loss}
