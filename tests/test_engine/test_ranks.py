@@ -11,7 +11,7 @@ from torch import nn
 from rsrefseg2.models.distributed import gather_with_gradient
 from rsrefseg2.models.prompter.batch_norm import SyncedBatchNorm2d
 
-from . import ranks
+from . import ranks, whole_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,3 +77,43 @@ def test_batch_norm_keeps_its_statistics_in_float32():
     assert norm.running_mean.dtype == norm.running_var.dtype == torch.float32
     out = norm(torch.randn(2, 3, 4, 4, dtype=torch.bfloat16))
     assert out.dtype == torch.bfloat16 and norm.running_mean.dtype == torch.float32
+
+
+# ---------------------------------------------------------------- the whole model under DDP
+
+
+@pytest.fixture(scope='module')
+def cases(tmp_path_factory):
+    """{case: what its rank 0 found} of whole_model.py, and '1', found in this process."""
+    folder = tmp_path_factory.mktemp('whole model')
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+    subprocess.run([sys.executable, '-m', 'tests.test_engine.whole_model', str(folder)], check=True,
+                   cwd=ROOT, timeout=300, env=dict(os.environ, PYTHONPATH=path,
+                                                   OMP_NUM_THREADS='1'))
+    return {'1': whole_model.gradients(whole_model.SHARES[1][0]),
+            **{case: torch.load(folder / f'{case}.pth')
+               for case in ('2', '4', *whole_model.CONTROLS)}}
+
+
+def differences(found, expected):
+    """By tensor: norm of the difference over norm. A key bias adds the same to every score of a
+    softmax: its gradient is 0 but for rounding, and is compared with the largest norm of all."""
+    floor = 1e-6 * max(float(value.norm()) for value in expected.values())
+    return {name: float((found[name] - value).norm() / value.norm().clamp(min=floor))
+            for name, value in expected.items()}
+
+
+@pytest.mark.parametrize('ranks', ['2', '4'])
+def test_the_number_of_ranks_does_not_change_a_gradient(cases, ranks):
+    assert all(value.any() for name, value in cases['1'].items()
+               if 'lora_B' in name and 'k_proj' not in name)
+    assert cases['1'].keys() == cases[ranks].keys()
+    worst = differences(cases[ranks], cases['1'])
+    assert max(worst.values()) < 1e-9, max(worst.items(), key=lambda item: item[1])
+
+
+@pytest.mark.parametrize('control', whole_model.CONTROLS)
+def test_each_part_of_it_is_needed(cases, control):
+    """Without gradients through the gathering, with each rank's own BatchNorm, or with the plain
+    mean over ranks of unequal numbers of samples, gradients are others."""
+    assert max(differences(cases[control], cases['1']).values()) > 1e-3
