@@ -104,8 +104,8 @@ def test_the_papers_recipe(name):
 
     assert cfg.strategy.type == 'ZeRO2Strategy'
     assert cfg.strategy.bf16.enabled and cfg.strategy.zero_optimization.stage == 2
-    # a batch of the paper takes any sentence, one image each
-    assert 'batch_sampler' not in cfg.train_dataloader
+    # a batch of the paper takes any sentence
+    assert cfg.train_dataloader.batch_sampler == dict(type='ShuffledBatchSampler')
     assert cfg.train_dataloader.dataset.split == 'train' and cfg.train_dataloader.sampler.shuffle
     for loader in (cfg.val_dataloader, cfg.test_dataloader):
         assert loader.batch_sampler.type == 'ImageOrderBatchSampler'

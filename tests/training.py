@@ -42,17 +42,25 @@ def write_config(path: Path, *, siglip: Path, sam: Path, data_root: Path,
 
 
 class Recorder(Hook):
-    """Every loss of every iteration, exactly; and the parameters before the first, with the names
-    of those that are trained."""
+    """Every loss of every iteration, exactly; and the parameters before the first and after the
+    last, with the names of those that are trained."""
 
     def __init__(self) -> None:
         self.losses: list[dict[str, float]] = []
         self.start: dict[str, object] = {}
+        self.end: dict[str, object] = {}
         self.trained: set[str] = set()
 
     def before_train(self, runner) -> None:
-        self.start = {name: p.detach().clone() for name, p in runner.model.named_parameters()}
+        self.start = self._parameters(runner)
         self.trained = {name for name, p in runner.model.named_parameters() if p.requires_grad}
+
+    def after_train(self, runner) -> None:
+        self.end = self._parameters(runner)
+
+    @staticmethod
+    def _parameters(runner) -> dict:
+        return {name: p.detach().clone() for name, p in runner.model.named_parameters()}
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         self.losses.append({name: float(value.detach()) for name, value in outputs.items()})

@@ -44,6 +44,7 @@ class CheckpointHook(Hook):
                              f'{max_keep_ckpts}')
         self.interval, self.by_epoch, self.max_keep_ckpts = interval, by_epoch, max_keep_ckpts
         self.save_best, self.rule = save_best, rule
+        self._due = False
 
     def before_train(self, runner) -> None:
         # What a killed process left behind; it never had a name of its own.
@@ -55,7 +56,9 @@ class CheckpointHook(Hook):
         """After each iteration, before a validation: `runner.iter` iterations are done."""
         loop = runner.train_loop
         done, rest = divmod(runner.iter, loop.epoch_length if self.by_epoch else 1)
-        if (not rest and done % self.interval == 0) or runner.iter == runner.max_iters:
+        self._due |= ((not rest and done % self.interval == 0)
+                      or runner.iter == runner.max_iters)
+        if self._due and between_steps(runner):
             self.save(runner)
 
     def save(self, runner) -> Path:
@@ -63,6 +66,7 @@ class CheckpointHook(Hook):
         done, rest = divmod(runner.iter, runner.train_loop.epoch_length)
         name = f'epoch_{done}' if self.by_epoch and not rest else f'iter_{runner.iter}'
         path = Path(runner.work_dir) / f'{name}.pth'
+        self._due = False
         info = runner.message_hub.runtime_info
         kept = [kept for kept in info.get('checkpoints', ()) if kept != str(path)] + [str(path)]
         surplus, kept = kept[:-self.max_keep_ckpts], kept[-self.max_keep_ckpts:]
@@ -96,6 +100,12 @@ class CheckpointHook(Hook):
         hub.update_info('best_score', float(score))
         hub.update_info('best_ckpt', str(path))
         print_log(f'best {self.save_best} so far: {score:.4f}, kept as {path.name}', 'current')
+
+
+def between_steps(runner) -> bool:
+    """No gradient is half accumulated: it would be lost."""
+    return (runner.iter % runner.strategy.accumulation == 0
+            or runner.iter == runner.max_iters)
 
 
 def point_at(path: Path) -> None:
@@ -137,7 +147,7 @@ class StopHook(Hook):
             self._stop_if_asked(runner)
 
     def _stop_if_asked(self, runner) -> None:
-        if not runner.train_loop.agreement.any(self._asked)[0]:
+        if not (runner.train_loop.agreement.any(self._asked)[0] and between_steps(runner)):
             return
         hook = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
         path = hook.save(runner)

@@ -60,12 +60,19 @@ def test_the_runners_start_would_overwrite_lora_elsewhere(config, tmp_path):
 
 def test_training_moves_what_is_trained_and_nothing_else(trained):
     record, folder = trained
-    state = torch.load(folder / 'epoch_2.pth', weights_only=True)['state_dict']
-    moved = {name for name, value in record.start.items() if not torch.equal(value, state[name])}
+    moved = {name for name, value in record.start.items()
+             if not torch.equal(value, record.end[name])}
     assert moved <= record.trained
     # weight decay leaves a 0 where it is, and biases that no loss sees start there
     assert {name for name in record.trained - moved} == {
         name for name in record.trained - moved if name.endswith('k_proj.bias')}
+    saved = torch.load(folder / 'epoch_2.pth', weights_only=True)['state_dict']
+    assert record.trained <= set(saved)
+    assert all(torch.equal(saved[name], record.end[name]) for name in record.trained)
+    # frozen weights that no tower's files give would be lost
+    assert {name for name in record.start if name not in saved} == {
+        name for name in record.start if name not in record.trained
+        and name.startswith(('encoder.', 'mask_generator.'))}
 
 
 def test_resume_goes_on_where_it_stopped(trained, config, tmp_path):

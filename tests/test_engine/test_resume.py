@@ -1,0 +1,233 @@
+"""A run that was stopped anywhere and resumed ends as the run that was not, bit for bit."""
+import json
+import os
+import random
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from rsrefseg2.engine import build_runner
+from rsrefseg2.engine.checkpoint import find_newest, optim_file
+from rsrefseg2.errors import UserError
+from rsrefseg2.registry import TRANSFORMS
+from tests.training import Recorder, prepare, run_in_new_process, write_config
+
+ITERATIONS = 6  # 3 epochs of 2
+
+
+class StopAt(Hook):
+    """Dies, or is asked to stop, after some iteration; or within the validation after it."""
+
+    priority = 'HIGH'
+
+    def __init__(self, iteration, *, how='die', in_validation=False):
+        self.iteration, self.how, self.in_validation = iteration, how, in_validation
+
+    def _stop(self):
+        if self.how == 'die':
+            raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter + 1 == self.iteration and not self.in_validation:
+            self._stop()
+
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter == self.iteration and self.in_validation:
+            self._stop()
+
+
+@TRANSFORMS.register_module(force=True)
+class RandomGain:
+    """Draws from all three generators."""
+
+    def __call__(self, results):
+        gain = random.random() * np.random.rand() * float(torch.rand(1)) + 0.5
+        image = results['img'].astype(np.float32) * gain
+        return dict(results, img=image.clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory, towers, rrsisd_root):
+    """Random transforms and dropout; validated every 3 iterations on the training split."""
+    path = write_config(tmp_path_factory.mktemp('config') / 'tiny.py', siglip=towers.siglip,
+                        sam=towers.sam2, data_root=rrsisd_root)
+    path.write_text(path.read_text() + '''
+train_cfg = dict(_delete_=True, type='RefSegTrainLoop', max_iters=6, val_interval=3)
+train_dataloader['dataset'] = dict(data, pipeline=[
+    dict(type='LoadImage'), dict(type='RandomGain'), dict(type='LoadMask'),
+    dict(type='PackRefSegInputs')])
+val_dataloader['dataset'] = dict(data, split='train')
+model['siglip']['vision_lora'].update(dropout=0.2)
+default_hooks['checkpoint'] = dict(interval=2, by_epoch=False)
+''')
+    return path
+
+
+def train(config, folder, *hooks, **options):
+    runner, recorder = build_runner(prepare(config, folder, **options)), Recorder()
+    for hook in (recorder, *hooks):
+        runner.register_hook(hook)
+    runner.train()
+    return recorder
+
+
+def end_of(folder, name=f'iter_{ITERATIONS}'):
+    """Everything that the last checkpoint holds, but paths and times."""
+    weights = torch.load(folder / f'{name}.pth', weights_only=True)
+    optim = torch.load(folder / f'{name}_optim.pth', weights_only=True)
+    info = optim['message_hub']['runtime_info']
+    return dict(weights=weights['state_dict'], optimizer=optim['optimizer'],
+                schedule=optim['param_schedulers'], best=info.get('best_score'),
+                best_name=os.path.basename(info.get('best_ckpt', '')),
+                losses=optim['message_hub']['log_scalars']['train/loss'],
+                kept=[os.path.basename(path) for path in info['checkpoints']])
+
+
+def unequal(found, expected, where=''):
+    """The places where two such ends differ."""
+    if isinstance(expected, torch.Tensor):
+        return [] if torch.equal(found, expected) else [where]
+    if isinstance(expected, dict) and found.keys() == expected.keys():
+        return [place for key, value in expected.items()
+                for place in unequal(found[key], value, f'{where}/{key}')]
+    if isinstance(expected, (list, tuple)) and len(found) == len(expected):
+        return [place for i, value in enumerate(expected)
+                for place in unequal(found[i], value, f'{where}/{i}')]
+    return [] if found == expected else [f'{where}: {found} and {expected}']
+
+
+@pytest.fixture(scope='module')
+def whole(config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('whole')
+    recorder = train(config, folder)
+    assert len(recorder.losses) == ITERATIONS
+    return end_of(folder), recorder
+
+
+def test_what_is_compared_depends_on_every_generator(config, whole, tmp_path):
+    """The control: another seed, and no random transform, end elsewhere."""
+    plain = [dict(type=name) for name in ('LoadImage', 'LoadMask', 'PackRefSegInputs')]
+    for name, options in dict(
+            seed={'randomness.seed': 1}, transform={'train_dataloader.dataset.pipeline': plain},
+            dropout={'model.siglip.vision_lora.dropout': 0.0}).items():
+        train(config, tmp_path / name, **options)
+        assert unequal(end_of(tmp_path / name)['weights'], whole[0]['weights']), name
+
+
+@pytest.mark.parametrize('how', [
+    dict(iteration=1), dict(iteration=3), dict(iteration=4), dict(iteration=6),
+    dict(iteration=3, in_validation=True), dict(iteration=6, in_validation=True)])
+def test_died_and_resumed(config, whole, tmp_path, how):
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path, StopAt(**how))
+    recorder = train(config, tmp_path, resume=True)
+    assert not unequal(end_of(tmp_path), whole[0])
+    done = 6 if how == dict(iteration=6, in_validation=True) else (how['iteration'] - 1) // 2 * 2
+    done = 2 if how == dict(iteration=3, in_validation=True) else done
+    assert recorder.losses == whole[1].losses[done:]
+    assert [path.name for path in tmp_path.glob('best_*')] == [whole[0]['best_name']]
+
+
+@pytest.mark.parametrize('how', [dict(iteration=3), dict(iteration=3, in_validation=True)])
+def test_sigterm_saves_at_once_and_stops(config, whole, tmp_path, how):
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a run that died in this process left its own
+    with pytest.raises(SystemExit) as stop:
+        train(config, tmp_path, StopAt(how='ask', **how))
+    assert stop.value.code == 143
+    assert find_newest(tmp_path)[0].name == 'iter_3.pth'
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    recorder = train(config, tmp_path, resume=True)
+    assert recorder.losses == whole[1].losses[3:]
+    found = end_of(tmp_path)
+    assert found.pop('kept') == ['iter_4.pth', 'iter_6.pth']
+    assert not unequal(found, {key: value for key, value in whole[0].items() if key != 'kept'})
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_workers_do_not_matter(config, whole, tmp_path, workers):
+    options = {'train_dataloader.num_workers': workers,
+               'train_dataloader.persistent_workers': True}
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path, StopAt(4), **options)
+    train(config, tmp_path, resume=True, **options)
+    assert not unequal(end_of(tmp_path), whole[0])
+
+
+def test_accumulated_gradients_are_not_torn_apart(config, tmp_path):
+    """A checkpoint waits for the optimizer's step, so nothing half summed is lost."""
+    options = {'optim_wrapper.accumulative_counts': 3}
+    train(config, tmp_path / 'whole', **options)
+    assert sorted(path.name for path in (tmp_path / 'whole').glob('iter_?.pth')) == [
+        'iter_3.pth', 'iter_6.pth']
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / 'broken', StopAt(5), **options)
+    train(config, tmp_path / 'broken', resume=True, **options)
+    assert not unequal(end_of(tmp_path / 'broken'), end_of(tmp_path / 'whole'))
+
+
+@pytest.mark.parametrize('fault', ['cut off', 'optimizer missing', 'zeroed'])
+def test_a_torn_checkpoint_is_named_and_passed_over(config, whole, tmp_path, fault):
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path, StopAt(5))
+    newest = tmp_path / 'iter_4.pth'
+    second = optim_file(newest)
+    content = newest.read_bytes()
+    if fault == 'cut off':
+        newest.write_bytes(content[:-3000])
+    elif fault == 'zeroed':
+        half = len(content) // 2
+        newest.write_bytes(content[:half] + bytes(512) + content[half + 512:])
+    else:
+        second.rename(tmp_path / 'elsewhere')
+    path, lines = find_newest(tmp_path)
+    assert path.name == 'iter_2.pth' and len(lines) == 1 and 'iter_4' in lines[0]
+    train(config, tmp_path, resume=True)
+    log = max(tmp_path.glob('*/*.log'), key=os.path.getmtime).read_text()
+    assert 'passed over: checkpoint' in log and 'iter_4' in log
+    assert not unequal(end_of(tmp_path), whole[0])
+
+
+@pytest.mark.parametrize(('options', 'says'), [
+    ({'randomness.seed': 3}, 'randomness.seed=0, not 3'),
+    ({'train_dataloader.batch_size': 4}, '2 iterations an epoch, this run 1')])
+def test_another_order_of_samples_is_refused(config, whole, tmp_path, options, says):
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path, StopAt(3))
+    with pytest.raises(UserError, match=says):
+        train(config, tmp_path, resume=True, **options)
+
+
+def test_a_fresh_start_in_a_used_work_dir_is_warned_of(config, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path, StopAt(3))
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path, StopAt(1))
+    logs = ''.join(path.read_text() for path in tmp_path.glob('*/*.log'))
+    assert logs.count('this one starts afresh') == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('first', 'second'), [
+    ('ddp', 'zero2_bf16'), ('zero2_bf16', 'ddp'), ('fsdp2', 'single'), ('single', 'fsdp2')])
+def test_a_run_goes_on_under_another_strategy(towers, rrsisd_root, tmp_path, first, second):
+    """Weights, moments and schedule of the second run's start are those of the first one's end."""
+    for strategy, more in ((first, ()), (second, ('--resume', '--cfg-options',
+                                                  'train_cfg.max_epochs=2'))):
+        config = write_config(tmp_path / f'{strategy}.py', siglip=towers.siglip, sam=towers.sam2,
+                              data_root=rrsisd_root, strategy=strategy)
+        done = run_in_new_process('train.py', config, '--work-dir', tmp_path / 'run', *more)
+        assert done.returncode == 0, done.stderr[-3000:]
+        if strategy == first:
+            shutil.copytree(tmp_path / 'run', tmp_path / 'first')
+    one, two = (end_of(tmp_path / name, f'epoch_{epoch}')
+                for name, epoch in (('first', 1), ('run', 2)))
+    steps = {float(entry['step']) for entry in two['optimizer']['state'].values()}
+    assert steps == {4.0} and two['schedule'][0]['last_step'] > one['schedule'][0]['last_step']
+    lines = [json.loads(line) for path in sorted((tmp_path / 'run').glob('*/vis_data/scalars.json'))
+             for line in path.read_text().splitlines()]
+    assert [line['step'] for line in lines if 'loss' in line] == [1, 2, 3, 4]
