@@ -52,10 +52,17 @@ def write_atomically(value: object, path: str | os.PathLike) -> None:
     except (OSError, RuntimeError) as error:  # torch wraps what the file says
         with contextlib.suppress(OSError):
             unfinished.unlink()
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-        raise UserError(f'checkpoint {path} cannot be written ({reason}): free space or choose '
+        raise UserError(f'checkpoint {path} cannot be written ({_reason(error)}): free space or choose '
                         'another --work-dir; the older checkpoints are whole, --resume goes on '
                         'from the newest') from error
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said; torch's own error hides it while its writer is closed."""
+    at: BaseException | None = error
+    while at is not None and not isinstance(at, OSError):
+        at = at.__cause__ or at.__context__
+    return str(error).splitlines()[0] if at is None else str(at.strerror or at)
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict:
@@ -204,3 +211,46 @@ def load_checkpoint(model: nn.Module, path: str | os.PathLike) -> dict:
     check_fits(model, checkpoint, where=str(path))
     model.load_state_dict(checkpoint['state_dict'], strict=False)
     return checkpoint
+
+
+def differing(first: str | os.PathLike, second: str | os.PathLike, *,
+              leave_out: tuple[str, ...] = ()) -> list[str]:
+    """Where two resumable checkpoints differ in a bit: weights, optimizer, schedule, position, the
+    log of the loss, the best score, the names of those kept. [] where a run that was resumed ended
+    as the one that was not.
+
+    Args:
+        leave_out: of these parts.
+    """
+    ends = []
+    for path in (first, second):
+        checkpoint = read_checkpoint(path)
+        optim = read_optim(path, checkpoint)
+        hub = optim['message_hub']
+        info = hub['runtime_info']
+        ends.append(dict(
+            weights=checkpoint['state_dict'], optimizer=optim['optimizer'],
+            schedule=optim['param_schedulers'], iteration=checkpoint['meta']['iter'],
+            losses=hub['log_scalars']['train/loss'], best=info.get('best_score'),
+            best_name=Path(info.get('best_ckpt', '')).name,
+            kept=[Path(name).name for name in info['checkpoints']]))
+    for end in ends:
+        for part in leave_out:
+            end.pop(part)
+    return list(_unequal(*ends))
+
+
+def _unequal(one: object, other: object, where: str = '') -> Iterator[str]:
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        if (one.shape, one.dtype) != (other.shape, other.dtype) or not torch.equal(
+                *(tensor.flatten().view(torch.uint8) for tensor in (one, other))):  # NaNs too
+            yield where
+    elif isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        for key in one:
+            yield from _unequal(one[key], other[key], f'{where}/{key}'.lstrip('/'))
+    elif isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)) and (
+            len(one) == len(other)):
+        for i, pair in enumerate(zip(one, other, strict=True)):
+            yield from _unequal(*pair, f'{where}/{i}')
+    elif one != other:
+        yield f'{where}: {one} and {other}'

@@ -147,7 +147,7 @@ class StopHook(Hook):
             self._stop_if_asked(runner)
 
     def _stop_if_asked(self, runner) -> None:
-        if not (runner.train_loop.agreement.any(self._asked)[0] and between_steps(runner)):
+        if not (runner.agreement.any(self._asked)[0] and between_steps(runner)):
             return
         hook = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
         path = hook.save(runner)

@@ -1,7 +1,6 @@
 """mmengine's runner with checkpoints of our own."""
 from __future__ import annotations
 
-import logging
 import os
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from ..errors import UserError
 from ..models.tower_sources import tower_sources
 from .agreement import Agreement
 from .checkpoint import (
+    OPTIM,
     check_fits,
     find_newest,
     optim_file,
@@ -27,6 +27,8 @@ from .checkpoint import (
 
 class RefSegRunner(FlexibleRunner):
     """As mmengine's; it saves, loads and resumes in the format of `engine/checkpoint.py`."""
+
+    _agreement: Agreement | None = None
 
     def save_checkpoint(self, path: Path, *, resumable: bool = True) -> None:
         """Write the weights to `path` and, with `resumable`, what a resume needs beside it.
@@ -63,9 +65,16 @@ class RefSegRunner(FlexibleRunner):
                 write_atomically(checkpoint, path)
             except UserError as error:
                 fault = str(error)
-        fault = Agreement().from_main(fault)
+        fault = self.agreement.from_main(fault)
         if fault is not None:
             raise UserError(fault)
+
+    @property
+    def agreement(self) -> Agreement:
+        """Of this run's ranks; first asked for when all of them are there."""
+        if self._agreement is None:
+            self._agreement = Agreement()
+        return self._agreement
 
     def _meta(self, saved: float) -> dict:
         return dict(epoch=self.epoch, iter=self.iter, epoch_length=self.train_loop.epoch_length,
@@ -74,7 +83,7 @@ class RefSegRunner(FlexibleRunner):
 
     def train(self) -> nn.Module:
         """As mmengine's; a fresh start in a used work dir is warned of."""
-        if not self._resume and find_newest(self.work_dir)[0] is not None:
+        if not self._resume and any(Path(self.work_dir).glob('*' + OPTIM)):
             self.logger.warning(
                 f'{self.work_dir} holds checkpoints of an earlier run: this one starts afresh and '
                 'replaces those of the same names; --resume would have gone on')
@@ -88,13 +97,24 @@ class RefSegRunner(FlexibleRunner):
         self._has_loaded = True
         if self._resume:
             given = self._resume if isinstance(self._resume, str) else self._load_from
-            path = given or newest(self.work_dir, self.logger)
+            path = given or self._newest()
             if path is None:
                 self.logger.info(f'no checkpoint to resume in {self.work_dir}: a fresh start')
                 return
             self.resume(path)
         elif self._load_from is not None:
             self.load_checkpoint(self._load_from)
+
+    def _newest(self) -> str | None:
+        """The newest whole checkpoint of the work dir, chosen by the main process, which reads it
+        to the last byte; torn ones are named in the log."""
+        path = None
+        if is_main_process():
+            path, torn = find_newest(self.work_dir)
+            for line in torn:
+                self.logger.warning(f'passed over: {line}')
+        path = self.agreement.from_main(path)
+        return None if path is None else str(path)
 
     def load_checkpoint(self, path: str | os.PathLike) -> dict:
         """The weights alone.
@@ -133,15 +153,6 @@ class RefSegRunner(FlexibleRunner):
         loop.start_at(meta['iter'])
         self.strategy.start_at(meta['iter'])
         self.logger.info(f'resumed {path}: epoch {self.epoch}, iteration {self.iter}')
-
-
-def newest(folder: str, logger: logging.Logger | None = None) -> str | None:
-    """The checkpoint of `folder` that `--resume` goes on from; torn ones are named in the log."""
-    path, torn = find_newest(folder)
-    for line in torn:
-        if logger is not None:
-            logger.warning(f'passed over: {line}')
-    return None if path is None else str(path)
 
 
 def check_start(load_from: str | None, resume: bool | str) -> None:

@@ -80,7 +80,7 @@ class NamedState:
         state = {name: {key: self._whole(value).clone() if isinstance(value, Tensor) else value
                         for key, value in optimizer.state.get(parameter, {}).items()}
                  for name, parameter in self._trained()}
-        return dict(state=state, groups=[scheduled(group) for group in optimizer.param_groups])
+        return dict(state=state, groups=list(map(scheduled, self.optim_wrapper.param_groups)))
 
     def load_optimizer_state(self, saved: dict) -> None:
         """What `optimizer_state` gave, on this or on any other strategy.
@@ -89,7 +89,8 @@ class NamedState:
             UserError: it is of other parameters.
         """
         optimizer, trained = self.optim_wrapper.optimizer, dict(self._trained())
-        check_names(saved, set(trained), len(optimizer.param_groups))
+        groups = self.optim_wrapper.param_groups  # mmengine's, with a last one for the base rate
+        check_names(saved, set(trained), len(groups))
         names = {parameter: name for name, parameter in trained.items()}
         packed, index = optimizer.state_dict(), 0
         for group, given in zip(optimizer.param_groups, packed['param_groups'], strict=True):
@@ -99,7 +100,7 @@ class NamedState:
                     key: self._part(value, parameter) if isinstance(value, Tensor) else value
                     for key, value in entry.items()}
         optimizer.load_state_dict(packed)
-        for group, values in zip(optimizer.param_groups, saved['groups'], strict=True):
+        for group, values in zip(self.optim_wrapper.param_groups, saved['groups'], strict=True):
             group.update(values)
 
     def _trained(self) -> list[tuple[str, nn.Parameter]]:

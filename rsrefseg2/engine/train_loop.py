@@ -92,9 +92,12 @@ class RefSegTrainLoop(BaseLoop):
 
     def run(self) -> nn.Module:
         """Train to the end, or until `stop_training`."""
-        self.agreement = Agreement()
+        if self.non_finite == 'skip' and self.runner.strategy.accumulation > 1:
+            raise UserError("train_cfg.non_finite='skip' does not go with optim_wrapper."
+                            'accumulative_counts: a step would be made of fewer batches; leave '
+                            'one of them out')
         self._optim_wrapper = GuardedOptimWrapper(
-            self.runner.optim_wrapper, self.runner.model, self.agreement, self.non_finite)
+            self.runner.optim_wrapper, self.runner.model, self.runner.agreement, self.non_finite)
         self.runner.call_hook('before_train')
         if self._iter:
             self._validate_if_due()
