@@ -1,0 +1,142 @@
+"""The same training under every strategy and number of ranks: does it agree, what does it cost?
+
+    python tools/benchmarks/strategies.py --ranks 1 2 4
+
+configs/synthrs_tiny* from the same weights, seed and global batch, on this machine's CPU. For each
+case, against `single` in the same call: the gradients of the first iteration (Adam's first moment
+in the checkpoint; per tensor, norm of the difference over norm, the worst and the median), the
+losses, the seconds an iteration takes (median) and the peak memory of a rank. `2 nodes` are two
+torchrun groups that meet on the loopback address.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from rsrefseg2.engine.checkpoint import optim_file
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = {'single': 'synthrs_tiny', 'ddp': 'synthrs_tiny_ddp', 'zero2': 'synthrs_tiny_zero2',
+           'fsdp': 'synthrs_tiny_fsdp'}
+GLOBAL_BATCH = 24
+# A key bias adds one number to all keys: its gradient is rounding alone. So is the gradient of a
+# bias before BatchNorm.
+NO_GRADIENT = re.compile(r'k_proj\.bias$|prompter\.dense\.conv\.0\.bias$')
+
+
+def run(folder: Path, data: Path, strategy: str, ranks: int, nodes: int, *options: str) -> None:
+    """One training, in `nodes` groups of processes."""
+    if os.cpu_count() is not None and 'OMP_NUM_THREADS' not in os.environ:
+        os.environ['OMP_NUM_THREADS'] = '1'
+    env = dict(os.environ, CUDA_VISIBLE_DEVICES='', RSREFSEG2_DATA=str(data),
+               TOKENIZERS_PARALLELISM='false', PYTHONPATH=str(ROOT))
+    train = [ROOT / 'tools/train.py', ROOT / f'configs/{CONFIGS[strategy]}.py', '--work-dir',
+             folder, '--cfg-options', f'train_dataloader.batch_size={GLOBAL_BATCH // ranks}',
+             'default_hooks.logger.interval=1', *options]
+    commands = [[sys.executable, *train]]
+    if strategy != 'single':
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            port = free.getsockname()[1]
+        commands = [[sys.executable, '-m', 'torch.distributed.run', '--nnodes', nodes,
+                     '--node-rank', node, '--nproc-per-node', ranks // nodes, '--master-addr',
+                     '127.0.0.1', '--master-port', port, *train[:2], '--launcher', 'pytorch',
+                     *train[2:]] for node in range(nodes)]
+    processes = [subprocess.Popen(list(map(str, command)), env=env, cwd=ROOT, text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                 for command in commands]
+    for process in processes:
+        output = process.communicate()[0]
+        if process.returncode:
+            raise SystemExit(f'{strategy}, {ranks} ranks: exit {process.returncode}\n'
+                             f'{output[-3000:]}')
+
+
+def gradients(folder: Path) -> dict[str, torch.Tensor]:
+    """Adam's first moment after one step: 0.1 times the clipped gradient."""
+    state = torch.load(optim_file(folder / 'iter_1.pth'), weights_only=True)['optimizer']['state']
+    return {name: entry['exp_avg'].double() for name, entry in state.items()
+            if not NO_GRADIENT.search(name)}
+
+
+def log(folder: Path) -> list[dict]:
+    """The lines of the log that belong to iterations."""
+    lines = [json.loads(line) for path in sorted(folder.glob('*/vis_data/scalars.json'))
+             for line in path.read_text().splitlines()]
+    return [line for line in lines if 'loss' in line]
+
+
+def measure(folder: Path, data: Path, strategy: str, ranks: int, nodes: int, iterations: int,
+            start: Path) -> dict:
+    """One iteration for the gradients, then on to `iterations`."""
+    run(folder, data, strategy, ranks, nodes, f'load_from={start}', 'train_cfg.max_iters=1')
+    run(folder, data, strategy, ranks, nodes, 'resume=True', f'train_cfg.max_iters={iterations}')
+    lines = log(folder)
+    assert [line['step'] for line in lines] == list(range(1, iterations + 1)), lines
+    return dict(gradients=gradients(folder), losses=[line['loss'] for line in lines],
+                seconds=statistics.median(line['time'] for line in lines[iterations // 2:]),
+                memory=max(line.get('memory', 0) for line in lines))
+
+
+def compare(found: dict, single: dict) -> dict:
+    """What the table shows of a case."""
+    assert found['gradients'].keys() == single['gradients'].keys()
+    worst = {name: float((found['gradients'][name] - value).norm() / value.norm())
+             for name, value in single['gradients'].items()}
+    return dict(
+        gradient_worst=max(worst.values()), worst_name=max(worst, key=worst.get),
+        gradient_median=statistics.median(worst.values()),
+        loss=max(abs(a / b - 1) for a, b in zip(found['losses'], single['losses'], strict=True)),
+        seconds=found['seconds'], time_ratio=found['seconds'] / single['seconds'],
+        memory=found['memory'], memory_ratio=found['memory'] / max(single['memory'], 1e-9))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--strategies', nargs='+', choices=list(CONFIGS)[1:],
+                        default=list(CONFIGS)[1:])
+    parser.add_argument('--ranks', nargs='+', type=int, default=[1, 2, 4], choices=[1, 2, 4])
+    parser.add_argument('--iterations', type=int, default=20)
+    parser.add_argument('--json', type=Path, help='write the rows here too')
+    args = parser.parse_args()
+    cases = [(strategy, ranks, 1) for strategy in args.strategies for ranks in args.ranks]
+    cases += [(strategy, 2, 2) for strategy in args.strategies]
+    rows = []
+    print(f'{"":8}{"ranks":>6}{"nodes":>6}{"gradient: worst":>17}{"median":>9}{"loss":>9}'
+          f'{"seconds":>9}{"ratio":>7}{"memory":>9}{"ratio":>7}')
+    with tempfile.TemporaryDirectory() as name:
+        data, folder = Path(name) / 'data', Path(name)
+        subprocess.run([sys.executable, ROOT / 'tools/synthrs_generate.py', '--out',
+                        data / 'synthrs', '--scenes-train', '60', '--scenes-val', '4',
+                        '--scenes-test', '4'], check=True, stdout=subprocess.DEVNULL)
+        # LoRA's B is 0 at the very start, and A without a gradient
+        run(folder / 'start', data, 'single', 1, 1, 'train_cfg.max_iters=10')
+        start = folder / 'start/iter_10.pth'
+        single = measure(folder / 'single', data, 'single', 1, 1, args.iterations, start)
+        for strategy, ranks, nodes in [('single', 1, 1), *cases]:
+            found = single if strategy == 'single' else measure(
+                folder / f'{strategy} {ranks} {nodes}', data, strategy, ranks, nodes,
+                args.iterations, start)
+            row = dict(strategy=strategy, ranks=ranks, nodes=nodes, **compare(found, single))
+            rows.append(row)
+            print(f'{strategy:8}{ranks:6}{nodes:6}{row["gradient_worst"]:17.1e}'
+                  f'{row["gradient_median"]:9.1e}{row["loss"]:9.1e}{row["seconds"]:9.3f}'
+                  f'{row["time_ratio"]:7.2f}{row["memory"]:9.0f}{row["memory_ratio"]:7.2f}',
+                  flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == '__main__':
+    main()
