@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from ..errors import UserError
 
@@ -47,6 +48,19 @@ class Agreement:
         box = [value]
         dist.broadcast_object_list(box, src=0, group=self._group)
         return box[0]
+
+
+def mean_over_ranks(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Scalars by name, in one collective operation; themselves on one process.
+
+    Losses are weighted by each rank's share of the batch, so that this is the loss of the whole
+    batch, whichever rank writes the log.
+    """
+    if not _several():
+        return values
+    together = torch.stack([value.detach().float() for value in values.values()])
+    dist.all_reduce(together)
+    return dict(zip(values, together / dist.get_world_size(), strict=True))
 
 
 @contextlib.contextmanager

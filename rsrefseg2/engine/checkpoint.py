@@ -52,9 +52,9 @@ def write_atomically(value: object, path: str | os.PathLike) -> None:
     except (OSError, RuntimeError) as error:  # torch wraps what the file says
         with contextlib.suppress(OSError):
             unfinished.unlink()
-        raise UserError(f'checkpoint {path} cannot be written ({_reason(error)}): free space or choose '
-                        'another --work-dir; the older checkpoints are whole, --resume goes on '
-                        'from the newest') from error
+        raise UserError(f'checkpoint {path} cannot be written ({_reason(error)}): free space or '
+                        'choose another --work-dir; the older checkpoints are whole, --resume goes '
+                        'on from the newest') from error
 
 
 def _reason(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from ..datasets.samplers import TrainBatchSampler
 from ..errors import UserError
 from ..registry import LOOPS
-from .agreement import Agreement
+from .agreement import Agreement, mean_over_ranks
 
 MOST_SKIPPED = 10  # in a row
 
@@ -127,7 +127,8 @@ class RefSegTrainLoop(BaseLoop):
         seed_iteration(self.runner.seed, self._iter)
         self.runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=batch)
         self._optim_wrapper.begin(batch)
-        outputs = self.runner.model.train_step(batch, optim_wrapper=self._optim_wrapper)
+        outputs = mean_over_ranks(
+            self.runner.model.train_step(batch, optim_wrapper=self._optim_wrapper))
         self.runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=batch,
                               outputs=outputs)
 
