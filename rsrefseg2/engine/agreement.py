@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -79,10 +80,12 @@ def ranks_end_together() -> Iterator[None]:
         message = str(error)
         if not (_several() and any(words in message for words in GONE)):
             raise
+        # gloo begins with a line of its source and ends with advice
+        reason = re.sub(r'^\[\S+:\d+\] ', '', message.splitlines()[0]).split('. ')[0][:200]
         raise UserError(
             f'rank {dist.get_rank()} of {dist.get_world_size()} (process {os.getpid()}) lost '
-            f'another rank: {message.splitlines()[0][:200]}: see what that rank said last, then '
-            'go on from the newest checkpoint with --resume') from error
+            f'another rank ({reason}): see what that rank said last, then go on from the newest '
+            'checkpoint with --resume') from error
     finally:
         # A process that ends with a group's threads alive is aborted.
         if dist.is_available() and dist.is_initialized():
