@@ -50,6 +50,14 @@ class Agreement:
         dist.broadcast_object_list(box, src=0, group=self._group)
         return box[0]
 
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's value, in rank order, on every rank."""
+        if not self.several:
+            return [value]
+        values = [None] * dist.get_world_size()
+        dist.all_gather_object(values, value, group=self._group)
+        return values
+
 
 def mean_over_ranks(values: dict[str, Tensor]) -> dict[str, Tensor]:
     """Scalars by name, in one collective operation; themselves on one process.

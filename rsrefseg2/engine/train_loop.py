@@ -188,8 +188,10 @@ class GuardedOptimWrapper:
                 buffer.copy_(value)
         files = ', '.join(f'{sample.sample_id} ({sample.img_path})'
                           for sample in self._batch['data_samples'])
-        told = (f'the loss is {float(loss.detach())} on rank {get_rank()}; its samples: {files}'
-                if bad else f'the loss is not finite on another rank than {get_rank()}')
+        # The main process alone has a log, and the samples may be another rank's.
+        told = '; '.join(filter(None, self._agreement.gather(
+            f'the loss is {float(loss.detach())} on rank {get_rank()}, samples {files}'
+            if bad else '')))
         if self._non_finite == 'stop':
             raise UserError(f'{told}: look at them, lower the learning rate, or leave such batches '
                             "out with train_cfg.non_finite='skip'")

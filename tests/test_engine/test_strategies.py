@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.training import ROOT, prepare, train, write_config
+from tests.training import ROOT, train, write_config
 
 pytestmark = pytest.mark.slow
 # float32: the order in which ranks' gradients are summed. bf16: 8 bits of mantissa, each rounding
