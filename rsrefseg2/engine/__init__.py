@@ -4,9 +4,10 @@ from .checkpoint import load_checkpoint, read_checkpoint
 from .checkpoint_hook import CheckpointHook, StopHook
 from .fsdp2 import FSDP2Strategy
 from .hooks import CutSentenceHook, OddMaskHook, ProgressBarHook
-from .launch import build_runner, explain_out_of_memory, load_config
+from .launch import build_runner, load_config
 from .loops import RefSegTestLoop, identify_run, set_scoring
 from .optim import TrainableOptimWrapperConstructor
+from .out_of_memory import explain_out_of_memory
 from .strategies import DDPStrategy, SingleDeviceStrategy
 from .train_loop import RefSegTrainLoop
 from .zero2 import ZeRO2Strategy

@@ -1,11 +1,8 @@
 """From a config file and a command line to a runner."""
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import FlexibleRunner
@@ -15,10 +12,6 @@ from .config_check import check_config, check_top_keys
 from .config_files import read_config
 from .runner import RefSegRunner, check_start
 from .strategies import prepare_launch
-
-# What torch says in an error without a class of its own.
-OUT_OF_MEMORY = ('allocate memory', 'out of memory', 'not enough memory',
-                 'killed by signal: Killed')
 
 
 def load_config(path: str, *, options: dict | None = None, work_dir: str | None = None) -> Config:
@@ -56,39 +49,8 @@ def build_runner(cfg: Config, *, launcher: str = 'none') -> RefSegRunner:
     prepare_launch(cfg, launcher)
     runner = RefSegRunner.from_cfg(cfg)
     _warn_of_batch(runner, cfg)
+    _warn_of_accumulation(runner, cfg)
     return runner
-
-
-@contextlib.contextmanager
-def explain_out_of_memory(cfg: Config, loader: str | None = None) -> Iterator[None]:
-    """Too little memory becomes one line: the batch it was too little for, and what to lower.
-
-    Args:
-        loader: 'train_dataloader' or 'test_dataloader'; None: prediction, without a loader.
-    Raises:
-        UserError: in place of a MemoryError or of torch's out-of-memory errors.
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        message = str(error)
-        if not (isinstance(error, (MemoryError, torch.OutOfMemoryError))
-                or any(words in message for words in OUT_OF_MEMORY)):
-            raise
-        towers = f'{cfg.model.siglip.checkpoint} and {cfg.model.sam.checkpoint}'
-        if loader is None:
-            raise UserError(f'out of memory in prediction with {towers}: free memory, choose '
-                            'another --device, such as cpu, or a smaller image; a model of smaller '
-                            'towers needs less') from error
-        batch, other = cfg[loader].batch_size, ''
-        if 'killed by signal' in message:  # the system took a loader's worker
-            other += f', or lower {loader}.num_workers'
-        if loader == 'train_dataloader' and cfg.strategy.type != 'ZeRO2Strategy':
-            other += ', or another strategy (_base_/strategies/zero2_bf16.py)'
-        raise UserError(
-            f'out of memory at {loader}.batch_size={batch} sentences a device, with {towers}: '
-            f'lower {loader}.batch_size (in training, optim_wrapper.accumulative_counts keeps the '
-            f'global batch), or take a smaller model.sam.checkpoint{other}') from error
 
 
 def _warn_of_batch(runner: FlexibleRunner, cfg: Config) -> None:
@@ -104,3 +66,19 @@ def _warn_of_batch(runner: FlexibleRunner, cfg: Config) -> None:
             f'global batch {product} ({runner.world_size} ranks x {batch} x accumulation '
             f'{accumulation}), but the learning rate is for {recipe}: change '
             f'train_dataloader.batch_size or the rate')
+
+
+def _warn_of_accumulation(runner: FlexibleRunner, cfg: Config) -> None:
+    """Where a loss or a layer sees the whole batch, accumulation is not a larger one."""
+    accumulation = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+    if accumulation == 1 or cfg.get('train_dataloader') is None:
+        return
+    seen = [what for what, on in (
+        ("BatchNorm's statistics (model.prompter.dense)", cfg.model.prompter.get('dense')),
+        ('the sample contrast (model.losses.sample)', (cfg.model.get('losses') or {}).get('sample'))
+    ) if on is not None]
+    if seen:
+        runner.logger.warning(
+            f'optim_wrapper.accumulative_counts={accumulation} is not the same as a batch '
+            f'{accumulation} times as large: {" and ".join(seen)} see one batch of '
+            f'{cfg.train_dataloader.batch_size} sentences a device at a time')

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import NamedTuple
 
 import torch
@@ -31,6 +32,20 @@ class ModelInputs(NamedTuple):
     image_ids: Tensor     # (B,) int64, equal for equal images, on every rank
 
 
+class BatchShape(NamedTuple):
+    """What a batch's memory depends on."""
+
+    images: int      # U
+    sentences: int   # B
+    size_where: int  # H1 = W1
+    size_how: int    # H2 = W2
+    training: bool   # or validation, test, prediction
+
+
+# The last batch that a model was given, for who must tell that it was too large.
+batch_at_hand: ContextVar[BatchShape | None] = ContextVar('batch_at_hand', default=None)
+
+
 @MODELS.register_module()
 class RefSegDataPreprocessor(BaseDataPreprocessor):
     """I_1 (SigLIP's square), I_2 (SAM's square), token ids, unique images.
@@ -57,6 +72,8 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
     def forward(self, data: dict, training: bool = False) -> dict:
         """{'inputs': U uint8 (3, H, W), 'image_index': (B,), 'image_ids': (B,), 'data_samples': B}
         -> {'inputs': ModelInputs, 'data_samples': B}."""
+        batch_at_hand.set(BatchShape(len(data['inputs']), len(data['data_samples']),
+                                     self.size_where, self.size_how, training))
         data = self.cast_data(data)
         samples = data['data_samples']
         images_where, images_how = self.images(data['inputs'])

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from .lora import freeze, inject_lora
+from .memory import recompute_in_backward
 from .outputs import EncodedText
 from .tower_sources import set_source
 from .towers import load_siglip
@@ -24,11 +25,14 @@ class DualModalityEncoder(nn.Module):
         init: 'pretrained' or 'random'.
         vision_lora, text_lora: arguments of `inject_lora` (`dict(r=16)`); None: frozen.
         trainable: train the towers whole instead (a named variant, then without LoRA).
+        vision_recompute, text_recompute: activation checkpointing (`recompute_in_backward`): less
+            memory, the same gradients, a second forward pass of the tower in training.
     """
 
     def __init__(self, *, checkpoint: str | dict, init: str = 'pretrained',
                  vision_lora: dict | None = None, text_lora: dict | None = None,
-                 trainable: bool = False) -> None:
+                 trainable: bool = False, vision_recompute: bool = False,
+                 text_recompute: bool = False) -> None:
         super().__init__()
         if trainable and (vision_lora or text_lora):
             raise ValueError('trainable=True trains the whole towers: set vision_lora and '
@@ -41,6 +45,10 @@ class DualModalityEncoder(nn.Module):
                 inject_lora(tower, family='siglip', **lora)
             elif not trainable:
                 freeze(tower)
+        for tower, recompute in ((self.vision_model, vision_recompute),
+                                 (self.text_model, text_recompute)):
+            if recompute:
+                recompute_in_backward(tower)
         # where the dense prompt's learnable ones start
         self.logit_scale = float(siglip.logit_scale.detach())
         self.logit_bias = float(siglip.logit_bias.detach())

@@ -1,10 +1,13 @@
 """Sec. III-D: SAM draws what the prompts point at."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from transformers import Sam2Model
 
 from .lora import freeze, inject_lora
+from .memory import recompute_in_backward
 from .towers import load_sam
 
 # No loss reaches these: only mask token 0 is read. (decoder attribute, what it predicts)
@@ -28,10 +31,13 @@ class MaskGenerator(nn.Module):
         init: 'pretrained' or 'random'.
         lora: arguments of `inject_lora` for the image encoder; None: frozen.
         trainable: train the image encoder whole instead (a named variant, then without LoRA).
+        recompute: activation checkpointing of the image encoder (`recompute_in_backward`): True,
+            or SAM 2's stages alone: [1, 2] has the least second work for what it spares.
     """
 
     def __init__(self, *, checkpoint: str | dict, init: str = 'pretrained',
-                 lora: dict | None = None, trainable: bool = False) -> None:
+                 lora: dict | None = None, trainable: bool = False,
+                 recompute: bool | Sequence[int] = False) -> None:
         super().__init__()
         if trainable and lora:
             raise ValueError('trainable=True trains the whole image encoder: set lora to None')
@@ -42,6 +48,8 @@ class MaskGenerator(nn.Module):
             inject_lora(self.sam.vision_encoder, family='sam2' if self.is_sam2 else 'sam', **lora)
         elif trainable:
             self.sam.vision_encoder.requires_grad_(True)
+        if recompute is not False:
+            recompute_in_backward(self.sam.vision_encoder, recompute)
         self.sam.mask_decoder.requires_grad_(True)
         for name, head in self.sam.mask_decoder.named_modules():
             if name in UNREACHED_HEADS:

@@ -1,12 +1,14 @@
 """RSRefSeg 2: encode, prompt, decode. Start here."""
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from ..errors import UserError
 from ..registry import MODELS
 from ..structures import RefSegDataSample
 from .data_preprocessor import ModelInputs
@@ -14,6 +16,7 @@ from .distributed import weight_of_rank
 from .dual_modality_encoder import DualModalityEncoder
 from .losses.segmentation import upsample
 from .mask_generator import MaskGenerator
+from .memory import store_frozen_in_bfloat16
 from .outputs import EncodedImages, RefSegOutputs, Targets, at_least_float32
 
 
@@ -31,13 +34,29 @@ class RSRefSeg2(BaseModel):
         losses: name -> config of a loss or None (off); absent for a model that only predicts.
         init: 'pretrained', or 'random': architectures with random weights, without a network.
         data_preprocessor: options of `RefSegDataPreprocessor` (`lower_case`).
+        autocast: 'bfloat16': the forward pass runs under torch.autocast, on every device and with
+            every strategy, in training, validation, test and prediction alike. Weights, their
+            gradients, the optimizer, BatchNorm's statistics and the losses stay in float32.
+        frozen_dtype: 'bfloat16': the towers' frozen weights are kept in BF16, which needs
+            autocast (`store_frozen_in_bfloat16`). Checkpoints are the same.
+    Raises:
+        ValueError: another value than these.
+        UserError: frozen_dtype='bfloat16' without autocast.
     """
 
     def __init__(self, *, siglip: dict, sam: dict, prompter: dict, losses: dict | None = None,
                  init: Literal['pretrained', 'random'] = 'pretrained',
-                 data_preprocessor: dict | None = None) -> None:
+                 data_preprocessor: dict | None = None,
+                 autocast: Literal['bfloat16'] | None = None,
+                 frozen_dtype: Literal['float32', 'bfloat16'] = 'float32') -> None:
         if init not in ('pretrained', 'random'):
             raise ValueError(f"init is 'pretrained' or 'random', not {init!r}")
+        if autocast not in (None, 'bfloat16') or frozen_dtype not in ('float32', 'bfloat16'):
+            raise ValueError("autocast is None or 'bfloat16', frozen_dtype 'float32' or 'bfloat16',"
+                             f' not {autocast!r} and {frozen_dtype!r}')
+        if frozen_dtype == 'bfloat16' and autocast is None:
+            raise UserError("model.frozen_dtype='bfloat16' mixes BF16 and float32 weights, which "
+                            "only autocast can compute with: set model.autocast='bfloat16', too")
         encoder = DualModalityEncoder(init=init, **siglip)
         mask_generator = MaskGenerator(init=init, **sam)
         super().__init__(data_preprocessor=dict(
@@ -47,6 +66,11 @@ class RSRefSeg2(BaseModel):
         # Plain nn.Modules: mmengine's init_weights() would reach into a BaseModule's children and
         # overwrite LoRA's zeros.
         self.encoder, self.mask_generator = encoder, mask_generator
+        self.autocast = autocast
+        if frozen_dtype == 'bfloat16':
+            for tower in (encoder.vision_model, encoder.text_model,
+                          mask_generator.sam.vision_encoder):
+                store_frozen_in_bfloat16(tower)
         self.prompter = MODELS.build(dict(
             prompter, d1=encoder.d1, d2=mask_generator.d2, grid_size=encoder.grid_size,
             prompt_size=mask_generator.prompt_size, logit_scale=encoder.logit_scale,
@@ -71,22 +95,29 @@ class RSRefSeg2(BaseModel):
 
     def encode_images(self, images_where: Tensor, images_how: Tensor) -> EncodedImages:
         """I_1 (U, 3, H1, W1), I_2 (U, 3, H2, W2) -> what depends on the U images alone."""
-        return EncodedImages(self.encoder.encode_images(images_where),
-                             *self.mask_generator.encode_images(images_how))
+        with self.precision(images_where.device):
+            return EncodedImages(self.encoder.encode_images(images_where),
+                                 *self.mask_generator.encode_images(images_how))
 
     def segment(self, images: EncodedImages, image_index: Tensor, input_ids: Tensor,
                 lengths: Tensor) -> RefSegOutputs:
         """B sentences on U encoded images; image_index (B,) into U, ids (B, L), lengths (B,)."""
-        text = self.encoder.encode_text(input_ids, lengths)                      # Eq. 2
+        with self.precision(input_ids.device):
+            text = self.encoder.encode_text(input_ids, lengths)                  # Eq. 2
 
-        prompts = self.prompter(images.v[image_index], text)                     # Eq. 3
+            prompts = self.prompter(images.v[image_index], text)                 # Eq. 3
 
-        mask_logits = self.mask_generator(                                       # Eq. 8
-            images.image_embeddings[image_index],
-            [feature[image_index] for feature in images.high_resolution_features],
-            prompts.p_sparse, prompts.p_dense)
+            mask_logits = self.mask_generator(                                   # Eq. 8
+                images.image_embeddings[image_index],
+                [feature[image_index] for feature in images.high_resolution_features],
+                prompts.p_sparse, prompts.p_dense)
         return RefSegOutputs(images, image_index, text, prompts, mask_logits,
                              self.mask_generator.input_size, self.encoder.grid_size)
+
+    def precision(self, device: torch.device) -> AbstractContextManager:
+        """What the parts run in: autocast, or nothing."""
+        return (torch.autocast(device.type, dtype=getattr(torch, self.autocast))
+                if self.autocast else nullcontext())
 
     def loss(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
         """Eq. 9: every term, already weighted; mmengine sums them.

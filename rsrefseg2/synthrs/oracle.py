@@ -71,7 +71,9 @@ def _draw(model: RSRefSeg2, outputs: RefSegOutputs, targets: list[np.ndarray]
     for sparse, p_sparse in ((OWN, prompts.p_sparse), ('none', prompts.p_sparse[:, :0])):
         for dense in (OWN, *MAGNITUDES):
             p_dense = prompts.p_dense if dense == OWN else dense * (2 * a - 1)
-            yield (sparse, dense), model.mask_generator(
-                images.image_embeddings[index],
-                [feature[index] for feature in images.high_resolution_features],
-                p_sparse, p_dense)
+            with model.precision(index.device):
+                logits = model.mask_generator(
+                    images.image_embeddings[index],
+                    [feature[index] for feature in images.high_resolution_features],
+                    p_sparse, p_dense)
+            yield (sparse, dense), logits

@@ -1,0 +1,94 @@
+"""Too little memory becomes one line: for which batch, where, and what to lower, in which order."""
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Iterator
+
+import torch
+from mmengine.config import Config
+
+from ..errors import UserError
+from ..models.data_preprocessor import BatchShape, batch_at_hand
+
+# What torch says in an error without a class of its own.
+OUT_OF_MEMORY = ('allocate memory', 'out of memory', 'not enough memory',
+                 'killed by signal: Killed')
+SHARDING = ('ZeRO2Strategy', 'FSDP2Strategy')
+
+
+@contextlib.contextmanager
+def explain_out_of_memory(cfg: Config, loader: str | None = None) -> Iterator[None]:
+    """Too little memory becomes one line: the batch it was too little for, and what to lower.
+
+    Args:
+        loader: 'train_dataloader' or 'test_dataloader'; None: prediction, without a loader.
+    Raises:
+        UserError: in place of a MemoryError or of torch's out-of-memory errors.
+    """
+    batch_at_hand.set(None)
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        message = str(error)
+        if not (isinstance(error, (MemoryError, torch.OutOfMemoryError))
+                or any(words in message for words in OUT_OF_MEMORY)):
+            raise
+        shape = batch_at_hand.get()
+        if loader == 'train_dataloader' and shape is not None and not shape.training:
+            loader = 'val_dataloader'
+        levers = levers_of(cfg, loader)
+        if 'killed by signal' in message:  # the system took a loader's worker
+            levers.insert(0, f'{loader}.num_workers')
+        raise UserError(
+            f'out of memory in {_phase(error)} with {cfg.model.siglip.checkpoint} and '
+            f'{cfg.model.sam.checkpoint}{_told(shape)}: lower or set, in this order: '
+            f'{"; ".join(levers)}') from error
+
+
+def levers_of(cfg: Config, loader: str | None) -> list[str]:
+    """What spares memory and is not in use yet, by config key, the first to try first."""
+    model, strategy = cfg.model, cfg.get('strategy') or {}
+    training = loader == 'train_dataloader'
+    levers = []
+    if loader is None:
+        levers.append('another --device, such as cpu, or a smaller image')
+    elif cfg[loader].batch_size > 1:
+        levers.append(f'{loader}.batch_size={cfg[loader].batch_size}')
+        if training:
+            accumulation = cfg.optim_wrapper.get('accumulative_counts', 1)
+            levers[-1] += (f' (raise optim_wrapper.accumulative_counts={accumulation} to keep the '
+                           'global batch)')
+    if training:
+        if model.sam.get('recompute', False) is not True:
+            levers.append('model.sam.recompute=True')
+        levers += [f'model.siglip.{key}=True' for key in ('vision_recompute', 'text_recompute')
+                   if not model.siglip.get(key)]
+    in_bf16 = training and (strategy.get('type') == 'ZeRO2Strategy'
+                            or strategy.get('param_dtype') == 'bfloat16')
+    if not in_bf16:
+        if not model.get('autocast'):
+            levers.append('model.autocast=bfloat16')
+        if model.get('frozen_dtype', 'float32') == 'float32':
+            levers.append('model.frozen_dtype=bfloat16 (with autocast)')
+    if training and strategy.get('type') not in SHARDING:
+        levers.append('on several devices _base_/strategies/zero2_bf16.py or fsdp2.py')
+    return [*levers, 'a smaller model.sam.checkpoint']
+
+
+def _told(shape: BatchShape | None) -> str:
+    """The batch, as a clause."""
+    if shape is None:
+        return ''
+    return (f', at U={shape.images} images (I_1 {shape.size_where} x {shape.size_where}, I_2 '
+            f'{shape.size_how} x {shape.size_how}) and B={shape.sentences} sentences a device')
+
+
+def _phase(error: BaseException) -> str:
+    """What was being done, from the functions that the error came through."""
+    names = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
+    for name, phase in (('backward', 'the backward pass'), ('step', "the optimizer's step"),
+                        ('forward', 'the forward pass')):
+        if name in names:
+            return phase
+    return 'loading'

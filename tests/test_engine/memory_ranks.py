@@ -1,0 +1,60 @@
+"""Gradients on two CPU ranks, with layers computed again in the backward pass and without:
+`python -m tests.test_engine.memory_ranks FOLDER` writes `FOLDER/{wrapper} {recompute}.pth`."""
+import sys
+
+import torch
+from torch import distributed as dist
+from torch import multiprocessing
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+from rsrefseg2.engine.fsdp2 import UNITS
+from rsrefseg2.models.memory import recompute_in_backward, store_frozen_in_bfloat16
+from tests.test_models.tiny_model import PAPER_LOSSES, batch, build, stirred
+
+SHARES = [(0, 2, 3), (1, 4, 5)]
+CASES = [(wrapper, recompute) for wrapper in ('DDP', 'FSDP2') for recompute in (False, True)]
+
+
+def wrap(model, wrapper):
+    """As the strategies do."""
+    if wrapper == 'DDP':
+        return DistributedDataParallel(model)
+    mesh = init_device_mesh('cpu', (2,))
+    for module in [m for m in model.modules() if type(m).__name__ in UNITS]:
+        fully_shard(module, mesh=mesh)
+    return fully_shard(model, mesh=mesh, reshard_after_forward=False)
+
+
+def gradients(rank, wrapper, recompute):
+    """{name: gradient} under autocast with frozen weights in BF16 and LoRA's dropout."""
+    model = stirred(build(lora=dict(r=2, dropout=0.3), losses=PAPER_LOSSES)).train()
+    model.autocast = 'bfloat16'
+    for tower in (model.encoder.vision_model, model.encoder.text_model,
+                  model.mask_generator.sam.vision_encoder):
+        store_frozen_in_bfloat16(tower)
+        if recompute:
+            recompute_in_backward(tower)
+    data = batch(model, SHARES[rank], training=True)
+    wrapped = wrap(model, wrapper)
+    torch.manual_seed(rank)
+    sum(wrapped(**data, mode='loss').values()).backward()
+    return {name: p.grad.full_tensor() if hasattr(p.grad, 'full_tensor') else p.grad
+            for name, p in model.named_parameters() if p.grad is not None}
+
+
+def work(rank, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2)
+    for wrapper, recompute in CASES:
+        found = gradients(rank, wrapper, recompute)
+        if rank == 0:
+            torch.save(found, f'{folder}/{wrapper} {recompute}.pth')
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == '__main__':
+    torch.set_num_threads(1)
+    multiprocessing.start_processes(work, (sys.argv[1],), nprocs=2, start_method='fork')
