@@ -28,10 +28,13 @@ class MaskGenerator(nn.Module):
         init: 'pretrained' or 'random'.
         lora: arguments of `inject_lora` for the image encoder; None: frozen.
         trainable: train the image encoder whole instead (a named variant, then without LoRA).
+        train_prompt_encoder: train the prompt encoder too (the release's variant) where a loss
+            reaches it: the convolutions that read the dense prompt.
     """
 
     def __init__(self, *, checkpoint: str | dict, init: str = 'pretrained',
-                 lora: dict | None = None, trainable: bool = False) -> None:
+                 lora: dict | None = None, trainable: bool = False,
+                 train_prompt_encoder: bool = False) -> None:
         super().__init__()
         if trainable and lora:
             raise ValueError('trainable=True trains the whole image encoder: set lora to None')
@@ -43,6 +46,7 @@ class MaskGenerator(nn.Module):
         elif trainable:
             self.sam.vision_encoder.requires_grad_(True)
         self.sam.mask_decoder.requires_grad_(True)
+        self.sam.prompt_encoder.mask_embed.requires_grad_(train_prompt_encoder)
         for name, head in self.sam.mask_decoder.named_modules():
             if name in UNREACHED_HEADS:
                 freeze(head)
