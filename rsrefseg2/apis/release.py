@@ -64,7 +64,7 @@ class Conversion(NamedTuple):
             numbers[part] += self.numbers[ours]
         theirs = {name for names in self.placed.values() for name in names}
         said = [f'{len(theirs)} keys of the release are {len(self.placed)} of ours:']
-        said += [f'  {a} -> {b}: {count} keys, {numbers[a, b]:,} numbers'
+        said += [f'  {a} -> {b}: {count} key{"s" * (count > 1)}, {numbers[a, b]:,} numbers'
                  for (a, b), count in keys.items()]
         said.append(f'{len(self.unused)} keys have no use here; they are kept for the way back:'
                     if self.unused else 'no key of the release is unused')

@@ -7,7 +7,7 @@ model = dict(
     data_preprocessor=dict(lower_case=False, padding='longest', where_from='how'),
     siglip=dict(text_lora=dict(also='head'), every_position=True),
     sam=dict(lora=dict(also='neck'), train_prompt_encoder=True),
-    prompter=dict(interleaved=True, mask_words=False,
-                  dense=dict(activation='gelu', align_corners=True)),
-    losses=dict(seg=dict(at='annotation', ce=dict(loss_weight=5.0), dice=dict(loss_weight=5.0)),
+    prompter=dict(interleaved=True, dense=dict(activation='gelu', align_corners=True)),
+    losses=dict(seg=dict(at='annotation', ce=dict(loss_weight=5.0),
+                         dice=dict(loss_weight=5.0, naive_dice=False)),  # squared denominators
                 sample=dict(variant='release')))
