@@ -133,7 +133,8 @@ def test_the_releases_recipe(name):
     paper = load_config(str(CONFIGS / f'{name}_siglip2_sam21l.py'))
     assert cfg.model.pop('data_preprocessor') == dict(
         lower_case=False, padding='longest', where_from='how')
-    assert cfg.model.siglip.pop('every_position') and cfg.model.sam.pop('train_prompt_encoder')
+    assert cfg.model.pop('masks_via_input') and cfg.model.siglip.pop('every_position')
+    assert cfg.model.sam.pop('train_prompt_encoder')
     assert cfg.model.siglip.text_lora.pop('also') == 'head'
     assert cfg.model.sam.lora.pop('also') == 'neck'
     assert cfg.model.prompter.pop('interleaved')

@@ -31,11 +31,13 @@ class RSRefSeg2(BaseModel):
         losses: name -> config of a loss or None (off); absent for a model that only predicts.
         init: 'pretrained', or 'random': architectures with random weights, without a network.
         data_preprocessor: options of `RefSegDataPreprocessor` (`lower_case`).
+        masks_via_input: masks are upsampled to SAM's H2 x W2 and from there to their original size
+            (the release's variant), instead of at once.
     """
 
     def __init__(self, *, siglip: dict, sam: dict, prompter: dict, losses: dict | None = None,
                  init: Literal['pretrained', 'random'] = 'pretrained',
-                 data_preprocessor: dict | None = None) -> None:
+                 data_preprocessor: dict | None = None, masks_via_input: bool = False) -> None:
         if init not in ('pretrained', 'random'):
             raise ValueError(f"init is 'pretrained' or 'random', not {init!r}")
         encoder = DualModalityEncoder(init=init, **siglip)
@@ -47,6 +49,7 @@ class RSRefSeg2(BaseModel):
         # Plain nn.Modules: mmengine's init_weights() would reach into a BaseModule's children and
         # overwrite LoRA's zeros.
         self.encoder, self.mask_generator = encoder, mask_generator
+        self.masks_via_input = masks_via_input
         self.prompter = MODELS.build(dict(
             prompter, d1=encoder.d1, d2=mask_generator.d2, grid_size=encoder.grid_size,
             prompt_size=mask_generator.prompt_size, logit_scale=encoder.logit_scale,
@@ -109,8 +112,9 @@ class RSRefSeg2(BaseModel):
                 sample.dense_prompt = outputs.prompts.p_dense[i].float()
         return data_samples
 
-    @staticmethod
-    def masks(mask_logits: Tensor, ori_shapes: list[tuple[int, int]]) -> list[Tensor]:
+    def masks(self, mask_logits: Tensor, ori_shapes: list[tuple[int, int]]) -> list[Tensor]:
         """(B, H2/4, W2/4) -> B times (H, W) logits, upsampled once to the original sizes."""
+        if self.masks_via_input:
+            mask_logits = upsample(mask_logits, self.mask_generator.input_size)
         return [upsample(logits[None], shape)[0]
                 for logits, shape in zip(mask_logits, ori_shapes, strict=True)]

@@ -117,6 +117,13 @@ def release_forward(state, where, how, ids, *, sizes):
                 mask_logits=mask_logits)
 
 
+def release_mask(mask_logits, side_how, shape):
+    """(B, 4h, 4w) -> (B, *shape): first to SAM's input, from there to the original size."""
+    large = F.interpolate(mask_logits[:, None], (side_how, side_how), mode='bilinear',
+                          align_corners=False)
+    return F.interpolate(large, shape, mode='bilinear', align_corners=False)[:, 0]
+
+
 def squared_dice(logits, target, eps=1e-3):
     """The release's Dice: 1 - 2 sum py / (sum p^2 + eps + sum y^2 + eps), mean over samples."""
     p, y = torch.sigmoid(logits).flatten(1), target.to(logits.dtype).flatten(1)

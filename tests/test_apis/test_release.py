@@ -10,14 +10,19 @@ import pytest
 import torch
 
 from rsrefseg2.apis import from_release, load_model, to_release
-from rsrefseg2.apis.release import Skipped, read_release
+from rsrefseg2.apis.release import Skipped, _check, read_release
 from rsrefseg2.datasets import unique_images_collate
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError
 from rsrefseg2.models.outputs import Targets
 from rsrefseg2.models.release_layout import place_model, to_official, to_ours, why_unused
 from tests import official
-from tests.reference.release import release_forward, release_images, release_recipe
+from tests.reference.release import (
+    release_forward,
+    release_images,
+    release_mask,
+    release_recipe,
+)
 from tests.test_models.release_names import transformers_state
 from tests.test_models.tiny_model import items
 
@@ -105,8 +110,10 @@ def test_the_converted_model_is_the_release(model, state, dtype, tolerance):
         assert float(losses[name]) == pytest.approx(float(wanted_losses[name]), rel=2e-5), name
     # the sentences and images matter, so that equality says something
     assert relative(found.mask_logits[[0]], found.mask_logits[[1]]) > 1e-2
-    masks = model.predict(found, data['data_samples'])
-    assert 0 < masks[0].pred_mask.float().mean() < 1
+    for i, sample in enumerate(model.predict(found, data['data_samples'])):
+        mask = release_mask(wanted['mask_logits'][[i]], 64, (SIDE, SIDE))[0] > 0
+        assert 0 < mask.float().mean() < 1
+        assert (sample.pred_mask != mask).float().mean() < 1e-3  # a logit of nearly 0
 
 
 def test_a_prediction_depends_on_its_batch(model, state):
@@ -223,6 +230,22 @@ def test_a_key_without_a_place_a_missing_one_and_another_shape(converted, state,
         '(prompter.text_query_pe_embedding2); 1 of another shape '
         '(prompter.text_query_pe_embedding1: (2, 32) in the file, (3, 32) by the config): nothing '
         'is written; if it is of another variant, give its config with --config')
+
+
+@pytest.mark.parametrize(('change', 'says'), [
+    (dict(more=torch.ones(2)), '1 without a place (more)'),
+    ({'decode_head.logit_scale2': None}, '1 missing (decode_head.logit_scale2)'),
+    ({'decode_head.logit_scale2': torch.ones(1)}, '1 of another shape (decode_head.logit_scale2: '
+                                                  '(1,) in the file, () by the config)')])
+def test_one_fault_is_enough(converted, state, model, change, says):
+    cfg = converted[0]
+    changed = {k: v for k, v in (state | change).items() if v is not None}
+    placing = place_model(model.state_dict(), model.prompter.grid_size)
+    unused = [name for name in state if name not in placing.shapes]
+    _check(state, placing, unused, 'F', cfg)
+    with pytest.raises(UserError) as caught:
+        _check(changed, placing, unused, 'F', cfg)
+    assert f': keys {says}: nothing is written' in str(caught.value)
 
 
 def test_another_data_set(converted, tmp_path):

@@ -237,6 +237,20 @@ def test_predict_writes_to_the_samples(model):
         assert torch.equal(sample.dense_prompt, outputs.prompts.p_dense[i])
 
 
+def test_masks_via_sams_input_size():
+    """The release's variant: two bilinear steps, which differ from one at fine structures."""
+    model = build()
+    logits = torch.randn(2, 16, 16)
+    shapes = [(48, 48), (30, 80)]
+    direct = model.masks(logits, shapes)
+    model.masks_via_input = True
+    large = torch.nn.functional.interpolate(logits[:, None], (64, 64), mode='bilinear')
+    for i, (found, shape) in enumerate(zip(model.masks(logits, shapes), shapes, strict=True)):
+        wanted = torch.nn.functional.interpolate(large[[i]], shape, mode='bilinear')[0, 0]
+        assert torch.allclose(found, wanted, atol=1e-6)
+        assert (found - direct[i]).abs().max() > 1e-2
+
+
 def test_no_dense_prompt_and_unknown_choices():
     model = build(prompter=dict(dense=None))
     with torch.no_grad():

@@ -4,6 +4,7 @@
 # Its tokenizer (transformers 4.53's) does not lower-case; to be confirmed for newer ones.
 _base_ = './rsrefseg2.py'
 model = dict(
+    masks_via_input=True,
     data_preprocessor=dict(lower_case=False, padding='longest', where_from='how'),
     siglip=dict(text_lora=dict(also='head'), every_position=True),
     sam=dict(lora=dict(also='neck'), train_prompt_encoder=True),
