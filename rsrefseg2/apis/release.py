@@ -115,7 +115,7 @@ def from_release(path: str, out: str, *, cfg: Config, dataset: str, thin: bool =
     if thin:
         ours, towers, told = _without_towers(ours, cfg, path)
         notes.append(told)
-    write_atomically(dict(
+    _write(dict(
         state_dict=ours, towers=towers, meta=dict(dataset=dataset, torch=str(torch.__version__)),
         release=dict(dataset=dataset, file=os.path.basename(path),
                      unused={name: state[name] for name in unused})), out)
@@ -236,11 +236,20 @@ def to_release(path: str, out: str, *, cfg: Config, dataset: str) -> Conversion:
     except ValueError as error:
         raise UserError(f'{path}: {error}') from error
     unused = {name: why_unused(name) for name in kept['unused']}
-    lacking = [f'the release has besides, and this file does not: {why}' for _, why in UNUSED[:3]
+    lacking = [f'the release has besides, and this file does not: {why}'
+               for _, why in UNUSED[:3]  # no constant
                if why not in unused.values()]
-    write_atomically(dict(state_dict=official | kept['unused'], meta=dict(dataset=dataset)), out)
+    _write(dict(state_dict=official | kept['unused'], meta=dict(dataset=dataset)), out)
     return Conversion({key: place.names for key, place in placing.places.items()},
                       {key: state[key].numel() for key in placing.places}, unused, lacking)
+
+
+def _write(checkpoint: dict, out: str) -> None:
+    try:
+        write_atomically(checkpoint, out)
+    except UserError as error:  # its advice is for a training run
+        raise UserError(f'{out} cannot be written ({error.__cause__}): free space, or choose '
+                        'another file') from error
 
 
 def _some(names: list[str]) -> str:

@@ -139,6 +139,16 @@ def test_a_part_of_a_tower_is_not_taken_for_a_whole_one(case, tmp_path):
         load_checkpoint(build(load_config(str(config))), part)
 
 
+def test_a_file_that_cannot_be_written(case, run, tmp_path):
+    config, trained, _ = case
+    (tmp_path / 'folder').mkdir()
+    code, _, stderr = run('convert_release.py', trained, tmp_path / 'folder', '--back',
+                          '--dataset', 'rrsisd', '--config', config)
+    line, = [line for line in stderr.splitlines() if line.startswith('error: ')]
+    assert code == 1 and f'{tmp_path}/folder cannot be written' in line
+    assert line.endswith('free space, or choose another file')
+
+
 def test_back_and_thin_exclude_each_other(run, tmp_path):
     code, _, stderr = run('convert_release.py', 'a', 'b', '--dataset', 'rrsisd', '--back', '--thin')
     assert code == 2 and "the release's files are whole" in stderr
