@@ -126,6 +126,54 @@ def test_the_ablations_row():
         assert key == 'work_dir' or row[key] == full[key], key
 
 
+@pytest.mark.parametrize('name', PAPER)
+def test_the_releases_recipe(name):
+    """What differs from the paper's config, and nothing else."""
+    cfg = load_config(str(CONFIGS / f'release/{name}.py'))
+    paper = load_config(str(CONFIGS / f'{name}_siglip2_sam21l.py'))
+    assert cfg.model.pop('data_preprocessor') == dict(
+        lower_case=False, padding='longest', where_from='how')
+    assert cfg.model.pop('masks_via_input') and cfg.model.siglip.pop('every_position')
+    assert cfg.model.sam.pop('train_prompt_encoder')
+    assert cfg.model.siglip.text_lora.pop('also') == 'head'
+    assert cfg.model.sam.lora.pop('also') == 'neck'
+    assert cfg.model.prompter.pop('interleaved')
+    assert cfg.model.prompter.dense == dict(activation='gelu', align_corners=True)
+    cfg.model.prompter.dense = {}
+    seg = cfg.model.losses.seg
+    assert seg.pop('at') == 'annotation' and cfg.model.losses.sample.pop('variant') == 'release'
+    assert (seg.ce.loss_weight, seg.dice.loss_weight, seg.dice.naive_dice) == (5.0, 5.0, False)
+    seg.ce.loss_weight, seg.dice.loss_weight, seg.dice.naive_dice = 1.0, 1.0, True
+    assert cfg.model == paper.model
+
+    epochs, begin, t_max = (600, 60, 1080) if name == 'refsegrs' else (300, 30, 390)
+    warm_up, cosine = cfg.param_scheduler
+    assert (warm_up.start_factor, warm_up.begin, warm_up.end) == (0.01, 0, 5)
+    assert (cosine.type, cosine.begin, cosine.end, cosine.T_max, cosine.eta_min_ratio) == (
+        'CosineAnnealingLR', begin, epochs, t_max, 0.01)
+    assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (epochs, 10)
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.lr, optimizer.weight_decay) == (2e-4 if name == 'refsegrs' else 1e-4, 0.05)
+    assert cfg.optim_wrapper.clip_grad == dict(max_norm=3.0)
+
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        assert loader.dataset.split == 'test' and loader.batch_size == 8
+        assert loader.batch_sampler is None and not loader.sampler.shuffle
+        assert loader.dataset.type == paper.test_dataloader.dataset.type
+    assert cfg.val_evaluator == dict(type='RefSegMetric', protocol='release')
+    assert cfg.test_evaluator.protocol == 'release'
+    assert paper.val_dataloader.dataset.split == 'val'  # and only here on test
+
+
+@pytest.mark.parametrize(('name', 'rows'), [
+    ('rrsisd', [(79.45, 69.17, 80.23), (79.66, 69.06, 80.03)]),
+    ('refsegrs', [(81.24, 77.39, 88.22), (81.21, 77.36, 88.11)]),
+    ('risbench', [(74.77, 72.57, 79.08)])])
+def test_the_published_scores_beside_which_the_release_is_tested(name, rows):
+    beside = load_config(str(CONFIGS / f'release/{name}.py')).test_evaluator.beside
+    assert [(row['cIoU'], row['gIoU'], row['Pr@0.5']) for row in beside.values()] == rows
+
+
 def test_a_strategy_is_one_line_of_base(tmp_path):
     path = CONFIGS / 'rrsisd_siglip2_sam21l.py'
     text = re.sub(r"'_base_/", f"'{CONFIGS}/_base_/", path.read_text())

@@ -20,6 +20,7 @@ from .dump import Lines, encode, find_parts, gather_parts
 from .localisation import coarse_localisation, mask_agreement
 from .protocols import find_protocol
 from .report import Report
+from .sums import score_table
 
 
 @METRICS.register_module()
@@ -39,17 +40,19 @@ class RefSegMetric(BaseMetric):
         dump: file for one line per sample (dump.py); None: a temporary file, and no masks.
         resume: continue the dump of an interrupted test.
         run: what the dump belongs to (checkpoint, config); another run's is not continued.
+        beside: rows of published scores, {whose: {column: percent}}, printed below one's own.
 
     A subclass extends `record` (what is kept of a sample) and `compute_report`.
     """
 
     def __init__(self, *, protocol: str = 'paper', dump: str | None = None, resume: bool = False,
-                 run: dict[str, Any] | None = None, prefix: str | None = None, **kwargs) -> None:
+                 run: dict[str, Any] | None = None, prefix: str | None = None,
+                 beside: dict[str, dict[str, float]] | None = None, **kwargs) -> None:
         # mmengine warns when there is no prefix; here its absence is meant: the paper's names
         super().__init__(prefix=prefix or protocol, **kwargs)
         self.prefix = prefix
         self.protocol = find_protocol(protocol)
-        self.dump, self.resume = dump, resume
+        self.dump, self.resume, self.beside = dump, resume, beside or {}
         self.run = {**(run or {}), 'protocol': protocol}  # a line's integers are of one protocol
         self.report: dict[str, Any] = {}
         self.skipped = 0  # samples of the split that a continued test does not predict again
@@ -178,6 +181,9 @@ class RefSegMetric(BaseMetric):
         self.report = report.to_dict()
         for table in report.tables():
             self.log(table)
+        if self.beside:
+            self.log(score_table({'here': report.scores(), **self.beside},
+                                 report.title('beside published ones')))
         return report.scores()
 
     def compute_metrics(self, results: list) -> dict:

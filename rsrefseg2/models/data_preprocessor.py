@@ -4,7 +4,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -58,11 +58,23 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         max_length: positions of the text tower; `RSRefSeg2` injects it.
         size_where, size_how: H1 = W1 and H2 = W2; `RSRefSeg2` injects them.
         lower_case: lower-case sentences before the tokenizer.
+        padding: pad the ids to the tower's positions ('full'), or to the longest sentence of the
+            batch ('longest', the release's variant): SigLIP reads its padding, so a prediction
+            then depends on its batch.
+        where_from: I_1 is made from the original image, or from I_2 before it is normalised,
+            without antialiasing ('how', the release's variant).
     """
 
     def __init__(self, *, tokenizer: str | dict, init: str, max_length: int, size_where: int,
-                 size_how: int, lower_case: bool = True) -> None:
+                 size_how: int, lower_case: bool = True,
+                 padding: Literal['full', 'longest'] = 'full',
+                 where_from: Literal['original', 'how'] = 'original') -> None:
         super().__init__()
+        if padding not in ('full', 'longest'):
+            raise ValueError(f"padding is 'full' or 'longest', not {padding!r}")
+        if where_from not in ('original', 'how'):
+            raise ValueError(f"where_from is 'original' or 'how', not {where_from!r}")
+        self.padding, self.where_from = padding, where_from
         self.tokenizer = load_tokenizer(tokenizer, init=init)
         self.max_length, self.lower_case = max_length, lower_case
         self.size_where, self.size_how = size_where, size_how
@@ -87,12 +99,16 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         where, how = [], []
         for image in images:
             image = image.to(self.device, torch.float32)[None] / 255
-            where.append(normalise(squash(image, self.size_where), SIGLIP_MEAN, SIGLIP_STD))
-            how.append(normalise(squash(image, self.size_how), IMAGENET_MEAN, IMAGENET_STD))
+            large = squash(image, self.size_how)
+            small = (squash(image, self.size_where) if self.where_from == 'original'
+                     else squash(large, self.size_where, antialias=False))
+            where.append(normalise(small, SIGLIP_MEAN, SIGLIP_STD))
+            how.append(normalise(large, IMAGENET_MEAN, IMAGENET_STD))
         return torch.cat(where), torch.cat(how)
 
     def tokenize(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """B sentences -> ids (B, max_length) padded right, lengths (B,) with eos, on the device.
+        """B sentences -> ids (B, max_length) padded right, lengths (B,) with eos, on the device;
+        with padding='longest' ids (B, the longest length).
 
         A sentence longer than the tower's positions is cut, its eos kept; the cuts are counted
         (`n_cut`, told by CutSentenceHook) and warned of once. One whose words are all unknown to
@@ -111,6 +127,8 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
             print_log(f'a sentence is longer than the text tower\'s {self.max_length} positions: '
                       f'cut', 'current', logging.WARNING)
         self.n_cut += n_cut
+        if self.padding == 'longest':
+            ids = ids[:, :int(lengths.max())]
         return ids.to(self.device), lengths.to(self.device)
 
     def _warn_of_unknown(self, sentences: Sequence[str], ids: Tensor, lengths: Tensor) -> None:
@@ -122,12 +140,12 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
                           f'mask cannot follow it', 'current', logging.WARNING)
 
 
-def squash(image: Tensor, size: int) -> Tensor:
+def squash(image: Tensor, size: int, *, antialias: bool = True) -> Tensor:
     """(1, 3, H, W) -> (1, 3, size, size), bilinear, antialiased when shrinking."""
     if image.shape[-2:] == (size, size):
         return image
     return F.interpolate(image, (size, size), mode='bilinear', align_corners=False,
-                         antialias=True)
+                         antialias=antialias)
 
 
 def normalise(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

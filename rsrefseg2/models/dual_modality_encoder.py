@@ -27,12 +27,14 @@ class DualModalityEncoder(nn.Module):
         trainable: train the towers whole instead (a named variant, then without LoRA).
         vision_recompute, text_recompute: activation checkpointing (`recompute_in_backward`): less
             memory, the same gradients, a second forward pass of the tower in training.
+        every_position: t_word are all positions that the text tower read, eos and padding too (the
+            release's variant): a prediction then depends on how its batch is padded.
     """
 
     def __init__(self, *, checkpoint: str | dict, init: str = 'pretrained',
                  vision_lora: dict | None = None, text_lora: dict | None = None,
                  trainable: bool = False, vision_recompute: bool = False,
-                 text_recompute: bool = False) -> None:
+                 text_recompute: bool = False, every_position: bool = False) -> None:
         super().__init__()
         if trainable and (vision_lora or text_lora):
             raise ValueError('trainable=True trains the whole towers: set vision_lora and '
@@ -56,6 +58,7 @@ class DualModalityEncoder(nn.Module):
         side = self.image_size // siglip.config.vision_config.patch_size
         self.grid_size = (side, side)
         self.d1 = siglip.config.vision_config.hidden_size
+        self.every_position = every_position
         self.max_length = siglip.config.text_config.max_position_embeddings
         # Towers of unequal width: the text head maps every word, so that d1 is one number.
         self._head_on_words = siglip.config.text_config.hidden_size != self.d1
@@ -68,10 +71,11 @@ class DualModalityEncoder(nn.Module):
     def encode_text(self, input_ids: Tensor, lengths: Tensor) -> EncodedText:
         """input_ids (B, max_length), lengths (B,) with eos -> t_word (B, L, d1), t_sent (B, d1).
 
-        L is the longest sentence of the batch; its own words only, without the eos.
+        L is the longest sentence of the batch; its own words only, without the eos. With
+        `every_position` L is the width of input_ids, and no position is masked.
         """
         states = self.text_model(input_ids=input_ids)
-        words = lengths - 1
+        words = torch.full_like(lengths, input_ids.shape[1]) if self.every_position else lengths - 1
         longest = int(words.max())
         t_word = states.last_hidden_state[:, :longest]
         if self._head_on_words:

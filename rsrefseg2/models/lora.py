@@ -1,6 +1,7 @@
 """Eq. 2, third line: freeze a tower and add low-rank updates W* = W + B A to its attention."""
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from peft import LoraConfig, inject_adapter_in_model
@@ -13,6 +14,11 @@ ATTENTION_PROJECTIONS = {
     'sam2': r'.*\.blocks\.\d+\.attn\.(qkv|proj)',
     'sam': r'(.*\.)?layers\.\d+\.attn\.(qkv|proj)',
 }
+# What the release adapts besides.
+ALSO = {
+    'head': r'head',                       # SigLIP's text head, which makes t_sent
+    'neck': r'(.*\.)?neck\.convs\.\d+',  # SAM 2's neck, 1x1 convolutions
+}
 
 
 def freeze(module: nn.Module) -> nn.Module:
@@ -21,7 +27,8 @@ def freeze(module: nn.Module) -> nn.Module:
 
 
 def inject_lora(tower: nn.Module, *, family: Literal['siglip', 'sam2', 'sam'], r: int,
-                alpha: int | None = None, dropout: float = 0.0) -> list[str]:
+                alpha: int | None = None, dropout: float = 0.0,
+                also: Literal['head', 'neck'] | None = None) -> list[str]:
     """Freeze `tower` and inject adapters of rank `r` into its attention projections.
 
     Names stay as they are: `<layer>.base_layer.weight`, `<layer>.lora_A.default.weight` (r, d_in),
@@ -29,6 +36,8 @@ def inject_lora(tower: nn.Module, *, family: Literal['siglip', 'sam2', 'sam'], r
 
     Args:
         alpha: scale of the update over r; r itself by default (scale 1).
+        also: adapt these layers too (the release's variant): 'head' of SigLIP's text tower,
+            'neck' of SAM 2.
     Returns:
         The adapted layers' names, sorted.
     Raises:
@@ -36,12 +45,15 @@ def inject_lora(tower: nn.Module, *, family: Literal['siglip', 'sam2', 'sam'], r
     """
     if r < 1:
         raise ValueError(f'LoRA rank r must be at least 1, not {r}; lora=None switches it off')
+    if also is not None and also not in ALSO:
+        raise ValueError(f"also is 'head', 'neck' or None, not {also!r}")
+    patterns = [ATTENTION_PROJECTIONS[family], *([ALSO[also]] if also else [])]
+    names = [name for name, _ in tower.named_modules()]
+    for pattern in patterns:
+        if not any(re.fullmatch(pattern, name) for name in names):
+            raise ValueError(f'no layer of {type(tower).__name__} matches {pattern!r}')
     freeze(tower)
     config = LoraConfig(r=r, lora_alpha=r if alpha is None else alpha, lora_dropout=dropout,
-                        target_modules=ATTENTION_PROJECTIONS[family], bias='none')
+                        target_modules='|'.join(patterns), bias='none')
     inject_adapter_in_model(config, tower)
-    adapted = sorted(name for name, module in tower.named_modules() if hasattr(module, 'lora_A'))
-    if not adapted:
-        raise ValueError(f'no layer of {type(tower).__name__} matches '
-                         f'{ATTENTION_PROJECTIONS[family]!r}')
-    return adapted
+    return sorted(name for name, module in tower.named_modules() if hasattr(module, 'lora_A'))

@@ -33,11 +33,14 @@ class MaskGenerator(nn.Module):
         trainable: train the image encoder whole instead (a named variant, then without LoRA).
         recompute: activation checkpointing of the image encoder (`recompute_in_backward`): True,
             or SAM 2's stages alone: [1, 2] has the least second work for what it spares.
+        train_prompt_encoder: train the prompt encoder too (the release's variant) where a loss
+            reaches it: the convolutions that read the dense prompt.
     """
 
     def __init__(self, *, checkpoint: str | dict, init: str = 'pretrained',
                  lora: dict | None = None, trainable: bool = False,
-                 recompute: bool | Sequence[int] = False) -> None:
+                 recompute: bool | Sequence[int] = False,
+                 train_prompt_encoder: bool = False) -> None:
         super().__init__()
         if trainable and lora:
             raise ValueError('trainable=True trains the whole image encoder: set lora to None')
@@ -51,6 +54,7 @@ class MaskGenerator(nn.Module):
         if recompute is not False:
             recompute_in_backward(self.sam.vision_encoder, recompute)
         self.sam.mask_decoder.requires_grad_(True)
+        self.sam.prompt_encoder.mask_embed.requires_grad_(train_prompt_encoder)
         for name, head in self.sam.mask_decoder.named_modules():
             if name in UNREACHED_HEADS:
                 freeze(head)

@@ -39,6 +39,8 @@ class RSRefSeg2(BaseModel):
             gradients, the optimizer, BatchNorm's statistics and the losses stay in float32.
         frozen_dtype: 'bfloat16': the towers' frozen weights are kept in BF16, which needs
             autocast (`store_frozen_in_bfloat16`). Checkpoints are the same.
+        masks_via_input: masks are upsampled to SAM's H2 x W2 and from there to their original size
+            (the release's variant), instead of at once.
     Raises:
         ValueError: another value than these.
         UserError: frozen_dtype='bfloat16' without autocast.
@@ -48,7 +50,8 @@ class RSRefSeg2(BaseModel):
                  init: Literal['pretrained', 'random'] = 'pretrained',
                  data_preprocessor: dict | None = None,
                  autocast: Literal['bfloat16'] | None = None,
-                 frozen_dtype: Literal['float32', 'bfloat16'] = 'float32') -> None:
+                 frozen_dtype: Literal['float32', 'bfloat16'] = 'float32',
+                 masks_via_input: bool = False) -> None:
         if init not in ('pretrained', 'random'):
             raise ValueError(f"init is 'pretrained' or 'random', not {init!r}")
         if autocast not in (None, 'bfloat16') or frozen_dtype not in ('float32', 'bfloat16'):
@@ -71,6 +74,7 @@ class RSRefSeg2(BaseModel):
             for tower in (encoder.vision_model, encoder.text_model,
                           mask_generator.sam.vision_encoder):
                 store_frozen_in_bfloat16(tower)
+        self.masks_via_input = masks_via_input
         self.prompter = MODELS.build(dict(
             prompter, d1=encoder.d1, d2=mask_generator.d2, grid_size=encoder.grid_size,
             prompt_size=mask_generator.prompt_size, logit_scale=encoder.logit_scale,
@@ -140,8 +144,9 @@ class RSRefSeg2(BaseModel):
                 sample.dense_prompt = outputs.prompts.p_dense[i].float()
         return data_samples
 
-    @staticmethod
-    def masks(mask_logits: Tensor, ori_shapes: list[tuple[int, int]]) -> list[Tensor]:
+    def masks(self, mask_logits: Tensor, ori_shapes: list[tuple[int, int]]) -> list[Tensor]:
         """(B, H2/4, W2/4) -> B times (H, W) logits, upsampled once to the original sizes."""
+        if self.masks_via_input:
+            mask_logits = upsample(mask_logits, self.mask_generator.input_size)
         return [upsample(logits[None], shape)[0]
                 for logits, shape in zip(mask_logits, ori_shapes, strict=True)]

@@ -1,6 +1,13 @@
-"""The release's prompter and losses on its own names (``state/*`` of release_prompter.npz)."""
-from .losses import orthogonal, sample_contrast, threshold_mask
+"""The release on its own names: prompter and losses (``state/*`` of release_prompter.npz), and the
+whole model from a checkpoint's ``state_dict``."""
+import torch
+import torch.nn.functional as F
+
+from .layers import part
+from .losses import cross_entropy, orthogonal, sample_contrast, threshold_mask
 from .prompter import prompter
+from .sam2 import decode, encode_image
+from .siglip import image_tower, text_tower
 
 N_T, N_HEADS, N_BLOCKS = 3, 8, 2
 
@@ -44,9 +51,9 @@ def rename(key):
     if head in ('sparse_prompt_mlp', 'dense_prompt_conv'):
         return {'sparse_prompt_mlp': 'sparse_mlp', 'dense_prompt_conv': 'dense'}[head] + '.' + rest
     block, step, rest = rest.split('.', 2)
-    for part in STACKS[head]:
-        if step in STEPS[part]:
-            return f'{part}.{block}.{STEPS[part][step]}.{rest}'
+    for stack in STACKS[head]:
+        if step in STEPS[stack]:
+            return f'{stack}.{block}.{STEPS[stack][step]}.{rest}'
     raise KeyError(f'{key}: no step {step!r} in {STACKS[head]}')
 
 
@@ -58,10 +65,11 @@ def reference_weights(state, logit_scale, logit_bias):
     return dict(weights, scale=logit_scale, bias=logit_bias)
 
 
-def release_prompter(state, visual, t_word, t_sent, logit_scale, logit_bias, *, size, out_size):
+def release_prompter(state, visual, t_word, t_sent, logit_scale, logit_bias, *, size, out_size,
+                     n_heads=N_HEADS):
     """Section 2 of the release: interleaved, GELU, align_corners=True, all words read."""
     return prompter(visual, t_word, t_sent, reference_weights(state, logit_scale, logit_bias),
-                    n_t=N_T, n_heads=N_HEADS, n_blocks=N_BLOCKS, size=size, out_size=out_size,
+                    n_t=N_T, n_heads=n_heads, n_blocks=N_BLOCKS, size=size, out_size=out_size,
                     order='interleaved', activation='gelu', align_corners=True)
 
 
@@ -69,3 +77,65 @@ def release_losses(t1, t2, visual, mask, scale, bias, *, size):
     """Section 3: (ortho, sample contrast with thresholded masks, a bias, the diagonal)."""
     low = threshold_mask(mask, size)
     return orthogonal(t1, t2), sample_contrast(visual, t2, low, scale=scale, bias=bias)
+
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def release_images(images, side_where, side_how):
+    """uint8 (3, H, W), all H = W -> SigLIP's and SAM's input: SigLIP's is SAM's, shrunk."""
+    how = torch.cat([F.interpolate(image[None].double() / 255, (side_how, side_how),
+                                   mode='bilinear', align_corners=False) for image in images])
+    where = F.interpolate((how - 0.5) / 0.5, (side_where, side_where), mode='bilinear',
+                          align_corners=False)
+    mean, std = (torch.tensor(x, dtype=how.dtype)[:, None, None]
+                 for x in (IMAGENET_MEAN, IMAGENET_STD))
+    return where, (how - mean) / std
+
+
+def release_forward(state, where, how, ids, *, sizes):
+    """A checkpoint's ``state_dict`` (official names) on one image per sentence -> all by name.
+
+    ``ids`` (B, L) are padded to the longest sentence; every position is read. ``sizes``: heads of
+    the towers, the prompter and SAM's decoder, and the trunk's (sam2.py).
+    """
+    vision, text = (part(state, f'clip_{name}_encoder.base_model.model.model')
+                    for name in ('vision', 'text'))
+    sam = part(state, 'backbone.model')
+    v = image_tower(where, vision, sizes['siglip_heads'])
+    t_word, t_sent = text_tower(ids, text, sizes['siglip_heads'])
+    scale, bias = (state[f'clip_text_encoder.base_model.model.logit_{name}']
+                   for name in ('scale', 'bias'))
+    embeddings, high_resolution = encode_image(how, sam, sizes['trunk'])
+    grid = state['prompter.img_pe'].shape[2:]
+    found = release_prompter(
+        part(state, 'prompter'), v, t_word, t_sent, scale, bias, size=grid,
+        out_size=[4 * side for side in embeddings.shape[2:]], n_heads=sizes['prompter_heads'])
+    mask_logits = decode(embeddings, high_resolution, found['p_sparse'], found['p_dense'], sam,
+                         sizes['decoder_heads'])
+    return dict(found, v=v, t_word=t_word, t_sent=t_sent, image_embeddings=embeddings,
+                mask_logits=mask_logits)
+
+
+def release_mask(mask_logits, side_how, shape):
+    """(B, 4h, 4w) -> (B, *shape): first to SAM's input, from there to the original size."""
+    large = F.interpolate(mask_logits[:, None], (side_how, side_how), mode='bilinear',
+                          align_corners=False)
+    return F.interpolate(large, shape, mode='bilinear', align_corners=False)[:, 0]
+
+
+def squared_dice(logits, target, eps=1e-3):
+    """The release's Dice: 1 - 2 sum py / (sum p^2 + eps + sum y^2 + eps), mean over samples."""
+    p, y = torch.sigmoid(logits).flatten(1), target.to(logits.dtype).flatten(1)
+    return (1 - 2 * (p * y).sum(1) / ((p * p).sum(1) + (y * y).sum(1) + 2 * eps)).mean()
+
+
+def release_recipe(state, found, masks):
+    """Section 1's losses, weighted: masks (B, H, W), all of one size."""
+    logits = F.interpolate(found['mask_logits'][:, None], masks.shape[1:], mode='bilinear',
+                           align_corners=False)[:, 0]
+    ortho, contrast = release_losses(
+        found['t1'], found['t2'], found['v'], masks, state['decode_head.logit_scale2'].exp(),
+        state['decode_head.logit_bias2'], size=state['prompter.img_pe'].shape[2:])
+    return dict(loss_ce=5 * cross_entropy(logits, masks), loss_dice=5 * squared_dice(logits, masks),
+                loss_ortho=0.5 * ortho, loss_sample=0.5 * contrast)

@@ -132,3 +132,35 @@ def test_a_sentence_without_a_known_word_is_warned_of_once(tmp_path, monkeypatch
 def test_an_empty_sentence_is_an_error(preprocessor, sentence):
     with pytest.raises(UserError, match='sentence 1 of the batch is empty'):
         preprocessor.tokenize(['a car', sentence])
+
+
+# ------------------------------------------------------------------ the release's variant
+
+def test_padding_to_the_longest_of_the_batch():
+    full, longest = build(), build(padding='longest')
+    ids, lengths = full.tokenize(SENTENCES)
+    short, same = longest.tokenize(SENTENCES)
+    assert short.shape == (6, 13) and same.tolist() == lengths.tolist()
+    assert torch.equal(short, ids[:, :13])
+    assert longest.tokenize(SENTENCES[:1])[0].shape == (1, 3)
+    assert longest.tokenize(['the car ' * 40])[0].shape == (1, LENGTH)  # cut, as ever
+
+
+def test_siglips_image_from_sams():
+    """Bilinear without antialiasing: at half the size the mean of 2 x 2 pixels."""
+    image = torch.randint(0, 256, (3, 20, 14), dtype=torch.uint8)
+    where, how = build(where_from='how', size_where=6).images([image])
+    pixels = how * torch.tensor([0.229, 0.224, 0.225])[:, None, None] + torch.tensor(
+        [0.485, 0.456, 0.406])[:, None, None]
+    wanted = pixels.unflatten(3, (6, 2)).unflatten(2, (6, 2)).mean((3, 5))
+    assert torch.allclose(where, (wanted - 0.5) / 0.5, atol=1e-5)
+    direct, same = build(size_where=6).images([image])
+    assert torch.equal(same, how) and (direct - where).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize(('options', 'says'), [
+    (dict(padding='left'), "padding is 'full' or 'longest', not 'left'"),
+    (dict(where_from='where'), "where_from is 'original' or 'how', not 'where'")])
+def test_unknown_choices(options, says):
+    with pytest.raises(ValueError, match=says):
+        build(**options)

@@ -100,3 +100,15 @@ def test_fault_is_noticed(fault, folder, monkeypatch):
     with pytest.raises(AssertionError, match=f'^{fault.split(":")[0]} differs by'
                        if ':' in fault else 'differs by'):
         check_eq2(folder, FAULT_TOLERANCE)
+
+
+def test_every_position_is_read_in_the_releases_variant(folder):
+    """eos and padding are words too; t_sent is the same."""
+    ids, lengths, _ = load_tokenizer(folder).encode(SENTENCES, 9)
+    plain, release = (DualModalityEncoder(checkpoint=str(folder), every_position=every)
+                      for every in (False, True))
+    with torch.no_grad():
+        own, every = plain.encode_text(ids, lengths), release.encode_text(ids, lengths)
+    assert every.t_word.shape[1] == 9 and every.word_mask.all()
+    assert torch.equal(every.t_word[:, :8], own.t_word) and own.t_word.shape[1] == 8
+    assert torch.equal(every.t_sent, own.t_sent)

@@ -76,6 +76,29 @@ def test_only_the_adapters_are_trained(sam2):
         name for name, _ in sam2.vision_encoder.named_parameters() if '.lora_' in name}
 
 
+def test_the_release_adapts_the_text_head_and_the_neck_too(siglip, sam2):
+    text, encoder = siglip.text_model, sam2.vision_encoder
+    assert 'head' in inject_lora(text, family='siglip', r=2, also='head')
+    adapted = inject_lora(encoder, family='sam2', r=2, also='neck')
+    assert [name for name in adapted if 'blocks' not in name] == [
+        f'neck.convs.{i}' for i in range(4)]
+    # W + B A is a convolution too
+    layer, x = encoder.neck.convs[0], torch.randn(2, 64, 3, 3)
+    torch.nn.init.normal_(layer.lora_B.default.weight)
+    before = layer.base_layer(x)
+    update = layer.lora_B.default.weight.flatten(1) @ layer.lora_A.default.weight.flatten(1)
+    wanted = before + torch.einsum('oi,bihw->bohw', update, x)
+    assert torch.allclose(layer(x), wanted, atol=1e-5)
+
+
+def test_what_cannot_be_adapted_too(siglip, sam2):
+    del siglip.vision_model.head  # as our image tower is
+    with pytest.raises(ValueError, match="matches 'head'"):
+        inject_lora(siglip.vision_model, family='siglip', r=2, also='head')
+    with pytest.raises(ValueError, match="'head', 'neck' or None, not 'tail'"):
+        inject_lora(sam2.vision_encoder, family='sam2', r=2, also='tail')
+
+
 def test_wrong_rank_and_wrong_architecture(siglip, sam2):
     with pytest.raises(ValueError, match='rank r must be at least 1, not 0'):
         inject_lora(siglip.text_model, family='siglip', r=0)

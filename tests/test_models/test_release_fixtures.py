@@ -12,7 +12,9 @@ from rsrefseg2.models.losses import OrthogonalLoss, SampleContrastLoss
 from rsrefseg2.models.mask_generator import MaskGenerator
 from rsrefseg2.models.outputs import EncodedImages, EncodedText, Prompts, RefSegOutputs, Targets
 from rsrefseg2.models.prompter import CascadedPrompter
-from tests.reference import release
+from rsrefseg2.models.release_layout import place_model, to_official, to_ours
+from tests import official
+from tests.reference import release, sam2
 from tests.test_models.prompter_cases import load_reference
 from tests.test_models.release_names import transformers_state
 
@@ -157,3 +159,73 @@ def test_memory_embedding_and_high_resolution_matter():
                       (embeddings, [0 * x for x in high])):
             logits = generator(*wrong, given['sparse'], given['dense_logits'][:, 0])
             assert (logits - out['mask_logits'][:, 0]).abs().max() > 1e-4
+
+
+def test_reference_equals_sam2():
+    """The transcription with which whole checkpoints are compared (tests/test_apis)."""
+    state, given, out = load('release_sam2.npz')
+    embeddings, high_resolution = sam2.encode_image(given['image'], state, dict(
+        stages=(1, 2, 3, 2), heads=1, windows=(8, 4, 4, 2), global_blocks=(4, 5)))
+    logits = sam2.decode(embeddings, high_resolution, given['sparse'], given['dense_logits'],
+                         state, 4)
+    assert_close(embeddings, out['image_embeddings'], 1e-5)
+    assert_close(high_resolution[0], out['high_res_0'], 1e-5)
+    assert_close(high_resolution[1], out['high_res_1'], 1e-5)
+    assert_close(logits, out['mask_logits'][:, 0], 1e-6)
+
+
+# --- through the converter -----------------------------------------------------------------------
+
+def convert(module, prefix, state):
+    """The module with the release's weights, placed by the converter; every one is used, and the
+    way back gives the same."""
+    placing = place_model({prefix + k: v for k, v in module.state_dict().items()}, GRID)
+    assert not placing.homeless and set(placing.shapes) == set(state)
+    assert placing.shapes == {k: tuple(v.shape) for k, v in state.items()}
+    ours = to_ours(state, placing)
+    module.load_state_dict({k.removeprefix(prefix): v for k, v in ours.items()})
+    back = to_official(ours, placing)
+    assert all(torch.equal(back[name], value) for name, value in state.items())
+
+
+def test_the_prompter_through_the_converter():
+    state, given, out = load('release_prompter.npz')
+    prompter = CascadedPrompter(
+        d1=32, d2=16, grid_size=GRID, prompt_size=PROMPT, logit_scale=0.0, logit_bias=0.0, n_t=3,
+        n_p=9, inner=32, heads=8, mlp_hidden=24, interleaved=True,
+        dense=dict(activation='gelu', align_corners=True)).double().eval()
+    siglip = 'clip_text_encoder.base_model.model'
+    convert(prompter, 'prompter.', {f'prompter.{k}': v for k, v in state.items()} | {
+        f'{siglip}.{name}': given[name].reshape(1) for name in ('logit_scale', 'logit_bias')})
+    mask = torch.ones(given['t_word'].shape[:2], dtype=torch.bool)
+    with torch.no_grad():
+        found = prompter(given['visual'], EncodedText(given['t_word'], mask, given['t_sent']))
+    for ours, theirs in SYMBOLS.items():
+        wanted = out[theirs][:, 0] if ours == 'p_dense' else out[theirs]
+        assert_close(getattr(found, ours), wanted, 1e-9)
+
+
+def test_sam2_through_the_converter():
+    state, given, out = load('release_sam2.npz')
+    generator = MaskGenerator(checkpoint=SAM2, init='random').eval()
+    wrapped = {'backbone.model.' + k.replace('image_encoder.', 'image_encoder.base_model.model.'):
+               v for k, v in state.items()}
+    convert(generator, 'mask_generator.', wrapped)
+    with torch.no_grad():
+        embeddings, high_resolution = generator.encode_images(given['image'])
+        logits = generator(embeddings, high_resolution, given['sparse'],
+                           given['dense_logits'][:, 0])
+    assert_close(embeddings, out['image_embeddings'], 1e-5)
+    assert_close(logits, out['mask_logits'][:, 0], 1e-5)
+
+
+def test_the_names_of_the_made_up_checkpoint_are_the_fixtures():
+    """tests/official.py writes them down by rule; at the fixtures' sizes they are the same."""
+    def shapes(state):
+        return {name: tuple(value.shape) for name, value in state.items()}
+    assert shapes(load('release_prompter.npz')[0]) == official.prompter_shapes(
+        d1=32, d2=16, inner=32, hidden=24, grid=6)
+    encoder = official.image_encoder_shapes(width=16, stages=(1, 2, 3, 2), d2=32, window=8)
+    assert shapes(load('release_sam2.npz')[0]) == {
+        **{f'image_encoder.{name}': shape for name, shape in encoder.items()},
+        **official.prompts_and_decoder_shapes(d2=32, mask_channels=16, iou_hidden=32)}

@@ -77,6 +77,24 @@ def test_named_variants_train_what_they_say():
         build(sam=dict(trainable=True))
 
 
+RELEASE = dict(siglip=dict(text_lora=dict(r=2, also='head'), every_position=True),
+               sam=dict(lora=dict(r=2, also='neck'), train_prompt_encoder=True),
+               prompter=dict(interleaved=True, dense=dict(activation='gelu', align_corners=True)))
+RELEASE_LOSSES = dict(PAPER_LOSSES, sample=dict(type='SampleContrastLoss', variant='release'))
+
+
+def test_the_release_trains_more():
+    more = trained(build(losses=RELEASE_LOSSES, **RELEASE)) - trained(build(losses=PAPER_LOSSES))
+    mask_embed = 'mask_generator.sam.prompt_encoder.mask_embed.'
+    assert {name for name in more if name.startswith(mask_embed)} == {
+        f'{mask_embed}{layer}.{kind}' for kind in ('weight', 'bias')
+        for layer in ('conv1', 'conv2', 'conv3', 'layer_norm1', 'layer_norm2')}
+    assert {name for name in more if not name.startswith(mask_embed)} == {
+        f'{layer}.lora_{ab}.default.weight' for ab in 'AB'
+        for layer in ('encoder.text_model.head',
+                      *(f'mask_generator.sam.vision_encoder.neck.convs.{i}' for i in range(4)))}
+
+
 # ------------------------------------------------------------------ two steps of training
 
 # Trained parameters whose gradient is 0, as (part of the name, why).
@@ -100,9 +118,13 @@ def steps(model, n, lr=1e-2):
     return gradients
 
 
-@pytest.mark.parametrize('sam', ['sam2', 'sam'])
-def test_two_steps_reach_everything_that_is_trained_and_nothing_else(sam):
-    model = build(sam, losses=PAPER_LOSSES).double()  # a true zero stands far below the rest
+VARIANTS = {'sam2': dict(losses=PAPER_LOSSES), 'sam': dict(kind='sam', losses=PAPER_LOSSES),
+            'release': dict(losses=RELEASE_LOSSES, **RELEASE)}
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_two_steps_reach_everything_that_is_trained_and_nothing_else(variant):
+    model = build(**VARIANTS[variant]).double()  # a true zero stands far below the rest
     frozen = {name: value.clone() for name, value in model.state_dict().items()
               if name not in trained(model) and 'running_' not in name
               and not name.endswith('num_batches_tracked')}
@@ -213,6 +235,20 @@ def test_predict_writes_to_the_samples(model):
         assert sample.pred_mask.dtype == torch.bool and sample.pred_mask.shape == sample.ori_shape
         assert torch.equal(sample.pred_mask, expected)
         assert torch.equal(sample.dense_prompt, outputs.prompts.p_dense[i])
+
+
+def test_masks_via_sams_input_size():
+    """The release's variant: two bilinear steps, which differ from one at fine structures."""
+    model = build()
+    logits = torch.randn(2, 16, 16)
+    shapes = [(48, 48), (30, 80)]
+    direct = model.masks(logits, shapes)
+    model.masks_via_input = True
+    large = torch.nn.functional.interpolate(logits[:, None], (64, 64), mode='bilinear')
+    for i, (found, shape) in enumerate(zip(model.masks(logits, shapes), shapes, strict=True)):
+        wanted = torch.nn.functional.interpolate(large[[i]], shape, mode='bilinear')[0, 0]
+        assert torch.allclose(found, wanted, atol=1e-6)
+        assert (found - direct[i]).abs().max() > 1e-2
 
 
 def test_no_dense_prompt_and_unknown_choices():

@@ -1,0 +1,14 @@
+# The public release's variant of the model; what its checkpoints were trained as.
+# Its text is padded to the longest sentence of the batch, which SigLIP reads, so a prediction
+# depends on its batch. It cuts at 128 tokens, but SigLIP 2 has 64 positions: here at 64, told.
+# Its tokenizer (transformers 4.53's) does not lower-case; to be confirmed for newer ones.
+_base_ = './rsrefseg2.py'
+model = dict(
+    masks_via_input=True,
+    data_preprocessor=dict(lower_case=False, padding='longest', where_from='how'),
+    siglip=dict(text_lora=dict(also='head'), every_position=True),
+    sam=dict(lora=dict(also='neck'), train_prompt_encoder=True),
+    prompter=dict(interleaved=True, dense=dict(activation='gelu', align_corners=True)),
+    losses=dict(seg=dict(at='annotation', ce=dict(loss_weight=5.0),
+                         dice=dict(loss_weight=5.0, naive_dice=False)),  # squared denominators
+                sample=dict(variant='release')))

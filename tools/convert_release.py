@@ -1,0 +1,67 @@
+"""Turn a checkpoint of the method's public release into ours, or back.
+
+    python tools/convert_release.py rrsisd.pth work_dirs/release/rrsisd.pth --dataset rrsisd
+    python tools/test.py configs/release/rrsisd.py work_dirs/release/rrsisd.pth
+    python tools/convert_release.py OURS.pth OFFICIAL.pth --dataset rrsisd --back
+
+The second command prints the scores beside the paper's and a third party's. Every key of the
+release's file is placed, or named with the reason why it has no use here; otherwise nothing is
+written. No code in the file is run.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from rsrefseg2.apis import RELEASED, from_release, to_release
+from rsrefseg2.engine import load_config
+from rsrefseg2.errors import make_folder, report_user_errors
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'release'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', metavar='IN', help="the release's *.pth; with --back, ours")
+    parser.add_argument('out', metavar='OUT', type=Path, help='the file to write')
+    parser.add_argument('--dataset', required=True, choices=RELEASED,
+                        help='what it was trained on')
+    parser.add_argument('--back', action='store_true', help="ours -> the release's layout")
+    parser.add_argument('--thin', action='store_true', help='leave the frozen weights to the '
+                        "config's towers, if they are the towers' own bit for bit")
+    parser.add_argument('--report', metavar='JSON', type=Path,
+                        help='write where every single key went')
+    parser.add_argument('--config', help='of another variant (default: '
+                                         'configs/release/<dataset>.py)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override config keys')
+    args = parser.parse_args()
+    if args.back and args.thin:
+        parser.error("--thin is for ours: the release's files are whole")
+    return args
+
+
+@report_user_errors()
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args.config or str(CONFIGS / f'{args.dataset}.py'), options=args.cfg_options)
+    make_folder(args.out.parent)
+    if args.back:
+        report = to_release(args.source, args.out, cfg=cfg, dataset=args.dataset)
+    else:
+        report = from_release(args.source, args.out, cfg=cfg, dataset=args.dataset,
+                              thin=args.thin)
+    for line in report.lines():
+        print(line)
+    if args.report:
+        make_folder(args.report.parent)
+        args.report.write_text(json.dumps(report.to_dict(), indent=2), encoding='utf-8')
+    print(f'written: {args.out}')
+
+
+if __name__ == '__main__':
+    main()
