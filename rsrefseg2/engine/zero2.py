@@ -100,8 +100,8 @@ class ZeRO2Strategy(NamedState, DeepSpeedStrategy):
     def optimizer_state(self) -> dict:
         from deepspeed.utils import safe_get_full_optimizer_state
         self._link_moments()
-        engine = self.model.model
-        step = torch.tensor(float(engine.global_steps - engine.skipped_steps))
+        states = self.model.model.optimizer.optimizer.state.values()
+        step = torch.tensor(max(float(state['step']) for state in states))
         state = {name: {'step': step.clone(),
                         **{key: safe_get_full_optimizer_state(parameter, key).float().cpu()
                            for key in MOMENTS}}
