@@ -24,11 +24,15 @@ class DualModalityEncoder(nn.Module):
         init: 'pretrained' or 'random'.
         vision_lora, text_lora: arguments of `inject_lora` (`dict(r=16)`); None: frozen.
         trainable: train the towers whole instead (a named variant, then without LoRA).
+        image_size: side of I_1 (Table XIV); the position embeddings are interpolated for a size
+            other than the pretrained one. None: that one.
+    Raises:
+        ValueError: an image smaller than a patch.
     """
 
     def __init__(self, *, checkpoint: str | dict, init: str = 'pretrained',
                  vision_lora: dict | None = None, text_lora: dict | None = None,
-                 trainable: bool = False) -> None:
+                 trainable: bool = False, image_size: int | None = None) -> None:
         super().__init__()
         if trainable and (vision_lora or text_lora):
             raise ValueError('trainable=True trains the whole towers: set vision_lora and '
@@ -44,7 +48,12 @@ class DualModalityEncoder(nn.Module):
         # where the dense prompt's learnable ones start
         self.logit_scale = float(siglip.logit_scale.detach())
         self.logit_bias = float(siglip.logit_bias.detach())
-        self.image_size = siglip.config.vision_config.image_size
+        pretrained_size = siglip.config.vision_config.image_size
+        self.image_size = pretrained_size if image_size is None else image_size
+        self._interpolate = self.image_size != pretrained_size
+        if self.image_size < siglip.config.vision_config.patch_size:
+            raise ValueError(f'image_size {image_size} is smaller than a patch of '
+                             f'{siglip.config.vision_config.patch_size} pixels')
         side = self.image_size // siglip.config.vision_config.patch_size
         self.grid_size = (side, side)
         self.d1 = siglip.config.vision_config.hidden_size
@@ -55,7 +64,8 @@ class DualModalityEncoder(nn.Module):
     def encode_images(self, images: Tensor) -> Tensor:
         """(U, 3, H1, W1) normalised -> v (U, h1*w1, d1)."""
         dtype = self.vision_model.embeddings.patch_embedding.weight.dtype
-        return self.vision_model(pixel_values=images.to(dtype)).last_hidden_state
+        return self.vision_model(pixel_values=images.to(dtype),
+                                 interpolate_pos_encoding=self._interpolate).last_hidden_state
 
     def encode_text(self, input_ids: Tensor, lengths: Tensor) -> EncodedText:
         """input_ids (B, max_length), lengths (B,) with eos -> t_word (B, L, d1), t_sent (B, d1).
