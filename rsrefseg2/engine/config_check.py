@@ -45,7 +45,8 @@ PLACES: dict[str, tuple[str, str, str]] = {
     'model.prompter.dense': ('rsrefseg2.models.prompter.dense_prompt:DensePrompt',
                              'd1 d2 size logit_scale logit_bias', ''),
     'model.data_preprocessor': ('rsrefseg2.models:RefSegDataPreprocessor',
-                                'tokenizer init max_length size_where size_how', ''),
+                                'tokenizer init max_length size_where size_how mean_where '
+                                'std_where', ''),
     **dict.fromkeys((f'{split}_dataloader' for split in SPLITS), LOADER),
     'val_cfg': ('mmengine.runner:ValLoop', 'runner dataloader evaluator', ''),
     'test_cfg': ('mmengine.runner:TestLoop', 'runner dataloader evaluator', ''),
