@@ -1,12 +1,14 @@
 """Run a table of the paper: python tools/ablate.py table06 [--scale tiny] [--seeds 0 1 2].
 
 Trains and tests the table's rows one after the other (or as SLURM jobs), goes on where it stopped,
-never runs a finished row again, and prints their scores beside the paper's. --list says what there
-is; --collect only prints.
+never runs a finished row again, and prints their scores beside the paper's: the mean over the
+seeds, with their standard deviation. --list says what there is; --collect only prints.
 """
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
 
 from mmengine.config import DictAction
 
@@ -31,7 +33,7 @@ def parse_args() -> argparse.Namespace:
                         help='one process, torchrun on --ranks devices, or one SLURM job a run')
     parser.add_argument('--ranks', type=int, default=1, help='processes of a run')
     parser.add_argument('--slurm-args', default='', metavar='"ARGS"',
-                        help='more for sbatch, such as "--gpus-per-task=1 --partition=gpu"')
+                        help='more for sbatch: --slurm-args="--gpus-per-task=1 -p gpu"')
     parser.add_argument('--keep-going', action='store_true',
                         help='go on with the next run where one fails')
     parser.add_argument('--collect', action='store_true', help='run nothing, print the scores')
@@ -85,7 +87,7 @@ def run_all(planned: list[runs.Run], args: argparse.Namespace) -> None:
 def show(index: Index, table: Table, planned: list[runs.Run], args: argparse.Namespace) -> None:
     """The scores in the form that was asked for."""
     found = results.collect(table, planned, index.scores)
-    head, lines = results.header(index, table), results.cells(found)
+    head, lines = results.cells(table, found)
     if args.form == 'json':
         print(results.as_json(table, found))
     elif args.form == 'csv':
@@ -114,7 +116,8 @@ def main() -> None:
             print(f'{run.row.name}  seed {run.seed}  {run.state()}  {run.row.config}')
         return
     if not args.collect:
-        run_all(planned, args)
+        with contextlib.redirect_stdout(sys.stderr):  # standard output is for the table
+            run_all(planned, args)
     show(index, table, planned, args)
 
 

@@ -47,25 +47,26 @@ def _result(paper: float | None, values: list[float]) -> Result:
                   statistics.stdev(values) if len(values) > 1 else None, len(values))
 
 
-def header(index: Index, table: Table) -> list[str]:
-    """The columns of `cells`."""
-    return ['row', *table.columns, 'seeds',
-            *(f'{score}{part}' for score in index.scores for part in ('', ' paper', ' diff'))]
-
-
-def cells(results: list[tuple[Row, dict[str, Result]]]) -> list[list[str]]:
-    """A line per row: its name and setting, and by score ours, the paper's and the difference."""
+def cells(table: Table, results: list[tuple[Row, dict[str, Result]]]
+          ) -> tuple[list[str], list[list[str]]]:
+    """Header and a line per row: its name and setting, and by score ours, the paper's and the
+    difference; the last two are left out where the paper's are not at hand for any row."""
+    printed = {score for _, by_score in results for score, result in by_score.items()
+               if result.paper is not None}
+    head = ['row', *table.columns, 'seeds']
+    for score in results[0][1]:
+        head += [score, f'{score} paper', f'{score} diff'] if score in printed else [score]
     lines = []
     for row, by_score in results:
         line = [row.name, *row.values, str(max(result.seeds for result in by_score.values()))]
-        for result in by_score.values():
+        for score, result in by_score.items():
             ours = number(result.mean)
-            if result.spread is not None:
-                ours += f' ± {result.spread:.2f}'
-            difference = '-' if result.difference is None else f'{result.difference:+.2f}'
-            line += [ours, number(result.paper), difference]
+            line.append(ours if result.spread is None else f'{ours} ± {result.spread:.2f}')
+            if score in printed:
+                difference = '-' if result.difference is None else f'{result.difference:+.2f}'
+                line += [number(result.paper), difference]
         lines.append(line)
-    return lines
+    return head, lines
 
 
 def as_terminal(head: list[str], lines: list[list[str]]) -> str:

@@ -56,7 +56,7 @@ class Run(NamedTuple):
         last = self.folder / 'last_checkpoint'
         if best:
             return best[-1]
-        return Path(last.read_text().strip()) if last.is_file() else None
+        return self.folder / Path(last.read_text().strip()).name if last.is_file() else None
 
     def state(self) -> str:
         """One of STATES."""
