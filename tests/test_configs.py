@@ -14,7 +14,8 @@ from rsrefseg2.models.tower_files import find_local
 from rsrefseg2.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
-EVERY = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
+EVERY = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts
+               and not path.parent.name.startswith('table'))  # those: test_ablations.py
 PAPER = ('refsegrs', 'rrsisd', 'risbench')
 TOWERS = {  # of Tables II to V
     'siglip': 'google/siglip2-so400m-patch16-512', 'sam': 'facebook/sam2.1-hiera-large'}

@@ -1,4 +1,4 @@
-"""Tiny SigLIP, SigLIP2, SAM2.1 and SAM 1 checkpoints with random weights, for everyone's tests.
+"""Tiny SigLIP, SigLIP2, CLIP, SAM2.1 and SAM 1 checkpoints of random weights, for all tests.
 
 `*_config` are dicts for `init='random'`; `write_*` write a folder in the hub's own format
 (config.json, model.safetensors, tokenizer files) that loads by the code of the real ones.
@@ -12,13 +12,19 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPTokenizer,
     Sam2Config,
     Sam2Model,
     Sam2VideoConfig,
     Sam2VideoModel,
     SamConfig,
     SamModel,
+    Siglip2Config,
+    Siglip2Model,
     SiglipConfig,
     SiglipModel,
 )
@@ -31,7 +37,8 @@ SIGLIP_IMAGE, SAM_IMAGE = 32, 64
 
 
 def siglip_config(*, width: int = 32, vision_width: int | None = None, vocab_size: int = 64,
-                  positions: int = 16, layers: int = 2) -> dict:
+                  positions: int = 16, layers: int = 2, image: int = SIGLIP_IMAGE,
+                  patch: int = 8) -> dict:
     """SigLIP's shape; `vision_width` other than `width` is siglip2-giant's case."""
     vision_width = vision_width or width
 
@@ -43,7 +50,29 @@ def siglip_config(*, width: int = 32, vision_width: int | None = None, vocab_siz
         text_config=dict(sizes(width), vocab_size=vocab_size, max_position_embeddings=positions,
                          projection_size=vision_width, pad_token_id=0, eos_token_id=1,
                          bos_token_id=2),
-        vision_config=dict(sizes(vision_width), image_size=SIGLIP_IMAGE, patch_size=8))
+        vision_config=dict(sizes(vision_width), image_size=image, patch_size=patch))
+
+
+def naflex_config(*, image: int = SIGLIP_IMAGE, patch: int = 8, **sizes) -> dict:
+    """SigLIP2's NaFlex shape: a budget of patches in place of a size."""
+    config = siglip_config(image=image, patch=patch, **sizes)
+    del config['vision_config']['image_size']
+    config['vision_config']['num_patches'] = (image // patch)**2
+    return dict(config, model_type='siglip2')
+
+
+def clip_config(*, vocab_size: int = 64, positions: int = 20, image: int = SIGLIP_IMAGE,
+                patch: int = 8) -> dict:
+    """CLIP's shape: text of 32, image of 48, a common space of 24."""
+    def sizes(d: int) -> dict:
+        return dict(hidden_size=d, intermediate_size=2 * d, num_hidden_layers=2,
+                    num_attention_heads=2, projection_dim=24)
+    return dict(
+        model_type='clip', projection_dim=24,
+        text_config=dict(sizes(32), vocab_size=vocab_size, max_position_embeddings=positions,
+                         bos_token_id=vocab_size - 2, eos_token_id=vocab_size - 1,
+                         pad_token_id=vocab_size - 1),
+        vision_config=dict(sizes(48), image_size=image, patch_size=patch))
 
 
 def sam2_config() -> dict:
@@ -93,6 +122,35 @@ def write_siglip(folder: str | Path, *, generation: int = 2, words=WORDS, seed: 
     return _save(SiglipModel, SiglipConfig, config, folder, seed)
 
 
+def write_naflex(folder: str | Path, *, words=WORDS, seed: int = 0, **sizes) -> Path:
+    """A NaFlex SigLIP2 checkpoint with its pooling head, and a word tokenizer."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    # transformers reads the tokenizer of this kind as Gemma's, which adds two tokens
+    vocab_size = write_word_tokenizer(folder, words) + 2
+    return _save(Siglip2Model, Siglip2Config, naflex_config(vocab_size=vocab_size, **sizes),
+                 folder, seed)
+
+
+def write_clip(folder: str | Path, *, words=WORDS, seed: int = 0, **sizes) -> Path:
+    """A CLIP checkpoint with CLIP's own kind of tokenizer: byte pairs, one for each of `words`."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    letters = sorted(ByteLevel.alphabet())
+    tokens = [*letters, *(letter + '</w>' for letter in letters)]
+    merges: dict[tuple[str, str], None] = {}
+    for word in words:
+        joined, *rest = [*word[:-1], word[-1] + '</w>']
+        for letter in rest:
+            merges[joined, letter] = None
+            joined += letter
+            tokens.append(joined)
+    tokens = [*dict.fromkeys(tokens), '<|startoftext|>', '<|endoftext|>']
+    CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)},
+                  merges=list(merges)).save_pretrained(str(folder))
+    return _save(CLIPModel, CLIPConfig, clip_config(vocab_size=len(tokens), **sizes), folder, seed)
+
+
 def write_sam2(folder: str | Path, *, seed: int = 0) -> Path:
     """A SAM2.1 image checkpoint."""
     return _save(Sam2Model, Sam2Config, named_sam2(sam2_config()), folder, seed)
@@ -120,6 +178,26 @@ def edit_weights(folder: Path, *, drop: tuple[str, ...] = (), add: dict | None =
     path = folder / 'model.safetensors'
     tensors = {key: value for key, value in load_file(path).items() if key not in drop}
     save_file({**tensors, **(add or {})}, path, metadata={'format': 'pt'})
+
+
+def cut(folder: Path, pieces: int = 3) -> None:
+    """The weights of a written checkpoint in several files with their index, as big ones are."""
+    tensors = load_file(folder / 'model.safetensors')
+    (folder / 'model.safetensors').unlink()
+    where = {}
+    for i in range(pieces):
+        name = f'model-{i + 1:05}-of-{pieces:05}.safetensors'
+        part = {key: tensors[key] for key in sorted(tensors)[i::pieces]}
+        save_file(part, folder / name, metadata={'format': 'pt'})
+        where |= dict.fromkeys(part, name)
+    (folder / 'model.safetensors.index.json').write_text(json.dumps(
+        {'metadata': {}, 'weight_map': where}))
+
+
+def pickled(folder: Path) -> None:
+    """The weights of a written checkpoint as pytorch_model.bin, as older ones are."""
+    torch.save(load_file(folder / 'model.safetensors'), folder / 'pytorch_model.bin')
+    (folder / 'model.safetensors').unlink()
 
 
 def edit_config(folder: Path, **changes) -> None:

@@ -34,10 +34,19 @@ PLACES: dict[str, tuple[str, str, str]] = {
     **dict.fromkeys(('model.siglip.vision_lora', 'model.siglip.text_lora', 'model.sam.lora'),
                     ('rsrefseg2.models.lora:inject_lora', 'tower family', '')),
     'model.prompter': ('', 'd1 d2 grid_size prompt_size logit_scale logit_bias', ''),
+    'model.prompter.decomposition': (
+        'rsrefseg2.models.prompter.semantic_decomposition:SemanticDecomposition',
+        'd1 n_t blocks inner heads mlp_hidden mask_words', ''),
+    'model.prompter.interaction': (
+        'rsrefseg2.models.prompter.text_visual_interaction:TextVisualInteraction',
+        'd1 blocks inner heads mlp_hidden', ''),
+    'model.prompter.sparse': ('rsrefseg2.models.prompter.sparse_prompt:SparsePrompt',
+                              'd1 d2 n_p blocks inner heads mlp_hidden', ''),
     'model.prompter.dense': ('rsrefseg2.models.prompter.dense_prompt:DensePrompt',
-                             'd1 size logit_scale logit_bias', ''),
+                             'd1 d2 size logit_scale logit_bias', ''),
     'model.data_preprocessor': ('rsrefseg2.models:RefSegDataPreprocessor',
-                                'tokenizer init max_length size_where size_how', ''),
+                                'tokenizer init max_length size_where size_how mean_where '
+                                'std_where', ''),
     **dict.fromkeys((f'{split}_dataloader' for split in SPLITS), LOADER),
     'val_cfg': ('mmengine.runner:ValLoop', 'runner dataloader evaluator', ''),
     'test_cfg': ('mmengine.runner:TestLoop', 'runner dataloader evaluator', ''),

@@ -24,11 +24,11 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class ModelInputs(NamedTuple):
     """One batch: U unique images, B sentences."""
 
-    images_where: Tensor  # (U, 3, H1, W1)  I_1, for SigLIP
+    images_where: Tensor  # (U, 3, H1, W1)  I_1, for SigLIP or CLIP
     images_how: Tensor    # (U, 3, H2, W2)  I_2, for SAM
     image_index: Tensor   # (B,) into U
     input_ids: Tensor     # (B, L) padded on the right to the tower's length
-    lengths: Tensor       # (B,) tokens with eos
+    lengths: Tensor       # (B,) tokens with eos, and CLIP's bos
     image_ids: Tensor     # (B,) int64, equal for equal images, on every rank
 
 
@@ -50,13 +50,15 @@ batch_at_hand: ContextVar[BatchShape | None] = ContextVar('batch_at_hand', defau
 class RefSegDataPreprocessor(BaseDataPreprocessor):
     """I_1 (SigLIP's square), I_2 (SAM's square), token ids, unique images.
 
-    Images are squashed, antialiased when they shrink. SigLIP: mean and std 0.5; SAM: ImageNet's.
+    Images are squashed, antialiased when they shrink. SigLIP: mean and std 0.5; CLIP: its own; SAM:
+    ImageNet's.
 
     Args:
         tokenizer: the SigLIP checkpoint whose tokenizer is used; `RSRefSeg2` injects it.
         init: 'pretrained' or 'random', as of the towers.
         max_length: positions of the text tower; `RSRefSeg2` injects it.
         size_where, size_how: H1 = W1 and H2 = W2; `RSRefSeg2` injects them.
+        mean_where, std_where: of I_1's pixels, by channel; `RSRefSeg2` injects them.
         lower_case: lower-case sentences before the tokenizer.
         padding: pad the ids to the tower's positions ('full'), or to the longest sentence of the
             batch ('longest', the release's variant): SigLIP reads its padding, so a prediction
@@ -66,7 +68,8 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
     """
 
     def __init__(self, *, tokenizer: str | dict, init: str, max_length: int, size_where: int,
-                 size_how: int, lower_case: bool = True,
+                 size_how: int, mean_where: Sequence[float] = SIGLIP_MEAN,
+                 std_where: Sequence[float] = SIGLIP_STD, lower_case: bool = True,
                  padding: Literal['full', 'longest'] = 'full',
                  where_from: Literal['original', 'how'] = 'original') -> None:
         super().__init__()
@@ -78,6 +81,7 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         self.tokenizer = load_tokenizer(tokenizer, init=init)
         self.max_length, self.lower_case = max_length, lower_case
         self.size_where, self.size_how = size_where, size_how
+        self.mean_where, self.std_where = tuple(mean_where), tuple(std_where)
         self.n_cut = 0
         self._told: set[str] = set()  # sentences without a known word that were warned of
 
@@ -102,7 +106,7 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
             large = squash(image, self.size_how)
             small = (squash(image, self.size_where) if self.where_from == 'original'
                      else squash(large, self.size_where, antialias=False))
-            where.append(normalise(small, SIGLIP_MEAN, SIGLIP_STD))
+            where.append(normalise(small, self.mean_where, self.std_where))
             how.append(normalise(large, IMAGENET_MEAN, IMAGENET_STD))
         return torch.cat(where), torch.cat(how)
 
@@ -132,7 +136,8 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         return ids.to(self.device), lengths.to(self.device)
 
     def _warn_of_unknown(self, sentences: Sequence[str], ids: Tensor, lengths: Tensor) -> None:
-        unknown = (ids == self.tokenizer.unk_id).sum(1) == lengths - 1  # all tokens but eos
+        marks = 1 if self.tokenizer.bos_id is None else 2  # eos, and bos
+        unknown = (ids == self.tokenizer.unk_id).sum(1) == lengths - marks
         for row in unknown.nonzero().flatten().tolist():
             if sentences[row] not in self._told and len(self._told) < MAX_TOLD:
                 self._told.add(sentences[row])

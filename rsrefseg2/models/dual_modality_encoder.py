@@ -1,4 +1,4 @@
-"""Sec. III-B: SigLIP's two towers say what there is, and how it is called."""
+"""Sec. III-B: SigLIP's (or CLIP's) two towers say what there is, and how it is called."""
 from __future__ import annotations
 
 import torch
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from .lora import freeze, inject_lora
 from .memory import recompute_in_backward
 from .outputs import EncodedText
+from .tower_reading import naflex_inputs, pixel_statistics, pretrained_image_size, share_space
 from .tower_sources import set_source
 from .towers import load_siglip
 
@@ -20,6 +21,11 @@ class DualModalityEncoder(nn.Module):
     it was trained; outside of it the padding is masked, so a sentence's features do not depend on
     the batch.
 
+    CLIP: v are the patches, without the class token, through the final norm and the projection
+    that CLIP applies to the class token; t_word the words through the text's, without bos and eos;
+    t_sent the eos's. So d1 is the width of CLIP's common space, the only one in which image and
+    text were trained to be compared. Its causal text tower sees no padding.
+
     Args:
         checkpoint: hub name, folder, or transformers config (see `towers.load_siglip`).
         init: 'pretrained' or 'random'.
@@ -29,17 +35,26 @@ class DualModalityEncoder(nn.Module):
             memory, the same gradients, a second forward pass of the tower in training.
         every_position: t_word are all positions that the text tower read, eos and padding too (the
             release's variant): a prediction then depends on how its batch is padded.
+        image_size: side of I_1 (Table XIV); the position embeddings are interpolated for a size
+            other than the pretrained one. None: that one.
+    Raises:
+        ValueError: an image smaller than a patch.
     """
 
     def __init__(self, *, checkpoint: str | dict, init: str = 'pretrained',
                  vision_lora: dict | None = None, text_lora: dict | None = None,
                  trainable: bool = False, vision_recompute: bool = False,
-                 text_recompute: bool = False, every_position: bool = False) -> None:
+                 text_recompute: bool = False, every_position: bool = False,
+                 image_size: int | None = None) -> None:
         super().__init__()
         if trainable and (vision_lora or text_lora):
             raise ValueError('trainable=True trains the whole towers: set vision_lora and '
                              'text_lora to None')
         siglip = load_siglip(checkpoint, init=init)
+        self.is_clip = siglip.config.model_type == 'clip'
+        self.is_naflex = siglip.config.model_type == 'siglip2'
+        if self.is_clip:
+            share_space(siglip)
         self.vision_model, self.text_model = siglip.vision_model, siglip.text_model
         for tower, lora in ((self.vision_model, vision_lora), (self.text_model, text_lora)):
             set_source(tower, siglip.tower_source)
@@ -51,34 +66,55 @@ class DualModalityEncoder(nn.Module):
                                  (self.text_model, text_recompute)):
             if recompute:
                 recompute_in_backward(tower)
-        # where the dense prompt's learnable ones start
+        # Where the dense prompt's learnable ones start; CLIP has no bias: 0, the middle.
         self.logit_scale = float(siglip.logit_scale.detach())
-        self.logit_bias = float(siglip.logit_bias.detach())
-        self.image_size = siglip.config.vision_config.image_size
-        side = self.image_size // siglip.config.vision_config.patch_size
+        self.logit_bias = 0.0 if self.is_clip else float(siglip.logit_bias.detach())
+        vision = siglip.config.vision_config
+        self.pixel_mean, self.pixel_std = pixel_statistics(siglip.config)
+        pretrained_size = pretrained_image_size(vision)
+        self.image_size = pretrained_size if image_size is None else image_size
+        self._interpolate = self.image_size != pretrained_size
+        if self.image_size < vision.patch_size:
+            raise ValueError(f'image_size {image_size} is smaller than a patch of '
+                             f'{vision.patch_size} pixels')
+        self.patch_size = vision.patch_size
+        side = self.image_size // self.patch_size
         self.grid_size = (side, side)
-        self.d1 = siglip.config.vision_config.hidden_size
+        self.d1 = siglip.config.projection_dim if self.is_clip else vision.hidden_size
         self.every_position = every_position
         self.max_length = siglip.config.text_config.max_position_embeddings
         # Towers of unequal width: the text head maps every word, so that d1 is one number.
-        self._head_on_words = siglip.config.text_config.hidden_size != self.d1
+        self._head_on_words = self.is_clip or siglip.config.text_config.hidden_size != self.d1
 
     def encode_images(self, images: Tensor) -> Tensor:
         """(U, 3, H1, W1) normalised -> v (U, h1*w1, d1)."""
         dtype = self.vision_model.embeddings.patch_embedding.weight.dtype
-        return self.vision_model(pixel_values=images.to(dtype)).last_hidden_state
+        if self.is_naflex:  # interpolates its positions itself
+            return self.vision_model(
+                **naflex_inputs(images.to(dtype), self.patch_size)).last_hidden_state
+        states = self.vision_model(pixel_values=images.to(dtype),
+                                   interpolate_pos_encoding=self._interpolate).last_hidden_state
+        if self.is_clip:
+            return self.vision_model.head(self.vision_model.post_layernorm(states[:, 1:]))
+        return states
 
     def encode_text(self, input_ids: Tensor, lengths: Tensor) -> EncodedText:
         """input_ids (B, max_length), lengths (B,) with eos -> t_word (B, L, d1), t_sent (B, d1).
 
-        L is the longest sentence of the batch; its own words only, without the eos. With
+        L is the longest sentence of the batch; its own words only, without bos and eos. With
         `every_position` L is the width of input_ids, and no position is masked.
         """
         states = self.text_model(input_ids=input_ids)
-        words = torch.full_like(lengths, input_ids.shape[1]) if self.every_position else lengths - 1
+        first = 1 if self.is_clip and not self.every_position else 0  # after the bos
+        words = (torch.full_like(lengths, input_ids.shape[1]) if self.every_position
+                 else lengths - 1 - first)
         longest = int(words.max())
-        t_word = states.last_hidden_state[:, :longest]
+        t_word = states.last_hidden_state[:, first:first + longest]
         if self._head_on_words:
             t_word = self.text_model.head(t_word)
         word_mask = torch.arange(longest, device=words.device) < words[:, None]
-        return EncodedText(t_word, word_mask, states.pooler_output)
+        if not self.is_clip:
+            return EncodedText(t_word, word_mask, states.pooler_output)
+        rows = torch.arange(len(lengths), device=lengths.device)
+        at_eos = states.last_hidden_state[rows, lengths - 1]
+        return EncodedText(t_word, word_mask, self.text_model.head(at_eos))

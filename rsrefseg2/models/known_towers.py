@@ -1,9 +1,8 @@
 """Architectures of the towers by hub name, so that a config builds without a network.
 
 Every entry is the part of the checkpoint's config.json in which it differs from transformers'
-defaults (a SigLIP-base, a SAM2.1-tiny, a SAM-base). The paper's Table XVI compares SigLIP /
-SigLIP2 checkpoints and the four SAM2.1; all fixed-resolution ones are listed here. The NaFlex
-checkpoints of SigLIP2 are another architecture (variable resolution) and are not supported.
+defaults (a SigLIP-base, a CLIP-B/32, a SAM2.1-tiny, a SAM-base). The paper's Table XVI compares
+CLIP, SigLIP and SigLIP2 checkpoints and the four SAM2.1.
 """
 from __future__ import annotations
 
@@ -38,6 +37,29 @@ def _siglip(size: str, patch: int, image: int, *, vocab: int = 32000, positions:
 def _siglip2(size: str, patch: int, image: int) -> dict:
     """SigLIP 2 at a fixed resolution: SigLIP's architecture with Gemma's vocabulary (pad 0)."""
     return _siglip(size, patch, image, vocab=256000, pad=0)
+
+
+def _naflex(size: str) -> dict:
+    """SigLIP 2 at a native aspect and flexible resolution; 16 x 16 patches in pretraining."""
+    config = _siglip2(size, 16, 256)
+    del config['vision_config']['image_size']
+    config['vision_config']['num_patches'] = 256
+    return dict(config, model_type='siglip2')
+
+
+def _clip(vision: str, patch: int, image: int, *, text: dict, projection: int) -> dict:
+    """OpenAI's CLIP: two towers of their own widths and a space of width `projection`."""
+    return dict(
+        model_type='clip', projection_dim=projection,
+        text_config=dict(text, projection_dim=projection),
+        vision_config=dict(_WIDTHS[vision], patch_size=patch, image_size=image,
+                           projection_dim=projection))
+
+
+_CLIP_B = dict(text=dict(hidden_size=512, intermediate_size=2048, num_attention_heads=8),
+               projection=512)
+_CLIP_L = dict(text=dict(hidden_size=768, intermediate_size=3072, num_attention_heads=12),
+               projection=768)
 
 
 def _sam2(width: int, heads: int, blocks: list[int], global_blocks: list[int],
@@ -91,6 +113,14 @@ SIGLIP = {
     'google/siglip2-so400m-patch16-512': _siglip2('so400m', 16, 512),
     'google/siglip2-giant-opt-patch16-256': _siglip2('giant-opt', 16, 256),
     'google/siglip2-giant-opt-patch16-384': _siglip2('giant-opt', 16, 384),
+    'google/siglip2-base-patch16-naflex': _naflex('base'),
+    'google/siglip2-so400m-patch16-naflex': _naflex('so400m'),
+    'openai/clip-vit-base-patch32': _clip('base', 32, 224, **_CLIP_B),
+    'openai/clip-vit-base-patch16': _clip('base', 16, 224, **_CLIP_B),
+    'openai/clip-vit-large-patch14': _clip('large', 14, 224, **_CLIP_L),
+    'openai/clip-vit-large-patch14-336': _clip('large', 14, 336, **_CLIP_L),
+    'flax-community/clip-rsicd-v2': _clip('base', 32, 224, **_CLIP_B),  # remote sensing: RSICD
+    'lcybuaa/Git-RSCLIP': _siglip('large', 16, 256),                    # remote sensing: Git-10M
 }
 
 SAM = {

@@ -35,12 +35,15 @@ class EncodedText(NamedTuple):
 
 
 class Prompts(NamedTuple):
-    """Everything that the cascaded second-order prompter makes (Eq. 3)."""
+    """Everything that the cascaded second-order prompter makes (Eq. 3).
 
-    t1: Tensor              # (B, n_t, d1)    Eq. 4, first semantic subspace
-    t2: Tensor              # (B, n_t, d1)    Eq. 4, second semantic subspace
-    t1_act: Tensor          # (B, n_t, d1)    Eq. 5, t'_1
-    v1_act: Tensor          # (B, h1*w1, d1)  Eq. 5, first-order activation of v
+    Without the cascade (a ✗ of Table X) the first four are None, and t2_act holds the L words.
+    """
+
+    t1: Tensor | None       # (B, n_t, d1)    Eq. 4, first semantic subspace
+    t2: Tensor | None       # (B, n_t, d1)    Eq. 4, second semantic subspace
+    t1_act: Tensor | None   # (B, n_t, d1)    Eq. 5, t'_1
+    v1_act: Tensor | None   # (B, h1*w1, d1)  Eq. 5, first-order activation of v
     t2_act: Tensor          # (B, n_t, d1)    Eq. 5 on (t2, v1_act)
     v2_act: Tensor          # (B, h1*w1, d1)  second-order activation
     p_sparse: Tensor        # (B, n_p, d2)    Eq. 6

@@ -65,7 +65,8 @@ class RSRefSeg2(BaseModel):
         super().__init__(data_preprocessor=dict(
             type='rsrefseg2.RefSegDataPreprocessor', tokenizer=siglip['checkpoint'], init=init,
             max_length=encoder.max_length, size_where=encoder.image_size,
-            size_how=mask_generator.input_size[0], **(data_preprocessor or {})))
+            size_how=mask_generator.input_size[0], mean_where=encoder.pixel_mean,
+            std_where=encoder.pixel_std, **(data_preprocessor or {})))
         # Plain nn.Modules: mmengine's init_weights() would reach into a BaseModule's children and
         # overwrite LoRA's zeros.
         self.encoder, self.mask_generator = encoder, mask_generator

@@ -25,10 +25,11 @@ from rsrefseg2.errors import UserError
 class TowerTokenizer:
     """Base: subclasses give `sentence_ids`, the ids of one sentence without eos and padding."""
 
-    def __init__(self, *, pad_id: int, eos_id: int, vocab_size: int, unk_id: int | None = None
-                 ) -> None:
+    def __init__(self, *, pad_id: int, eos_id: int, vocab_size: int, unk_id: int | None = None,
+                 bos_id: int | None = None) -> None:
         self.pad_id = pad_id
         self.eos_id = eos_id
+        self.bos_id = bos_id  # CLIP's sentences start with it; None: SigLIP's don't
         self.unk_id = -1 if unk_id is None else unk_id  # -1: every word has an id of its own
         self.vocab_size = vocab_size
 
@@ -36,11 +37,11 @@ class TowerTokenizer:
         raise NotImplementedError
 
     def encode(self, texts: list[str], max_length: int) -> tuple[Tensor, Tensor, int]:
-        """Ids of B sentences, each followed by eos and padded on the right.
+        """Ids of B sentences, each followed by eos and padded on the right; CLIP's after its bos.
 
         Returns:
             ids: (B, max_length) int64.
-            lengths: (B,) int64, tokens of each sentence with its eos.
+            lengths: (B,) int64, tokens of each sentence with its eos, and bos where it has one.
             n_cut: number of sentences longer than `max_length`; they keep their eos.
         """
         if max_length < 2:
@@ -52,8 +53,10 @@ class TowerTokenizer:
             tokens = self.sentence_ids(text)
             if not tokens:
                 raise UserError(f'sentence {text!r} is empty for the tokenizer: it has no word')
-            n_cut += len(tokens) > max_length - 1
-            tokens = [*tokens[:max_length - 1], self.eos_id]
+            bos = [] if self.bos_id is None else [self.bos_id]
+            room = max_length - 1 - len(bos)
+            n_cut += len(tokens) > room
+            tokens = [*bos, *tokens[:room], self.eos_id]
             ids[row, :len(tokens)] = torch.tensor(tokens)
             lengths[row] = len(tokens)
         return ids, lengths, n_cut
@@ -62,17 +65,21 @@ class TowerTokenizer:
 class PretrainedTokenizer(TowerTokenizer):
     """The checkpoint's own tokenizer, through transformers."""
 
-    def __init__(self, tokenizer, *, source: str) -> None:
+    def __init__(self, tokenizer, *, source: str, with_bos: bool = False) -> None:
         if tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
             raise UserError(f'the tokenizer of {source} names no eos or no padding token '
                             f'(eos {tokenizer.eos_token!r}, pad {tokenizer.pad_token!r})')
+        # CLIP names its eos as unknown token; its byte pairs know every word.
+        unk_id = tokenizer.unk_token_id
         super().__init__(pad_id=tokenizer.pad_token_id, eos_id=tokenizer.eos_token_id,
-                         vocab_size=len(tokenizer), unk_id=tokenizer.unk_token_id)
+                         vocab_size=len(tokenizer),
+                         unk_id=None if unk_id == tokenizer.eos_token_id else unk_id,
+                         bos_id=tokenizer.bos_token_id if with_bos else None)
         self.tokenizer = tokenizer
 
     def sentence_ids(self, text: str) -> list[int]:
         # The eos is taken off and put back by `encode`, so that a cut sentence keeps it, and a
-        # tokenizer that forgets it gets it. bos is not added: SigLIP was trained without.
+        # tokenizer that forgets it gets it. So is CLIP's bos; SigLIP was trained without one.
         return self.tokenizer(text, add_special_tokens=False, truncation=False, padding=False,
                               verbose=False)['input_ids']
 
@@ -87,12 +94,13 @@ class StandInTokenizer(TowerTokenizer):
 
     N_RESERVED = 4
 
-    def __init__(self, *, vocab_size: int, pad_id: int, eos_id: int) -> None:
+    def __init__(self, *, vocab_size: int, pad_id: int, eos_id: int, bos_id: int | None = None
+                 ) -> None:
         if vocab_size <= self.N_RESERVED + 2:
             raise ValueError(f'vocab_size must exceed {self.N_RESERVED + 2}, got {vocab_size}')
         if not (0 <= pad_id < vocab_size and 0 <= eos_id < vocab_size):
             raise ValueError(f'pad {pad_id} and eos {eos_id} must lie in 0..{vocab_size - 1}')
-        super().__init__(pad_id=pad_id, eos_id=eos_id, vocab_size=vocab_size)
+        super().__init__(pad_id=pad_id, eos_id=eos_id, vocab_size=vocab_size, bos_id=bos_id)
 
     def sentence_ids(self, text: str) -> list[int]:
         return [self._word_id(word) for word in re.findall(r'\w+|[^\w\s]', text.lower())]
@@ -100,7 +108,7 @@ class StandInTokenizer(TowerTokenizer):
     def _word_id(self, word: str) -> int:
         free = self.vocab_size - self.N_RESERVED
         number = self.N_RESERVED + zlib.crc32(word.encode('utf-8')) % free
-        while number in (self.pad_id, self.eos_id):
+        while number in (self.pad_id, self.eos_id, self.bos_id):
             number = self.N_RESERVED + (number - self.N_RESERVED + 1) % free
         return number
 

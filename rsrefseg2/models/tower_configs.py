@@ -10,11 +10,15 @@ from contextlib import contextmanager
 
 import torch
 from transformers import (
+    CLIPConfig,
+    CLIPModel,
     PreTrainedConfig,
     Sam2Config,
     Sam2Model,
     SamConfig,
     SamModel,
+    Siglip2Config,
+    Siglip2Model,
     SiglipConfig,
     SiglipModel,
 )
@@ -24,17 +28,21 @@ from rsrefseg2.errors import UserError, suggest
 from rsrefseg2.models import tower_files
 from rsrefseg2.models.known_towers import FAMILIES, known_config
 
-FAMILY_NAMES = {'siglip': 'a SigLIP or SigLIP2', 'sam': 'a SAM2 or SAM'}
-# model_type in config.json -> the classes that read it. The hub keeps SAM2.1 as a video model,
-# whose image part is a Sam2Model.
+FAMILY_NAMES = {'siglip': 'a SigLIP, SigLIP2 or CLIP', 'sam': 'a SAM2 or SAM'}
+# model_type in config.json -> the classes that read it. `siglip2` is SigLIP2's NaFlex form; the
+# fixed-resolution ones are `siglip`. The hub keeps SAM2.1 as a video model, whose image part is a
+# Sam2Model.
 MODEL_TYPES = {
-    'siglip': {'siglip': (SiglipConfig, SiglipModel)},
+    'siglip': {'siglip': (SiglipConfig, SiglipModel), 'siglip2': (Siglip2Config, Siglip2Model),
+               'clip': (CLIPConfig, CLIPModel)},
     'sam': {'sam2': (Sam2Config, Sam2Model), 'sam2_video': (Sam2Config, Sam2Model),
             'sam': (SamConfig, SamModel)},
 }
 DEFAULT_TYPE = {'siglip': 'siglip', 'sam': 'sam2'}
 PARTS = {
     SiglipConfig: ('text_config', 'vision_config'),
+    Siglip2Config: ('text_config', 'vision_config'),
+    CLIPConfig: ('text_config', 'vision_config'),
     Sam2Config: ('vision_config', 'prompt_encoder_config', 'mask_decoder_config'),
     SamConfig: ('vision_config', 'prompt_encoder_config', 'mask_decoder_config'),
 }
@@ -69,19 +77,21 @@ def make_config(family: str, given: dict, source: str, *, strict: bool = False
     kind = given.get('model_type', DEFAULT_TYPE[family])
     _check_kind(family, kind, source)
     config_class = MODEL_TYPES[family][kind][0]
+    own = {'projection_dim': given['projection_dim']} if 'projection_dim' in given else {}
     parts = {name: dict(given.get(name) or {}) for name in PARTS[config_class]}
     if config_class is Sam2Config:
         _name_parts_of_sam2(parts)
     try:
         with quiet():  # of default token ids outside the vocabulary, which nothing reads
-            config = config_class(**parts)
+            config = config_class(**parts, **own)
     except Exception as error:  # transformers' own checks: a wrong type, sizes that do not fit
         raise UserError(f'{source} is not a valid {kind} config: {type(error).__name__}: '
                         f'{" ".join(str(error).split())}') from error
     if strict:
-        _check_keys(given, ('model_type', *parts), source)
+        known = ('projection_dim',) if config_class is CLIPConfig else ()
+        _check_keys(given, ('model_type', *known, *parts), source)
         _check_parts(parts, config, source)
-    if family == 'siglip':
+    if config_class in (SiglipConfig, Siglip2Config):
         config.vision_config.vision_use_head = False  # Sec. III-B uses v, not the pooled image
     elif config_class is Sam2Config:
         # Mask 0 always, in training and in test: no switch to another token by its stability.
@@ -104,10 +114,6 @@ def _name_parts_of_sam2(parts: dict[str, dict]) -> None:
 def _check_kind(family: str, kind: str, source: str) -> None:
     if kind in MODEL_TYPES[family]:
         return
-    if family == 'siglip' and kind == 'siglip2':
-        raise UserError(f'{source} is a NaFlex SigLIP2 (model_type siglip2), which is not '
-                        'supported; take a fixed-resolution one such as '
-                        'google/siglip2-so400m-patch16-512')
     raise UserError(f'{source} holds a model of type {kind!r}, wanted {FAMILY_NAMES[family]} '
                     f'model (model_type {" or ".join(MODEL_TYPES[family])})')
 

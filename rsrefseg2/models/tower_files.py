@@ -1,8 +1,9 @@
 """Where a tower's files are: a local folder, the hub's cache, or the hub itself.
 
 A checkpoint is a hub name (`google/siglip2-so400m-patch16-512`) or a local folder in the hub's
-format (config.json, *.safetensors, tokenizer files). A folder is looked for from the working
-directory first, then inside the package rsrefseg2, where the shipped tiny towers lie.
+format (config.json, *.safetensors or, of older checkpoints, pytorch_model*.bin, in one file or in
+shards with their index, tokenizer files). A folder is looked for from the working directory first,
+then inside the package rsrefseg2, where the shipped tiny towers lie.
 """
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ from rsrefseg2.errors import UserError
 PACKAGE = Path(__file__).resolve().parents[1]
 TOKENIZER_FILES = ('tokenizer.json', 'spiece.model', 'tokenizer.model')
 # What is fetched: the original *.pt and *.npz files that some repositories also hold are not.
-HUB_PATTERNS = ('*.json', '*.safetensors', 'spiece.model', 'tokenizer.model')
+HUB_PATTERNS = ('*.json', '*.safetensors', 'spiece.model', 'tokenizer.model', 'merges.txt')
+PICKLES = ('pytorch_model*.bin',)  # CLIP's: only where there are no *.safetensors
+WEIGHT_FILES = ('model.safetensors', 'pytorch_model.bin')
 PROBE_SECONDS = 5.0
 
 
@@ -55,14 +58,18 @@ def read_config(folder: Path) -> dict:
 
 
 def missing_weights(folder: Path) -> list[str]:
-    """Names of the weight files that `folder` lacks; [] when it is complete."""
-    if (folder / 'model.safetensors').is_file():
-        return []
-    index = folder / 'model.safetensors.index.json'
-    if not index.is_file():
-        return ['model.safetensors']
-    shards = set(json.loads(index.read_text(encoding='utf-8'))['weight_map'].values())
-    return sorted(shard for shard in shards if not (folder / shard).is_file())
+    """Names of the weight files that `folder` lacks; [] when it is complete.
+
+    One file, or shards by their index; safetensors before pickles.
+    """
+    for name in WEIGHT_FILES:
+        if (folder / name).is_file():
+            return []
+        index = folder / f'{name}.index.json'
+        if index.is_file():
+            shards = set(json.loads(index.read_text(encoding='utf-8'))['weight_map'].values())
+            return sorted(shard for shard in shards if not (folder / shard).is_file())
+    return [WEIGHT_FILES[0]]
 
 
 def missing_tokenizer(folder: Path) -> list[str]:
@@ -94,6 +101,8 @@ def fetch(checkpoint: str, missing) -> Path:
     _require_hub(checkpoint)
     try:
         folder = _snapshot(checkpoint, local_files_only=False)
+        if missing(folder) == [WEIGHT_FILES[0]]:  # none at all: an older checkpoint
+            folder = _snapshot(checkpoint, local_files_only=False, patterns=PICKLES)
     except Exception as error:  # the client raises httpx, OS and its own errors
         raise _unreachable(checkpoint, _first_line(error)) from error
     lacking = missing(folder)
@@ -102,12 +111,13 @@ def fetch(checkpoint: str, missing) -> Path:
     return folder
 
 
-def _snapshot(name: str, *, local_files_only: bool) -> Path | None:
+def _snapshot(name: str, *, local_files_only: bool, patterns: tuple[str, ...] = ()
+              ) -> Path | None:
     """The folder of the hub's cache that holds `name`; None when the cache has none."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
     try:
-        return Path(snapshot_download(name, allow_patterns=list(HUB_PATTERNS),
+        return Path(snapshot_download(name, allow_patterns=[*HUB_PATTERNS, *patterns],
                                       cache_dir=constants.HF_HUB_CACHE,
                                       endpoint=constants.ENDPOINT,
                                       local_files_only=local_files_only))

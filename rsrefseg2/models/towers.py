@@ -1,4 +1,4 @@
-"""Load the two foundation models and the tokenizer: SigLIP / SigLIP2, SAM2.1 / SAM 1.
+"""Load the two foundation models and the tokenizer: SigLIP / SigLIP2 / CLIP, SAM2.1 / SAM 1.
 
 A checkpoint is a hub name, a local folder in the hub's format, or a dict (a transformers config).
 `init='pretrained'` loads weights and fails if any would stay random; `init='random'` builds the
@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, Sam2Model, SamModel, SiglipModel
+from transformers import (
+    AutoTokenizer,
+    CLIPConfig,
+    CLIPModel,
+    PreTrainedModel,
+    Sam2Model,
+    SamModel,
+    Siglip2Model,
+    SiglipModel,
+)
 
 from rsrefseg2.errors import UserError
 from rsrefseg2.models import tower_files
@@ -35,8 +44,10 @@ DROPPED_KEYS = {
 }
 
 
-def load_siglip(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> SiglipModel:
-    """SigLIP's two towers in float32; the image tower without its pooling head.
+def load_siglip(checkpoint: Checkpoint, *, init: Init = 'pretrained'
+                ) -> SiglipModel | Siglip2Model | CLIPModel:
+    """The two towers of a SigLIP, a NaFlex SigLIP2 or a CLIP in float32; SigLIP's image tower
+    without its pooling head.
 
     `tower_source` says where the weights came from (`tower_sources.TowerSource`).
     """
@@ -50,7 +61,7 @@ def load_sam(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> Sam2Model 
 
 
 def load_tokenizer(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> TowerTokenizer:
-    """The tokenizer of a SigLIP checkpoint.
+    """The tokenizer of a SigLIP or CLIP checkpoint.
 
     With `init='random'` and a hub name, a dict or a folder without tokenizer files: a stand-in of
     the same vocabulary size. Pretrained towers never get the stand-in: its ids mean nothing to
@@ -62,9 +73,12 @@ def load_tokenizer(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> Towe
     folder = tower_files.find_local(checkpoint) if isinstance(checkpoint, str) else None
     if folder is not None and not tower_files.missing_tokenizer(folder):
         return _read_tokenizer(folder)
-    text = random_config('siglip', checkpoint).text_config
+    config = random_config('siglip', checkpoint)
+    text = config.text_config
     eos = _inside(text.eos_token_id, text.vocab_size, otherwise=1)
+    bos = _inside(text.bos_token_id, text.vocab_size, otherwise=2)
     return StandInTokenizer(vocab_size=text.vocab_size, eos_id=eos,
+                            bos_id=bos if isinstance(config, CLIPConfig) else None,
                             pad_id=_inside(text.pad_token_id, text.vocab_size, otherwise=eos))
 
 
@@ -102,8 +116,8 @@ def _build(family: str, checkpoint: str | dict) -> PreTrainedModel:
 
 
 def _read_tokenizer(folder: Path) -> PretrainedTokenizer:
-    vocab_size = make_config('siglip', tower_files.read_config(folder),
-                             str(folder)).text_config.vocab_size
+    config = make_config('siglip', tower_files.read_config(folder), str(folder))
+    vocab_size = config.text_config.vocab_size
     with quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
@@ -113,7 +127,8 @@ def _read_tokenizer(folder: Path) -> PretrainedTokenizer:
     if len(tokenizer) > vocab_size:
         raise UserError(f'the tokenizer in {folder} has {len(tokenizer)} tokens, its text tower '
                         f'only {vocab_size}: they do not belong together')
-    return PretrainedTokenizer(tokenizer, source=str(folder))
+    return PretrainedTokenizer(tokenizer, source=str(folder),
+                               with_bos=isinstance(config, CLIPConfig))
 
 
 def _check_loaded(family: str, source: str, info: Mapping) -> None:

@@ -17,6 +17,7 @@ STEPS = {
         ('exchange_attn', 'exchange'), ('exchange_mlp', 'mlp_exchange'))},
     'first_order': _INTERACTION,
     'second_order': _INTERACTION,
+    'single_stage': _INTERACTION,  # Table X without the cascade
     'sparse': {'self_attn': 'prompt_self', 'text_attn': 'prompt_text', 'text_mlp': 'mlp_text',
                'image_attn': 'prompt_image', 'image_mlp': 'mlp_image'},
 }

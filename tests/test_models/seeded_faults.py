@@ -55,10 +55,10 @@ def exchange(first=0, simultaneous=False):
 
 def text_not_passed_on(forward):
     """InteractionBlock.forward that hands the next block its own text."""
-    return lambda self, t, v, t_pe, v_pe: (t, forward(self, t, v, t_pe, v_pe)[1])
+    return lambda self, t, v, *position: (t, forward(self, t, v, *position)[1])
 
 
-def prompts_in_parallel(self, p, t, v, *, p_pe, t_pe, v_pe):
+def prompts_in_parallel(self, p, t, v, *, p_pe, t_pe, v_pe, t_mask=None):
     """SparsePromptBlock.forward: the third line asks with the first line's result."""
     p = self.self_attn(p, p, x_pe=p_pe, context_pe=p_pe)
     by_text = self.text_mlp(self.text_attn(p, t, x_pe=p_pe, context_pe=t_pe))
@@ -94,10 +94,9 @@ def single_order(self, v, text):
     return Prompts(t1, t2, t1_act, v1_act, t2_act, v2_act, p_sparse, p_dense)
 
 
-def not_interleaved(self, t, v, t_pe, v_pe):
+def not_interleaved(self, *last):
     """CascadedPrompter._interleaved that runs one stack after the other."""
-    t, v = self.second_order(t, v, t_pe, v_pe)
-    return t, v, self.sparse(t, v, t_pe, v_pe)
+    return self._in_turn(*last)
 
 
 def without_position(forward):

@@ -35,6 +35,9 @@ def user_error(call, *args, **kwargs) -> str:
     (FULL, 413.5, 707.8),
     ('google/siglip2-giant-opt-patch16-384', 1135.3, 708.2),  # 1163.7 with its pooling head
     ('google/siglip-base-patch16-224', 85.8, 110.3),  # the hub's 203.2 with the head's 7.1
+    ('google/siglip2-base-patch16-naflex', 85.8, 282.3),
+    ('openai/clip-vit-base-patch32', 87.5, 63.2),  # the hub's 151.3 with two projections
+    ('openai/clip-vit-large-patch14-336', 303.5, 123.1),  # the hub's 427.9
 ])
 def test_sizes_of_siglip(name, vision, text):
     with torch.device('meta'):
@@ -57,7 +60,8 @@ def test_sizes_of_sam(name, encoder, whole):
 
 
 def test_the_table_agrees_with_the_names():
-    for name in SIGLIP:
+    fixed = [name for name in SIGLIP if name.startswith('google/') and 'naflex' not in name]
+    for name in fixed:
         config = random_config('siglip', name)
         patch, size = name.split('patch')[1].split('-')[:2]
         assert config.vision_config.patch_size == int(patch), name
@@ -228,12 +232,6 @@ def test_one_family_for_the_other(tmp_path):
     assert 'is a SAM2 or SAM model' in user_error(load_siglip, 'facebook/sam-vit-base',
                                                   init='random')
     assert 'wanted a SigLIP' in user_error(load_tokenizer, sam, init='random')
-
-
-def test_naflex_is_refused(tmp_path):
-    folder = tiny_towers.write_siglip(tmp_path)
-    tiny_towers.edit_config(folder, model_type='siglip2')
-    assert 'NaFlex' in user_error(load_siglip, folder)
 
 
 def test_missing_unexpected_and_mismatched_weights_are_counted_and_named(tmp_path):

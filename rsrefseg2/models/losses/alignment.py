@@ -44,7 +44,9 @@ def masked_mean(v: Tensor, mask: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class SampleContrastLoss(nn.Module):
-    """Eq. 12, L_samp: t2 (mean over n_t) against v under the target's mask, over all ranks.
+    """Eq. 12, L_samp: a text against an image under the target's mask, over all ranks.
+
+    By default t2 (mean over n_t) against v: NCE-t2-v, the best row of Table XV.
 
     The mask at h1 x w1 is the covered area of each cell. Pairs of equal image and equal mask are
     positives. Features of all ranks are gathered with gradient, so the loss and its gradient do
@@ -55,22 +57,30 @@ class SampleContrastLoss(nn.Module):
         variant: 'paper'; or 'release': the mask shrunk bilinearly (align_corners=True) and
             thresholded at 0.5, v averaged over all positions, only the diagonal positive, no
             gradient through the other ranks' features.
+        text: which text (Table XV): 't_sent', as Eq. 12 is printed, or 't1', 't2'.
+        visual: which image tokens (Table XV): 'v', or as the prompter activated them.
     """
 
     over_all_ranks = True  # the same value on every rank
 
     def __init__(self, *, loss_weight: float = 1.0, init_temperature: float = 0.07,
-                 variant: Literal['paper', 'release'] = 'paper') -> None:
+                 variant: Literal['paper', 'release'] = 'paper',
+                 text: Literal['t_sent', 't1', 't2'] = 't2',
+                 visual: Literal['v', 'v1_act', 'v2_act'] = 'v') -> None:
         super().__init__()
-        if variant not in ('paper', 'release'):
-            raise ValueError(f"variant is 'paper' or 'release', not {variant!r}")
+        for name, value, choices in (('variant', variant, ('paper', 'release')),
+                                     ('text', text, ('t_sent', 't1', 't2')),
+                                     ('visual', visual, ('v', 'v1_act', 'v2_act'))):
+            if value not in choices:
+                raise ValueError(f'{name} is one of {choices}, not {value!r}')
+        self.text, self.visual = text, visual
         self.loss_weight, self.variant = loss_weight, variant
         self.logit_scale = nn.Parameter(torch.tensor([-math.log(init_temperature)]))
 
     def forward(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
         """-> `loss_sample`, a scalar."""
-        v = at_least_float32(outputs.images.v)[outputs.image_index]           # (B, N, d1)
-        t = F.normalize(at_least_float32(outputs.prompts.t2).mean(1), dim=-1)  # (B, d1)
+        v = at_least_float32(image_tokens(outputs, self.visual))       # (B, N, d1)
+        t = F.normalize(text_feature(outputs, self.text), dim=-1)      # (B, d1)
         if self.variant == 'release':
             mask = release_mask(targets, outputs.grid_size).to(v.dtype)
             v_object = F.normalize((v * mask[..., None]).mean(1), dim=-1)
@@ -91,6 +101,36 @@ class SampleContrastLoss(nn.Module):
         scale = at_least_float32(self.logit_scale).exp()
         loss = sample_contrast(v_object, t, scale, positive)
         return {'loss_sample': self.loss_weight * loss}
+
+
+def text_feature(outputs: RefSegOutputs, name: str) -> Tensor:
+    """t_sent, or the mean over n_t of t1 or t2: (B, d1), at least float32.
+
+    Raises:
+        ValueError: the prompter does not make it.
+    """
+    if name == 't_sent':
+        return at_least_float32(outputs.text.t_sent)
+    return at_least_float32(_made(outputs, name)).mean(1)
+
+
+def image_tokens(outputs: RefSegOutputs, name: str) -> Tensor:
+    """v, v1_act or v2_act of each sentence: (B, h1*w1, d1).
+
+    Raises:
+        ValueError: the prompter does not make it.
+    """
+    if name == 'v':
+        return outputs.images.v[outputs.image_index]
+    return _made(outputs, name)
+
+
+def _made(outputs: RefSegOutputs, name: str) -> Tensor:
+    value = getattr(outputs.prompts, name)
+    if value is None:
+        raise ValueError(f'a loss needs {name}, which the prompter does not make with '
+                         'cascade=False: set losses.sample and losses.spatial to None')
+    return value
 
 
 def release_mask(targets: Targets, grid_size: tuple[int, int]) -> Tensor:
@@ -153,7 +193,7 @@ class SpatialLoss(nn.Module):
     def forward(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
         """-> `loss_spatial`, a scalar: the mean over sentences, for MIL over those with a mask."""
         v = F.normalize(at_least_float32(outputs.images.v)[outputs.image_index], dim=-1)
-        t = F.normalize(at_least_float32(outputs.prompts.t2).mean(1), dim=-1)
+        t = F.normalize(text_feature(outputs, 't2'), dim=-1)
         area = targets.area(outputs.grid_size).flatten(1).to(v.dtype)         # (B, N)
         logits = at_least_float32(self.logit_scale).exp() * torch.einsum('bnd,bd->bn', v, t)
         if self.kind == 'ce':

@@ -27,6 +27,13 @@ class OrthogonalLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
-        """-> `loss_ortho`, a scalar."""
+        """-> `loss_ortho`, a scalar.
+
+        Raises:
+            ValueError: the prompter decomposes nothing.
+        """
         prompts = outputs.prompts
+        if prompts.t1 is None or prompts.t2 is None:
+            raise ValueError('OrthogonalLoss needs t1 and t2: set prompter.cascade to True, or '
+                             'losses.ortho to None')
         return {'loss_ortho': self.loss_weight * orthogonal_loss(prompts.t1, prompts.t2)}

@@ -87,22 +87,43 @@ class DensePrompt(nn.Module):
         size: (H2/4, W2/4).
         activation: 'relu' (paper) or 'gelu' (release).
         align_corners: of the upsampling; False, or True in the release's variant.
+        conv: the two convolutions' kernel, or None for none of them (Table XIII).
+        text: what the image is compared with (Table XIII): the sentence 't_sent', or 't_sparse',
+            a sparse prompt of width d2 more than SAM gets, projected to d1.
+    Raises:
+        ValueError: another conv or text; 't_sparse' without d2.
     """
 
     def __init__(self, *, d1: int, size: tuple[int, int], logit_scale: float, logit_bias: float,
-                 activation: Literal['relu', 'gelu'] = 'relu', align_corners: bool = False
-                 ) -> None:
+                 d2: int | None = None, activation: Literal['relu', 'gelu'] = 'relu',
+                 align_corners: bool = False, conv: Literal['3x3', '1x1'] | None = '3x3',
+                 text: Literal['t_sent', 't_sparse'] = 't_sent') -> None:
         super().__init__()
+        if text not in ('t_sent', 't_sparse') or (text == 't_sparse' and d2 is None):
+            raise ValueError(f"text is 't_sent', or 't_sparse' with d2, not {text!r}")
         self.size, self.align_corners = tuple(size), align_corners
-        self.conv = nn.Sequential(
-            nn.Conv2d(d1, d1 // 2, 3, padding=1), SyncedBatchNorm2d(d1 // 2),
-            ACTIVATIONS[activation](), nn.Conv2d(d1 // 2, d1, 3, padding=1))
+        self.conv = _convolutions(d1, conv, activation)
+        self.text_proj = nn.Linear(d2, d1) if text == 't_sparse' else None
         self.logit_scale = nn.Parameter(torch.tensor([float(logit_scale)]))
         self.logit_bias = nn.Parameter(torch.tensor([float(logit_bias)]))
 
-    def forward(self, v: Tensor, t_sent: Tensor, grid_size: tuple[int, int]) -> Tensor:
-        """v (B, h1*w1, d1), t_sent (B, d1) -> logits (B, H2/4, W2/4)."""
+    def forward(self, v: Tensor, text: Tensor, grid_size: tuple[int, int]) -> Tensor:
+        """v (B, h1*w1, d1), t_sent (B, d1) or t_sparse (B, d2) -> logits (B, H2/4, W2/4)."""
         grid = v.transpose(1, 2).unflatten(2, grid_size)  # (B, N, d1) -> (B, d1, h1, w1)
-        cosine = upsampled_cosine(self.conv(grid), t_sent, self.size,
+        if self.text_proj is not None:
+            text = self.text_proj(text)
+        cosine = upsampled_cosine(self.conv(grid), text, self.size,
                                   align_corners=self.align_corners)
         return at_least_float32(self.logit_scale).exp() * cosine + self.logit_bias
+
+
+def _convolutions(d1: int, kernel: str | None, activation: str) -> nn.Module:
+    """d1 -> d1/2 -> d1, (B, d1, h1, w1) to the same; the identity for None."""
+    if kernel is None:
+        return nn.Identity()
+    if kernel not in ('3x3', '1x1'):
+        raise ValueError(f"conv is '3x3', '1x1' or None, not {kernel!r}")
+    size = int(kernel[0])
+    return nn.Sequential(
+        nn.Conv2d(d1, d1 // 2, size, padding=size // 2), SyncedBatchNorm2d(d1 // 2),
+        ACTIVATIONS[activation](), nn.Conv2d(d1 // 2, d1, size, padding=size // 2))

@@ -42,16 +42,24 @@ class Attention(nn.Module):
 
 
 class AttentionStep(nn.Module):
-    """x <- LN(x + Attn(x + x_pe, c + c_pe, c)); positions enter queries and keys, not values."""
+    """x <- LN(x + Attn(x + x_pe, c + c_pe, c)); positions enter queries and keys, not values.
 
-    def __init__(self, *, d: int, d_context: int | None = None, inner: int, heads: int) -> None:
+    With `attention=False` (a ✗ of Tables XI and XII) nothing is read: x <- LN(x).
+    """
+
+    def __init__(self, *, d: int, d_context: int | None = None, inner: int, heads: int,
+                 attention: bool = True) -> None:
         super().__init__()
-        self.attn = Attention(d=d, d_context=d_context, inner=inner, heads=heads)
+        self.attn = None
+        if attention:
+            self.attn = Attention(d=d, d_context=d_context, inner=inner, heads=heads)
         self.norm = nn.LayerNorm(d)
 
     def forward(self, x: Tensor, context: Tensor, *, x_pe: Tensor | float = 0.0,
                 context_pe: Tensor | float = 0.0, context_mask: Tensor | None = None) -> Tensor:
         """x (B, N, d), context (B, M, d_context) -> (B, N, d)."""
+        if self.attn is None:
+            return self.norm(x)
         return self.norm(x + self.attn(x + x_pe, context + context_pe, context, context_mask))
 
 

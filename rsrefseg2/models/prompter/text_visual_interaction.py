@@ -12,35 +12,47 @@ class InteractionBlock(nn.Module):
     Sub-layers: self-attention of the text vectors; the image tokens attend to them; an MLP.
     """
 
-    def __init__(self, *, d1: int, inner: int, heads: int, mlp_hidden: int) -> None:
+    def __init__(self, *, d1: int, inner: int, heads: int, mlp_hidden: int,
+                 text_attention: bool = True, image_attention: bool = True) -> None:
         super().__init__()
-        self.text_attn = AttentionStep(d=d1, inner=inner, heads=heads)
-        self.image_attn = AttentionStep(d=d1, inner=inner, heads=heads)
+        self.text_attn = AttentionStep(d=d1, inner=inner, heads=heads, attention=text_attention)
+        self.image_attn = AttentionStep(d=d1, inner=inner, heads=heads, attention=image_attention)
         self.image_mlp = MLPStep(d=d1, hidden=mlp_hidden)
 
-    def forward(self, t: Tensor, v: Tensor, t_pe: Tensor, v_pe: Tensor | float
-                ) -> tuple[Tensor, Tensor]:
-        """t (B, n_t, d1), v (B, h1*w1, d1), their position terms -> t', v'."""
-        t = self.text_attn(t, t, x_pe=t_pe, context_pe=t_pe)
+    def forward(self, t: Tensor, v: Tensor, t_pe: Tensor | float, v_pe: Tensor | float,
+                t_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """t (B, n_t, d1), v (B, h1*w1, d1), their position terms -> t', v'.
 
-        v = self.image_attn(v, t, x_pe=v_pe, context_pe=t_pe)
+        t_mask (B, n_t) bool: which text vectors are read; None: all.
+        """
+        t = self.text_attn(t, t, x_pe=t_pe, context_pe=t_pe, context_mask=t_mask)
+
+        v = self.image_attn(v, t, x_pe=v_pe, context_pe=t_pe, context_mask=t_mask)
 
         v = self.image_mlp(v)
         return t, v
 
 
 class TextVisualInteraction(nn.Module):
-    """Eq. 5: N blocks; the text of one block feeds the next."""
+    """Eq. 5: N blocks; the text of one block feeds the next.
 
-    def __init__(self, *, d1: int, blocks: int, inner: int, heads: int, mlp_hidden: int) -> None:
+    Args:
+        d1: width.  blocks: N.
+        text_attention, image_attention: the two attentions of Table XII; one that is off leaves
+            its LN. Without both, v passes LN and MLP only.
+    """
+
+    def __init__(self, *, d1: int, blocks: int, inner: int, heads: int, mlp_hidden: int,
+                 text_attention: bool = True, image_attention: bool = True) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            InteractionBlock(d1=d1, inner=inner, heads=heads, mlp_hidden=mlp_hidden)
+            InteractionBlock(d1=d1, inner=inner, heads=heads, mlp_hidden=mlp_hidden,
+                             text_attention=text_attention, image_attention=image_attention)
             for _ in range(blocks))
 
-    def forward(self, t: Tensor, v: Tensor, t_pe: Tensor, v_pe: Tensor | float
-                ) -> tuple[Tensor, Tensor]:
+    def forward(self, t: Tensor, v: Tensor, t_pe: Tensor | float, v_pe: Tensor | float,
+                t_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """t (B, n_t, d1), v (B, h1*w1, d1) -> t_act, v_act of the same shapes."""
         for block in self.blocks:
-            t, v = block(t, v, t_pe, v_pe)
+            t, v = block(t, v, t_pe, v_pe, t_mask)
         return t, v

@@ -1,0 +1,4 @@
+# Table VI: SAM 0.
+# python tools/train.py configs/ablations/table06_lora_rank/t06_sam_0.py
+_base_ = '../../rrsisd_ablation.py'
+model = dict(sam=dict(lora=None))

@@ -1,0 +1,5 @@
+# Table X: cascade ✗, dense prompt ✗.
+# Without t1 and t2 there is no L_ortho, and no NCE-t2.
+# python tools/train.py configs/ablations/table10_cascade_dense/t10_neither.py
+_base_ = '../../rrsisd_ablation.py'
+model = dict(prompter=dict(cascade=False, dense=None), losses=dict(ortho=None, sample=None))

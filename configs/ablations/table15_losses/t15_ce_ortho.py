@@ -1,0 +1,4 @@
+# Table XV: sample ✗.
+# python tools/train.py configs/ablations/table15_losses/t15_ce_ortho.py
+_base_ = '../../rrsisd_ablation.py'
+model = dict(losses=dict(sample=None))

@@ -1,0 +1,105 @@
+"""What the runs of a table scored: beside the paper, with the difference and the seeds' spread."""
+from __future__ import annotations
+
+import csv
+import io
+import json
+import statistics
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .ablation_runs import Run
+from .ablations import Index, Row, Table, markdown, number
+
+TINY_NOTE = ("Tiny towers on SynthRS: these numbers say that the code runs and learns, and nothing "
+             "about the paper's, which are of RRSIS-D.")
+
+
+class Result(NamedTuple):
+    """One score of one row. `spread`: the standard deviation over the seeds, from two on."""
+
+    paper: float | None
+    mean: float | None
+    spread: float | None
+    seeds: int
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the paper's."""
+        return None if None in (self.mean, self.paper) else self.mean - self.paper
+
+
+def collect(table: Table, runs: Iterable[Run], scores: Iterable[str]
+            ) -> list[tuple[Row, dict[str, Result]]]:
+    """Every row of the table with its results by score, of the finished ones among `runs`."""
+    found: dict[str, list[dict]] = {}
+    for run in runs:
+        if run.scores.is_file():
+            found.setdefault(run.row.name, []).append(
+                json.loads(run.scores.read_text(encoding='utf-8')))
+    return [(row, {score: _result(row.paper[score],
+                                  [given[score] for given in found.get(row.name, ())])
+                   for score in scores}) for row in table.rows]
+
+
+def _result(paper: float | None, values: list[float]) -> Result:
+    return Result(paper, statistics.fmean(values) if values else None,
+                  statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+
+def cells(table: Table, results: list[tuple[Row, dict[str, Result]]]
+          ) -> tuple[list[str], list[list[str]]]:
+    """Header and a line per row: its name and setting, and by score ours, the paper's and the
+    difference; the last two are left out where the paper's are not at hand for any row."""
+    printed = {score for _, by_score in results for score, result in by_score.items()
+               if result.paper is not None}
+    head = ['row', *table.columns, 'seeds']
+    for score in results[0][1]:
+        head += [score, f'{score} paper', f'{score} diff'] if score in printed else [score]
+    lines = []
+    for row, by_score in results:
+        line = [row.name, *row.values, str(max(result.seeds for result in by_score.values()))]
+        for score, result in by_score.items():
+            ours = number(result.mean)
+            line.append(ours if result.spread is None else f'{ours} ± {result.spread:.2f}')
+            if score in printed:
+                difference = '-' if result.difference is None else f'{result.difference:+.2f}'
+                line += [number(result.paper), difference]
+        lines.append(line)
+    return head, lines
+
+
+def as_terminal(head: list[str], lines: list[list[str]]) -> str:
+    """Aligned columns."""
+    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+    return '\n'.join('  '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)
+                               ).rstrip() for line in [head, *lines])
+
+
+def as_markdown(head: list[str], lines: list[list[str]]) -> str:
+    """A Markdown table."""
+    return '\n'.join(markdown(head, lines))
+
+
+def as_csv(index: Index, table: Table, results: list[tuple[Row, dict[str, Result]]]) -> str:
+    """Plain numbers, one column each; empty for none."""
+    parts = ('mean', 'spread', 'paper', 'difference')
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator='\n')
+    writer.writerow(['row', *table.columns, 'seeds',
+                     *(f'{score} {part}' for score in index.scores for part in parts)])
+    for row, by_score in results:
+        writer.writerow([row.name, *row.values, max(r.seeds for r in by_score.values()),
+                         *(getattr(result, part) for result in by_score.values()
+                           for part in parts)])
+    return out.getvalue().rstrip('\n')
+
+
+def as_json(table: Table, results: list[tuple[Row, dict[str, Result]]]) -> str:
+    """The same, for programs."""
+    return json.dumps({'table': table.key, 'title': table.title, 'rows': [
+        {'row': row.name, 'config': row.config, 'known': row.known,
+         'setting': dict(zip(table.columns, row.values, strict=True)),
+         'scores': {score: {**result._asdict(), 'difference': result.difference}
+                    for score, result in by_score.items()}}
+        for row, by_score in results]}, indent=2, ensure_ascii=False)

@@ -1,0 +1,179 @@
+"""Tables VI-XVI as data, configs/ablations/index.json: what a row changes, and it at tiny scale."""
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from mmengine.config import Config
+
+from ..engine import load_config
+from ..errors import UserError, suggest
+
+INDEX = 'configs/ablations/index.json'
+TINY = 'configs/ablations/tiny.py'
+TINY_TABLES = tuple(f'table{number:02}' for number in range(6, 16))  # XVI compares full-size towers
+ABSENT = object()  # a key that the parent has and the row has not
+
+
+class Row(NamedTuple):
+    """One row of a table of the paper.
+
+    `known`: the setting, and the numbers that are given, stand in a source that was at hand.
+    """
+
+    values: tuple[str, ...]          # by the table's columns, as printed
+    config: str                      # path from the repository's root; the † row's is the parent
+    paper: dict[str, float | None]   # by score, as printed; None: not at hand
+    known: bool
+    forces: tuple[str, ...] = ()     # keys that change because of what the table varies
+    tiny: dict[str, object] = {}     # values of its keys at tiny scale, where they are others
+
+    @property
+    def name(self) -> str:
+        """The config's name, by which a row is chosen."""
+        return Path(self.config).stem
+
+
+class Table(NamedTuple):
+    """A table of the paper: rows that differ from `parent` in the keys below `varies`."""
+
+    key: str  # 'table06'
+    number: str
+    title: str
+    columns: tuple[str, ...]
+    parent: str
+    varies: tuple[str, ...]
+    notes: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+class Index(NamedTuple):
+    """All of it: the scores' names in order, what the data are, the tables in order."""
+
+    source: str
+    note: str
+    scores: tuple[str, ...]
+    tables: tuple[Table, ...]
+
+    def table(self, key: str) -> Table:
+        """By key: 'table06', 'table6' or '6'.
+
+        Raises:
+            UserError: no such table.
+        """
+        digits = key.removeprefix('table')
+        wanted = f'table{int(digits):02}' if digits.isdigit() else key
+        for table in self.tables:
+            if table.key == wanted:
+                return table
+        keys = [table.key for table in self.tables]
+        raise UserError(f'no table {key!r}{suggest(wanted, keys)}; there are {", ".join(keys)}')
+
+
+def read_index(root: str | Path = '.') -> Index:
+    """The index of the repository at `root`.
+
+    Raises:
+        UserError: it is not there.
+    """
+    path = Path(root) / INDEX
+    try:
+        given = json.loads(path.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise UserError(f'{path} cannot be read ({error.strerror}): run this in the '
+                        "repository's root") from error
+    tables = []
+    for table in given['tables']:
+        rows = tuple(Row(**{key: tuple(value) if isinstance(value, list) else value
+                            for key, value in row.items()}) for row in table['rows'])
+        tables.append(Table(table['table'], table['number'], table['title'],
+                            tuple(table['columns']), table['parent'], tuple(table['varies']),
+                            tuple(table['notes']), rows))
+    return Index(given['source'], given['note'], tuple(given['scores']), tuple(tables))
+
+
+def differences(given: Mapping, parent: Mapping, where: str = '') -> dict[str, object]:
+    """{dotted key: value in `given`, or ABSENT} of all that is not the same in `parent`."""
+    found: dict[str, object] = {}
+    for key in (*given, *(key for key in parent if key not in given)):
+        value, old = given.get(key, ABSENT), parent.get(key, ABSENT)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            found |= differences(value, old, f'{where}{key}.')
+        elif value != old:
+            found[where + key] = value
+    return found
+
+
+def row_differences(table: Table, row: Row, root: str | Path = '.') -> dict[str, object]:
+    """What the row's config changes in its table's parent; the work dir apart."""
+    config, parent = (load_config(str(Path(root) / path)) for path in (row.config, table.parent))
+    found = differences(config.to_dict(), parent.to_dict())
+    found.pop('work_dir', None)
+    return found
+
+
+def tiny_config(table: Table, row: Row, root: str | Path = '.') -> Config:
+    """The row's variant of configs/ablations/tiny.py: the same changes on the tiny towers.
+
+    Without a dense prompt the tiny model's own L_dense goes, too.
+
+    Raises:
+        UserError: the table compares full-size towers.
+    """
+    if table.key not in TINY_TABLES:
+        raise UserError(f'{table.key} compares full-size towers: there is no tiny scale of it')
+    config = load_config(str(Path(root) / TINY)).to_dict()
+    for key, value in row_differences(table, row, root).items():
+        _assign(config, key.split('.'), row.tiny.get(key, value))
+    if config['model']['prompter'].get('dense') is None:
+        config['model']['losses']['dense'] = None
+    return Config(config, filename=row.config)
+
+
+def _assign(config: dict, keys: list[str], value: object) -> None:
+    *above, last = keys
+    for key in above:
+        config = config.setdefault(key, {})
+    if value is ABSENT:
+        config.pop(last, None)
+    else:
+        config[last] = copy.deepcopy(value)
+
+
+def readme(index: Index) -> str:
+    """configs/ablations/README.md: row -> config -> command -> the paper's numbers."""
+    rows = sum(len(table.rows) for table in index.tables)
+    lines = [
+        '# Tables VI to XVI', '',
+        f'{rows} rows; the † rows stand in every table. Of `{Path(INDEX).name}` by '
+        '`python tools/ablate.py --list --markdown`; not to be edited.', '',
+        f'Numbers of the paper: {index.source}. - is a number that was not at hand; ? marks a '
+        'setting that was chosen here by the title of its table, not read in the paper.', '',
+        'A whole table: `python tools/ablate.py table06`; with tiny towers on a CPU: '
+        '`python tools/ablate.py table06 --scale tiny`. One row: '
+        '`python tools/train.py CONFIG`.']
+    for table in index.tables:
+        lines += ['', f'## Table {table.number}: {table.title}', '',
+                  f'`{table.key}`, on `{table.parent}`; varies '
+                  f'{", ".join(f"`{key}`" for key in table.varies)}.', '']
+        lines += [f'- {note}' for note in table.notes] + [''] * bool(table.notes)
+        lines += list(markdown([*table.columns, 'config', *index.scores], (
+            [*row.values[:-1], row.values[-1] + ' ?' * (not row.known),
+             f'{row.config}' + ' †' * (row.config == table.parent),
+             *(number(row.paper[score]) for score in index.scores)] for row in table.rows)))
+    return '\n'.join(lines) + '\n'
+
+
+def markdown(header: list[str], rows: Iterator[list[str]] | list[list[str]]) -> Iterator[str]:
+    """The lines of a Markdown table."""
+    yield f'| {" | ".join(header)} |'
+    yield '|' + '---|' * len(header)
+    yield from (f'| {" | ".join(row)} |' for row in rows)
+
+
+def number(value: float | None) -> str:
+    """Two digits, as the paper prints; - for none."""
+    return '-' if value is None else f'{value:.2f}'

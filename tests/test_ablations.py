@@ -1,0 +1,244 @@
+"""Tables VI-XVI: each row builds, differs from its parent only in what its table varies and what
+that forces, and does something."""
+import functools
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+
+from rsrefseg2.apis import ablations
+from rsrefseg2.engine import load_config
+from rsrefseg2.engine.config_check import check_config
+from rsrefseg2.errors import UserError
+from rsrefseg2.models import rsrefseg2 as composer
+from rsrefseg2.models import tower_configs
+from rsrefseg2.models.known_towers import known_config
+from rsrefseg2.models.outputs import Targets
+from rsrefseg2.models.summary import build_on_meta
+from rsrefseg2.registry import MODELS
+from tests.test_models.tiny_model import batch, stirred
+
+ROOT = Path(__file__).resolve().parents[1]
+INDEX = ablations.read_index(ROOT)
+# One case a config; the † rows are their tables' parents.
+ROWS = {row.name: (table, row) for table in INDEX.tables for row in table.rows
+        if row.config != table.parent}
+TINY = [name for name, (table, _) in ROWS.items() if table.key in ablations.TINY_TABLES]
+FULL_SIZE = [name for name in ROWS if name not in TINY]
+
+
+@pytest.fixture(scope='module', autouse=True)
+def read_once():
+    """Each config once, however many tests ask."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ablations, 'load_config', functools.cache(load_config))
+        yield
+
+
+def changes(name):
+    return ablations.row_differences(*ROWS[name], ROOT)
+
+
+# ---- the index --------------------------------------------------------------------------------
+
+def test_every_table_and_every_config_is_in_the_index():
+    assert [table.key for table in INDEX.tables] == [f'table{n:02}' for n in range(6, 17)]
+    files = {str(path.relative_to(ROOT)) for path in (ROOT / 'configs/ablations').rglob('*.py')}
+    listed = {row.config for table in INDEX.tables for row in table.rows}
+    parents = {table.parent for table in INDEX.tables}
+    assert listed - parents == files - {ablations.TINY}
+    assert all((ROOT / parent).is_file() for parent in parents)
+    stems = [Path(path).stem for path in listed]
+    assert len(stems) == len(set(stems)), 'two configs would share a work dir'
+
+
+def test_the_index_is_well_formed():
+    for table in INDEX.tables:
+        assert [row.config for row in table.rows].count(table.parent) == 1, table.key
+        for row in table.rows:
+            assert len(row.values) == len(table.columns), (table.key, row)
+            assert tuple(row.paper) == INDEX.scores, (table.key, row)
+            assert row.known or not any(row.paper.values()), 'a number without its row'
+            assert all(isinstance(value, float) and 0 < value < 100
+                       for value in row.paper.values() if value is not None)
+        settings = [row.values for row in table.rows]
+        twice = {values for values in settings if settings.count(values) > 1}
+        assert twice == ({('siglip2-p14-224', 'sam2.1-s')} if table.key == 'table16' else set())
+
+
+def test_one_config_has_one_set_of_numbers():
+    """But for what is noted: Table XVI's 67.06 is Table XV's row with Dice, as another config."""
+    numbers = {}
+    for table in INDEX.tables:
+        for row in table.rows:
+            assert numbers.setdefault(row.config, row.paper) == row.paper, row.config
+    dagger = numbers['configs/rrsisd_ablation.py']
+    assert dagger['gIoU'] == 66.01
+
+
+def test_the_readme_is_the_index():
+    path = ROOT / 'configs/ablations/README.md'
+    assert path.read_text(encoding='utf-8') == ablations.readme(INDEX), (
+        'python tools/ablate.py --list --markdown > configs/ablations/README.md')
+
+
+def test_a_table_by_any_of_its_names():
+    for name in ('table06', 'table6', '6', '06'):
+        assert INDEX.table(name).number == 'VI'
+    with pytest.raises(UserError, match=r"no table 'table5'.*there are table06"):
+        INDEX.table('table5')
+    with pytest.raises(UserError, match="repository's root"):
+        ablations.read_index(ROOT / 'tests')
+
+
+# ---- the configs ------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('name', ROWS)
+def test_a_short_file_that_changes_what_its_table_varies(name):
+    table, row = ROWS[name]
+    lines = (ROOT / row.config).read_text(encoding='utf-8').splitlines()
+    assert 3 <= len(lines) <= 10
+    assert lines[0].startswith(f'# Table {table.number}: ')
+    assert f'# python tools/train.py {row.config}' in lines
+    assert ablations.load_config(str(ROOT / row.config)).work_dir == f'work_dirs/{name}'
+    allowed = (*table.varies, *row.forces)
+    found = changes(name)
+    assert found
+    for key in found:
+        assert any(key == place or key.startswith(place + '.') for place in allowed), key
+    for key in row.forces:
+        assert key in found, f'{key} is listed as forced and does not change'
+
+
+@functools.cache
+def once(part, arguments):
+    """One tower of each kind, for all configs: on meta nothing is ever changed in it."""
+    return part(**json.loads(arguments))
+
+
+def two_layers(family, name):
+    """A known tower at its full width, but for the depth that would only cost time."""
+    config = known_config(family, name)
+    if family == 'siglip':
+        for part in ('text_config', 'vision_config'):
+            config[part]['num_hidden_layers'] = 2
+    return config
+
+
+@pytest.fixture(scope='module')
+def shared_towers():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tower_configs, 'known_config', two_layers)
+        for name in ('DualModalityEncoder', 'MaskGenerator'):
+            part = getattr(composer, name)
+            patch.setattr(composer, name, lambda part=part, **given: once(
+                part, json.dumps(given, sort_keys=True)))
+        yield
+
+
+def shapes(model):
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+
+
+@functools.cache
+def full_size(path):
+    return shapes(build_on_meta(ablations.load_config(str(ROOT / path)).model))
+
+
+@pytest.mark.parametrize('name', ROWS)
+def test_it_builds_at_full_width(name, shared_towers):
+    table, row = ROWS[name]
+    found = full_size(row.config)
+    if name in FULL_SIZE:
+        assert found != full_size(table.parent), 'other towers, and no weight of another shape'
+
+
+def test_the_ranks_of_table_xvi():
+    for name in FULL_SIZE:
+        model = ablations.load_config(str(ROOT / ROWS[name][1].config)).model
+        rank = 32 if model.sam.checkpoint.endswith(('tiny', 'small')) else 16
+        assert model.sam.lora.r == rank
+        assert model.siglip.vision_lora.r == model.siglip.text_lora.r == 16
+        assert model.losses.seg.dice is not None
+
+
+# ---- each option does something ---------------------------------------------------------------
+
+def build(model):
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('rsrefseg2'):
+        return MODELS.build(model).eval()
+
+
+@functools.cache
+def parent():
+    return stirred(build(ablations.load_config(str(ROOT / ablations.TINY)).model))
+
+
+def outcome(model):
+    """Every number that training or prediction sees, of two sentences."""
+    torch.manual_seed(0)
+    given = batch(model, [0, 1])
+    with torch.no_grad():
+        outputs = model(given['inputs'])
+        losses = model.loss(outputs, Targets([s.gt_mask for s in given['data_samples']],
+                                             given['inputs'].image_ids))
+    return {'mask_logits': outputs.mask_logits, **losses}
+
+
+@functools.cache
+def of_parent():
+    return outcome(parent())
+
+
+def effect(model) -> str:
+    """How a variant of the tiny † model is another one; '' if it is not."""
+    if shapes(model) != shapes(parent()):
+        return 'weights'
+    model.load_state_dict(parent().state_dict())
+    found, wanted = outcome(model), of_parent()
+    if set(found) != set(wanted):
+        return 'losses'
+    return next((name for name in found if not torch.allclose(found[name], wanted[name],
+                                                              rtol=1e-4, atol=1e-6)), '')
+
+
+@pytest.mark.parametrize('name', TINY)
+def test_the_tiny_variant_is_another_model(name):
+    config = ablations.tiny_config(*ROWS[name], ROOT)
+    check_config(config)
+    model = build(config.model)
+    assert effect(model)
+    assert all(torch.isfinite(value).all() for value in outcome(model).values())
+
+
+def test_an_option_that_does_nothing_is_seen():
+    model = ablations.load_config(str(ROOT / ablations.TINY)).to_dict()['model']
+    assert effect(build(model)) == ''
+    model['prompter'].update(visual_pe='learnable', decomposition=dict(init='textpool'))
+    assert effect(build(model)) == ''
+    model['prompter'].update(visual_pe='zero')
+    assert effect(build(model)) == 'weights'
+
+
+def test_tiny_scale_is_the_same_change():
+    table = INDEX.table('table10')
+    config = ablations.tiny_config(table, table.rows[0], ROOT)
+    assert config.model.prompter.dense is None and config.model.prompter.cascade is False
+    assert config.model.losses.ortho is config.model.losses.sample is None
+    assert config.model.losses.dense is None, 'L_dense needs a dense prompt'
+    table = INDEX.table('table14')
+    sizes = [ablations.tiny_config(table, row, ROOT).model.siglip.get('image_size')
+             for row in table.rows]
+    assert sizes == [112, 128, None, 224, 256]  # of 192, as 224, 256, 448 and 512 of 384
+    with pytest.raises(UserError, match='table16 compares full-size towers'):
+        ablations.tiny_config(INDEX.table('table16'), INDEX.table('table16').rows[0], ROOT)
+
+
+def test_no_row_names_a_tiny_value_of_a_key_that_it_does_not_change():
+    for name, (_, row) in ROWS.items():
+        assert set(row.tiny) <= set(changes(name))
+        assert all(re.fullmatch(r'model\.[\w.]+', key) for key in row.tiny)
