@@ -22,5 +22,6 @@ setup(
                   'rsrefseg2.synthrs': ['towers/*/*']},
     python_requires='>=3.11',
     install_requires=requirements('requirements.txt'),
-    extras_require={'tests': requirements('requirements/tests.txt')},
+    extras_require={name: requirements(f'requirements/{name}.txt')
+                    for name in ('tensorboard', 'tests', 'wandb')},
 )

@@ -36,7 +36,8 @@ def report_user_errors(*, exit_code: int = 1) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print('error:', ' '.join(str(error).splitlines()), file=sys.stderr)
+        from tqdm import tqdm  # a plain print would stand behind an open progress bar
+        tqdm.write(f'error: {" ".join(str(error).splitlines())}', file=sys.stderr)
         raise SystemExit(exit_code) from None
 
 

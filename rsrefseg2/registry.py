@@ -21,6 +21,7 @@ FUNCTIONS = _child(root.FUNCTIONS, 'datasets')
 METRICS = _child(root.METRICS, 'evaluation', 'synthrs.metric')
 HOOKS = _child(root.HOOKS, 'engine')
 LOOPS = _child(root.LOOPS, 'engine')
+VISUALIZERS = _child(root.VISUALIZERS, 'engine')
 STRATEGIES = _child(root.STRATEGIES, 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
 # Without a class of ours; where a node is missing, mmengine warns at each start.

@@ -13,11 +13,12 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from ..datasets import RefSegDataset, unique_images_collate
+from ..engine import case_of
 from ..errors import UserError, suggest
 from ..models import RSRefSeg2
 from ..registry import DATASETS, SCOPE
 from ..structures import RefSegDataSample
-from ..visualization import Case, write_page
+from ..visualization import Case, file_name, spread, write_page
 
 
 def load_split(config: Config, split: str) -> RefSegDataset:
@@ -71,19 +72,13 @@ def predict_samples(model: RSRefSeg2, dataset: RefSegDataset, ids: Sequence[str]
         yield sample, image
 
 
-def spread(n: int, total: int) -> list[int]:
-    """Up to n indices, evenly over 0 ... total - 1."""
-    return np.linspace(0, total - 1, min(n, total)).round().astype(int).tolist()
-
-
 def write_gallery(out: Path, cases: Sequence[Case], **page_options) -> Path:
     """Writes <out>/<number>_<sample id>.png for each case, and <out>/index.html; returns the page.
 
     The pictures carry sentence and sample; on the page these are text, so that it can be searched.
     """
     for number, case in enumerate(cases):
-        name = ''.join(c if c.isalnum() or c in '-_.' else '_' for c in case.sample_id)
-        Image.fromarray(case.draw()).save(out / f'{number:03d}_{name}.png')
+        Image.fromarray(case.draw()).save(out / file_name(number, case.sample_id))
     write_page(out / 'index.html', cases, **page_options)
     return out / 'index.html'
 
@@ -109,8 +104,4 @@ def _predictions(model: RSRefSeg2, dataset: RefSegDataset, indices: Sequence[int
 
 def _case(sample: RefSegDataSample, image: np.ndarray, groups: Mapping[str, str] | None) -> Case:
     group = sample.category if groups is None else groups.get(sample.sample_id)
-    gt, dense = sample.get('gt_mask'), sample.get('dense_prompt')
-    return Case(image=image, text=sample.text, pred_mask=sample.pred_mask.numpy(),
-                gt_mask=None if gt is None else gt.numpy(),
-                dense_prompt=None if dense is None else dense.numpy(),
-                sample_id=sample.sample_id, group=group or '')
+    return case_of(sample, image)._replace(group=group or '')

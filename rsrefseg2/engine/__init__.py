@@ -8,12 +8,16 @@ from .launch import build_runner, load_config
 from .loops import RefSegTestLoop, identify_run, set_scoring
 from .optim import TrainableOptimWrapperConstructor
 from .out_of_memory import explain_out_of_memory
+from .panel_hook import PanelHook, case_of
 from .strategies import DDPStrategy, SingleDeviceStrategy
+from .timer import TimerHook
 from .train_loop import RefSegTrainLoop
+from .visualizer import BoardsHook, RefSegVisualizer
 from .zero2 import ZeRO2Strategy
 
-__all__ = ['CheckpointHook', 'CutSentenceHook', 'DDPStrategy', 'FSDP2Strategy', 'OddMaskHook',
-           'ProgressBarHook', 'RefSegTestLoop', 'RefSegTrainLoop', 'SingleDeviceStrategy',
-           'StopHook', 'TrainableOptimWrapperConstructor', 'ZeRO2Strategy', 'build_runner',
-           'explain_out_of_memory', 'identify_run', 'load_checkpoint',
-           'load_config', 'ranks_end_together', 'read_checkpoint', 'set_scoring']
+__all__ = ['BoardsHook', 'CheckpointHook', 'CutSentenceHook', 'DDPStrategy', 'FSDP2Strategy',
+           'OddMaskHook', 'PanelHook', 'ProgressBarHook', 'RefSegTestLoop', 'RefSegTrainLoop',
+           'RefSegVisualizer', 'SingleDeviceStrategy', 'StopHook', 'TimerHook',
+           'TrainableOptimWrapperConstructor', 'ZeRO2Strategy', 'build_runner', 'case_of',
+           'explain_out_of_memory', 'identify_run', 'load_checkpoint', 'load_config',
+           'ranks_end_together', 'read_checkpoint', 'set_scoring']

@@ -59,7 +59,7 @@ PLACES: dict[str, tuple[str, str, str]] = {
     'auto_scale_lr': ('builtins:dict', '', 'enable base_batch_size'),
 }
 # Where a class must be named, and the names that a None switches off there.
-TYPED = re.compile(r'model(\.prompter|\.losses\.\w+)?|strategy|default_hooks\.\w+'
+TYPED = re.compile(r'model(\.prompter|\.losses\.\w+)?|strategy|visualizer|default_hooks\.\w+'
                    r'|custom_hooks\[\d+\]|param_scheduler(\[\d+\])?|optim_wrapper\.optimizer'
                    r'|(val|test)_evaluator|train_cfg'
                    r'|(train|val|test)_dataloader\.(dataset|sampler|batch_sampler)')

@@ -1,61 +1,94 @@
 """What a user sees while it runs."""
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
+from mmengine.logging import MessageHub, print_log
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..registry import HOOKS
+
+# Without tqdm's own time left, which knows of no validation.
+TRAIN_BAR = '{desc} {n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}'
+LIVE = {'loss': 'loss {:.3f}', 'images_per_s': '{:.1f} images/s', 'data_share': 'data {:.0%}',
+        'mfu': 'MFU {:.0%}'}
 
 
 @HOOKS.register_module()
 class ProgressBarHook(Hook):
-    """A live bar with the time left, on a terminal; in a log the logger's plain lines suffice."""
+    """A live bar on a terminal: loss, speed, share of waiting for data, the time left as in the log
+    (`TimerHook`). A validation within training has its own below it. The log's lines pass above the
+    bars; in a file they suffice.
+    """
 
     priority = 'VERY_LOW'
 
     def __init__(self) -> None:
-        self._bar: tqdm | None = None
+        self._bars: dict[str, tqdm] = {}
+        self._log = contextlib.ExitStack()
 
-    def _open(self, total: int, name: str, done: int = 0) -> None:
+    def _open(self, runner, total: int, name: str, done: int = 0, form: str | None = None) -> None:
         if is_main_process() and sys.stderr.isatty():
-            self._bar = tqdm(total=total, initial=done, desc=name, leave=False,
-                             dynamic_ncols=True, smoothing=0.05)
+            if not self._bars:  # lines are written above it
+                self._log.enter_context(logging_redirect_tqdm([runner.logger]))
+            self._bars[name] = tqdm(total=total, initial=done, desc=name, leave=False,
+                                    dynamic_ncols=True, bar_format=form, position=len(self._bars))
 
-    def _step(self, **shown: object) -> None:
-        if self._bar is not None:
-            if shown:
-                self._bar.set_postfix(shown, refresh=False)
-            self._bar.update()
+    def _step(self, name: str, shown: str = '') -> None:
+        if name in self._bars:
+            self._bars[name].set_postfix_str(shown, refresh=False)
+            self._bars[name].update()
 
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+    def _close(self, name: str) -> None:
+        if name in self._bars:
+            self._bars.pop(name).close()
+            if not self._bars:
+                self._log.close()
 
     def before_train(self, runner) -> None:
-        self._open(runner.max_iters, 'train', runner.iter)
+        self._open(runner, runner.max_iters, 'train', runner.iter, TRAIN_BAR)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        loss = (outputs or {}).get('loss')
-        self._step(**({} if loss is None else {'loss': f'{float(loss.detach()):.3f}'}))
+        if 'train' in self._bars:
+            self._step('train', live_line(runner.message_hub))
 
     def after_train(self, runner) -> None:
-        self._close()
+        self._close('train')
+
+    def before_val_epoch(self, runner) -> None:
+        self._open(runner, len(runner.val_dataloader), 'val')
+
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self._step('val')
+
+    def after_val_epoch(self, runner, metrics=None) -> None:
+        self._close('val')
 
     def before_test_epoch(self, runner) -> None:
-        self._open(len(runner.test_dataloader), 'test')
+        self._open(runner, len(runner.test_dataloader), 'test')
 
     def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        self._step()
+        self._step('test')
 
     def after_test_epoch(self, runner, metrics=None) -> None:
-        self._close()
+        self._close('test')
+
+
+def live_line(hub: MessageHub) -> str:
+    """What the bar shows of the log; what is not measured is left out."""
+    found = {name: hub.get_scalar(f'train/{name}').current() for name in LIVE
+             if f'train/{name}' in hub.log_scalars}
+    parts = [LIVE[name].format(value) for name, value in found.items()]
+    if 'eta' in hub.runtime_info:
+        parts.append(f'eta {timedelta(seconds=round(hub.get_info("eta")))}')
+    return ', '.join(parts)
 
 
 @HOOKS.register_module()

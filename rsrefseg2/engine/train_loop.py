@@ -30,8 +30,9 @@ class RefSegTrainLoop(BaseLoop):
     What happens in iteration i depends on the weights, the optimizer, the seed and i alone: the
     batch by its sampler, the random numbers because they are seeded anew in each iteration. So a
     checkpoint needs to remember no more than i. After each iteration, and before the validation
-    that may be due, hooks get `after_step`: checkpoints are written there. A run that is resumed
-    at a validation begins with it.
+    that may be due, hooks get `after_step`: checkpoints are written there; and `before_data` when
+    all that is over and the next batch is asked for. A run that is resumed at a validation begins
+    with it.
 
     Args:
         max_epochs, max_iters: one of the two; it is also the unit of the next two.
@@ -122,6 +123,7 @@ class RefSegTrainLoop(BaseLoop):
             self._validate_if_due()
             if self._iter >= self._max_iters or self.stop_training:
                 return
+            self.runner.call_hook('before_data')
 
     def _run_iter(self, batch_idx: int, batch: dict) -> None:
         seed_iteration(self.runner.seed, self._iter)

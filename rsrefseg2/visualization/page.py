@@ -18,6 +18,17 @@ from .plots import readable
 FOLDER = Path(__file__).parent
 
 
+def spread(n: int, total: int) -> list[int]:
+    """Up to n indices, evenly over 0 ... total - 1."""
+    return np.linspace(0, total - 1, min(n, total)).round().astype(int).tolist()
+
+
+def file_name(number: int, sample_id: str) -> str:
+    """Of a sample's picture among others; the id's characters where every file system has them."""
+    plain = ''.join(c if c.isalnum() or c in '-_.' else '_' for c in sample_id)
+    return f'{number:03d}_{plain}.png'
+
+
 class Case(NamedTuple):
     """What a panel shows, and what the page filters and sorts by."""
 

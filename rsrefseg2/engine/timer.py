@@ -1,0 +1,140 @@
+"""What a run costs, in its log: speed, waiting, memory, the time left."""
+from __future__ import annotations
+
+import resource
+import time
+from collections import deque
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from mmengine.dist import all_gather_object, get_world_size, is_main_process
+from mmengine.hooks import IterTimerHook, LoggerHook
+
+from ..registry import HOOKS
+from .mfu import find_mfu
+from .train_loop import RefSegTrainLoop
+
+EVERY = 10  # iterations between two measurements, for the progress bar; there is one at each log
+NAMES = ('images_per_s', 'sentences_per_s', 'data_share', 'peak_gib', 'mfu')
+
+
+class Step(NamedTuple):
+    """One iteration of one rank."""
+
+    seconds: float
+    waited: float    # of them, for the batch
+    images: int      # U, unique
+    sentences: int   # B
+
+
+@HOOKS.register_module()
+class TimerHook(IterTimerHook):
+    """mmengine's timer, and as scalars of the log, over the last `window` iterations:
+
+        images_per_s, sentences_per_s  U and B of all ranks, over the slowest rank's seconds
+        data_share   0 to 1: the seconds that a batch was waited for, of the rank that waited most
+                     (the others then wait for it)
+        peak_gib     of the rank that has most, since the process began. GPU: what torch allocated;
+                     CPU: the resident set
+        mfu          0 to 1: `engine/mfu.py` says of what; on a GPU whose peak is known
+
+    An iteration lasts from asking for its batch to the end of its optimizer step, without
+    validation, checkpoints and logging. The time left (eta) is that of the iterations to come, by
+    the same window, and of the validations to come, by this process's last one. A GPU is not waited
+    for: that the loss is logged has done it already.
+
+    Args:
+        window: iterations; as `log_processor.window_size`.
+        peak_tflops: of one device, for `mfu`; None: by the GPU's name.
+    """
+
+    def __init__(self, *, window: int = 50, peak_tflops: float | None = None) -> None:
+        if window < 1:
+            raise ValueError(f'window is at least 1, not {window}')
+        super().__init__()
+        self._steps: deque[Step] = deque(maxlen=window)
+        self._peak_tflops, self._peak_bytes, self._mfu = peak_tflops, 0, None
+        self._validation = 0.0  # seconds
+
+    def before_train(self, runner) -> None:
+        super().before_train(runner)
+        for name in NAMES:  # another process's, after a resume
+            runner.message_hub.log_scalars.pop(f'train/{name}', None)
+        if is_main_process():
+            self._mfu = find_mfu(runner.strategy.plain_model, runner.cfg.model, self._peak_tflops)
+
+    def before_train_epoch(self, runner) -> None:
+        super().before_train_epoch(runner)
+        self._asked = time.perf_counter()
+
+    def before_data(self, runner) -> None:
+        """The next batch is asked for: what lies between two iterations is no waiting for it."""
+        self.t = time.time()
+        self._asked = time.perf_counter()
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        super().before_train_iter(runner, batch_idx, data_batch)
+        self._waited = time.perf_counter() - self._asked
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        self._steps.append(Step(time.perf_counter() - self._asked, self._waited,
+                                len(data_batch['inputs']), len(data_batch['data_samples'])))
+        done = runner.iter + 1
+        mean = sum(step.seconds for step in self._steps) / len(self._steps)
+        runner.message_hub.update_info('eta', mean * (runner.max_iters - done) + self._validation
+                                       * validations_left(runner.train_loop, done))
+        if done % EVERY == 0 or _is_logged(runner, batch_idx):
+            self._tell(runner)
+
+    def before_val(self, runner) -> None:
+        self._validating = time.perf_counter()
+
+    def after_val(self, runner) -> None:
+        self._validation = time.perf_counter() - self._validating
+
+    def _tell(self, runner) -> None:
+        """Every rank takes part, at the same iterations."""
+        self._peak_bytes = max(self._peak_bytes, peak_bytes())
+        seconds, waited, images, sentences = map(sum, zip(*self._steps, strict=True))
+        ranks = all_gather_object((seconds, waited / seconds, images, sentences, self._peak_bytes))
+        seconds, shares, images, sentences, peaks = zip(*ranks, strict=True)
+        seconds, images, sentences = max(seconds), sum(images), sum(sentences)
+        found = dict(images_per_s=images / seconds, sentences_per_s=sentences / seconds,
+                     data_share=max(shares), peak_gib=max(peaks) / 2**30)
+        if self._mfu is not None:
+            found['mfu'] = self._mfu(images, sentences, seconds, get_world_size())
+        runner.message_hub.update_scalars({f'train/{name}': value
+                                           for name, value in found.items()})
+
+
+def _is_logged(runner, batch_idx: int) -> bool:
+    """mmengine's logger writes a line after this iteration."""
+    length = len(runner.train_dataloader)
+    return any((batch_idx + 1) % hook.interval == 0
+               or (batch_idx + 1 == length and (not hook.ignore_last or length <= hook.interval))
+               for hook in runner.hooks if isinstance(hook, LoggerHook))
+
+
+def validations_left(loop: RefSegTrainLoop, done: int) -> int:
+    """After `done` iterations, one that is due then included."""
+    if loop.runner.val_loop is None:
+        return 0
+    every = loop.val_interval * (loop.epoch_length if loop.by_epoch else 1)
+    before = max(-(-done // every), -(-loop.val_begin // loop.val_interval)) - 1
+    regular = max(0, loop.max_iters // every - before)
+    # The one at the end, where it is not among them.
+    return regular + (loop.max_iters % every > 0 or loop.max_iters // every <= before)
+
+
+def peak_bytes() -> int:
+    """The most memory so far: torch's on this rank's GPU (the logger sets that back at each line),
+    or this process's resident set."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    try:  # getrusage's begins with that of the process which started this one
+        lines = Path('/proc/self/status').read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith('VmHWM'))
+    except (OSError, StopIteration):
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,0 +1,181 @@
+"""Where scalars and pictures go: scalars.json; TensorBoard, Weights & Biases by a line each."""
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.visualization import LocalVisBackend, Visualizer
+from mmengine.visualization.vis_backend import BaseVisBackend
+
+from ..errors import UserError, suggest
+from ..registry import HOOKS, VISUALIZERS
+
+
+@VISUALIZERS.register_module()
+class RefSegVisualizer(Visualizer):
+    """mmengine's, with `scalars.json` in the folder of each start. A line in a config adds more::
+
+        visualizer = dict(tensorboard=True)
+        visualizer = dict(wandb=dict(project='rsrefseg2'))
+
+    or `--cfg-options visualizer.tensorboard=True`. Both get every scalar as `train/...` or
+    `val/...`, by iteration, and the panels; they start with the training, and a resumed run goes on
+    in the same curves.
+
+    Args:
+        name, save_dir: the runner's.
+        tensorboard: write events to <work dir>/tensorboard.
+        wandb: report to Weights & Biases; True, or a dict of options of `wandb.init`. Its mode
+            (`WANDB_MODE=offline`) and its key are W&B's own settings.
+        vis_backends: further ones of mmengine.
+    Raises:
+        UserError: a package is missing; an option of `wandb` that it does not know.
+    """
+
+    def __init__(self, name: str, *, save_dir: str, tensorboard: bool = False,
+                 wandb: bool | dict = False, vis_backends: list[dict] | None = None) -> None:
+        work_dir = os.path.dirname(save_dir)
+        boards: list[Board] = []
+        if tensorboard:
+            _need('tensorboard')
+            boards.append(TensorBoard(os.path.join(work_dir, 'tensorboard')))
+        if wandb not in (False, None):
+            _need('wandb')
+            boards.append(WeightsAndBiases(work_dir, {} if wandb is True else dict(wandb)))
+        super().__init__(name=name, save_dir=save_dir, vis_backends=[
+            dict(type='LocalVisBackend'), *(vis_backends or ()), *boards])
+
+    @master_only
+    def begin(self, config: Config, iteration: int) -> None:
+        """Training begins, after `iteration` iterations; 0: a fresh start."""
+        for backend in self._vis_backends.values():
+            if isinstance(backend, Board):
+                backend.begin(config, iteration)
+
+    @master_only
+    def add_picture(self, name: str, picture: np.ndarray, step: int) -> None:
+        """(H, W, 3) uint8, to every backend but the work dir's own."""
+        for backend in self._vis_backends.values():
+            if not isinstance(backend, LocalVisBackend):
+                backend.add_image(name, picture, step)
+
+
+@HOOKS.register_module()
+class BoardsHook(Hook):
+    """Starts TensorBoard and W&B, once the first step is known."""
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner) -> None:
+        if isinstance(runner.visualizer, RefSegVisualizer):
+            runner.visualizer.begin(runner.cfg, runner.iter)
+
+
+class Board(BaseVisBackend):
+    """A backend of one curve per run, however often it is resumed. Before it begins (a test, which
+    has no curve) nothing reaches it."""
+
+    _begun = False
+
+    def begin(self, config: Config, iteration: int) -> None:
+        raise NotImplementedError
+
+    def write(self, values: dict[str, Any], step: int) -> None:
+        """Scalars by their full names."""
+        raise NotImplementedError
+
+    def write_image(self, name: str, image: np.ndarray, step: int) -> None:
+        raise NotImplementedError
+
+    experiment = _init_env = None  # mmengine's, which start with the first word
+
+    def add_scalars(self, scalar_dict: dict, step: int = 0, file_path: str | None = None,
+                    **kwargs) -> None:
+        """What the logger writes after an iteration, with its number, or after a validation."""
+        if self._begun:
+            phase = 'train' if 'iter' in scalar_dict else 'val'
+            self.write({f'{phase}/{name.removeprefix(f"{phase}/")}': value
+                        for name, value in scalar_dict.items() if name not in ('iter', 'step')},
+                       step)
+
+    def add_scalar(self, name: str, value: float, step: int = 0, **kwargs) -> None:
+        if self._begun:
+            self.write({name: value}, step)
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs) -> None:
+        if self._begun:
+            self.write_image(name, image, step)
+
+
+class TensorBoard(Board):
+    """Every start writes a file of its own into one folder, which TensorBoard reads as one run."""
+
+    def begin(self, config: Config, iteration: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+        # What an earlier start wrote of the steps that come now is hidden.
+        self._writer = SummaryWriter(self._save_dir, purge_step=iteration + 1)
+        self._writer.add_text('config', f'```\n{config.pretty_text}\n```', iteration + 1)
+        self._begun = True
+
+    def write(self, values: dict[str, Any], step: int) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def write_image(self, name: str, image: np.ndarray, step: int) -> None:
+        self._writer.add_image(name, image, step, dataformats='HWC')
+        self._writer.flush()
+
+    def close(self) -> None:
+        if self._begun:
+            self._writer.close()
+
+
+class WeightsAndBiases(Board):
+    """The run's id is kept in the work dir, so that a resumed run is the same one there."""
+
+    def __init__(self, save_dir: str, options: dict) -> None:
+        super().__init__(save_dir)
+        import wandb
+        known = inspect.signature(wandb.init).parameters
+        for key in options:
+            if key not in known:
+                raise UserError(f'visualizer.wandb: wandb.init has no option {key!r}'
+                                f'{suggest(key, known)}')
+        self._wandb, self._options = wandb, options
+
+    def begin(self, config: Config, iteration: int) -> None:
+        kept = Path(self._save_dir) / 'wandb_run_id'
+        resumed = iteration > 0 and kept.is_file()
+        run_id = kept.read_text().strip() if resumed else None
+        try:
+            self._run = self._wandb.init(**{
+                'dir': self._save_dir, 'config': config.to_dict(), 'id': run_id,
+                'resume': 'allow' if resumed else None, **self._options})
+        except self._wandb.errors.Error as error:
+            raise UserError(f'Weights & Biases does not start ({error}): `wandb login`, or set '
+                            'WANDB_MODE=offline and `wandb sync` later') from error
+        kept.write_text(self._run.id)
+        self._begun = True
+
+    def write(self, values: dict[str, Any], step: int) -> None:
+        self._run.log(values, step=step)
+
+    def write_image(self, name: str, image: np.ndarray, step: int) -> None:
+        self._run.log({name: self._wandb.Image(image)}, step=step)
+
+    def close(self) -> None:
+        if self._begun:
+            self._run.finish()
+
+
+def _need(package: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise UserError(f'visualizer.{package}: the package {package} is not installed: '
+                        f'pip install "rsrefseg2[{package}]", or leave visualizer.{package} away')
