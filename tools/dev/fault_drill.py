@@ -10,6 +10,7 @@ nothing happened to, or said something else than it should.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -125,24 +126,20 @@ class Run:
     def kill(self) -> None:
         """SIGKILL for every process: a machine that fails."""
         for process in self.processes:
-            os.killpg(process.pid, signal.SIGKILL)
-        # torchrun's ranks have sessions of their own
-        for rank in (1,) if self.ranks > 1 else ():
-            self.signal_rank(rank, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        # torchrun's ranks are in sessions of their own
+        while subprocess.run(['pkill', '-KILL', '-f', str(self.config)], check=False
+                             ).returncode == 0:
+            time.sleep(0.01)
         for process in self.processes:
             process.wait()
-        subprocess.run(['pkill', '-KILL', '-f', str(self.config)], check=False)
-        while subprocess.run(['pgrep', '-f', str(self.config)], capture_output=True,
-                             check=False).returncode == 0:
-            time.sleep(0.01)
 
     def signal_rank(self, rank: int, number: int) -> None:
         file = self.log.with_suffix(f'.{rank}')
         if file.exists():
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(int(file.read_text()), number)
-            except ProcessLookupError:
-                pass
 
     def _not_forever(self) -> None:
         if time.monotonic() - self.started > LONGEST:
