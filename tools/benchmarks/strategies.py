@@ -5,7 +5,7 @@
 configs/synthrs_tiny* from the same weights, seed and global batch, on this machine's CPU. For each
 case, against `single` in the same call: the gradients of the first iteration (Adam's first moment
 in the checkpoint; per tensor, norm of the difference over norm, the worst and the median), the
-losses, the seconds an iteration takes (median) and the peak memory of a rank. `2 nodes` are two
+losses, the seconds an iteration takes (median) and the peak memory of a rank in GiB. `2 nodes` are two
 torchrun groups that meet on the loopback address.
 """
 from __future__ import annotations
@@ -36,9 +36,7 @@ NO_GRADIENT = re.compile(r'k_proj\.bias$|prompter\.dense\.conv\.0\.bias$')
 
 def run(folder: Path, data: Path, strategy: str, ranks: int, nodes: int, *options: str) -> None:
     """One training, in `nodes` groups of processes."""
-    if os.cpu_count() is not None and 'OMP_NUM_THREADS' not in os.environ:
-        os.environ['OMP_NUM_THREADS'] = '1'
-    env = dict(os.environ, CUDA_VISIBLE_DEVICES='', RSREFSEG2_DATA=str(data),
+    env = dict(os.environ, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='', RSREFSEG2_DATA=str(data),
                TOKENIZERS_PARALLELISM='false', PYTHONPATH=str(ROOT))
     train = [ROOT / 'tools/train.py', ROOT / f'configs/{CONFIGS[strategy]}.py', '--work-dir',
              folder, '--cfg-options', f'train_dataloader.batch_size={GLOBAL_BATCH // ranks}',
@@ -85,7 +83,7 @@ def measure(folder: Path, data: Path, strategy: str, ranks: int, nodes: int, ite
     assert [line['step'] for line in lines] == list(range(1, iterations + 1)), lines
     return dict(gradients=gradients(folder), losses=[line['loss'] for line in lines],
                 seconds=statistics.median(line['time'] for line in lines[iterations // 2:]),
-                memory=max(line.get('memory', 0) for line in lines))
+                memory=max(line['peak_gib'] for line in lines))
 
 
 def compare(found: dict, single: dict) -> dict:
@@ -98,7 +96,7 @@ def compare(found: dict, single: dict) -> dict:
         gradient_median=statistics.median(worst.values()),
         loss=max(abs(a / b - 1) for a, b in zip(found['losses'], single['losses'], strict=True)),
         seconds=found['seconds'], time_ratio=found['seconds'] / single['seconds'],
-        memory=found['memory'], memory_ratio=found['memory'] / max(single['memory'], 1e-9))
+        peak_gib=found['memory'], memory_ratio=found['memory'] / single['memory'])
 
 
 def main() -> None:
@@ -132,7 +130,7 @@ def main() -> None:
             rows.append(row)
             print(f'{strategy:8}{ranks:6}{nodes:6}{row["gradient_worst"]:17.1e}'
                   f'{row["gradient_median"]:9.1e}{row["loss"]:9.1e}{row["seconds"]:9.3f}'
-                  f'{row["time_ratio"]:7.2f}{row["memory"]:9.0f}{row["memory_ratio"]:7.2f}',
+                  f'{row["time_ratio"]:7.2f}{row["peak_gib"]:9.2f}{row["memory_ratio"]:7.2f}',
                   flush=True)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1))
