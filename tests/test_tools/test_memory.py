@@ -36,7 +36,9 @@ def test_saved_counts_storages_once_and_no_weights():
     y.sum().backward()
 
 
-@pytest.mark.parametrize('case', ['baseline', 'recompute all', 'autocast, frozen bf16'])
+@pytest.mark.parametrize('case', [
+    'all of them', *(pytest.param(case, marks=pytest.mark.slow)
+                     for case in ('baseline', 'recompute all', 'autocast, frozen bf16'))])
 def test_counted_is_measured(case):
     measured, counted = numbers('measure', case), numbers('count', case)
     assert counted['weights'] == measured['weights']
@@ -47,15 +49,18 @@ def test_counted_is_measured(case):
 
 
 def test_what_each_lever_spares():
-    first = numbers('count', 'baseline')
-    cases = {case: numbers('count', case) for case in (
+    first = numbers('measure', 'baseline')
+    cases = {case: numbers('measure', case) for case in (
         'sam stages 1-2', 'sam', 'half batch x 2', 'states of all weights')}
     saved = {case: found['saved'] / first['saved'] for case, found in cases.items()}
     assert saved['sam'] < saved['sam stages 1-2'] < 1
     assert saved['half batch x 2'] == pytest.approx(0.5, abs=0.1)
-    assert cases['states of all weights']['grad+opt'] == 3 * first['weights']
+    # a gradient and two moments of each, and AdamW's step counts
+    assert cases['states of all weights']['grad+opt'] == pytest.approx(3 * first['weights'],
+                                                                       rel=1e-2)
 
 
+@pytest.mark.slow
 def test_a_case_in_a_process_of_its_own(tmp_path):
     done = subprocess.run([sys.executable, str(SCRIPT), CONFIG, '--count', '--cases', 'sam',
                            '--json', str(tmp_path / 'a.json')],
