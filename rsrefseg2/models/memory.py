@@ -21,8 +21,9 @@ def recompute_in_backward(tower: nn.Module, stages: bool | Sequence[int] = True)
     (FSDP2's) stay outside of what is computed again.
 
     Args:
-        stages: True: every layer; or Hiera's stages, from 1. A block of an early stage costs as
-            much time as a later one's and holds more: 4 times per stage of Hiera's first three.
+        stages: True: every layer; or Hiera's stages, from 1. A block of an early stage takes as
+            much time as a later one's and holds twice the next stage's: in Hiera-L stages 1 and 2
+            are 8 of 48 blocks, and 37 % of what all of them spare.
     Raises:
         ValueError: a stage that the tower has not, or stages of a tower that has none.
     """

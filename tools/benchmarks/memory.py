@@ -8,7 +8,10 @@ Random weights, optimisation steps as in training. Printed by case, with the rat
 byte, weights left out; `grad+opt`, gradients and optimizer states; `peak`, of the steps: allocated
 on a GPU, resident in this process on a CPU; the median step's seconds.
 
---count runs the forward pass on tensors without data: any size, no memory, no time, no peak.
+A CPU's peak holds the interpreter and what the allocator keeps, about 1 GiB, too.
+
+--count runs the forward pass on tensors without data, as on a CPU: any size, a minute a case, no
+peak. A GPU's autocast keeps norms in float32, so there `saved` is somewhat larger in BF16.
 """
 from __future__ import annotations
 
