@@ -5,8 +5,8 @@
 configs/synthrs_tiny* from the same weights, seed and global batch, on this machine's CPU. For each
 case, against `single` in the same call: the gradients of the first iteration (Adam's first moment
 in the checkpoint; per tensor, norm of the difference over norm, the worst and the median), the
-losses, the seconds an iteration takes (median) and the peak memory of a rank in GiB. `2 nodes` are two
-torchrun groups that meet on the loopback address.
+losses, the seconds an iteration takes (median) and the peak memory of a rank in GiB. `2 nodes` are
+two torchrun groups that meet on the loopback address.
 """
 from __future__ import annotations
 
