@@ -25,10 +25,13 @@ def recompute_in_backward(tower: nn.Module, stages: bool | Sequence[int] = True)
             much time as a later one's and holds twice the next stage's: in Hiera-L stages 1 and 2
             are 8 of 48 blocks, and 37 % of what all of them spare.
     Raises:
-        ValueError: a stage that the tower has not, or stages of a tower that has none.
+        ValueError: a stage that the tower has not, or stages of a tower that has none; no layer.
     """
     layers = [module for module in tower.modules()
               if isinstance(module, GradientCheckpointingLayer)]
+    if not layers:
+        raise ValueError(f'{type(tower).__name__} has no layers that transformers can compute '
+                         'again: leave recompute away')
     if stages is not True:
         layers = _of_stages(tower, layers, stages)
     for layer in layers:  # transformers' own switch, without its reentrant default
