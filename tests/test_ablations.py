@@ -113,6 +113,21 @@ def test_a_short_file_that_changes_what_its_table_varies(name):
         assert key in found, f'{key} is listed as forced and does not change'
 
 
+@pytest.mark.parametrize('key', ['table06', 'table07', 'table08', 'table14'])
+def test_the_numbers_of_a_row_are_its_configs(key):
+    """Where a column is one key: nothing but the number that the row prints."""
+    table = INDEX.table(key)
+    for row in table.rows:
+        config = ablations.load_config(str(ROOT / row.config))
+        for value, place in zip(row.values, table.varies, strict=True):
+            found = functools.reduce(lambda part, name: part.get(name), place.split('.'), config)
+            if place.endswith('lora'):
+                found = 0 if found is None else found.r
+            if place.endswith('image_size') and found is None:
+                found = 384  # the checkpoint's own
+            assert str(found) == value, (row.name, place)
+
+
 @functools.cache
 def once(part, arguments):
     """One tower of each kind, for all configs: on meta nothing is ever changed in it."""

@@ -135,6 +135,7 @@ def test_a_row_that_runs_elsewhere_is_left(stand_in, tmp_path):
         assert one.state() == 'running' and runs.execute(one) == 'running'
         assert stand_in() == []
     assert runs.execute(one) == 'finished' and one.state() == 'finished'
+    assert runs.execute(one) == 'finished' and len(stand_in()) == 2, 'it was finished meanwhile'
 
 
 def test_the_config_of_a_run(tmp_path):
