@@ -63,7 +63,8 @@ def test_the_slurm_launcher(tmp_path, towers, rrsisd_root):
     lines = [json.loads(line) for path in (tmp_path / 'ddp').glob('*/vis_data/scalars.json')
              for line in path.read_text().splitlines()]
     losses = [line['loss'] for line in lines if 'loss' in line]
-    assert losses == pytest.approx([entry['loss'] for entry in single.losses], rel=1e-4)
+    first, second = (entry['loss'] for entry in single.losses)
+    assert losses == pytest.approx([first, (first + second) / 2], rel=1e-4)  # the log is smoothed
 
 
 @pytest.mark.parametrize('strategy', ['single', 'ddp', 'zero2', 'fsdp'])
