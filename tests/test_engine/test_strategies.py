@@ -13,9 +13,8 @@ import pytest
 from tests.training import ROOT, train, write_config
 
 pytestmark = pytest.mark.slow
-# float32: the order in which ranks' gradients are summed. bf16: 8 bits of mantissa, each rounding
-# up to 2^-9, through the whole model and back.
-BOUNDS = dict(ddp=(1e-4, 1e-4), fsdp=(1e-4, 1e-4), zero2=(0.5, 0.05))  # worst tensor, median
+# float32: the order in which ranks' gradients are summed.
+FLOAT32 = 1e-4
 
 
 def run_tool(tool, *arguments):
@@ -26,19 +25,22 @@ def run_tool(tool, *arguments):
     return done
 
 
-@pytest.mark.parametrize('strategy', BOUNDS)
+@pytest.mark.parametrize('strategy', ['ddp', 'zero2', 'fsdp'])
 def test_it_agrees_with_one_device(tmp_path, strategy):
     """Gradients and losses on one rank, on two, and on two that are torchrun groups of their
-    own."""
+    own; ZeRO-2 within what BF16 changes on one device."""
     run_tool('tools/benchmarks/strategies.py', '--strategies', strategy, '--ranks', 1, 2,
              '--iterations', 4, '--json', tmp_path / 'rows.json')
     rows = json.loads((tmp_path / 'rows.json').read_text())
-    assert [(row['strategy'], row['ranks'], row['nodes']) for row in rows] == [
+    assert [(row['strategy'], row['ranks'], row['nodes']) for row in rows[:4]] == [
         ('single', 1, 1), (strategy, 1, 1), (strategy, 2, 1), (strategy, 2, 2)]
-    for row in rows[1:]:
-        assert row['gradient_worst'] < BOUNDS[strategy][0], row
-        assert row['gradient_median'] < BOUNDS[strategy][1], row
-        assert row['loss'] < 10 * BOUNDS[strategy][1], row
+    if strategy == 'zero2':
+        bf16 = rows[4]
+        assert bf16['strategy'] == 'autocast' and bf16['gradient'] > 1e-3
+        for row in rows[1:4]:  # ZeRO-2 rounds weights and norms too
+            assert row['gradient'] < 4 * bf16['gradient'] and row['loss'] < 0.01, (row, bf16)
+    else:
+        assert all(max(row['gradient_worst'], row['loss']) < FLOAT32 for row in rows), rows
 
 
 def test_the_slurm_launcher(tmp_path, towers, rrsisd_root):
