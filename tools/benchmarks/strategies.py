@@ -5,8 +5,8 @@
 configs/synthrs_tiny* from the same weights, seed and global batch, on this machine's CPU. For each
 case, against `single` in the same call: the gradients of the first iteration (Adam's first moment
 in the checkpoint; norm of the difference over norm, of all together and of the worst tensor), the
-losses as logged, the seconds an iteration takes (median) and the peak memory of a rank in GiB. `2 nodes` are
-two torchrun groups that meet on the loopback address. `autocast`, one device with
+losses as logged, the seconds an iteration takes (median) and the peak memory of a rank in GiB.
+`2 nodes` are two torchrun groups that meet on the loopback address. `autocast`, one device with
 model.autocast=bfloat16, shows what BF16 alone changes, beside ZeRO-2.
 """
 from __future__ import annotations
