@@ -127,13 +127,11 @@ class StopHook(Hook):
     priority = 'LOWEST'
 
     def __init__(self) -> None:
-        self._asked = False
+        self._asked = self._training = False
 
     def before_train(self, runner) -> None:
-        self._previous = signal.signal(signal.SIGTERM, self._note)
-
-    def after_train(self, runner) -> None:
-        signal.signal(signal.SIGTERM, self._previous)
+        self._training = True
+        signal.signal(signal.SIGTERM, self._note)  # until `RefSegRunner.train` ends
 
     def _note(self, number: int, frame: object) -> None:
         self._asked = True
@@ -143,7 +141,7 @@ class StopHook(Hook):
         self._stop_if_asked(runner)
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        if hasattr(self, '_previous'):  # a validation within training
+        if self._training:  # a validation within it
             self._stop_if_asked(runner)
 
     def _stop_if_asked(self, runner) -> None:

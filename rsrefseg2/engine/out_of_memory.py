@@ -40,8 +40,9 @@ def explain_out_of_memory(cfg: Config, loader: str | None = None) -> Iterator[No
         levers = levers_of(cfg, loader)
         if 'killed by signal' in message:  # the system took a loader's worker
             levers.insert(0, f'{loader}.num_workers')
+        where = 'prediction' if loader is None else _phase(error)
         raise UserError(
-            f'out of memory in {_phase(error)} with {cfg.model.siglip.checkpoint} and '
+            f'out of memory in {where} with {cfg.model.siglip.checkpoint} and '
             f'{cfg.model.sam.checkpoint}{_told(shape)}: lower or set, in this order: '
             f'{"; ".join(levers)}') from error
 

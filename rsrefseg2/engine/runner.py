@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -82,12 +83,20 @@ class RefSegRunner(FlexibleRunner):
                     cfg=self.cfg.pretty_text, torch=str(torch.__version__))
 
     def train(self) -> nn.Module:
-        """As mmengine's; a fresh start in a used work dir is warned of."""
+        """As mmengine's; a fresh start in a used work dir is warned of.
+
+        However it ends, SIGTERM then means what it meant before: processes that are forked later
+        would inherit StopHook's handler.
+        """
         if not self._resume and any(Path(self.work_dir).glob('*' + OPTIM)):
             self.logger.warning(
                 f'{self.work_dir} holds checkpoints of an earlier run: this one starts afresh and '
                 'replaces those of the same names; --resume would have gone on')
-        return super().train()
+        before = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
+        try:
+            return super().train()
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
     def load_or_resume(self) -> None:
         """Once: resume from the checkpoint that is asked for, or the newest whole one of the work

@@ -106,6 +106,7 @@ def test_what_is_compared_depends_on_every_generator(config, whole, tmp_path):
 def test_died_and_resumed(config, whole, tmp_path, how):
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path, StopAt(**how))
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     recorder = train(config, tmp_path, resume=True)
     assert not differing(last(tmp_path), whole[0])
     done = 6 if how == dict(iteration=6, in_validation=True) else (how['iteration'] - 1) // 2 * 2
@@ -117,7 +118,6 @@ def test_died_and_resumed(config, whole, tmp_path, how):
 
 @pytest.mark.parametrize('how', [dict(iteration=3), dict(iteration=3, in_validation=True)])
 def test_sigterm_saves_at_once_and_stops(config, whole, tmp_path, how):
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a run that died in this process left its own
     with pytest.raises(SystemExit) as stop:
         train(config, tmp_path, StopAt(how='ask', **how))
     assert stop.value.code == 143

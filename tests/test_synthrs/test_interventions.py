@@ -3,6 +3,7 @@ import itertools
 import json
 import zlib
 from contextlib import nullcontext
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -140,7 +141,7 @@ class Knows(torch.nn.Module):
     def __init__(self, dense=True):
         super().__init__()
         self.prompter = SimpleNamespace(dense=dense or None)
-        self.masks = RSRefSeg2.masks
+        self.masks = partial(RSRefSeg2.masks, SimpleNamespace(masks_via_input=False))
 
     def data_preprocessor(self, batch):
         return dict(inputs=batch['data_samples'], data_samples=batch['data_samples'])
