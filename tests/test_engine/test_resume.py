@@ -128,7 +128,7 @@ def test_sigterm_saves_at_once_and_stops(config, whole, tmp_path, how):
     assert not differing(last(tmp_path), whole[0])
 
 
-@pytest.mark.parametrize('workers', [1, 2])
+@pytest.mark.parametrize('workers', [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_workers_do_not_matter(config, whole, tmp_path, workers):
     options = {'train_dataloader.num_workers': workers,
                'train_dataloader.persistent_workers': True}

@@ -138,8 +138,8 @@ def test_a_test_that_died_goes_on_where_it_stopped(trained, config, tmp_path, mo
     assert found == records
 
 
-@pytest.mark.parametrize('strategy', [
-    'ddp', pytest.param('zero2_bf16', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('strategy', ['ddp', 'zero2_bf16'])
 def test_one_process_trains_with_every_strategy(strategy, towers, rrsisd_root, tmp_path):
     """One line of `_base_` differs; the checkpoint is a plain file that one device tests."""
     config = write_config(tmp_path / f'{strategy}.py', siglip=towers.siglip, sam=towers.sam2,
