@@ -102,6 +102,7 @@ def test_a_short_file_that_changes_what_its_table_varies(name):
     lines = (ROOT / row.config).read_text(encoding='utf-8').splitlines()
     assert 3 <= len(lines) <= 10
     assert lines[0].startswith(f'# Table {table.number}: ')
+    assert row.known != lines[0].endswith('(chosen here).')  # not read in the paper
     assert f'# python tools/train.py {row.config}' in lines
     assert ablations.load_config(str(ROOT / row.config)).work_dir == f'work_dirs/{name}'
     allowed = (*table.varies, *row.forces)

@@ -1,4 +1,4 @@
-# Table XVI: encoder CLIP-L-p14-336, SAM sam2.1-s.
+# Table XVI: encoder CLIP-L-p14-336, SAM sam2.1-s (chosen here).
 # python tools/train.py configs/ablations/table16_backbones/t16_clip_l14_336_s.py
 _base_ = '../../rrsisd_siglip2_sam21l.py'
 model = dict(

@@ -1,4 +1,4 @@
-# Table XVI: encoder CLIP-B-p32 (RSICD), SAM sam2.1-s.
+# Table XVI: encoder CLIP-B-p32 (RSICD), SAM sam2.1-s (chosen here).
 # python tools/train.py configs/ablations/table16_backbones/t16_clip_rsicd_s.py
 _base_ = '../../rrsisd_siglip2_sam21l.py'
 model = dict(
