@@ -3,9 +3,9 @@
     python tools/dev/fault_drill.py --kills 20 --strategies single ddp zero2 fsdp
 
 Small runs of configs/synthrs_tiny* on 24 scenes; two ranks under torchrun but for `single`. For
-each strategy: SIGKILL of all processes at random moments, among them checkpoints being written and
-validations; then the other faults, once each. Exit code 1 if a run did not end as the one that
-nothing happened to, or said something else than it should.
+each strategy: SIGKILL of all processes at random moments, among them a file of a checkpoint being
+written, and validations; then the other faults, once each. Exit code 1 if a run did not end as the
+one that nothing happened to, or said something else than it should.
 """
 from __future__ import annotations
 
@@ -114,6 +114,20 @@ class Run:
             time.sleep(0.0005)
         return True
 
+    def unfinished(self) -> list[Path]:
+        """Files that are being written, or were."""
+        return list((self.folder / 'work').glob('.*.unfinished'))
+
+    def wait_for_write(self) -> bool:
+        """Until a file of a checkpoint is being written; False if the processes ended before."""
+        if not self.wait_for('save'):
+            return False
+        while not self.unfinished():
+            if all(process.poll() is not None for process in self.processes):
+                return False
+            self._not_forever()
+        return True
+
     def finish(self) -> Ended:
         """Wait for the end."""
         while any(process.poll() is None for process in self.processes):
@@ -125,6 +139,8 @@ class Run:
 
     def kill(self) -> None:
         """SIGKILL for every process: a machine that fails."""
+        for rank in range(self.ranks):  # at once: the rest takes milliseconds
+            self.signal_rank(rank, signal.SIGKILL)
         for process in self.processes:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -187,10 +203,12 @@ def kills(folder: Path, strategy: str, whole: Run, number: int, rng: random.Rand
         rounds += 1
         run = Run(folder / f'kills {rounds}', strategy)
         while True:
-            target = rng.choice(['start', 'work', 'work', 'work', 'save', 'val'])
+            target = rng.choice(['start', 'work', 'work', 'write', 'save', 'val'])
             run.start()
             if target == 'start':
                 time.sleep(rng.random() * whole.until_train)
+            elif target == 'write':
+                run.wait_for_write()
             elif run.wait_for('train' if target == 'work' else target):
                 time.sleep(rng.random() * {'work': 0.6 * works, 'val': 0.1,
                                            'save': max(saving)}[target])
@@ -199,7 +217,8 @@ def kills(folder: Path, strategy: str, whole: Run, number: int, rng: random.Rand
             run.kill()
             phase = run.phase().split()[0]
             counts[phase] += 1
-            counts['unfinished file'] += bool(list((run.folder / 'work').glob('.*.unfinished')))
+            # the start of a run removes those of the one before
+            counts['unfinished file'] += phase == 'save' and bool(run.unfinished())
             whole_ones(run)
             print(f'  {strategy}: killed {sum(counts.values()) - counts["unfinished file"]}: '
                   f'{phase}', file=sys.stderr, flush=True)
@@ -236,7 +255,7 @@ def disk_full(run: Run, whole: Run) -> str:
     check('File too large' in line, line)
     check(sorted(path.name for path in (run.folder / 'work').glob('*.pth')) ==
           ['iter_3.pth', 'iter_3_optim.pth'], 'other checkpoints are there')
-    check(not list((run.folder / 'work').glob('.*.unfinished')), 'an unfinished file is left')
+    check(not run.unfinished(), 'an unfinished file is left')
     return line
 
 

@@ -2,8 +2,9 @@
 
     RSREFSEG2_DRILL='{"log": FILE, "limit": [2, 9999], "nan": [5, 1]}'
 
-log: gets a line `train 12`, `save 12` or `val 12` as it begins. limit: before the second
-checkpoint, no file may grow beyond 9999 bytes. nan: the loss of iteration 5 on rank 1 is NaN.
+log: gets a line `train 12`, `save 12` or `val 12` as it begins; FILE.1 has the process of rank 1.
+limit: before the second checkpoint, no file may grow beyond 9999 bytes. nan: the loss of iteration
+5 on rank 1 is NaN.
 """
 from __future__ import annotations
 
@@ -26,8 +27,7 @@ class FaultHook(RuntimeInfoHook):
         super().before_run(runner)
         self._asked = json.loads(os.environ['RSREFSEG2_DRILL'])
         self._saves = 0
-        if get_rank():
-            Path(self._asked['log']).with_suffix(f'.{get_rank()}').write_text(str(os.getpid()))
+        Path(self._asked['log']).with_suffix(f'.{get_rank()}').write_text(str(os.getpid()))
 
     def _say(self, what: str, runner) -> None:
         if get_rank() == 0:
