@@ -115,7 +115,7 @@ def from_release(path: str, out: str, *, cfg: Config, dataset: str, thin: bool =
     if thin:
         ours, towers, told = _without_towers(ours, cfg, path)
         notes.append(told)
-    _write(dict(
+    write_checkpoint(dict(
         state_dict=ours, towers=towers, meta=dict(dataset=dataset, torch=str(torch.__version__)),
         release=dict(dataset=dataset, file=os.path.basename(path),
                      unused={name: state[name] for name in unused})), out)
@@ -239,12 +239,17 @@ def to_release(path: str, out: str, *, cfg: Config, dataset: str) -> Conversion:
     lacking = [f'the release has besides, and this file does not: {why}'
                for _, why in UNUSED[:3]  # no constant
                if why not in unused.values()]
-    _write(dict(state_dict=official | kept['unused'], meta=dict(dataset=dataset)), out)
+    write_checkpoint(dict(state_dict=official | kept['unused'], meta=dict(dataset=dataset)), out)
     return Conversion({key: place.names for key, place in placing.places.items()},
                       {key: state[key].numel() for key in placing.places}, unused, lacking)
 
 
-def _write(checkpoint: dict, out: str) -> None:
+def write_checkpoint(checkpoint: dict, out: str) -> None:
+    """`write_atomically` outside of a training run.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     try:
         write_atomically(checkpoint, out)
     except UserError as error:  # its advice is for a training run

@@ -140,3 +140,19 @@ FAMILIES = {'siglip': SIGLIP, 'sam': SAM}
 def known_config(family: str, name: str) -> dict | None:
     """The config of hub checkpoint `name` of `family` ('siglip' or 'sam') as a fresh dict."""
     return copy.deepcopy(FAMILIES[family].get(name))
+
+
+# What the towers' own pages on the hub say, by how their names begin. Absent: not known here.
+LICENCES = {
+    'google/siglip-': 'apache-2.0',
+    'google/siglip2-': 'apache-2.0',
+    'facebook/sam2.1-hiera-': 'apache-2.0',
+    'facebook/sam-vit-': 'apache-2.0',
+    'synthrs/towers/': 'apache-2.0',  # this project's own
+}
+
+
+def licence_of(name: str | None) -> str | None:
+    """The licence of a tower's weights, as the hub spells it; None: not known."""
+    return next((licence for start, licence in LICENCES.items()
+                 if (name or '').startswith(start)), None)

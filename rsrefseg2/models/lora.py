@@ -5,6 +5,7 @@ import re
 from typing import Literal
 
 from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 # Full patterns, not bare names: `out_proj` alone also hits SigLIP's pooling head, `proj` alone
@@ -57,3 +58,19 @@ def inject_lora(tower: nn.Module, *, family: Literal['siglip', 'sam2', 'sam'], r
                         target_modules='|'.join(patterns), bias='none')
     inject_adapter_in_model(config, tower)
     return sorted(name for name, module in tower.named_modules() if hasattr(module, 'lora_A'))
+
+
+def merge_lora(tower: nn.Module) -> nn.Module:
+    """Put W + B A in the place of each adapted layer's W: plain layers under their plain names, as
+    before `inject_lora`; returns `tower`, which stays frozen.
+
+    Raises:
+        ValueError: a merged weight would be NaN or infinite.
+    """
+    for name, layer in list(tower.named_modules()):
+        if isinstance(layer, BaseTunerLayer):
+            layer.merge(safe_merge=True)
+            tower.set_submodule(name, layer.get_base_layer())
+    if hasattr(tower, 'peft_config'):
+        del tower.peft_config
+    return tower

@@ -1,0 +1,70 @@
+"""Make a folder of a trained model that can be given away.
+
+    python tools/publish.py CONFIG CHECKPOINT --out DIR --scores work_dirs/RUN/scores.json
+    python tools/publish.py CONFIG CHECKPOINT --out DIR --dump TEST.jsonl --merge-lora --adapters
+
+DIR holds the stripped weights under a name that ends in their hash, the whole config without
+paths of this machine, and a model card. tools/test.py and tools/predict.py read them as they are.
+"""
+from __future__ import annotations
+
+import argparse
+
+from mmengine.config import DictAction
+
+from rsrefseg2.apis import publish, read_scores, score_dump
+from rsrefseg2.engine import load_config, read_checkpoint
+from rsrefseg2.errors import report_user_errors
+from rsrefseg2.evaluation import PROTOCOLS, find_protocol
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='the config of the run')
+    parser.add_argument('checkpoint', help='a *.pth from training')
+    parser.add_argument('--out', required=True, metavar='DIR', help='a folder, new or empty')
+    tested = parser.add_mutually_exclusive_group()
+    tested.add_argument('--scores', metavar='JSON', help='of tools/test.py, or of '
+                        'tools/analysis/score.py --json, which has intervals')
+    tested.add_argument('--dump', metavar='JSONL', help='of tools/test.py: scored here, with '
+                                                        '95 %% intervals')
+    parser.add_argument('--protocol', choices=PROTOCOLS,
+                        help="of --dump (default: the config's, which is paper)")
+    parser.add_argument('--merge-lora', action='store_true', help='write the towers too, LoRA '
+                        'merged, as plain folders of transformers')
+    parser.add_argument('--adapters', action='store_true', help="write the adapters alone, too, "
+                        "in PEFT's format")
+    for family in ('siglip', 'sam'):
+        parser.add_argument(f'--{family}', metavar='OWNER/NAME', help=f'the hub name of {family}, '
+                            'where the config names a folder')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override config keys, as in training')
+    args = parser.parse_args()
+    if args.protocol and not args.dump:
+        parser.error('--protocol is for --dump: a file of scores names its own')
+    return args
+
+
+@report_user_errors()
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args.config, options=args.cfg_options)
+    read_checkpoint(args.checkpoint)  # before a dump is scored
+    scores = read_scores(args.scores) if args.scores else None
+    if args.dump:
+        evaluator = cfg.get('test_evaluator')
+        own = evaluator.get('protocol') if isinstance(evaluator, dict) else None
+        scores = score_dump(args.dump, find_protocol(args.protocol or own or 'paper'))
+    done = publish(cfg, args.checkpoint, args.out, scores=scores, merge_lora=args.merge_lora,
+                   adapters=args.adapters,
+                   names={family: name for family in ('siglip', 'sam')
+                          if (name := getattr(args, family))})
+    for note in done.notes:
+        print(f'note: {note}')
+    print(f'written: {done.folder}\n  weights  {done.weights}\n  config   {done.config}\n'
+          '  card     README.md')
+
+
+if __name__ == '__main__':
+    main()
