@@ -28,6 +28,12 @@ class Result(NamedTuple):
         """Ours minus the paper's."""
         return None if None in (self.mean, self.paper) else self.mean - self.paper
 
+    @property
+    def text(self) -> str:
+        """The mean, and the spread where there is one."""
+        ours = number(self.mean)
+        return ours if self.spread is None else f'{ours} ± {self.spread:.2f}'
+
 
 def collect(table: Table, runs: Iterable[Run], scores: Iterable[str]
             ) -> list[tuple[Row, dict[str, Result]]]:
@@ -37,12 +43,13 @@ def collect(table: Table, runs: Iterable[Run], scores: Iterable[str]
         if run.scores.is_file():
             found.setdefault(run.row.name, []).append(
                 json.loads(run.scores.read_text(encoding='utf-8')))
-    return [(row, {score: _result(row.paper[score],
-                                  [given[score] for given in found.get(row.name, ())])
+    return [(row, {score: summarize(row.paper[score],
+                                    [given[score] for given in found.get(row.name, ())])
                    for score in scores}) for row in table.rows]
 
 
-def _result(paper: float | None, values: list[float]) -> Result:
+def summarize(paper: float | None, values: list[float]) -> Result:
+    """One score of a row of its seeds' `values`."""
     return Result(paper, statistics.fmean(values) if values else None,
                   statistics.stdev(values) if len(values) > 1 else None, len(values))
 
@@ -60,8 +67,7 @@ def cells(table: Table, results: list[tuple[Row, dict[str, Result]]]
     for row, by_score in results:
         line = [row.name, *row.values, str(max(result.seeds for result in by_score.values()))]
         for score, result in by_score.items():
-            ours = number(result.mean)
-            line.append(ours if result.spread is None else f'{ours} ± {result.spread:.2f}')
+            line.append(result.text)
             if score in printed:
                 difference = '-' if result.difference is None else f'{result.difference:+.2f}'
                 line += [number(result.paper), difference]

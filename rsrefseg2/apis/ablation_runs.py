@@ -50,6 +50,10 @@ class Run(NamedTuple):
     def scores(self) -> Path:
         return self.folder / 'scores.json'
 
+    @property
+    def dump(self) -> Path:
+        return self.folder / 'dump.jsonl'
+
     def checkpoint(self) -> Path | None:
         """The best by validation, else the last; None before the first."""
         best = sorted(self.folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
@@ -117,8 +121,9 @@ def train_command(run: Run, launcher: Launcher = 'none', ranks: int = 1) -> list
 
 def test_command(run: Run, checkpoint: str, launcher: Launcher = 'none', ranks: int = 1
                  ) -> list[str]:
-    """tools/test.py, which writes `run.scores`."""
-    return _command('tools/test.py', run, [checkpoint], launcher, ranks)
+    """tools/test.py, which writes `run.scores` and `run.dump`; goes on with a dump begun."""
+    return _command('tools/test.py', run, [checkpoint, '--dump', str(run.dump), '--resume'],
+                    launcher, ranks)
 
 
 def _command(tool: str, run: Run, more: list[str], launcher: Launcher, ranks: int) -> list[str]:

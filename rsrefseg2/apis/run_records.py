@@ -1,0 +1,231 @@
+"""Runs as data, docs/results/runs/*.json: what was run and what it scored, read from the run's own
+files, the folder that tools/train.py and tools/test.py share as --work-dir."""
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..engine import load_config
+from ..errors import UserError, make_folder
+from ..evaluation import COLUMNS, dumped_samples, find_protocol, score, score_intervals
+from ..visualization import read_runs
+from .ablations import read_index, tiny_config
+
+RECORDS = 'docs/results/runs'
+Record = dict[str, Any]
+# What a run may have had otherwise than its config; the rest is where it ran and what was shown.
+SETTINGS = ('model', 'train_dataloader', 'val_dataloader', 'optim_wrapper', 'param_scheduler',
+            'train_cfg', 'custom_hooks', 'default_hooks')
+PLACES = ('data_root', 'made_by')
+LOGGED = re.compile(r'train/(loss.*|grad_norm|lr|time)|val/(gIoU|cIoU|Pr@0.5)')
+SEED = re.compile(r'seed\d+')
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise UserError(f'{path} cannot be read ({error.strerror}): run this in the '
+                        "repository's root") from error
+    except ValueError as error:
+        raise UserError(f'{path} is no JSON file ({error})') from error
+
+
+def read_records(root: str | Path = '.') -> list[Record]:
+    """All records of the repository at `root`, each with its 'file'."""
+    return [{**record, 'file': str(path.relative_to(root))}
+            for path in sorted((Path(root) / RECORDS).glob('*.json'))
+            for record in read_json(path)['runs']]
+
+
+def add_records(paths: Iterable[str | Path], name: str, *, logs: bool = False,
+                root: str | Path = '.') -> Path:
+    """Adds the finished runs below `paths` to RECORDS/<name>.json; one of the same config, seed
+    and length is replaced.
+
+    Args:
+        logs: keep each run's curve, too, below RECORDS/<name>, for tools/analysis/curves.py.
+    Raises:
+        UserError: there is no finished run, or one whose files do not say what it was, or one that
+            had other options than the one in the file.
+    """
+    if Path(name).name != name:
+        raise UserError(f'a record is named, not placed: {name!r} is a path')
+    out = make_folder(Path(root) / RECORDS) / f'{name}.json'
+    known = read_json(out)['runs'] if out.is_file() else []
+    records = {_identity(record): record for record in known}
+    for folder in _finished(paths):
+        record, curves = make_record(folder, root)
+        before = records.get(_identity(record), record)
+        if before['options'] != record['options']:
+            raise UserError(f'{out} holds another {_identity(record)}, run with other options '
+                            f'than {folder}: give another name')
+        if logs and curves:
+            log = make_folder(out.with_suffix('')) / f'{_identity(record)}.json'
+            log.write_text('\n'.join(_log_lines(curves)) + '\n', encoding='utf-8')
+            record['log'] = str(log.relative_to(root))
+        records[_identity(record)] = record
+    lines = ',\n'.join(json.dumps(records[key], ensure_ascii=False) for key in sorted(records))
+    out.write_text(f'{{"runs": [\n{lines}\n]}}\n', encoding='utf-8')
+    return out
+
+
+def _identity(record: Record) -> str:
+    parts = (Path(record['config']).stem, record['trained'], f'seed{record["seed"]}')
+    return '_'.join(part for part in parts if part)
+
+
+def _finished(paths: Iterable[str | Path]) -> Iterator[Path]:
+    for path in paths:
+        found = sorted(file.parent for file in Path(path).rglob('scores.json'))
+        if not found:
+            raise UserError(f'no run below {path} is finished: none has a scores.json, which '
+                            'tools/test.py writes into --work-dir')
+        yield from found
+
+
+def make_record(folder: Path, root: str | Path = '.') -> tuple[Record, dict[str, dict]]:
+    """What the run in `folder` was and scored, and its curves as `read_run` has them.
+
+    Raises:
+        UserError: its files do not say what it was.
+    """
+    cfg, path, scale, reference = _configs(folder, Path(root))
+    scores = read_json(folder / 'scores.json')
+    if 'gIoU' not in scores:
+        raise UserError(f'{folder}/scores.json has no gIoU: it is not of one evaluator')
+    curves = _curves(folder)
+    begun = min((found.name for found in folder.iterdir()
+                 if re.fullmatch(r'\d{8}_\d{6}', found.name)), default=None)
+    last = folder / 'last_checkpoint'
+    data = cfg.test_dataloader.dataset
+    return {
+        'config': path, 'scale': scale, 'seed': cfg.randomness.get('seed'),
+        'options': _options(cfg, reference),
+        'trained': Path(last.read_text().strip()).stem if last.is_file() else None,
+        'minutes': _minutes(curves.get('train/time')),
+        'checkpoint': Path(cfg.load_from).name if cfg.get('load_from') else None,
+        # the folder's name alone: a record says nothing of the machine
+        'dataset': Path(cfg.test_evaluator.get('data_root') or data.data_root).name,
+        'split': data.get('split', 'test'),
+        'begun': begun and datetime.strptime(begun, '%Y%m%d_%H%M%S').isoformat(' '),
+        'revision': begun and _revision(begun, root),
+        'scores': {key: _rounded(value) for key, value in scores.items()
+                   if key == 'by_level' or not key.startswith(('by_', 'baselines'))},
+        'intervals': _intervals(folder / 'dump.jsonl', scores), 'log': None}, curves
+
+
+def _configs(folder: Path, root: Path) -> tuple[Config, str, str | None, Config]:
+    """The run's config, the path of what it is a run of, the scale of tools/ablate.py's runs, and
+    that one's config."""
+    copies = sorted(folder.glob('*.py'))
+    if len(copies) != 1:
+        raise UserError(f'{folder} holds {len(copies)} configs (*.py), where a run has one: '
+                        + (', '.join(path.name for path in copies) or 'none'))
+    cfg = Config.fromfile(copies[0])
+    if not SEED.fullmatch(copies[0].stem):
+        paths = sorted(path for path in (root / 'configs').rglob(copies[0].name)
+                       if '_base_' not in path.parts)
+        if len(paths) != 1:
+            raise UserError(f'{copies[0]} is named as {len(paths)} files below configs/, where it '
+                            'should be as one')
+        return cfg, str(paths[0].relative_to(root)), None, load_config(str(paths[0]))
+    scale, name = folder.resolve().parts[-3:-1]  # of tools/ablate.py
+    found = [(table, row) for table in read_index(root).tables for row in table.rows
+             if row.name == name]
+    if not found or scale not in ('tiny', 'paper'):
+        raise UserError(f'{folder} is no run of tools/ablate.py: no table has a row {name!r}, or '
+                        f'{scale!r} is no scale')
+    table, row = found[0]
+    reference = (tiny_config(table, row, root) if scale == 'tiny'
+                 else load_config(str(root / row.config)))
+    return cfg, row.config, scale, reference
+
+
+def _options(cfg: Config, reference: Config) -> dict[str, Any]:
+    """{key: value} for --cfg-options, of all that the run had otherwise than its config; of a path
+    on this machine its name."""
+    ours, theirs = (dict(_leaves({key: given.get(key) for key in SETTINGS}))
+                    for given in (cfg.to_dict(), reference.to_dict()))
+    return {key: Path(value).name if str(value).startswith('/') else value
+            for key, value in ours.items()
+            if theirs.get(key, ...) != value and key.rpartition('.')[2] not in PLACES}
+
+
+def _leaves(value: Any, where: str = '') -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of all that is no mapping and no list of mappings."""
+    if isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+        value = {str(i): item for i, item in enumerate(value)}
+    if not isinstance(value, Mapping):
+        yield where, list(value) if isinstance(value, tuple) else value
+        return
+    for key, child in value.items():
+        yield from _leaves(child, f'{where}.{key}' if where else str(key))
+
+
+def _curves(folder: Path) -> dict[str, dict[int, float]]:
+    """Empty for what was only tested, or too short to log."""
+    try:
+        run, = read_runs([folder])
+    except UserError:
+        return {}
+    return {name: curve for name, curve in run.curves.items() if LOGGED.fullmatch(name)}
+
+
+def _minutes(seconds: Mapping[int, float] | None) -> float | None:
+    """Of training, without validation: `seconds` is the mean of an iteration since the last line
+    of the log."""
+    if not seconds:
+        return None
+    steps = [0, *sorted(seconds)]
+    return round(sum(seconds[step] * (step - before) for before, step in
+                     zip(steps, steps[1:], strict=False)) / 60, 2)
+
+
+def _revision(begun: str, root: str | Path) -> str | None:
+    """The newest commit here when the run began: a run does not keep its own."""
+    moment = datetime.strptime(begun, '%Y%m%d_%H%M%S').isoformat()
+    try:
+        found = subprocess.run(['git', '-C', str(root), 'log', '-1', f'--before={moment}',
+                                '--format=%h'], capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
+    return found.stdout.strip() or None
+
+
+def _intervals(dump: Path, scores: Mapping[str, Any]) -> dict[str, list[float]] | None:
+    """The 95 % intervals over images, where there is a dump."""
+    if not dump.is_file():
+        return None
+    found = score_intervals(score(dumped_samples(dump), find_protocol(scores['protocol']))[1])
+    return {name: [round(value, 2) for value in found[name]] for name in COLUMNS
+            if name in found}
+
+
+def _log_lines(curves: Mapping[str, Mapping[int, float]]) -> Iterator[str]:
+    """As a run's own scalars.json, which read_run reads; five digits."""
+    for phase, more in (('train', ('iter', 'step')), ('val', ('step',))):
+        named = {name.partition('/')[2]: curve for name, curve in curves.items()
+                 if name.startswith(phase)}
+        for step in sorted(set().union(*named.values())):
+            yield json.dumps({**{name: float(f'{curve[step]:.5g}')
+                                 for name, curve in named.items() if step in curve},
+                              **dict.fromkeys(more, step)})
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _rounded(child) for key, child in value.items()}
+    return round(value, 4) if isinstance(value, float) else value

@@ -1,0 +1,240 @@
+"""docs/model_zoo.md is what the data say, and a record says what its run's own files do. The runs
+are made up here, folders as tools/ablate.py leaves them; no model is trained."""
+import json
+import re
+import shutil
+import statistics
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from rsrefseg2.apis import ablation_runs as runs
+from rsrefseg2.apis.ablations import read_index
+from rsrefseg2.apis.run_records import RECORDS, add_records, make_record, read_records
+from rsrefseg2.apis.zoo import PAGE, PUBLISHED, QUICKSTART, SCORES, zoo_page
+from rsrefseg2.engine import load_config
+from rsrefseg2.errors import UserError
+from rsrefseg2.evaluation import COLUMNS
+from rsrefseg2.visualization import read_runs
+from tests.dumps import shifted, write_dump
+
+ROOT = Path(__file__).resolve().parents[2]
+INDEX = read_index(ROOT)
+LEVELS = ('attribute', 'position', 'relation')
+BRIEF = {'train_cfg.max_iters': 100, 'param_scheduler.1.end': 100}
+
+
+def committed():
+    return (ROOT / PAGE).read_text(encoding='utf-8')
+
+
+# ---- the page in the repository ---------------------------------------------------------------
+
+def test_the_page_is_the_data():
+    assert committed() == zoo_page(ROOT), f'python tools/zoo.py > {PAGE}'
+
+
+def test_all_that_the_page_names_is_there():
+    for link in re.findall(r'\]\(([^)]+)\)', committed()):
+        assert (ROOT / 'docs' / link).resolve().is_file(), link
+    for path in re.findall(r'\b(?:configs|tools)/[\w/]+\.(?:py|sh)', committed()):
+        assert (ROOT / path).is_file(), path
+
+
+def numbers(value):
+    """Every number below `value`, as the page prints it."""
+    if isinstance(value, dict):
+        return set().union(*map(numbers, value.values()))
+    if isinstance(value, (list, tuple)):
+        return set().union(*map(numbers, value))
+    return {f'{value:.2f}'} if isinstance(value, float) else set()
+
+
+def test_every_number_of_the_page_stands_in_the_data():
+    published = json.loads((ROOT / PUBLISHED).read_text(encoding='utf-8'))
+    known = numbers(published['tables'])
+    known |= numbers(json.loads((ROOT / QUICKSTART).read_text(encoding='utf-8')))
+    known |= numbers([row.paper for table in INDEX.tables for row in table.rows])
+    for table in published['tables']:
+        beside = load_config(str(ROOT / table['release'])).test_evaluator.beside
+        known |= numbers([dict(row) for row in beside.values()])
+    groups = {}
+    for record in read_records(ROOT):
+        known |= numbers([record['scores'], record['intervals']])
+        key = (record['config'], record['trained'], json.dumps(record['options']))
+        groups.setdefault(key, []).append(record['scores'])
+    for group in groups.values():
+        for name in SCORES:
+            for parts in ([scores for scores in group],
+                          *([scores['by_level'][level] for scores in group] for level in LEVELS
+                            if all(level in scores.get('by_level', ()) for scores in group))):
+                values = [scores[name] for scores in parts]
+                known |= numbers(statistics.fmean(values))
+                known |= numbers([statistics.stdev(values)] if len(values) > 1 else [])
+    assert set(re.findall(r'(?<![\d.-])\d+\.\d\d(?!\d)', committed())) <= known
+
+
+def test_published_numbers_are_well_formed():
+    published = json.loads((ROOT / PUBLISHED).read_text(encoding='utf-8'))
+    assert [table['number'] for table in published['tables']] == ['II', 'III', 'IV', 'V']
+    for table in published['tables']:
+        methods = [row['method'] for row in table['rows']]
+        assert len(methods) == len(set(methods))
+        for row in table['rows']:
+            assert set(row) == {'method', 'venue', 'scored_at', 'source', *COLUMNS}
+            assert row['gIoU'], row
+            assert all(row[name] is None or 0 < row[name] < 100 for name in COLUMNS)
+            rates = [row[name] for name in COLUMNS[:5] if row[name]]
+            assert rates == sorted(rates, reverse=True), row  # Pr@0.5 ... Pr@0.9
+            assert set(row['source'].split(', ')) <= set(published['sources']), row
+
+
+def test_ours_in_table_iii_is_ours_in_table_xvi():
+    table, = (table for table in INDEX.tables if table.number == 'XVI')
+    row, = (row for row in table.rows if row.config == table.parent)
+    beside = load_config(str(ROOT / 'configs/release/rrsisd.py')).test_evaluator.beside
+    assert dict(beside['the paper, Table III']) == row.paper
+
+
+def test_records_say_nothing_of_the_machine_and_their_logs_are_logs():
+    records = read_records(ROOT)
+    assert not re.search(r'"/\w', json.dumps(records))
+    logs = [ROOT / record['log'] for record in records if record['log']]
+    assert sorted(logs) == sorted((ROOT / RECORDS).glob('*/*.json'))
+    assert len(read_runs(logs)) == len(logs)
+
+
+# ---- records ----------------------------------------------------------------------------------
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A copy of all that the page is made of, without records."""
+    root = tmp_path / 'repository'
+    for path in ('configs', PUBLISHED, QUICKSTART):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).symlink_to(ROOT / path)
+    monkeypatch.chdir(root)
+    return root
+
+
+def make_run(folder, row, seed, *, table='table10', options=None, dump=False, iterations=100):
+    """A finished run at tiny scale, that scored 60 + seed."""
+    run, = runs.plan(INDEX.table(table), names=[row], seeds=[seed], scale='tiny', root=folder)
+    runs.write_config(run, options if options is not None else BRIEF, repository=ROOT)
+    config = Config.fromfile(run.config)  # what the runner leaves is not quite what it was given
+    config.merge_from_dict({'load_from': f'{run.folder}/best_gIoU_iter_50.pth',
+                            'launcher': 'none', 'env_cfg.dist_cfg.backend': 'gloo'})
+    config.dump(run.folder / f'seed{seed}.py')
+    (run.folder / 'last_checkpoint').write_text(f'{run.folder}/iter_{iterations}.pth')
+    log = run.folder / '20261124_200000/vis_data/scalars.json'
+    log.parent.mkdir(parents=True)
+    log.write_text(''.join(json.dumps(line) + '\n' for line in (
+        dict(lr=1e-3, loss=0.5123456, loss_ce=0.3, peak_gib=1.0, time=0.6, iter=50, step=50),
+        dict(gIoU=50.0, cIoU=40.0, time=1.0, step=50),
+        dict(lr=1e-4, loss=0.4, loss_ce=0.2, peak_gib=1.0, time=0.3, iter=100, step=100))))
+    (run.folder.joinpath('20261124_200500')).mkdir()
+    scores = {'gIoU': 60.0 + seed, 'cIoU': 70.0, 'Pr@0.5': 80.0}
+    run.scores.write_text(json.dumps({
+        **scores, 'protocol': 'paper', 'samples': 24, 'by_category': {'ship': scores},
+        'by_level': {level: {**scores, 'gIoU': 50.0 + 2 * seed, 'samples': 8}
+                     for level in LEVELS}, 'baselines': {'whole image': scores}}))
+    if dump:
+        write_dump(run.folder, 'dump', shifted(0.5))
+    return run.folder
+
+
+def test_a_record_is_what_the_runs_files_say(repository, tmp_path):
+    folder = make_run(tmp_path / 'runs', 't10_no_dense', 3, dump=True)
+    record, _ = make_record(folder, repository)
+    assert {key: record[key] for key in (
+        'config', 'scale', 'seed', 'options', 'trained', 'checkpoint', 'dataset', 'split', 'begun'
+    )} == dict(
+        config='configs/ablations/table10_cascade_dense/t10_no_dense.py', scale='tiny', seed=3,
+        options=BRIEF, trained='iter_100', checkpoint='best_gIoU_iter_50.pth', dataset='synthrs',
+        split='test', begun='2026-11-24 20:00:00')
+    assert record['minutes'] == pytest.approx((50 * 0.6 + 50 * 0.3) / 60)
+    assert record['scores']['by_level']['relation']['gIoU'] == 56.0
+    assert not {'by_category', 'baselines'} & set(record['scores'])
+    low, high = record['intervals']['gIoU']
+    assert 0 < low < high < 100
+    assert str(tmp_path) not in json.dumps(record)
+
+
+def test_a_run_is_recorded_once_and_its_log_can_be_drawn(repository, tmp_path):
+    make_run(tmp_path / 'runs', 't10_no_dense', 0)
+    make_run(tmp_path / 'runs', 'rrsisd_ablation', 1)
+    out = add_records([tmp_path / 'runs'], 'brief', logs=True)
+    text = out.read_text()
+    assert len(text.splitlines()) == 2 + 2, 'a line each'
+    assert add_records([tmp_path / 'runs'], 'brief', logs=True).read_text() == text
+    records = read_records()
+    assert [record['seed'] for record in records] == [1, 0]
+    log = records[1]['log']
+    assert log == f'{RECORDS}/brief/t10_no_dense_iter_100_seed0.json'
+    run, = read_runs([log])
+    assert run.curves['train/loss'] == {50: 0.51235, 100: 0.4}
+    assert run.curves['val/gIoU'] == {50: 50.0} and 'train/peak_gib' not in run.curves
+    shutil.rmtree(tmp_path / 'runs')
+    make_run(tmp_path / 'runs', 't10_no_dense', 0, options={'train_cfg.max_iters': 100})
+    with pytest.raises(UserError, match='with other options .* give another name'):
+        add_records([tmp_path / 'runs'], 'brief')
+
+
+def test_a_run_of_a_config_and_of_no_training(repository, tmp_path):
+    folder = tmp_path / 'quickstart'
+    folder.mkdir()
+    load_config(str(ROOT / 'configs/synthrs_tiny.py')).dump(folder / 'synthrs_tiny.py')
+    (folder / 'scores.json').write_text((ROOT / QUICKSTART).read_text())
+    record, _ = make_record(folder, repository)
+    assert (record['config'], record['options'], record['scale'], record['trained'],
+            record['minutes'], record['begun']) == ('configs/synthrs_tiny.py', {}, None, None,
+                                                    None, None)
+    add_records([folder], 'quickstart', logs=True)
+    page = zoo_page()
+    assert '## Other runs' in page and 'Nothing was run here at full size' in page
+
+
+@pytest.mark.parametrize(('spoil', 'message'), [
+    (lambda folder: (folder / 'scores.json').unlink(), 'no run below .* is finished'),
+    (lambda folder: (folder / 'scores.json').write_text('{'), 'is no JSON file'),
+    (lambda folder: (folder / 'scores.json').write_text('{"evaluators": []}'), 'has no gIoU'),
+    (lambda folder: (folder / 'more.py').touch(), r'holds 2 configs .*: more.py, seed0.py'),
+    (lambda folder: (folder / 'seed0.py').rename(folder / 'mine.py'), 'named as 0 files'),
+    (lambda folder: folder.parent.rename(folder.parent.with_name('t10_none')),
+     "no table has a row 't10_none'")])
+def test_bad_input_is_one_line(repository, tmp_path, run, monkeypatch, spoil, message):
+    spoil(make_run(tmp_path / 'runs', 't10_no_dense', 0))
+    monkeypatch.chdir(repository)
+    code, _, error = run('zoo.py', '--add', tmp_path / 'runs', '--name', 'brief')
+    assert code == 1 and re.search(message, error.strip().splitlines()[-1]), error
+    code, _, error = run('zoo.py', '--add', tmp_path / 'runs', '--name', 'a/b')
+    assert code == 1 and 'is a path' in error
+    assert run('zoo.py', '--name', 'brief')[0] == 2
+    assert not (repository / RECORDS / 'brief.json').exists()
+
+
+# ---- a page with runs -------------------------------------------------------------------------
+
+def test_the_rows_that_were_run(repository, tmp_path, run):
+    for seed in (0, 1, 5):
+        make_run(tmp_path / 'runs', 't10_no_dense', seed)
+    make_run(tmp_path / 'runs', 'rrsisd_ablation', 0, dump=True)
+    make_run(tmp_path / 'long', 'rrsisd_ablation', 0, options={}, iterations=1200)
+    assert run('zoo.py', '--add', tmp_path / 'runs', '--name', 'brief')[0] == 0
+    assert run('zoo.py', '--add', tmp_path / 'long', '--name', 'long', '--logs')[0] == 0
+    code, page, _ = run('zoo.py')
+    assert code == 0 and page == zoo_page()
+    long, brief = page.split('### Tiny scale, ')[1:]
+    assert long.startswith('1200 iterations; synthrs, test: 24 sentences, protocol `paper`')
+    assert brief.startswith('100 iterations')
+    dense = ('| ✓ | ✗ | [t10_no_dense](../configs/ablations/table10_cascade_dense/t10_no_dense.py)'
+             ' | 0 1 5 | 80.00 ± 0.00 | 70.00 ± 0.00 | 62.00 ± 2.65 | 54.00 ± 5.29 '
+             '| 54.00 ± 5.29 | 54.00 ± 5.29 | - | 0.8 | - |')  # of 60, 61 and 65
+    assert dense in brief
+    assert re.search(r'rrsisd_ablation\.py\) † \| 0 \| .* \| 60\.00 \[\d+\.\d\d, \d+\.\d\d\] '
+                     r'\| 50\.00 \| 50\.00 \| 50\.00 \| 66\.01 \| 0\.8 \| - \|', brief)
+    assert ('python tools/ablate.py table10 --rows t10_no_dense --seeds 0 1 5 --scale tiny '
+            '--cfg-options param_scheduler.1.end=100 train_cfg.max_iters=100\n') in brief
+    assert brief.count('#### Table') == long.count('#### Table') == 1, '† once where it is alone'
+    assert '[0](results/runs/long/rrsisd_ablation_iter_1200_seed0.json)' in long
