@@ -1,0 +1,70 @@
+"""What can be read off each stage of the cascade? Linear probes, of a model with a dense prompt.
+
+    python tools/analysis/probe.py CONFIG CHECKPOINT
+
+Fitted to the first --scenes images of --fit-split, measured on --split: where a patch lies, which
+patches are the target's, which words of place were said (rsrefseg2/synthrs/probes.py).
+"""
+import argparse
+import contextlib
+import itertools
+import json
+import sys
+
+# Libraries write notices to stdout while they are imported; there, only the result belongs.
+with contextlib.redirect_stdout(sys.stderr):
+    from mmengine.config import DictAction
+    from tqdm import tqdm
+
+    from rsrefseg2.apis import load_model, load_split
+    from rsrefseg2.engine import load_config
+    from rsrefseg2.errors import report_user_errors
+    from rsrefseg2.synthrs.interventions import run_scenes
+    from rsrefseg2.synthrs.probes import probe, probe_tables, read_stages
+
+SPLITS = ('train', 'val', 'test')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('--split', default='test', choices=SPLITS)
+    parser.add_argument('--fit-split', default='train', choices=SPLITS)
+    parser.add_argument('--scenes', default=500, type=int, help='of --fit-split')
+    parser.add_argument('--json', action='store_true',
+                        help='print one JSON object, in percent, and nothing else')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override entries of the config')
+    args = parser.parse_args()
+    if args.split == args.fit_split:
+        parser.error('probes are fitted to another split than the one that is measured')
+    return args
+
+
+def measure(args: argparse.Namespace) -> dict:
+    config = load_config(args.config, options=args.cfg_options)
+    data = {name: load_split(config, name) for name in (args.fit_split, args.split)}
+    model = load_model(config, args.checkpoint, args.device)
+
+    def stages(split, limit=None):
+        scenes = itertools.islice(run_scenes(model, data[split]), limit)
+        return read_stages(model, tqdm(scenes, desc=split, unit=' scenes', leave=False,
+                                       disable=not sys.stderr.isatty()))
+
+    return dict(fitted_to=args.fit_split, split=args.split,
+                **probe(stages(args.fit_split, args.scenes), stages(args.split)))
+
+
+@report_user_errors()
+def main() -> None:
+    args = parse_args()
+    with contextlib.redirect_stdout(sys.stderr):
+        result = measure(args)
+    print(json.dumps(result) if args.json else '\n\n'.join(probe_tables(result)))
+
+
+if __name__ == '__main__':
+    main()
