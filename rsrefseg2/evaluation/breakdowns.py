@@ -73,7 +73,8 @@ BREAKDOWNS: dict[str, Callable[[Record], Any]] = {
     'size': lambda r: None if r.get('area') is None else size(r['area']),
     'length': lambda r: None if r.get('sentence') is None else length(r['sentence']),
     'kind': lambda r: None if r.get('sentence') is None else kind(r['sentence']),
-    'level': lambda r: r.get('level'),  # SynthRS says it
+    'level': lambda r: r.get('level'),  # SynthRS says these two
+    'rule': lambda r: r.get('rule'),
 }
 
 

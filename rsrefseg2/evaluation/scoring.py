@@ -39,8 +39,8 @@ def annotated_samples(source: str | Path | Sequence) -> Iterator[Sample]:
         for record in read_dump(source, required=('id', 'ground_truth')):
             where = record.pop('where')
             gt = decode(record.pop('ground_truth'), where=f'{where} ground_truth')
-            yield Sample({key: record.get(key) for key in
-                          ('id', 'file', 'sentence', 'category', 'level')}, np.zeros_like(gt), gt)
+            told = ('id', 'file', 'sentence', 'category', 'level', 'rule')
+            yield Sample({key: record.get(key) for key in told}, np.zeros_like(gt), gt)
         return
     for index in range(len(source)):
         sample = source[index]['data_samples']

@@ -21,7 +21,7 @@ class SynthRSMetric(RefSegMetric):
     """RefSegMetric, and what the scene files allow to say beyond it.
 
     Samples are joined with the scene file by their id. The report also holds the scores by level
-    and, with `baselines`, theirs.
+    and by the rule that made the sentence and, with `baselines`, theirs.
 
     object_hit: percentage of samples where the target's visible mask shares more pixels with the
     prediction than every other object's; a prediction that touches no object, or two equally, is a
@@ -65,7 +65,8 @@ class SynthRSMetric(RefSegMetric):
         return self._index[sample_id]
 
     def record(self, sample: dict) -> dict[str, Any]:
-        """RefSegMetric's record, and level, object_hit (bool), object_hit_chance (0..1)."""
+        """RefSegMetric's record, and level, rule ('position: corner'), object_hit (bool),
+        object_hit_chance (0..1)."""
         pred, gt = self.masks(sample)
         scene, sentence = self._find(sample['sample_id'])
         objects, target = scene['objects'], sentence['target']
@@ -78,6 +79,7 @@ class SynthRSMetric(RefSegMetric):
         best = max(overlaps)
         same = sum(thing['category'] == objects[target]['category'] for thing in objects)
         return {**super().record(sample), 'level': sentence['level'],
+                'rule': f"{sentence['level']}: {sentence['kind']}",
                 'object_hit': best > 0 and overlaps[target] == best and overlaps.count(best) == 1,
                 'object_hit_chance': 1 / same}
 

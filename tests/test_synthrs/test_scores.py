@@ -1,5 +1,6 @@
 """The baselines and the metric by level, against values found by other means."""
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -89,6 +90,9 @@ def test_a_perfect_answer(dataset):
         assert values['gIoU'] == values['object_hit'] == 100 and values['samples'] == 6
         if level != 'attribute':
             assert values['object_hit_chance'] <= 25
+    rules = Counter(f"{sentence['level']}: {sentence['kind']}" for scene
+                    in read_scenes(dataset, 'test') for sentence in scene['sentences'])
+    assert {rule: values['samples'] for rule, values in nested['by_rule'].items()} == rules
     assert set(nested['baselines']) == set(NAMES)
     assert nested['baselines_by_level'] == {
         level: values for level, values in baseline_scores(dataset, 'test').items()
