@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from mmengine.config import Config
 
-from ..engine import load_config
+from ..engine import load_config, with_options
 from ..errors import UserError, make_folder, suggest
 from .ablations import Row, Table, tiny_config
 
@@ -100,9 +100,7 @@ def write_config(run: Run, options: dict | None = None, repository: str | Path =
     """
     path = str(Path(repository) / run.row.config)
     if run.scale == 'tiny':
-        load_config(path, options=options)  # refuses a key that does not exist
-        config = tiny_config(run.table, run.row, repository)
-        config.merge_from_dict(options or {})
+        config = with_options(tiny_config(run.table, run.row, repository), options, path)
     else:
         config = load_config(path, options=options)
     config.merge_from_dict({'randomness.seed': run.seed, 'work_dir': str(run.folder)})

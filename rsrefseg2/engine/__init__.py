@@ -4,7 +4,7 @@ from .checkpoint import load_checkpoint, read_checkpoint
 from .checkpoint_hook import CheckpointHook, StopHook
 from .fsdp2 import FSDP2Strategy
 from .hooks import CutSentenceHook, OddMaskHook, ProgressBarHook
-from .launch import build_runner, load_config
+from .launch import build_runner, load_config, with_options
 from .loops import RefSegTestLoop, identify_run, set_scoring
 from .optim import TrainableOptimWrapperConstructor
 from .out_of_memory import explain_out_of_memory
@@ -20,4 +20,4 @@ __all__ = ['BoardsHook', 'CheckpointHook', 'CutSentenceHook', 'DDPStrategy', 'FS
            'RefSegVisualizer', 'SingleDeviceStrategy', 'StopHook', 'TimerHook',
            'TrainableOptimWrapperConstructor', 'ZeRO2Strategy', 'build_runner', 'case_of',
            'explain_out_of_memory', 'identify_run', 'load_checkpoint', 'load_config',
-           'ranks_end_together', 'read_checkpoint', 'set_scoring']
+           'ranks_end_together', 'read_checkpoint', 'set_scoring', 'with_options']

@@ -22,7 +22,20 @@ def load_config(path: str, *, options: dict | None = None, work_dir: str | None 
     Raises:
         UserError: the file does not exist or cannot be read; an unknown key, class or choice.
     """
-    cfg = read_config(path)
+    cfg = with_options(read_config(path), options, path)
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = os.path.join('work_dirs', os.path.splitext(os.path.basename(path))[0])
+    return cfg
+
+
+def with_options(cfg: Config, options: dict | None, path: str) -> Config:
+    """`cfg`, read from `path`, with `--cfg-options` merged and then checked.
+
+    Raises:
+        UserError: an unknown key, class or choice.
+    """
     check_top_keys(cfg, options or (), path)
     try:
         cfg.merge_from_dict(options or {})
@@ -30,10 +43,6 @@ def load_config(path: str, *, options: dict | None = None, work_dir: str | None 
         raise UserError(f'config {path}, --cfg-options: {error.args[0]}') from error
     init_default_scope(cfg.get('default_scope', 'rsrefseg2'))
     check_config(cfg)
-    if work_dir is not None:
-        cfg.work_dir = work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = os.path.join('work_dirs', os.path.splitext(os.path.basename(path))[0])
     return cfg
 
 

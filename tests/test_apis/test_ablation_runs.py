@@ -124,6 +124,9 @@ def test_another_config_in_the_same_place_is_refused(ablate, stand_in):
     code, _, err = ablate('--cfg-options', 'model.prompter.n_tt=2', rows=['t10_no_dense'])
     assert code == 1 and "no option 'n_tt'" in err
     assert len(stand_in()) == 2
+    # options are the tiny config's, which has some that the full-size one has not
+    assert ablate('--cfg-options', 'test_evaluator.baselines=False',
+                  'model.losses.dense.loss_weight=4', rows=['t10_no_cascade'])[0] == 0
 
 
 def test_a_row_that_runs_elsewhere_is_left(stand_in, tmp_path):
