@@ -77,6 +77,7 @@ def test_accumulation_names_only_what_the_model_has(config, tmp_path, options, n
     assert all(named in line and not_named not in line for line in lines)
 
 
+@pytest.mark.slow
 def test_two_ranks_have_the_gradients_of_layers_that_are_computed_once(tmp_path):
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
     subprocess.run([sys.executable, '-m', 'tests.test_engine.memory_ranks', str(tmp_path)],

@@ -89,6 +89,7 @@ def whole(config, tmp_path_factory):
     return last(folder), recorder
 
 
+@pytest.mark.slow
 def test_what_is_compared_depends_on_every_generator(config, whole, tmp_path):
     """The control: another seed, and no random transform, end elsewhere."""
     plain = [dict(type=name) for name in ('LoadImage', 'LoadMask', 'PackRefSegInputs')]
@@ -138,6 +139,7 @@ def test_workers_do_not_matter(config, whole, tmp_path, workers):
     assert not differing(last(tmp_path), whole[0])
 
 
+@pytest.mark.slow
 def test_accumulated_gradients_are_not_torn_apart(config, tmp_path):
     """A checkpoint waits for the optimizer's step, so nothing half summed is lost."""
     options = {'optim_wrapper.accumulative_counts': 3}
