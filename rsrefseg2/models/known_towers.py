@@ -142,7 +142,8 @@ def known_config(family: str, name: str) -> dict | None:
     return copy.deepcopy(FAMILIES[family].get(name))
 
 
-# What the towers' own pages on the hub say, by how their names begin. Absent: not known here.
+# By how the names begin. SigLIP's, SigLIP 2's and SAM 2's were read on their pages of the hub (SAM
+# 2.1's taken to be the same), SAM 1's was not. Absent: not known here.
 LICENCES = {
     'google/siglip-': 'apache-2.0',
     'google/siglip2-': 'apache-2.0',

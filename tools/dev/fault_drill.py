@@ -122,7 +122,7 @@ class Run:
         """Until a file of a checkpoint is being written; False if the processes ended before."""
         if not self.wait_for('save'):
             return False
-        while not self.unfinished():
+        while not self.unfinished():  # no sleep: it is there for milliseconds
             if all(process.poll() is not None for process in self.processes):
                 return False
             self._not_forever()
