@@ -1,5 +1,7 @@
 """Run a table of the paper: python tools/ablate.py table06 [--scale tiny] [--seeds 0 1 2].
 
+Or of another index: python tools/ablate.py position --index configs/where/index.json.
+
 Trains and tests the table's rows one after the other (or as SLURM jobs), goes on where it stopped,
 never runs a finished row again, and prints their scores beside the paper's: the mean over the
 seeds, with their standard deviation. --list says what there is; --collect only prints.
@@ -22,10 +24,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('table', nargs='?', help='table06 ... table16')
+    parser.add_argument('--index', default=INDEX, help='the tables as data (default: %(default)s)')
     parser.add_argument('--rows', nargs='+', metavar='ROW', help="names of rows (default: all)")
     parser.add_argument('--seeds', nargs='+', type=int, default=[0], metavar='SEED')
-    parser.add_argument('--scale', choices=['paper', 'tiny'], default='paper',
-                        help='tiny: the same variants with the tiny towers on SynthRS, on a CPU')
+    parser.add_argument('--scale', choices=['paper', 'tiny'],
+                        help="of the paper's tables: paper (default), or tiny: the same variants "
+                             'with the tiny towers on SynthRS, on a CPU')
     parser.add_argument('--work-dir', default='work_dirs/ablations', help='(default: %(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override config keys in every row')
@@ -45,13 +49,17 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.table is None and not args.list:
         parser.error('which table? --list names them')
+    if args.index == INDEX:
+        args.scale = args.scale or 'paper'
+    elif args.scale:
+        parser.error('--scale is of the tables of the paper')
     return args
 
 
-def list_tables(index: Index, form: str | None) -> None:
+def list_tables(index: Index, path: str, form: str | None) -> None:
     """All tables, or the data as they are."""
     if form == 'json':
-        with open(INDEX, encoding='utf-8') as file:
+        with open(path, encoding='utf-8') as file:
             print(file.read(), end='')
     elif form == 'markdown':
         print(readme(index), end='')
@@ -93,7 +101,7 @@ def show(index: Index, table: Table, planned: list[runs.Run], args: argparse.Nam
     elif args.form == 'csv':
         print(results.as_csv(index, table, found))
     else:
-        title = f'Table {table.number}: {table.title}'
+        title = f'Table {table.number}: {table.title}' if table.number else table.title
         print(f'## {title}\n' if args.form == 'markdown' else title)
         print((results.as_markdown if args.form == 'markdown' else results.as_terminal)(
             head, lines))
@@ -104,9 +112,9 @@ def show(index: Index, table: Table, planned: list[runs.Run], args: argparse.Nam
 @report_user_errors()
 def main() -> None:
     args = parse_args()
-    index = read_index()
+    index = read_index(index=args.index)
     if args.table is None:
-        list_tables(index, args.form)
+        list_tables(index, args.index, args.form)
         return
     table = index.table(args.table)
     planned = runs.plan(table, names=args.rows, seeds=args.seeds, scale=args.scale,

@@ -12,6 +12,7 @@ from rsrefseg2.datasets.writers import LAYOUTS
 from rsrefseg2.errors import report_user_errors
 from rsrefseg2.synthrs.build import Recipe, build
 from rsrefseg2.synthrs.generate import VERSION
+from rsrefseg2.synthrs.language import LEVELS
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,6 +28,9 @@ def parse_args() -> argparse.Namespace:
                         help='objects of the named category, at levels position and relation')
     parser.add_argument('--layouts', nargs='+', default=['rrsisd'], metavar='LAYOUT',
                         help=f'of {", ".join(LAYOUTS)}, or all')
+    parser.add_argument('--levels', nargs='+', default=LEVELS, choices=LEVELS, metavar='LEVEL',
+                        help=f'of {", ".join(LEVELS)}: write the sentences of these alone, on the '
+                             'same scenes (default: all)')
     parser.add_argument('--version', default=VERSION, type=int, choices=range(1, VERSION + 1),
                         help='of the sentences\' rules (%(default)s); 1: the scenes of the shipped '
                              'towers')
@@ -42,7 +46,8 @@ def main() -> None:
     recipe = Recipe(scenes={'train': args.scenes_train, 'val': args.scenes_val,
                             'test': args.scenes_test},
                     per_level={'train': 2, 'val': 1, 'test': 1}, seed=args.seed, size=args.size,
-                    min_same=args.min_same, layouts=layouts, version=args.version)
+                    min_same=args.min_same, layouts=layouts, version=args.version,
+                    levels=tuple(level for level in LEVELS if level in args.levels))
     summary = build(args.out, recipe, workers=args.workers, force=args.force)
     for split, counts in summary['splits'].items():
         levels = ', '.join(f'{level} {number}' for level, number in counts['levels'].items())

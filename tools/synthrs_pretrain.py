@@ -23,13 +23,15 @@ def main() -> None:
     parser.add_argument('--seed', default=0, type=int)
     parser.add_argument('--sentences', default=4, type=int, help='of one image in a batch')
     parser.add_argument('--image-size', default=192, type=int, help="SigLIP's")
+    parser.add_argument('--layers', default=3, type=int, help="of SigLIP's image tower")
     parser.add_argument('--even', action='store_true', help='stage 1 of the shipped SigLIP tower')
     parser.add_argument('--start', type=Path, help="go on from this folder's weights")
+    parser.add_argument('--device', default='cpu')
     args = parser.parse_args()
     torch.set_num_threads(1)
     pretrain(args.tower, data_root=args.data, steps=args.steps, seed=args.seed,
              sentences=args.sentences, image_size=args.image_size,
-             even=args.even, start=args.start,
+             layers=args.layers, even=args.even, start=args.start, device=args.device,
              out=args.out or Path('work_dirs/towers') / args.tower)
 
 

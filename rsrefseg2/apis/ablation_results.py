@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import statistics
@@ -37,15 +38,16 @@ class Result(NamedTuple):
 
 def collect(table: Table, runs: Iterable[Run], scores: Iterable[str]
             ) -> list[tuple[Row, dict[str, Result]]]:
-    """Every row of the table with its results by score, of the finished ones among `runs`."""
+    """Every row of the table with its results by score, of the finished ones among `runs`; a score
+    of a breakdown is its keys, joined by dots: by_level.position.gIoU."""
     found: dict[str, list[dict]] = {}
     for run in runs:
         if run.scores.is_file():
             found.setdefault(run.row.name, []).append(
                 json.loads(run.scores.read_text(encoding='utf-8')))
-    return [(row, {score: summarize(row.paper[score],
-                                    [given[score] for given in found.get(row.name, ())])
-                   for score in scores}) for row in table.rows]
+    return [(row, {score: summarize(row.paper.get(score), [
+        functools.reduce(dict.__getitem__, score.split('.'), given)
+        for given in found.get(row.name, ())]) for score in scores}) for row in table.rows]
 
 
 def summarize(paper: float | None, values: list[float]) -> Result:

@@ -1,8 +1,8 @@
 """Runs of a table's rows: where they are, the commands that train and test them, what is done.
 
-A run is a row, a seed and a scale. Its folder is <root>/<scale>/<row>/seed<K>, its config
-seed<K>.py beside it; it is finished when its scores.json is there. The † row has one run, whatever
-the table.
+A run is a row, a seed and, for the tables of the paper, a scale. Its folder is
+<root>/<scale>/<row>/seed<K>, its config seed<K>.py beside it; it is finished when its scores.json
+is there. The † row has one run, whatever the table.
 """
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from ..errors import UserError, make_folder, suggest
 from .ablations import Row, Table, tiny_config
 
 Launcher = Literal['none', 'pytorch', 'slurm']
+Scale = Literal['paper', 'tiny'] | None  # None: of a table that has one scale
 STATES = ('new', 'begun', 'queued', 'running', 'finished')
 
 
@@ -31,12 +32,12 @@ class Run(NamedTuple):
     table: Table
     row: Row
     seed: int
-    scale: Literal['paper', 'tiny']
+    scale: Scale
     root: Path
 
     @property
     def folder(self) -> Path:
-        return self.root / self.scale / self.row.name / f'seed{self.seed}'
+        return self.root / (self.scale or '') / self.row.name / f'seed{self.seed}'
 
     @property
     def config(self) -> Path:
@@ -76,7 +77,7 @@ class Run(NamedTuple):
 
 
 def plan(table: Table, *, names: Iterable[str] | None, seeds: Iterable[int],
-         scale: Literal['paper', 'tiny'], root: str | Path) -> list[Run]:
+         scale: Scale, root: str | Path) -> list[Run]:
     """The runs of a table, or of the rows `names` of it, each once, seed by seed.
 
     Raises:

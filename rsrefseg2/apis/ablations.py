@@ -1,4 +1,8 @@
-"""Tables VI-XVI as data, configs/ablations/index.json: what a row changes, and it at tiny scale."""
+"""Tables of variants as data: what a row changes, and it at tiny scale.
+
+configs/ablations/index.json are Tables VI-XVI; configs/where/index.json asks, on SynthRS, what
+decides whether the tiny model learns where.
+"""
 from __future__ import annotations
 
 import copy
@@ -13,21 +17,23 @@ from ..engine import load_config
 from ..errors import UserError, suggest
 
 INDEX = 'configs/ablations/index.json'
+WHERE = 'configs/where/index.json'
 TINY = 'configs/ablations/tiny.py'
 TINY_TABLES = tuple(f'table{number:02}' for number in range(6, 16))  # XVI compares full-size towers
 ABSENT = object()  # a key that the parent has and the row has not
 
 
 class Row(NamedTuple):
-    """One row of a table of the paper.
+    """One row of a table.
 
-    `known`: the setting, and the numbers that are given, stand in a source that was at hand.
+    `known`: the setting, and the numbers of the paper that are given, stand in a source that was
+    at hand.
     """
 
     values: tuple[str, ...]          # by the table's columns, as printed
     config: str                      # path from the repository's root; the † row's is the parent
-    paper: dict[str, float | None]   # by score, as printed; None: not at hand
-    known: bool
+    paper: dict[str, float | None] = {}  # by score, as printed; None: not at hand
+    known: bool = True
     forces: tuple[str, ...] = ()     # keys that change because of what the table varies
     tiny: dict[str, object] = {}     # values of its keys at tiny scale, where they are others
 
@@ -73,13 +79,13 @@ class Index(NamedTuple):
         raise UserError(f'no table {key!r}{suggest(wanted, keys)}; there are {", ".join(keys)}')
 
 
-def read_index(root: str | Path = '.') -> Index:
-    """The index of the repository at `root`.
+def read_index(root: str | Path = '.', index: str = INDEX) -> Index:
+    """The index at path `index` of the repository at `root`.
 
     Raises:
         UserError: it is not there.
     """
-    path = Path(root) / INDEX
+    path = Path(root) / index
     try:
         given = json.loads(path.read_text(encoding='utf-8'))
     except OSError as error:

@@ -24,7 +24,7 @@ Record = dict[str, Any]
 SETTINGS = ('model', 'train_dataloader', 'val_dataloader', 'optim_wrapper', 'param_scheduler',
             'train_cfg', 'custom_hooks', 'default_hooks')
 PLACES = ('data_root', 'made_by')
-LOGGED = re.compile(r'train/(loss.*|grad_norm|lr|time)|val/(gIoU|cIoU|Pr@0.5)')
+LOGGED = re.compile(r'train/(loss.*|grad_norm|lr|time)|val/(gIoU|cIoU|Pr@0.5|\w+_hit)')
 SEED = re.compile(r'seed\d+')
 
 

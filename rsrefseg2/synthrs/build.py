@@ -39,8 +39,13 @@ class Recipe:
     min_same: int = 4
     layouts: tuple[str, ...] = ('rrsisd',)
     version: int = VERSION
+    levels: tuple[str, ...] = LEVELS
 
     def __post_init__(self) -> None:
+        for level in self.levels:
+            if level not in LEVELS:
+                raise UserError(f"unknown level '{level}'{suggest(level, LEVELS)}; known: "
+                                f'{", ".join(LEVELS)}')
         for layout in self.layouts:
             if layout not in LAYOUTS:
                 raise UserError(f"unknown layout '{layout}'{suggest(layout, LAYOUTS)}; known: "
@@ -58,14 +63,18 @@ class Recipe:
 
     def make_layouts(self, root: Path) -> list[Layout]:
         scenes = running_totals(self.scenes)
-        sentences = running_totals({split: self.scenes[split] * self.per_level[split] * len(LEVELS)
-                                    for split in SPLITS})
+        sentences = running_totals({
+            split: self.scenes[split] * self.per_level[split] * len(self.levels)
+            for split in SPLITS})
         return [LAYOUTS[name](root / name, scenes=scenes, sentences=sentences,
                               categories=tuple(CATEGORIES)) for name in self.layouts]
 
     def arguments(self) -> dict[str, Any]:
-        """As they stand in summary.json."""
-        return {**dataclasses.asdict(self), 'layouts': sorted(self.layouts)}
+        """As they stand in summary.json; the levels only where they are not all."""
+        arguments = {**dataclasses.asdict(self), 'layouts': sorted(self.layouts)}
+        if self.levels == LEVELS:
+            del arguments['levels']
+        return arguments
 
 
 def _write_scene(index: int, *, recipe: Recipe, split: str, root: Path) -> str:
@@ -73,6 +82,7 @@ def _write_scene(index: int, *, recipe: Recipe, split: str, root: Path) -> str:
     scene, sentences = make_scene(seed=recipe.seed, split=split, index=index, size=recipe.size,
                                   min_same=recipe.min_same, per_level=recipe.per_level[split],
                                   version=recipe.version)
+    sentences = [sentence for sentence in sentences if sentence.level in recipe.levels]
     layouts = recipe.make_layouts(root)
     first = {name: layout.sentences[split] + index * len(sentences)
              for name, layout in zip(recipe.layouts, layouts)}

@@ -84,7 +84,7 @@ class SynthRSMetric(RefSegMetric):
                 'object_hit_chance': 1 / same}
 
     def compute_report(self, records: Iterator[dict[str, Any]]) -> dict[str, float]:
-        """RefSegMetric's; the report also holds `baselines` {name: gIoU} and `baselines_by_level`
+        """RefSegMetric's, and the object-hit rate of each level; the report also holds `baselines` {name: gIoU} and `baselines_by_level`
         {level: {name: gIoU}}."""
         metrics = super().compute_report(records)
         if self.baselines:
@@ -93,7 +93,9 @@ class SynthRSMetric(RefSegMetric):
                         if group != 'all'}
             self.report.update(baselines=self._baselines['all'], baselines_by_level=by_level)
             self._log_baselines()
-        return metrics
+        # For the curves of a training that validates with it.
+        return {**metrics, **{f'{level}_hit': scores['object_hit']
+                              for level, scores in self.report['by_level'].items()}}
 
     def _log_baselines(self) -> None:
         rows = {'all': self.report, **self.report['by_level']}

@@ -104,16 +104,18 @@ class SiglipPretraining(nn.Module):
 
     Args:
         folder: where tokenizer and config are written.
+        layers: of the image tower.
         even: spread the contrast's target evenly over equal objects (stage 1 of the shipped
             tower), instead of taking them out of each other's denominators (Eq. 12, stage 2).
     """
 
-    def __init__(self, folder: Path, *, image_size: int, even: bool = False) -> None:
+    def __init__(self, folder: Path, *, image_size: int, layers: int = 3, even: bool = False
+                 ) -> None:
         super().__init__()
         self.even = even
         size = write_word_tokenizer(folder, dict.fromkeys([*vocabulary(), *BENCHMARK_WORDS]))
         text = dict(SIGLIP['text_config'], vocab_size=size)
-        vision = dict(SIGLIP['vision_config'], image_size=image_size)
+        vision = dict(SIGLIP['vision_config'], image_size=image_size, num_hidden_layers=layers)
         self.siglip = load_siglip(
             dict(model_type='siglip', vision_config=vision, text_config=text), init='random')
         self.grid_size = (image_size // vision['patch_size'],) * 2
@@ -170,11 +172,13 @@ class SamPretraining(nn.Module):
 
     def forward(self, batch: dict) -> dict[str, Tensor]:
         """-> `ce`, `dice`: losses; `iou`: of the prediction at 0, for the log."""
-        images = normalise(torch.stack(batch['inputs']).float() / 255, IMAGENET_MEAN, IMAGENET_STD)
+        device = self.sam.device
+        images = normalise(torch.stack(batch['inputs']).to(device).float() / 255,
+                           IMAGENET_MEAN, IMAGENET_STD)
         masks = Targets([s.gt_mask for s in batch['data_samples']], None).at(
-            (IMAGE_SIZE, IMAGE_SIZE))
+            (IMAGE_SIZE, IMAGE_SIZE)).to(device)
         embeddings, high_resolution = self.generator.encode_images(images)
-        index = batch['image_index']
+        index = batch['image_index'].to(device)
         logits = upsample(self.generator(
             embeddings[index], [feature[index] for feature in high_resolution],
             self._points(masks), self._coarse(masks)), masks.shape[1:])
@@ -191,7 +195,7 @@ class SamPretraining(nn.Module):
         """A random pixel of each mask as SAM's point embedding: (B, 2, d2), with its padding."""
         chosen = torch.multinomial(masks.flatten(1), 1)[:, 0]
         points = torch.stack([chosen % masks.shape[2], chosen // masks.shape[2]], -1).float()
-        labels = torch.ones(len(masks), 1, 1, dtype=torch.int)
+        labels = torch.ones(len(masks), 1, 1, dtype=torch.int, device=masks.device)
         sparse, _ = self.sam.prompt_encoder(points[:, None, None], labels, None, None)
         return sparse[:, 0]
 
@@ -201,7 +205,7 @@ class SamPretraining(nn.Module):
         coarse = coarse / coarse.amax((2, 3), keepdim=True).clamp(min=1e-6)
         coarse = (coarse + 0.1 * torch.randn_like(coarse)) * 6 - 3
         logits = F.interpolate(coarse, self.generator.prompt_size, mode='bilinear')[:, 0]
-        absent = torch.rand(len(masks), 1, 1) < 0.3
+        absent = torch.rand(len(masks), 1, 1, device=masks.device) < 0.3
         return logits.masked_fill(absent, 0.0)
 
 
@@ -249,26 +253,30 @@ def load_start(model: nn.Module, folder: Path) -> None:
 
 
 def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
-             sentences: int = 4, image_size: int = 192, even: bool = False,
-             start: Path | None = None) -> None:
+             sentences: int = 4, image_size: int = 192, layers: int = 3, even: bool = False,
+             start: Path | None = None, device: str = 'cpu') -> None:
     """Train one tiny tower and save it to `out` (config.json, model.safetensors, tokenizer).
 
     Args:
         tower: 'siglip' or 'sam2'.  data_root: a SynthRS folder.  seed: of weights and batches.
-        image_size: SigLIP's; SAM's is 128.  even: see `SiglipPretraining`.
+        image_size: SigLIP's; SAM's is 128.  layers, even: see `SiglipPretraining`.
         sentences: most sentences of one image in a batch.
         start: a folder that this function wrote: go on from its weights.
+        device: as torch names it; the seed gives the same weights on a CPU alone.
     """
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
     if tower == 'siglip':
-        module = SiglipPretraining(out, image_size=image_size, even=even)
+        module = SiglipPretraining(out, image_size=image_size, layers=layers, even=even)
         model, images, lr = module.siglip, 16, 2e-3
     else:
         module = SamPretraining()
         model, images, lr = module.sam, 6, 1e-3
     if start is not None:
         load_start(model, start)
+    module.to(device)
+    if tower == 'siglip':
+        module.preprocess.to(device)  # mmengine's: it does not follow its owner
     stream = batches(data_root, split='train', images=images, sentences=sentences, seed=seed)
     with open(out / 'pretraining.jsonl', 'w') as file:
         def log(line: dict) -> None:
@@ -279,7 +287,7 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
         log(dict(tower=tower, start=start and start.name, data=recipe,
                  images=images, sentences=sentences,
                  image_size=image_size if tower == 'siglip' else IMAGE_SIZE,
-                 steps=steps, lr=lr, seed=seed, torch=torch.__version__,
+                 steps=steps, lr=lr, seed=seed, device=device, torch=torch.__version__,
                  parameters=sum(p.numel() for p in model.parameters())))
         train(module, stream, steps=steps, lr=lr, log=log)
     model.save_pretrained(out)

@@ -28,8 +28,8 @@ class CascadedPrompter(nn.Module):
         decomposition_blocks, interaction_blocks, prompt_blocks: N of Eqs. 4, 5 and 6.
         inner, heads, mlp_hidden: width and heads of every attention, hidden width of every MLP.
         visual_position: the embedding of the h1 x w1 patches is added to the queries and keys of
-            every attention ('query_key', the release), or once to v itself ('add'), so that it
-            reaches values and dense prompt too.
+            every attention ('query_key', the release), to the values too ('attention'), or once to
+            v itself ('add'), so that it reaches the dense prompt as well.
         visual_pe: that embedding (Table IX): 'learnable', fixed sine and cosine of the patch's
             row and column ('sine'), or fixed zeros ('zero').
         cascade: False (Table X): one stack of interaction of v with the words themselves, nothing
@@ -50,14 +50,15 @@ class CascadedPrompter(nn.Module):
                  n_t: int = 3, n_p: int = 9, decomposition_blocks: int = 2,
                  interaction_blocks: int = 2, prompt_blocks: int = 2, inner: int = 512,
                  heads: int = 8, mlp_hidden: int = 512,
-                 visual_position: Literal['query_key', 'add'] = 'query_key',
+                 visual_position: Literal['query_key', 'attention', 'add'] = 'query_key',
                  visual_pe: Literal['learnable', 'sine', 'zero'] = 'learnable',
                  cascade: bool = True, interleaved: bool = False, mask_words: bool = True,
                  decomposition: dict | None = None, interaction: dict | None = None,
                  sparse: dict | None = None, dense: dict | None = None) -> None:
         super().__init__()
-        if visual_position not in ('query_key', 'add'):
-            raise ValueError(f"visual_position is 'query_key' or 'add', not {visual_position!r}")
+        if visual_position not in ('query_key', 'attention', 'add'):
+            raise ValueError("visual_position is 'query_key', 'attention' or 'add', not "
+                             f'{visual_position!r}')
         if interleaved and interaction_blocks != prompt_blocks:
             raise ValueError(f'interleaved=True needs interaction_blocks == prompt_blocks, not '
                              f'{interaction_blocks} and {prompt_blocks}')
@@ -126,7 +127,12 @@ class CascadedPrompter(nn.Module):
                  ) -> tuple[Tensor, Tensor, Tensor]:
         """The last stack of Eq. 5, then that of Eq. 6: t' (B, n_t, d1), v' (B, h1*w1, d1), p."""
         t, v = interaction(t, v, t_pe, v_pe, t_mask)
-        return t, v, self.sparse(t, v, t_pe, v_pe, t_mask)
+        return t, v, self.sparse(t, *self._for_prompts(v, t_pe, v_pe), t_mask)
+
+    def _for_prompts(self, v: Tensor, t_pe: Tensor | float, v_pe: Tensor | float
+                     ) -> tuple[Tensor, Tensor | float, Tensor | float]:
+        """v, t_pe, v_pe as Eq. 6 reads them: the only step that takes values from v."""
+        return (v + v_pe, t_pe, 0.0) if self.visual_position == 'attention' else (v, t_pe, v_pe)
 
     def _interleaved(self, interaction: TextVisualInteraction, t: Tensor, v: Tensor,
                      t_pe: Tensor | float, v_pe: Tensor | float, t_mask: Tensor | None = None
@@ -135,5 +141,5 @@ class CascadedPrompter(nn.Module):
         p = self.sparse.start(len(t))
         for interact, prompt in zip(interaction.blocks, self.sparse.blocks, strict=True):
             t, v = interact(t, v, t_pe, v_pe, t_mask)
-            p = self.sparse.step(prompt, p, t, v, t_pe, v_pe, t_mask)
+            p = self.sparse.step(prompt, p, t, *self._for_prompts(v, t_pe, v_pe), t_mask)
         return t, v, self.sparse.head(p)

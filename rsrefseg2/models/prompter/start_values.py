@@ -16,18 +16,18 @@ def learnable(kind: str, *shape: int, name: str, std: float = 1.0) -> nn.Paramet
     return nn.Parameter(torch.randn(*shape) * std) if kind == 'learnable' else None
 
 
-def sine_positions(grid_size: tuple[int, int], d1: int) -> Tensor:
+def sine_positions(grid_size: tuple[int, int], d1: int, longest: float = 10000.0) -> Tensor:
     """(h1*w1, d1): sine and cosine of each patch's row in the first half of the channels, of its
-    column in the second, at wavelengths from 2 pi to 20000 pi patches."""
+    column in the second, at wavelengths from 2 pi to 2 pi * longest patches."""
     h1, w1 = grid_size
-    rows, columns = _sines(h1, d1 // 2), _sines(w1, d1 - d1 // 2)
+    rows, columns = _sines(h1, d1 // 2, longest), _sines(w1, d1 - d1 // 2, longest)
     return torch.cat([rows[:, None].expand(-1, w1, -1),
                       columns[None].expand(h1, -1, -1)], -1).flatten(0, 1)
 
 
-def _sines(n: int, width: int) -> Tensor:
-    """(n, width): sin(x / 10000^(k/K)) for K frequencies, then their cosines."""
+def _sines(n: int, width: int, longest: float) -> Tensor:
+    """(n, width): sin(x / longest^(k/K)) for K frequencies, then their cosines."""
     count = (width + 1) // 2
-    frequencies = 10000 ** (-torch.arange(count) / count)
+    frequencies = longest ** (-torch.arange(count) / count)
     angles = torch.arange(n)[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], 1)[:, :width]
