@@ -21,17 +21,24 @@ def main() -> None:
     parser.add_argument('--out', type=Path, help='default: work_dirs/towers/<tower>')
     parser.add_argument('--steps', default=6000, type=int)
     parser.add_argument('--seed', default=0, type=int)
+    parser.add_argument('--images', type=int, help='in a batch (16 for SigLIP, 6 for SAM)')
     parser.add_argument('--sentences', default=4, type=int, help='of one image in a batch')
-    parser.add_argument('--image-size', default=192, type=int, help="SigLIP's")
-    parser.add_argument('--layers', default=3, type=int, help="of SigLIP's image tower")
-    parser.add_argument('--even', action='store_true', help='stage 1 of the shipped SigLIP tower')
+    parser.add_argument('--lr', type=float, help='highest rate (2e-3 for SigLIP, 1e-3 for SAM)')
     parser.add_argument('--start', type=Path, help="go on from this folder's weights")
     parser.add_argument('--device', default='cpu')
+    siglip = parser.add_argument_group('SigLIP alone')
+    siglip.add_argument('--image-size', default=192, type=int)
+    siglip.add_argument('--patch-size', default=16, type=int)
+    siglip.add_argument('--layers', default=3, type=int, help='of the image tower')
+    siglip.add_argument('--positions', default='sine', choices=['sine', 'random'],
+                        help="what the image tower's position embeddings start from")
+    siglip.add_argument('--even', action='store_true', help='spread the target of the contrast')
     args = parser.parse_args()
     torch.set_num_threads(1)
     pretrain(args.tower, data_root=args.data, steps=args.steps, seed=args.seed,
-             sentences=args.sentences, image_size=args.image_size,
-             layers=args.layers, even=args.even, start=args.start, device=args.device,
+             images=args.images, sentences=args.sentences, lr=args.lr, start=args.start,
+             device=args.device, image_size=args.image_size, patch_size=args.patch_size,
+             layers=args.layers, positions=args.positions, even=args.even,
              out=args.out or Path('work_dirs/towers') / args.tower)
 
 

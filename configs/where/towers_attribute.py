@@ -1,4 +1,4 @@
 # SigLIP pretrained on sentences of the attribute level alone: it never saw where.
 # python tools/train.py configs/where/towers_attribute.py
-_base_ = '../synthrs_long.py'
-model = dict(siglip=dict(checkpoint='work_dirs/towers/siglip_attribute'))
+_base_ = './base.py'
+model = dict(siglip=dict(checkpoint='work_dirs/towers/attribute'))

@@ -6,7 +6,7 @@ import functools
 import io
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from .ablation_runs import Run
@@ -46,8 +46,15 @@ def collect(table: Table, runs: Iterable[Run], scores: Iterable[str]
             found.setdefault(run.row.name, []).append(
                 json.loads(run.scores.read_text(encoding='utf-8')))
     return [(row, {score: summarize(row.paper.get(score), [
-        functools.reduce(dict.__getitem__, score.split('.'), given)
-        for given in found.get(row.name, ())]) for score in scores}) for row in table.rows]
+        look_up(given, score) for given in found.get(row.name, ())]) for score in scores})
+        for row in table.rows]
+
+
+def look_up(scores: Mapping, name: str) -> float:
+    """A score by its name: its keys, joined by dots ('by_level.position.gIoU'), where no key is
+    the name itself, as 'Pr@0.5' is."""
+    return scores[name] if name in scores else functools.reduce(dict.__getitem__,
+                                                                name.split('.'), scores)
 
 
 def summarize(paper: float | None, values: list[float]) -> Result:

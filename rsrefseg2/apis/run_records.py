@@ -16,7 +16,7 @@ from ..engine import load_config
 from ..errors import UserError, make_folder
 from ..evaluation import COLUMNS, dumped_samples, find_protocol, score, score_intervals
 from ..visualization import read_runs
-from .ablations import read_index, tiny_config
+from .ablations import WHERE, read_index, tiny_config
 
 RECORDS = 'docs/results/runs'
 Record = dict[str, Any]
@@ -123,7 +123,8 @@ def make_record(folder: Path, root: str | Path = '.') -> tuple[Record, dict[str,
         'begun': begun and datetime.strptime(begun, '%Y%m%d_%H%M%S').isoformat(' '),
         'revision': begun and _revision(begun, root),
         'scores': {key: _rounded(value) for key, value in scores.items()
-                   if key == 'by_level' or not key.startswith(('by_', 'baselines'))},
+                   if key in ('by_level', 'by_rule')
+                   or not key.startswith(('by_', 'baselines'))},
         'intervals': _intervals(folder / 'dump.jsonl', scores), 'log': None}, curves
 
 
@@ -143,6 +144,10 @@ def _configs(folder: Path, root: Path) -> tuple[Config, str, str | None, Config]
                             'should be as one')
         return cfg, str(paths[0].relative_to(root)), None, load_config(str(paths[0]))
     scale, name = folder.resolve().parts[-3:-1]  # of tools/ablate.py
+    found = [row for table in read_index(root, WHERE).tables for row in table.rows
+             if row.name == name]
+    if found:
+        return cfg, found[0].config, None, load_config(str(root / found[0].config))
     found = [(table, row) for table in read_index(root).tables for row in table.rows
              if row.name == name]
     if not found or scale not in ('tiny', 'paper'):

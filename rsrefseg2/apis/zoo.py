@@ -11,8 +11,8 @@ from typing import Any
 
 from ..engine import load_config
 from ..evaluation import COLUMNS
-from .ablation_results import TINY_NOTE, summarize
-from .ablations import INDEX, Index, Table, markdown, number, read_index
+from .ablation_results import TINY_NOTE, look_up, summarize
+from .ablations import INDEX, WHERE, Index, Table, markdown, number, read_index
 from .run_records import RECORDS, Record, read_json, read_records
 
 PAGE = 'docs/model_zoo.md'
@@ -34,10 +34,11 @@ def zoo_page(root: str | Path = '.') -> str:
     """
     root = Path(root)
     published = read_json(root / PUBLISHED)
-    index, records = read_index(root), read_records(root)
+    index, where, records = read_index(root), read_index(root, WHERE), read_records(root)
     ablations = [record for record in records if _tables(index, record)]
+    placed = [record for record in records if _tables(where, record)]
     mains = {table['config'] for table in published['tables']}
-    others = [record for record in records if record not in ablations
+    others = [record for record in records if record not in ablations + placed
               and not (record['config'] in mains and not record['options'])]
     full_size = [record for record in records if record['scale'] != 'tiny'
                  and (record in ablations or record['config'] in mains)]
@@ -50,6 +51,11 @@ def zoo_page(root: str | Path = '.') -> str:
         '[configs/ablations](../configs/ablations/README.md). '
         + (RUN_NOTE if ablations else 'No run of them is recorded yet.')])
     sections += _settings(index, ablations)
+    if placed:
+        sections.append([
+            '## Where, not only what', '',
+            f'{where.note} What follows from it: [where.md](where.md). {RUN_NOTE}'])
+        sections += _settings(where, placed)
     sections += [list(_others(others))] if others else []
     sections.append(list(_quickstart(read_json(root / QUICKSTART))))
     return '\n\n'.join('\n'.join(lines) for lines in sections) + '\n'
@@ -104,8 +110,8 @@ def _scores(records: list[Record], names: tuple[str, ...] = SCORES,
     """Mean and spread over the seeds; of one run with a dump the 95 % interval."""
     cells = []
     for name in names:
-        values = [(record['scores']['by_level'][level] if level else record['scores'])[name]
-                  for record in records]
+        values = [look_up(record['scores']['by_level'][level] if level else record['scores'],
+                          name) for record in records]
         text = summarize(None, values).text
         if len(records) == 1 and not level and (records[0]['intervals'] or {}).get(name):
             low, high = records[0]['intervals'][name]
@@ -125,7 +131,7 @@ def _setting(record: Record) -> tuple:
     """What runs must share to stand in one table."""
     scores = record['scores']
     kind, _, length = (record['trained'] or 'none_0').partition('_')
-    return (record['scale'] or 'paper', record['dataset'], record['split'], scores['samples'],
+    return (record['scale'] or '', record['dataset'], record['split'], scores['samples'],
             scores['protocol'], kind, -int(length), json.dumps(record['options'], sort_keys=True))
 
 
@@ -140,22 +146,27 @@ def _settings(index: Index, records: list[Record]) -> Iterator[list[str]]:
         found = [table for table in index.tables if any(
             table in _tables(index, run) and run['config'] != table.parent for run in runs)]
         for table in found or _tables(index, runs[0])[:1]:
-            yield list(_table(table, [run for run in runs if table in _tables(index, run)]))
+            yield list(_table(index, table,
+                              [run for run in runs if table in _tables(index, run)]))
 
 
 def _title(key: tuple) -> str:
     scale, dataset, split, samples, protocol, kind, length, _ = key
     unit = {'iter': 'iterations', 'epoch': 'epochs'}.get(kind)
     trained = f'{-length} {unit}' if unit else 'not trained here'
-    return (f'{scale.capitalize()} scale, {trained}; {dataset}, {split}: {samples} sentences, '
+    of = f'{scale.capitalize()} scale, {trained}' if scale else trained.capitalize()
+    return (f'{of}; {dataset}, {split}: {samples} sentences, '
             f'protocol `{protocol}`')
 
 
-def _table(table: Table, records: list[Record]) -> Iterator[str]:
+def _table(index: Index, table: Table, records: list[Record]) -> Iterator[str]:
     """The rows of a table that were run, beside the paper, and the commands that run them."""
     levels = sorted(set.intersection(*(set(record['scores'].get('by_level', ()))
                                        for record in records)))
-    yield from (f'#### Table {table.number}: {table.title}', '')
+    of_paper = bool(table.number)
+    hits = () if of_paper else levels
+    yield from (f'#### Table {table.number}: {table.title}' if of_paper else f'#### {table.title}',
+                '')
     lines, commands = [], {}
     for row in table.rows:
         runs = sorted((record for record in records if record['config'] == row.config),
@@ -169,14 +180,18 @@ def _table(table: Table, records: list[Record]) -> Iterator[str]:
             *row.values, f'[{row.name}](../{row.config})' + ' †' * (row.config == table.parent),
             ' '.join(map(str, seeds)), *_scores(runs),
             *(_scores(runs, ('gIoU',), level)[0] for level in levels),
-            number(row.paper['gIoU']), _minutes(runs), _logs(runs)])
+            *(_scores(runs, ('object_hit',), level)[0] for level in hits),
+            *([number(row.paper['gIoU'])] if of_paper else []), _minutes(runs), _logs(runs)])
     yield from markdown([*table.columns, 'config', 'seeds', *SCORES,
-                         *(f'gIoU, {level}' for level in levels), "gIoU, the paper's",
-                         'minutes', 'log'], lines)
+                         *(f'gIoU, {level}' for level in levels),
+                         *(f'object hit, {level}' for level in hits),
+                         *(["gIoU, the paper's"] if of_paper else []), 'minutes', 'log'], lines)
     yield from ('', 'Again, with log and dump:', '', '```bash')
     for (seeds, scale, options), names in commands.items():
         yield (f'python tools/ablate.py {table.key} --rows {" ".join(names)} --seeds '
-               f'{" ".join(map(str, seeds))} --scale {scale}' + _as_arguments(options))
+               f'{" ".join(map(str, seeds))} '
+               + (f'--scale {scale}' if of_paper else f'--index {WHERE}')
+               + _as_arguments(options))
     yield '```'
 
 

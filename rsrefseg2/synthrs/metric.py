@@ -84,8 +84,8 @@ class SynthRSMetric(RefSegMetric):
                 'object_hit_chance': 1 / same}
 
     def compute_report(self, records: Iterator[dict[str, Any]]) -> dict[str, float]:
-        """RefSegMetric's, and the object-hit rate of each level; the report also holds `baselines` {name: gIoU} and `baselines_by_level`
-        {level: {name: gIoU}}."""
+        """RefSegMetric's, and the object-hit rate of each level; the report also holds `baselines`
+        {name: gIoU} and `baselines_by_level` {level: {name: gIoU}}."""
         metrics = super().compute_report(records)
         if self.baselines:
             self._baselines = self._baselines or baseline_scores(self.root, self.split)

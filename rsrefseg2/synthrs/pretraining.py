@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -30,8 +31,10 @@ from ..models.losses.alignment import masked_mean, sample_contrast
 from ..models.losses.segmentation import upsample
 from ..models.mask_generator import MaskGenerator
 from ..models.outputs import Targets
+from ..models.prompter.start_values import sine_positions
 from ..models.tokenization import write_word_tokenizer
 from ..models.towers import load_siglip
+from .pointing import pointing_game
 from .wording import vocabulary
 
 IMAGE_SIZE, POSITIONS = 128, 24
@@ -102,25 +105,33 @@ def batches(data_root: Path, *, split: str, images: int, sentences: int, seed: i
 class SiglipPretraining(nn.Module):
     """Contrast of sentences with the patches under their masks, and of patches with sentences.
 
+    The image tower's position embeddings start from sines, as smooth as trained ones are: from
+    random ones 'left of' takes hundreds to thousands of steps longer (docs/where.md).
+
     Args:
         folder: where tokenizer and config are written.
-        layers: of the image tower.
+        patch_size, layers: of the image tower.
+        positions: what its position embeddings start from, 'sine' or 'random'.
         even: spread the contrast's target evenly over equal objects (stage 1 of the shipped
             tower), instead of taking them out of each other's denominators (Eq. 12, stage 2).
     """
 
-    def __init__(self, folder: Path, *, image_size: int, layers: int = 3, even: bool = False
-                 ) -> None:
+    def __init__(self, folder: Path, *, image_size: int, patch_size: int = 16, layers: int = 3,
+                 positions: Literal['sine', 'random'] = 'sine', even: bool = False) -> None:
         super().__init__()
         self.even = even
         size = write_word_tokenizer(folder, dict.fromkeys([*vocabulary(), *BENCHMARK_WORDS]))
         text = dict(SIGLIP['text_config'], vocab_size=size)
-        vision = dict(SIGLIP['vision_config'], image_size=image_size, num_hidden_layers=layers)
+        vision = dict(SIGLIP['vision_config'], image_size=image_size, patch_size=patch_size,
+                      num_hidden_layers=layers)
         self.siglip = load_siglip(
             dict(model_type='siglip', vision_config=vision, text_config=text), init='random')
         self.grid_size = (image_size // vision['patch_size'],) * 2
         self.siglip.config.save_pretrained(folder)
         fan_in_init(self.siglip)
+        if positions == 'sine':
+            place = self.siglip.vision_model.embeddings.position_embedding.weight.data
+            place.copy_(math.sqrt(2) * sine_positions(self.grid_size, place.shape[1], longest=16))
         nn.init.constant_(self.siglip.logit_scale, math.log(10))
         nn.init.constant_(self.siglip.logit_bias, -2.0)
         self.temperature = nn.Parameter(torch.tensor(-math.log(0.07)))
@@ -253,25 +264,27 @@ def load_start(model: nn.Module, folder: Path) -> None:
 
 
 def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
-             sentences: int = 4, image_size: int = 192, layers: int = 3, even: bool = False,
-             start: Path | None = None, device: str = 'cpu') -> None:
+             images: int | None = None, sentences: int = 4, lr: float | None = None,
+             start: Path | None = None, device: str = 'cpu', **options: Any) -> None:
     """Train one tiny tower and save it to `out` (config.json, model.safetensors, tokenizer).
 
     Args:
         tower: 'siglip' or 'sam2'.  data_root: a SynthRS folder.  seed: of weights and batches.
-        image_size: SigLIP's; SAM's is 128.  layers, even: see `SiglipPretraining`.
-        sentences: most sentences of one image in a batch.
+        images: of a batch; 16 for SigLIP, 6 for SAM.
+        sentences: most of one image in a batch.
+        lr: 2e-3 for SigLIP, 1e-3 for SAM.
+        options: SigLIP's, of `SiglipPretraining`; SAM's image is 128 x 128.
         start: a folder that this function wrote: go on from its weights.
         device: as torch names it; the seed gives the same weights on a CPU alone.
     """
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
     if tower == 'siglip':
-        module = SiglipPretraining(out, image_size=image_size, layers=layers, even=even)
-        model, images, lr = module.siglip, 16, 2e-3
+        module = SiglipPretraining(out, **options)
+        model, images, lr = module.siglip, images or 16, lr or 2e-3
     else:
-        module = SamPretraining()
-        model, images, lr = module.sam, 6, 1e-3
+        module, options = SamPretraining(), dict(image_size=IMAGE_SIZE)
+        model, images, lr = module.sam, images or 6, lr or 1e-3
     if start is not None:
         load_start(model, start)
     module.to(device)
@@ -285,9 +298,10 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
             file.flush()
         recipe = json.loads((data_root / 'summary.json').read_text())['arguments']
         log(dict(tower=tower, start=start and start.name, data=recipe,
-                 images=images, sentences=sentences,
-                 image_size=image_size if tower == 'siglip' else IMAGE_SIZE,
-                 steps=steps, lr=lr, seed=seed, device=device, torch=torch.__version__,
+                 images=images, sentences=sentences, **options, steps=steps, lr=lr, seed=seed,
+                 device=device, torch=torch.__version__,
                  parameters=sum(p.numel() for p in model.parameters())))
         train(module, stream, steps=steps, lr=lr, log=log)
+        if tower == 'siglip':
+            log(dict(pointing=pointing_game(model, module.preprocess, data_root)))
     model.save_pretrained(out)

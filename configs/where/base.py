@@ -1,0 +1,18 @@
+# What the experiments on where are compared with: towers trained whole, 16 images x 6 sentences.
+# python tools/synthrs_pretrain.py siglip --steps 2500 --image-size 128 --even \
+#     --positions random --out work_dirs/towers/where
+# python tools/train.py configs/where/base.py
+_base_ = '../synthrs_tiny.py'
+model = dict(
+    siglip=dict(checkpoint='work_dirs/towers/where', vision_lora=None, text_lora=None,
+                trainable=True),
+    sam=dict(lora=None, trainable=True))
+train_dataloader = dict(batch_size=96)
+optim_wrapper = dict(optimizer=dict(lr=1.5e-3))
+val_evaluator = dict(_delete_=True, type='SynthRSMetric', split='val', baselines=False,
+                     data_root='{{$RSREFSEG2_DATA:data}}/synthrs')
+train_cfg = dict(max_iters=1800, val_interval=300)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, begin=0, end=50, by_epoch=False),
+    dict(type='CosineAnnealingLR', eta_min_ratio=0.02, begin=50, end=1800, by_epoch=False)]
+default_hooks = dict(checkpoint=dict(interval=1800, save_best=None), logger=dict(interval=100))
