@@ -85,6 +85,23 @@ def test_the_readme_is_the_index():
         'python tools/ablate.py --list --markdown > configs/ablations/README.md')
 
 
+def test_the_variants_of_where():
+    """Each is listed, states its command, and changes only what its table varies."""
+    where = ablations.read_index(ROOT, ablations.WHERE)
+    files = {str(path.relative_to(ROOT)) for path in (ROOT / 'configs/where').glob('*.py')}
+    assert {row.config for table in where.tables for row in table.rows} == files
+    for table in where.tables:
+        assert [row.config for row in table.rows].count(table.parent) == 1, table.key
+        for row in table.rows:
+            assert len(row.values) == len(table.columns), (table.key, row)
+            assert f'# python tools/train.py {row.config}' in (ROOT / row.config).read_text()
+            found = ablations.row_differences(table, row, ROOT)
+            assert bool(found) == (row.config != table.parent), row.config
+            for key in found:
+                assert any(key == place or key.startswith(place + '.')
+                           for place in table.varies), (row.config, key)
+
+
 def test_a_table_by_any_of_its_names():
     for name in ('table06', 'table6', '6', '06'):
         assert INDEX.table(name).number == 'VI'

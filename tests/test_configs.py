@@ -42,6 +42,9 @@ def is_folder(checkpoint):
 @pytest.mark.parametrize('path', EVERY, ids=names(EVERY))
 def test_loads_and_builds(path):
     model = load_config(str(path)).model  # refuses unknown keys and classes
+    if model.siglip.checkpoint.startswith('work_dirs/'):  # made by the command that path names
+        assert 'tools/synthrs_pretrain.py siglip' in path.with_name('base.py').read_text()
+        model.siglip.checkpoint = 'synthrs/towers/siglip'
     folders = [model[part].checkpoint for part in ('siglip', 'sam')
                if is_folder(model[part].checkpoint)]
     missing = [folder for folder in folders if find_local(folder) is None]
@@ -256,7 +259,8 @@ FULL = str(CONFIGS / 'rrsisd_siglip2_sam21l.py')
     ({'model.data_preprocessor.lowercase': True}, ["no option 'lowercase'", 'lower_case']),
     ({'model.prompter.d1': 4}, ["no option 'd1'"]),
     ({'model.init': 'randm'}, ["one of 'pretrained', 'random', not 'randm'"]),
-    ({'model.prompter.visual_position': 'qk'}, ["one of 'query_key', 'add', not 'qk'"])])
+    ({'model.prompter.visual_position': 'qk'},
+     ["one of 'query_key', 'attention', 'add', not 'qk'"])])
 def test_an_unknown_key_or_class_is_named_with_near_matches(options, says):
     with pytest.raises(UserError) as caught:
         load_config(FULL, options=options)

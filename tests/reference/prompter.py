@@ -129,7 +129,8 @@ def prompter(v, words, t_sent, w, *, n_t, n_heads, n_blocks, size, out_size, len
 
     ``w``: ``pe_1``, ``pe_2``, ``image_pe`` (h1*w1, d1), ``prompts``, ``prompt_pe``, ``scale``,
     ``bias``; ``decomposition.``, ``first_order.``, ``second_order.``, ``sparse.``, ``sparse_mlp.``,
-    ``dense.``. ``position``: the image's embedding on queries and keys, or added to v itself.
+    ``dense.``. ``position``: the image's embedding on queries and keys, on values, too (v is one
+    in Eq. 6 alone), or added to v itself.
     """
     from .dense import dense_prompt
     counts = [n_blocks] * 4 if isinstance(n_blocks, int) else list(n_blocks)
@@ -148,7 +149,10 @@ def prompter(v, words, t_sent, w, *, n_t, n_heads, n_blocks, size, out_size, len
     else:
         v2_act, t2_act = interaction(v1_act, t2, part(w, 'second_order'), n_blocks=counts[2],
                                      **shared)
-        p = sparse_prompts(w['prompts'], t2_act, v2_act, part(w, 'sparse'), n_blocks=counts[3],
+        read = v2_act
+        if position == 'values_too':
+            read, shared['image_pe'] = v2_act + image_pe, None
+        p = sparse_prompts(w['prompts'], t2_act, read, part(w, 'sparse'), n_blocks=counts[3],
                            prompt_pe=w['prompt_pe'], **shared)
     p_sparse = mlp(p, part(w, 'sparse_mlp'))
     p_dense = dense_prompt(v2_act, t_sent, part(w, 'dense'), scale=w['scale'], bias=w['bias'],

@@ -13,7 +13,7 @@ import pytest
 
 from rsrefseg2.apis import ablation_results as results
 from rsrefseg2.apis import ablation_runs as runs
-from rsrefseg2.apis.ablations import read_index
+from rsrefseg2.apis.ablations import WHERE, read_index
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError
 
@@ -207,6 +207,28 @@ def test_what_there_is(run, ablate, stand_in, monkeypatch):
     code, _, err = ablate(rows=['t10_no_dens'])
     assert code == 1 and 'did you mean t10_no_dense' in err
     assert run('ablate.py')[0] == 2
+
+
+def test_another_index(run, stand_in, tmp_path, monkeypatch):
+    """Its scores may be of a breakdown, and its runs are of no scale."""
+    monkeypatch.chdir(ROOT)
+    where = ('--index', WHERE)
+    names = [table.key for table in read_index(ROOT, WHERE).tables]
+    assert [line.split()[0] for line in run('ablate.py', '--list', *where)[1].splitlines()] == names
+    call = ('ablate.py', 'position', *where, '--rows', 'query_key', '--work-dir', tmp_path / 'w')
+    run(*call)
+    assert len(stand_in()) == 2
+    folder = tmp_path / 'w/query_key/seed0'
+    level = {'object_hit': 80.5, 'gIoU': 60.0}
+    (folder / 'scores.json').write_text(json.dumps({
+        'gIoU': 70.25, 'Pr@0.5': 1.0, 'by_level': dict.fromkeys(
+            ('attribute', 'position', 'relation'), level)}))
+    row, = (row for row in json.loads(run(*call, '--collect', '--json')[1])['rows']
+            if row['row'] == 'query_key')
+    assert row['scores']['gIoU']['mean'] == 70.25
+    assert row['scores']['by_level.relation.object_hit']['mean'] == 80.5
+    assert results.look_up({'Pr@0.5': 1.0}, 'Pr@0.5') == 1.0
+    assert run(*call, '--scale', 'tiny')[0] == 2
 
 
 def test_a_single_run_has_no_spread():

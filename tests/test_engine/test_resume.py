@@ -63,7 +63,7 @@ train_dataloader['dataset'] = dict(data, pipeline=[
     dict(type='PackRefSegInputs')])
 val_dataloader['dataset'] = dict(data, split='train')
 model['siglip']['vision_lora'].update(dropout=0.2)
-optim_wrapper['paramwise_cfg'] = dict(decay_1d=False)  # two groups
+optim_wrapper['paramwise_cfg'] = dict(decay_1d=False, rates={'encoder.': 0.5})  # four groups
 default_hooks['checkpoint'] = dict(interval=2, by_epoch=False)
 ''')
     return path

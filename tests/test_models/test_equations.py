@@ -119,6 +119,9 @@ def check_eq7(activation='relu', align_corners=False, training=False):
                 leaves_of(prompter.dense, v=v, t_sent=text.t_sent))
 
 
+POSITIONS = {'query_key': 'queries_keys', 'attention': 'values_too', 'add': 'added_to_v'}
+
+
 def check_eq3(n_blocks=(2, 2, 2, 2), **options):
     """The whole prompter; every symbol."""
     ours = dict(visual_position='query_key', interleaved=False) | options
@@ -130,7 +133,7 @@ def check_eq3(n_blocks=(2, 2, 2, 2), **options):
     expected = ref.prompter(
         v, text.t_word, text.t_sent, reference_weights(prompter), n_t=N_T, n_heads=HEADS,
         n_blocks=n_blocks, size=GRID, out_size=PROMPT, lengths=lengths,
-        position={'query_key': 'queries_keys', 'add': 'added_to_v'}[ours['visual_position']],
+        position=POSITIONS[ours['visual_position']],
         order='interleaved' if ours['interleaved'] else 'separate')
     expected['p_dense'] = expected['p_dense'][:, 0]
     assert_same(out, expected, leaves_of(prompter, v=v, t_word=text.t_word, t_sent=text.t_sent))
@@ -152,7 +155,8 @@ def test_eq7(activation, align_corners, training):
 
 
 @pytest.mark.parametrize('options', [
-    dict(visual_position='add'), dict(interleaved=True), dict(mask_words=False),
+    dict(visual_position='add'), dict(visual_position='attention'), dict(interleaved=True),
+    dict(mask_words=False),
     dict(interleaved=True, visual_position='add'), dict(n_blocks=(1, 3, 3, 1))], ids=str)
 def test_eq3_variants(options):
     check_eq3(**options)

@@ -55,6 +55,22 @@ def test_summary_counts(dataset):
             counts['kinds'].values())
 
 
+def test_chosen_levels_on_the_same_scenes(dataset, tmp_path):
+    build(tmp_path / 'some', recipe(levels=('position', 'relation'), layouts=('rrsisd',)))
+    for split in SCENES:
+        for some, all_ in zip(read_scenes(tmp_path / 'some', split), read_scenes(dataset, split),
+                              strict=True):
+            assert some['objects'] == all_['objects']
+            assert [s['text'] for s in some['sentences']] == [
+                s['text'] for s in all_['sentences'] if s['level'] != 'attribute']
+    root = tmp_path / 'some/rrsisd'
+    assert len(RRSISD(data_root=str(root), split='train', classes=None)) == 12 * 4
+    with pytest.raises(UserError, match="unknown level 'positon'.*did you mean"):
+        recipe(levels=('positon',))
+    with pytest.raises(UserError, match='levels'):  # another dataset, not this one again
+        build(tmp_path / 'some', recipe(layouts=('rrsisd',)))
+
+
 @pytest.mark.parametrize('layout, reader', [
     ('rrsisd', lambda **options: RRSISD(classes=None, **options)),
     ('refsegrs', RefSegRS), ('risbench', RISBench)])

@@ -36,6 +36,8 @@ def score(dataset, answer, **options):
     metrics = metric.evaluate(len(samples))
     assert all(np.isscalar(value) for value in metrics.values())  # mmengine logs scalars
     assert metrics['gIoU'] == metric.report['gIoU']
+    for level, scores in metric.report['by_level'].items():
+        assert metrics[f'{level}_hit'] == scores['object_hit']
     return metric.report
 
 

@@ -1,0 +1,119 @@
+"""The tiny towers' pretraining, and how well a SigLIP points, on a few scenes."""
+import json
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from pycocotools import mask as coco_mask
+from transformers import AutoConfig
+
+from rsrefseg2.datasets.writers import read_scenes
+from rsrefseg2.models.data_preprocessor import RefSegDataPreprocessor
+from rsrefseg2.models.prompter.start_values import sine_positions
+from rsrefseg2.models.towers import load_sam, load_siglip
+from rsrefseg2.synthrs.pointing import pointing_game
+from rsrefseg2.synthrs.pretraining import SiglipPretraining, pretrain
+
+OPTIONS = dict(image_size=64, patch_size=16, layers=2, positions='sine', even=True)
+
+
+def test_a_tower_is_trained_saved_and_loads(dataset, tmp_path):
+    pretrain('siglip', data_root=dataset, out=tmp_path, steps=2, seed=0, images=2, **OPTIONS)
+    siglip = load_siglip(str(tmp_path))
+    vision = siglip.config.vision_config
+    assert (vision.image_size, vision.patch_size, vision.num_hidden_layers) == (64, 16, 2)
+    head, step, last = map(json.loads, (tmp_path / 'pretraining.jsonl').read_text().splitlines())
+    assert head.items() >= dict(OPTIONS, images=2, sentences=4, lr=2e-3, steps=2).items()
+    assert step['step'] == 2 and math.isfinite(step['contrast'] + step['patches'])
+    assert {'attribute', 'position', 'relation'} < set(last['pointing'])
+
+
+def test_sam_goes_on_from_where_it_was(dataset, tmp_path):
+    pretrain('sam2', data_root=dataset, out=tmp_path / 'a', steps=1, seed=0, images=2)
+    pretrain('sam2', data_root=dataset, out=tmp_path / 'b', steps=1, seed=1, images=2,
+             start=tmp_path / 'a')
+    first, second = (load_sam(str(tmp_path / name)).state_dict() for name in 'ab')
+    moved = [(first[name] - second[name]).abs().max() for name in first]
+    assert 0 < max(moved) < 0.05  # one step, not other weights
+    assert AutoConfig.from_pretrained(tmp_path / 'b').model_type == 'sam2'
+
+
+def test_positions_start_smooth_or_random(tmp_path):
+    """A patch is nearer to its neighbour than to one far away; at random they are all alike."""
+    def places(kind):
+        torch.manual_seed(0)
+        made = SiglipPretraining(tmp_path, image_size=128, positions=kind)
+        return made.siglip.vision_model.embeddings.position_embedding.weight.detach()
+
+    sine, random = places('sine'), places('random')
+    for found in (sine, random):
+        assert float(found.square().mean()) == pytest.approx(1, abs=0.1)
+    grid = sine.view(8, 8, -1)
+    assert (grid[2, 2] - grid[2, 3]).norm() < 0.6 * (grid[2, 2] - grid[2, 7]).norm()
+    assert float((random[18] - random[19]).norm()) == pytest.approx(
+        float((random[18] - random[23]).norm()), rel=0.3)
+
+
+def test_sines_by_the_formula():
+    found = sine_positions((3, 5), 8, longest=16.0)
+    for row in range(3):
+        for column in range(5):
+            expected = []
+            for place in (row, column):
+                angles = [place / 16 ** (k / 2) for k in range(2)]
+                expected += [*map(math.sin, angles), *map(math.cos, angles)]
+            torch.testing.assert_close(found[row * 5 + column], torch.tensor(expected))
+
+
+class Pointing(torch.nn.Module):
+    """A stand-in for both towers whose nearest patch is the one that `choose` gives."""
+
+    def __init__(self, config, choose):
+        super().__init__()
+        self.config, self.choose, self.calls = config, choose, 0
+
+    def vision_model(self, pixel_values):
+        side = self.config.vision_config.image_size // self.config.vision_config.patch_size
+        patches = torch.eye(side * side).expand(len(pixel_values), -1, -1)
+        return SimpleNamespace(last_hidden_state=patches)
+
+    def text_model(self, input_ids):
+        n = len(input_ids)
+        chosen = [self.choose(self.calls + i) for i in range(n)]
+        self.calls += n
+        side = self.config.vision_config.image_size // self.config.vision_config.patch_size
+        return SimpleNamespace(pooler_output=torch.eye(side * side)[chosen])
+
+
+def test_pointing_counts_what_the_patch_shows_most_of(dataset, tmp_path):
+    """Patches chosen with the masks at hand: all hits; the corner patch: what is there."""
+    side = 8
+    made = SiglipPretraining(tmp_path, image_size=128)
+    preprocess = RefSegDataPreprocessor(tokenizer=str(tmp_path), init='pretrained', max_length=24,
+                                        size_where=128, size_how=128)
+    scenes = list(read_scenes(dataset, 'test'))
+    known = {s['keys']['rrsisd']: (scene, s) for scene in scenes for s in scene['sentences']}
+    order = list(known)  # the dataset's
+
+    def cover(scene, index):
+        mask = torch.from_numpy(coco_mask.decode(scene['objects'][index]['rle'])).float()
+        return torch.nn.functional.avg_pool2d(mask[None], 128 // side)[0].flatten()
+
+    def best(i):
+        scene, sentence = known[order[i]]
+        others = sum(cover(scene, k) for k in range(len(scene['objects']))
+                     if k != sentence['target'])
+        return int((cover(scene, sentence['target']) - others).argmax())
+
+    assert made.grid_size == (side, side)
+    found = pointing_game(Pointing(made.siglip.config, best), preprocess, dataset)
+    assert found['attribute'] == found['position'] == found['relation'] == 100
+    corner = pointing_game(Pointing(made.siglip.config, lambda i: 0), preprocess, dataset)
+    expected = []
+    for key in order:
+        scene, sentence = known[key]
+        shares = [float(cover(scene, k)[0]) for k in range(len(scene['objects']))]
+        if sentence['level'] == 'position':
+            expected.append(max(shares) > 0 and shares.index(max(shares)) == sentence['target'])
+    assert corner['position'] == pytest.approx(100 * sum(expected) / len(expected), abs=0.1)
