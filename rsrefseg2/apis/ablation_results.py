@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from ..errors import UserError
 from .ablation_runs import Run
 from .ablations import Index, Row, Table, markdown, number
 
@@ -52,9 +53,18 @@ def collect(table: Table, runs: Iterable[Run], scores: Iterable[str]
 
 def look_up(scores: Mapping, name: str) -> float:
     """A score by its name: its keys, joined by dots ('by_level.position.gIoU'), where no key is
-    the name itself, as 'Pr@0.5' is."""
-    return scores[name] if name in scores else functools.reduce(dict.__getitem__,
-                                                                name.split('.'), scores)
+    the name itself, as 'Pr@0.5' is.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name in scores:
+        return scores[name]
+    try:
+        return functools.reduce(dict.__getitem__, name.split('.'), scores)
+    except KeyError as error:
+        raise UserError(f'a scores.json has no {name}: test with an evaluator that gives it '
+                        '(SynthRSMetric for scores by level)') from error
 
 
 def summarize(paper: float | None, values: list[float]) -> Result:

@@ -216,8 +216,8 @@ def test_another_index(run, stand_in, tmp_path, monkeypatch):
     names = [table.key for table in read_index(ROOT, WHERE).tables]
     assert [line.split()[0] for line in run('ablate.py', '--list', *where)[1].splitlines()] == names
     call = ('ablate.py', 'position', *where, '--rows', 'query_key', '--work-dir', tmp_path / 'w')
-    run(*call)
-    assert len(stand_in()) == 2
+    code, _, err = run(*call)
+    assert code == 1 and 'no by_level.attribute.object_hit' in err
     folder = tmp_path / 'w/query_key/seed0'
     level = {'object_hit': 80.5, 'gIoU': 60.0}
     (folder / 'scores.json').write_text(json.dumps({
