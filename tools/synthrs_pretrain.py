@@ -32,13 +32,15 @@ def main() -> None:
     siglip.add_argument('--layers', default=3, type=int, help='of the image tower')
     siglip.add_argument('--positions', default='sine', choices=['sine', 'random'],
                         help="what the image tower's position embeddings start from")
+    siglip.add_argument('--patches', default='whitened', choices=['whitened', 'random'],
+                        help='what its patch embedding starts from')
     siglip.add_argument('--even', action='store_true', help='spread the target of the contrast')
     args = parser.parse_args()
     torch.set_num_threads(1)
     pretrain(args.tower, data_root=args.data, steps=args.steps, seed=args.seed,
              images=args.images, sentences=args.sentences, lr=args.lr, start=args.start,
              device=args.device, image_size=args.image_size, patch_size=args.patch_size,
-             layers=args.layers, positions=args.positions, even=args.even,
+             layers=args.layers, positions=args.positions, patches=args.patches, even=args.even,
              out=args.out or Path('work_dirs/towers') / args.tower)
 
 

@@ -1,6 +1,6 @@
 # What the experiments on where are compared with: towers trained whole, 16 images x 6 sentences.
 # python tools/synthrs_pretrain.py siglip --steps 2500 --image-size 128 --even \
-#     --positions random --out work_dirs/towers/where
+#     --positions random --patches random --out work_dirs/towers/where
 # python tools/train.py configs/where/base.py
 _base_ = '../synthrs_tiny.py'
 model = dict(

@@ -102,6 +102,28 @@ def batches(data_root: Path, *, split: str, images: int, sentences: int, seed: i
             yield unique_images_collate(dataset.__getitems__(indices))
 
 
+@torch.no_grad()
+def whiten_patches(embedding: nn.Conv2d, images: Tensor) -> None:
+    """Start a patch embedding from the principal components of patches, in a random mixture.
+
+    Its outputs then have mean 0 and variance 1 over the patches of `images` and are uncorrelated.
+    Random filters mostly answer to details finer than a smooth patch has.
+
+    Args:
+        embedding: kernel = stride, of at most as many channels as a patch has values.
+        images: (U, 3, H, W), normalised for the tower.
+    """
+    size, width = embedding.kernel_size, embedding.out_channels
+    patches = F.unfold(images, size, stride=size).transpose(1, 2).flatten(0, 1).double()
+    mean = patches.mean(0)
+    variances, components = torch.linalg.eigh((patches - mean).T.cov(correction=0))
+    variances, components = variances[-width:], components[:, -width:]
+    mixture = torch.linalg.qr(torch.randn(width, width, dtype=torch.float64)).Q
+    weight = mixture @ (components / variances.clamp(min=1e-8).sqrt()).T
+    embedding.weight.copy_(weight.view_as(embedding.weight))
+    embedding.bias.copy_(-weight @ mean)
+
+
 class SiglipPretraining(nn.Module):
     """Contrast of sentences with the patches under their masks, and of patches with sentences.
 
@@ -265,7 +287,8 @@ def load_start(model: nn.Module, folder: Path) -> None:
 
 def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
              images: int | None = None, sentences: int = 4, lr: float | None = None,
-             start: Path | None = None, device: str = 'cpu', **options: Any) -> None:
+             patches: Literal['whitened', 'random'] = 'whitened', start: Path | None = None,
+             device: str = 'cpu', **options: Any) -> None:
     """Train one tiny tower and save it to `out` (config.json, model.safetensors, tokenizer).
 
     Args:
@@ -273,6 +296,7 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
         images: of a batch; 16 for SigLIP, 6 for SAM.
         sentences: most of one image in a batch.
         lr: 2e-3 for SigLIP, 1e-3 for SAM.
+        patches: what SigLIP's patch embedding starts from: `whiten_patches`, or random filters.
         options: SigLIP's, of `SiglipPretraining`; SAM's image is 128 x 128.
         start: a folder that this function wrote: go on from its weights.
         device: as torch names it; the seed gives the same weights on a CPU alone.
@@ -281,12 +305,17 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
     out.mkdir(parents=True, exist_ok=True)
     if tower == 'siglip':
         module = SiglipPretraining(out, **options)
+        options = dict(options, patches=patches)
         model, images, lr = module.siglip, images or 16, lr or 2e-3
     else:
         module, options = SamPretraining(), dict(image_size=IMAGE_SIZE)
         model, images, lr = module.sam, images or 6, lr or 1e-3
     if start is not None:
         load_start(model, start)
+    elif tower == 'siglip' and patches == 'whitened':
+        some = next(batches(data_root, split='train', images=256, sentences=1, seed=seed))
+        whiten_patches(model.vision_model.embeddings.patch_embedding,
+                       module.preprocess.images(some['inputs'])[0])
     module.to(device)
     if tower == 'siglip':
         module.preprocess.to(device)  # mmengine's: it does not follow its owner

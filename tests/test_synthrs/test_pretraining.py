@@ -13,7 +13,7 @@ from rsrefseg2.models.data_preprocessor import RefSegDataPreprocessor
 from rsrefseg2.models.prompter.start_values import sine_positions
 from rsrefseg2.models.towers import load_sam, load_siglip
 from rsrefseg2.synthrs.pointing import pointing_game
-from rsrefseg2.synthrs.pretraining import SiglipPretraining, pretrain
+from rsrefseg2.synthrs.pretraining import SiglipPretraining, pretrain, whiten_patches
 
 OPTIONS = dict(image_size=64, patch_size=16, layers=2, positions='sine', even=True)
 
@@ -53,6 +53,17 @@ def test_positions_start_smooth_or_random(tmp_path):
     assert (grid[2, 2] - grid[2, 3]).norm() < 0.6 * (grid[2, 2] - grid[2, 7]).norm()
     assert float((random[18] - random[19]).norm()) == pytest.approx(
         float((random[18] - random[23]).norm()), rel=0.3)
+
+
+def test_a_whitened_patch_embedding_answers_with_variance_1_and_no_correlation():
+    torch.manual_seed(0)
+    smooth = torch.nn.functional.interpolate(torch.randn(60, 3, 9, 9), (32, 32), mode='bilinear')
+    embedding = torch.nn.Conv2d(3, 12, 8, stride=8)
+    whiten_patches(embedding, smooth + 0.1 * torch.randn_like(smooth))
+    found = embedding(smooth).flatten(2).transpose(1, 2).flatten(0, 1)
+    torch.testing.assert_close(found.T.cov(), torch.eye(12), atol=0.15, rtol=0)
+    torch.testing.assert_close(found.mean(0), torch.zeros(12), atol=0.05, rtol=0)
+    assert embedding.weight.std(0).min() > 0  # every component in every filter: mixed
 
 
 def test_sines_by_the_formula():
