@@ -152,7 +152,8 @@ def test_accumulated_gradients_are_not_torn_apart(config, tmp_path):
     assert not differing(last(tmp_path / 'broken'), last(tmp_path / 'whole'))
 
 
-@pytest.mark.parametrize('fault', ['cut off', 'optimizer missing', 'zeroed'])
+@pytest.mark.parametrize('fault', ['cut off', 'optimizer missing',
+                                   pytest.param('zeroed', marks=pytest.mark.slow)])
 def test_a_torn_checkpoint_is_named_and_passed_over(config, whole, tmp_path, fault):
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path, StopAt(5))
