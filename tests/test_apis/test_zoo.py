@@ -10,7 +10,7 @@ import pytest
 from mmengine.config import Config
 
 from rsrefseg2.apis import ablation_runs as runs
-from rsrefseg2.apis.ablations import read_index
+from rsrefseg2.apis.ablations import WHERE, read_index
 from rsrefseg2.apis.run_records import RECORDS, add_records, make_record, read_records
 from rsrefseg2.apis.zoo import PAGE, PUBLISHED, QUICKSTART, SCORES, zoo_page
 from rsrefseg2.engine import load_config
@@ -65,11 +65,13 @@ def test_every_number_of_the_page_stands_in_the_data():
         key = (record['config'], record['trained'], json.dumps(record['options']))
         groups.setdefault(key, []).append(record['scores'])
     for group in groups.values():
-        for name in SCORES:
+        for name in (*SCORES, 'object_hit'):
             for parts in ([scores for scores in group],
                           *([scores['by_level'][level] for scores in group] for level in LEVELS
                             if all(level in scores.get('by_level', ()) for scores in group))):
-                values = [scores[name] for scores in parts]
+                values = [scores[name] for scores in parts if name in scores]
+                if not values:
+                    continue
                 known |= numbers(statistics.fmean(values))
                 known |= numbers([statistics.stdev(values)] if len(values) > 1 else [])
     assert set(re.findall(r'(?<![\d.-])\d+\.\d\d(?!\d)', committed())) <= known
@@ -118,9 +120,10 @@ def repository(tmp_path, monkeypatch):
     return root
 
 
-def make_run(folder, row, seed, *, table='table10', options=None, dump=False, iterations=100):
-    """A finished run at tiny scale, that scored 60 + seed."""
-    run, = runs.plan(INDEX.table(table), names=[row], seeds=[seed], scale='tiny', root=folder)
+def make_run(folder, row, seed, *, index=INDEX, table='table10', scale='tiny', options=None,
+             dump=False, iterations=100):
+    """A finished run, that scored 60 + seed."""
+    run, = runs.plan(index.table(table), names=[row], seeds=[seed], scale=scale, root=folder)
     runs.write_config(run, options if options is not None else BRIEF, repository=ROOT)
     config = Config.fromfile(run.config)  # what the runner leaves is not quite what it was given
     config.merge_from_dict({'load_from': f'{run.folder}/best_gIoU_iter_50.pth',
@@ -137,7 +140,7 @@ def make_run(folder, row, seed, *, table='table10', options=None, dump=False, it
     scores = {'gIoU': 60.0 + seed, 'cIoU': 70.0, 'Pr@0.5': 80.0}
     run.scores.write_text(json.dumps({
         **scores, 'protocol': 'paper', 'samples': 24, 'by_category': {'ship': scores},
-        'by_level': {level: {**scores, 'gIoU': 50.0 + 2 * seed, 'samples': 8}
+        'by_level': {level: {**scores, 'gIoU': 50.0 + 2 * seed, 'object_hit': 72.5, 'samples': 8}
                      for level in LEVELS}, 'baselines': {'whole image': scores}}))
     if dump:
         write_dump(run.folder, 'dump', shifted(0.5))
@@ -159,6 +162,23 @@ def test_a_record_is_what_the_runs_files_say(repository, tmp_path):
     low, high = record['intervals']['gIoU']
     assert 0 < low < high < 100
     assert str(tmp_path) not in json.dumps(record)
+
+
+def test_a_run_of_where_stands_in_its_table_with_its_hits(repository, tmp_path):
+    where = read_index(ROOT, WHERE)
+    for row in ('base', 'query_key'):
+        make_run(tmp_path / 'runs', row, 2, index=where, table='position', scale=None,
+                 options={'train_cfg.max_iters': 100})
+    add_records([tmp_path / 'runs'], 'where')
+    assert {(record['config'], record['scale']) for record in read_records()} == {
+        ('configs/where/base.py', None), ('configs/where/query_key.py', None)}
+    page = zoo_page()
+    section = page[page.index('## Where, not only what'):]
+    assert 'object hit, relation' in section and '| 72.50 | 72.50 | 72.50 |' in section
+    assert "the paper's" not in section.partition('## The quickstart')[0].partition('\n###')[2]
+    assert (f'python tools/ablate.py position --rows base query_key --seeds 2 --index {WHERE} '
+            '--cfg-options train_cfg.max_iters=100') in section
+    assert '## Other runs' not in page
 
 
 def test_a_run_is_recorded_once_and_its_log_can_be_drawn(repository, tmp_path):
