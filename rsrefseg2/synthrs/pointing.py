@@ -53,10 +53,12 @@ def pointing_game(siglip: SiglipModel, preprocess: RefSegDataPreprocessor, data_
 
 
 def _shows_most(scene: dict, patch: int, side: int) -> int | None:
-    """The object of which a patch of a side x side grid shows most pixels; None: no object."""
+    """The object of which a patch of a side x side grid shows most pixels; None: none, or two
+    equally."""
     row, column = divmod(patch, side)
     cell = scene['size'] / side
     rows, columns = (slice(int(k * cell), math.ceil((k + 1) * cell)) for k in (row, column))
     pixels = [int(coco_mask.decode(thing['rle'])[rows, columns].sum())
               for thing in scene['objects']]
-    return int(np.argmax(pixels)) if max(pixels) else None
+    most = max(pixels)
+    return pixels.index(most) if most and pixels.count(most) == 1 else None

@@ -18,74 +18,11 @@ import torch
 import torch.nn.functional as F
 from mmengine.dataset import DefaultSampler
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from ..datasets import RRSISD, ImageGroupBatchSampler, unique_images_collate
-from ..models.data_preprocessor import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    RefSegDataPreprocessor,
-    normalise,
-)
-from ..models.losses.alignment import masked_mean, sample_contrast
-from ..models.losses.segmentation import upsample
-from ..models.mask_generator import MaskGenerator
-from ..models.outputs import Targets
-from ..models.prompter.start_values import sine_positions
-from ..models.tokenization import write_word_tokenizer
-from ..models.towers import load_siglip
 from .pointing import pointing_game
-from .wording import vocabulary
-
-IMAGE_SIZE, POSITIONS = 128, 24
-# The benchmarks' category names and commonest words, so that their sentences are not all <unk>.
-BENCHMARK_WORDS = '''
-    a an and area baseball basketball bikeway bridge bus chimney container court crane dam diamond
-    driving edge expressway far field from golf green ground gray grey harbor has helicopter
-    impervious in it its image low lower marking middle next of on orange overpass pink positioned
-    road round service sidewalk situated soccer station surface swimming tank toll track trailer
-    train tree truck upper van vegetation which with , . -'''.split()
-
-SIGLIP = dict(
-    vision_config=dict(hidden_size=96, intermediate_size=384, num_hidden_layers=3,
-                       num_attention_heads=4, patch_size=16,
-                       vision_use_head=False),
-    text_config=dict(hidden_size=96, intermediate_size=384, num_hidden_layers=3,
-                     num_attention_heads=4, max_position_embeddings=POSITIONS, projection_size=96,
-                     pad_token_id=0, eos_token_id=1, bos_token_id=2))
-SAM = dict(
-    model_type='sam2',
-    vision_config=dict(
-        backbone_config=dict(
-            model_type='sam2_hiera_det_model', hidden_size=16, num_attention_heads=1,
-            image_size=[IMAGE_SIZE, IMAGE_SIZE], patch_stride=[4, 4], blocks_per_stage=[1, 1, 2, 1],
-            embed_dim_per_stage=[16, 32, 64, 128], num_attention_heads_per_stage=[1, 2, 4, 4],
-            window_size_per_stage=[8, 8, 8, 4], global_attention_blocks=[3],
-            window_positional_embedding_background_size=[8, 8]),
-        backbone_channel_list=[128, 64, 32, 16],
-        backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]], fpn_hidden_size=32),
-    prompt_encoder_config=dict(hidden_size=32, image_size=IMAGE_SIZE, patch_size=16,
-                               mask_input_channels=16),
-    mask_decoder_config=dict(hidden_size=32, mlp_dim=128, num_attention_heads=4,
-                             attention_downsample_rate=1, iou_head_hidden_dim=64, iou_head_depth=3,
-                             dynamic_multimask_via_stability=False))
-
-
-def fan_in_init(module: nn.Module) -> None:
-    """Linear and convolution weights of std 1/sqrt(fan in), embeddings of std 1.
-
-    transformers' flat std of 0.02 suits wide towers; tiny ones hardly start to learn from it.
-    """
-    for part in module.modules():
-        if isinstance(part, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            fan_in = part.weight[0].numel()
-            if isinstance(part, nn.ConvTranspose2d):
-                fan_in = part.in_channels  # stride = kernel size: every output has one tap
-            nn.init.trunc_normal_(part.weight, std=1 / math.sqrt(fan_in))
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
-        elif isinstance(part, nn.Embedding):
-            nn.init.normal_(part.weight)
+from .pretraining_tasks import IMAGE_SIZE, SamPretraining, SiglipPretraining, whiten_patches
 
 
 def batches(data_root: Path, *, split: str, images: int, sentences: int, seed: int
@@ -100,150 +37,6 @@ def batches(data_root: Path, *, split: str, images: int, sentences: int, seed: i
         groups.start_at(epoch)
         for indices in groups:
             yield unique_images_collate(dataset.__getitems__(indices))
-
-
-@torch.no_grad()
-def whiten_patches(embedding: nn.Conv2d, images: Tensor) -> None:
-    """Start a patch embedding from the principal components of patches, in a random mixture.
-
-    Its outputs then have mean 0 and variance 1 over the patches of `images` and are uncorrelated.
-    Random filters mostly answer to details finer than a smooth patch has.
-
-    Args:
-        embedding: kernel = stride, of at most as many channels as a patch has values.
-        images: (U, 3, H, W), normalised for the tower.
-    """
-    size, width = embedding.kernel_size, embedding.out_channels
-    patches = F.unfold(images, size, stride=size).transpose(1, 2).flatten(0, 1).double()
-    mean = patches.mean(0)
-    variances, components = torch.linalg.eigh((patches - mean).T.cov(correction=0))
-    variances, components = variances[-width:], components[:, -width:]
-    mixture = torch.linalg.qr(torch.randn(width, width, dtype=torch.float64)).Q
-    weight = mixture @ (components / variances.clamp(min=1e-8).sqrt()).T
-    embedding.weight.copy_(weight.view_as(embedding.weight))
-    embedding.bias.copy_(-weight @ mean)
-
-
-class SiglipPretraining(nn.Module):
-    """Contrast of sentences with the patches under their masks, and of patches with sentences.
-
-    The image tower's position embeddings start from sines, as smooth as trained ones are: from
-    random ones 'left of' takes hundreds to thousands of steps longer (docs/where.md).
-
-    Args:
-        folder: where tokenizer and config are written.
-        patch_size, layers: of the image tower.
-        positions: what its position embeddings start from, 'sine' or 'random'.
-        even: spread the contrast's target evenly over equal objects (stage 1 of the shipped
-            tower), instead of taking them out of each other's denominators (Eq. 12, stage 2).
-    """
-
-    def __init__(self, folder: Path, *, image_size: int, patch_size: int = 16, layers: int = 3,
-                 positions: Literal['sine', 'random'] = 'sine', even: bool = False) -> None:
-        super().__init__()
-        self.even = even
-        size = write_word_tokenizer(folder, dict.fromkeys([*vocabulary(), *BENCHMARK_WORDS]))
-        text = dict(SIGLIP['text_config'], vocab_size=size)
-        vision = dict(SIGLIP['vision_config'], image_size=image_size, patch_size=patch_size,
-                      num_hidden_layers=layers)
-        self.siglip = load_siglip(
-            dict(model_type='siglip', vision_config=vision, text_config=text), init='random')
-        self.grid_size = (image_size // vision['patch_size'],) * 2
-        self.siglip.config.save_pretrained(folder)
-        fan_in_init(self.siglip)
-        if positions == 'sine':
-            place = self.siglip.vision_model.embeddings.position_embedding.weight.data
-            place.copy_(math.sqrt(2) * sine_positions(self.grid_size, place.shape[1], longest=16))
-        nn.init.constant_(self.siglip.logit_scale, math.log(10))
-        nn.init.constant_(self.siglip.logit_bias, -2.0)
-        self.temperature = nn.Parameter(torch.tensor(-math.log(0.07)))
-        self.preprocess = RefSegDataPreprocessor(
-            tokenizer=str(folder), init='pretrained', max_length=POSITIONS,
-            size_where=image_size, size_how=IMAGE_SIZE)
-
-    def forward(self, batch: dict) -> dict[str, Tensor]:
-        """-> `contrast`, `patches`: losses."""
-        data = self.preprocess(batch, True)
-        inputs, targets = data['inputs'], _targets(data)
-        v = self.siglip.vision_model(pixel_values=inputs.images_where).last_hidden_state
-        v = F.normalize(v[inputs.image_index], dim=-1)
-        t_sent = F.normalize(
-            self.siglip.text_model(input_ids=inputs.input_ids).pooler_output, dim=-1)
-        area = targets.area(self.grid_size).flatten(1)
-        same = ((inputs.image_ids[:, None] == inputs.image_ids[None])
-                & (area[:, None] == area[None]).all(-1))
-        logits = (self.siglip.logit_scale.exp() * torch.einsum('bnd,bd->bn', v, t_sent)
-                  + self.siglip.logit_bias)
-        contrast = even_contrast if self.even else sample_contrast
-        return {'contrast': 0.25 * contrast(masked_mean(v, area), t_sent,
-                                            self.temperature.exp(), same),
-                'patches': F.binary_cross_entropy_with_logits(logits, area) * 5}
-
-
-def even_contrast(v_object: Tensor, t: Tensor, scale: Tensor, positive: Tensor) -> Tensor:
-    """`sample_contrast` with its target spread evenly over a row's positives."""
-    logits = scale * v_object @ t.T
-    share = positive / positive.sum(1, keepdim=True)
-    return (F.cross_entropy(logits, share) + F.cross_entropy(logits.T, share)) / 2
-
-
-class SamPretraining(nn.Module):
-    """A point inside the object, in 70 % of samples with a coarse mask -> the object's mask."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.generator = MaskGenerator(checkpoint=SAM, init='random', trainable=True)
-        self.sam = self.generator.sam
-        fan_in_init(self.sam)
-        self.sam.requires_grad_(True)
-        # One Fourier matrix for prompts and image, as in the released checkpoints.
-        matrix = self.sam.prompt_encoder.shared_embedding.positional_embedding.data
-        self.sam.shared_image_embedding.positional_embedding.data.copy_(matrix)
-        for embedding in (self.sam.prompt_encoder.shared_embedding,
-                          self.sam.shared_image_embedding):
-            embedding.requires_grad_(False)
-
-    def forward(self, batch: dict) -> dict[str, Tensor]:
-        """-> `ce`, `dice`: losses; `iou`: of the prediction at 0, for the log."""
-        device = self.sam.device
-        images = normalise(torch.stack(batch['inputs']).to(device).float() / 255,
-                           IMAGENET_MEAN, IMAGENET_STD)
-        masks = Targets([s.gt_mask for s in batch['data_samples']], None).at(
-            (IMAGE_SIZE, IMAGE_SIZE)).to(device)
-        embeddings, high_resolution = self.generator.encode_images(images)
-        index = batch['image_index'].to(device)
-        logits = upsample(self.generator(
-            embeddings[index], [feature[index] for feature in high_resolution],
-            self._points(masks), self._coarse(masks)), masks.shape[1:])
-        p = logits.sigmoid().flatten(1)
-        flat = masks.flatten(1)
-        dice = 1 - (2 * (p * flat).sum(1) + 1e-3) / (p.sum(1) + flat.sum(1) + 1e-3)
-        hit = (logits > 0) & (masks > 0)
-        either = (logits > 0) | (masks > 0)
-        iou = (hit.sum((1, 2)) / either.sum((1, 2)).clamp(min=1)).mean()
-        return {'ce': F.binary_cross_entropy_with_logits(logits, masks), 'dice': dice.mean(),
-                'iou': iou.detach()}
-
-    def _points(self, masks: Tensor) -> Tensor:
-        """A random pixel of each mask as SAM's point embedding: (B, 2, d2), with its padding."""
-        chosen = torch.multinomial(masks.flatten(1), 1)[:, 0]
-        points = torch.stack([chosen % masks.shape[2], chosen // masks.shape[2]], -1).float()
-        labels = torch.ones(len(masks), 1, 1, dtype=torch.int, device=masks.device)
-        sparse, _ = self.sam.prompt_encoder(points[:, None, None], labels, None, None)
-        return sparse[:, 0]
-
-    def _coarse(self, masks: Tensor) -> Tensor:
-        """Logits like a dense prompt's, (B, 32, 32): the mask at 8 x 8 with noise; none in 30 %."""
-        coarse = F.interpolate(masks[:, None], (8, 8), mode='area')
-        coarse = coarse / coarse.amax((2, 3), keepdim=True).clamp(min=1e-6)
-        coarse = (coarse + 0.1 * torch.randn_like(coarse)) * 6 - 3
-        logits = F.interpolate(coarse, self.generator.prompt_size, mode='bilinear')[:, 0]
-        absent = torch.rand(len(masks), 1, 1, device=masks.device) < 0.3
-        return logits.masked_fill(absent, 0.0)
-
-
-def _targets(data: dict) -> Targets:
-    return Targets([s.gt_mask for s in data['data_samples']], data['inputs'].image_ids)
 
 
 def train(module: nn.Module, stream: Iterator[dict], *, steps: int, lr: float,
@@ -305,20 +98,20 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
     out.mkdir(parents=True, exist_ok=True)
     if tower == 'siglip':
         module = SiglipPretraining(out, **options)
-        options = dict(options, patches=patches)
+        options['patches'] = patches
         model, images, lr = module.siglip, images or 16, lr or 2e-3
     else:
         module, options = SamPretraining(), dict(image_size=IMAGE_SIZE)
         model, images, lr = module.sam, images or 6, lr or 1e-3
     if start is not None:
         load_start(model, start)
+        for replaced in ('positions', 'patches'):  # by what `start` holds: not this run's
+            options.pop(replaced, None)
     elif tower == 'siglip' and patches == 'whitened':
         some = next(batches(data_root, split='train', images=256, sentences=1, seed=seed))
         whiten_patches(model.vision_model.embeddings.patch_embedding,
                        module.preprocess.images(some['inputs'])[0])
     module.to(device)
-    if tower == 'siglip':
-        module.preprocess.to(device)  # mmengine's: it does not follow its owner
     stream = batches(data_root, split='train', images=images, sentences=sentences, seed=seed)
     with open(out / 'pretraining.jsonl', 'w') as file:
         def log(line: dict) -> None:
