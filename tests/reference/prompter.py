@@ -108,7 +108,7 @@ def sparse_prompts(prompts, t, v, w, *, n_blocks, n_heads, prompt_pe, text_pe, i
 
 
 def interleaved(v, t, prompts, w_interaction, w_sparse, *, n_blocks, n_heads, text_pe, image_pe,
-                prompt_pe):
+                prompt_pe, values_too=False):
     """The release's order: block n of the second order, then block n of the prompts.
 
     Returns (v'_2, t'_2, prompts before the last MLP).
@@ -117,8 +117,9 @@ def interleaved(v, t, prompts, w_interaction, w_sparse, *, n_blocks, n_heads, te
     for n in range(n_blocks):
         v, t = interaction_block(v, t, part(w_interaction, str(n)), n_heads=n_heads,
                                  text_pe=text_pe, image_pe=image_pe)
-        p = sparse_prompt_block(p, t, v, part(w_sparse, str(n)), n_heads=n_heads,
-                                prompt_pe=prompt_pe, text_pe=text_pe, image_pe=image_pe)
+        p = sparse_prompt_block(p, t, v + image_pe if values_too else v, part(w_sparse, str(n)),
+                                n_heads=n_heads, prompt_pe=prompt_pe, text_pe=text_pe,
+                                image_pe=None if values_too else image_pe)
     return v, t, p
 
 
@@ -145,7 +146,8 @@ def prompter(v, words, t_sent, w, *, n_t, n_heads, n_blocks, size, out_size, len
     if order == 'interleaved':
         v2_act, t2_act, p = interleaved(
             v1_act, t2, w['prompts'], part(w, 'second_order'), part(w, 'sparse'),
-            n_blocks=counts[2], prompt_pe=w['prompt_pe'], **shared)
+            n_blocks=counts[2], prompt_pe=w['prompt_pe'], values_too=position == 'values_too',
+            **shared)
     else:
         v2_act, t2_act = interaction(v1_act, t2, part(w, 'second_order'), n_blocks=counts[2],
                                      **shared)

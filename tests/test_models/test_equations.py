@@ -156,7 +156,7 @@ def test_eq7(activation, align_corners, training):
 
 @pytest.mark.parametrize('options', [
     dict(visual_position='add'), dict(visual_position='attention'), dict(interleaved=True),
-    dict(mask_words=False),
+    dict(mask_words=False), dict(interleaved=True, visual_position='attention'),
     dict(interleaved=True, visual_position='add'), dict(n_blocks=(1, 3, 3, 1))], ids=str)
 def test_eq3_variants(options):
     check_eq3(**options)
