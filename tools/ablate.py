@@ -53,6 +53,8 @@ def parse_args() -> argparse.Namespace:
         args.scale = args.scale or 'paper'
     elif args.scale:
         parser.error('--scale is of the tables of the paper')
+    elif args.table is None and args.form == 'markdown':
+        parser.error('--list --markdown is the README of the tables of the paper')
     return args
 
 

@@ -229,6 +229,7 @@ def test_another_index(run, stand_in, tmp_path, monkeypatch):
     assert row['scores']['by_level.relation.object_hit']['mean'] == 80.5
     assert results.look_up({'Pr@0.5': 1.0}, 'Pr@0.5') == 1.0
     assert run(*call, '--scale', 'tiny')[0] == 2
+    assert run('ablate.py', '--list', *where, '--markdown')[0] == 2
 
 
 def test_a_single_run_has_no_spread():
