@@ -21,19 +21,19 @@ def main() -> None:
     parser.add_argument('--out', type=Path, help='default: work_dirs/towers/<tower>')
     parser.add_argument('--steps', default=6000, type=int)
     parser.add_argument('--seed', default=0, type=int)
-    parser.add_argument('--images', type=int, help='in a batch (16 for SigLIP, 6 for SAM)')
+    parser.add_argument('--images', type=int, help='in a batch (16 for SigLIP, 4 for SAM)')
     parser.add_argument('--sentences', default=4, type=int, help='of one image in a batch')
     parser.add_argument('--lr', type=float, help='highest rate (2e-3 for SigLIP, 1e-3 for SAM)')
     parser.add_argument('--start', type=Path, help="go on from this folder's weights")
     parser.add_argument('--device', default='cpu')
+    parser.add_argument('--patches', default='whitened', choices=['whitened', 'random'],
+                        help='what the patch embedding starts from')
     siglip = parser.add_argument_group('SigLIP alone')
     siglip.add_argument('--image-size', default=192, type=int)
     siglip.add_argument('--patch-size', default=16, type=int)
     siglip.add_argument('--layers', default=3, type=int, help='of the image tower')
     siglip.add_argument('--positions', default='sine', choices=['sine', 'random'],
                         help="what the image tower's position embeddings start from")
-    siglip.add_argument('--patches', default='whitened', choices=['whitened', 'random'],
-                        help='what its patch embedding starts from')
     siglip.add_argument('--even', action='store_true', help='spread the target of the contrast')
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -2,17 +2,22 @@
 
     python tools/zoo.py --add work_dirs/ablations --name ablations [--logs]
 
-records the finished runs below a folder in docs/results/runs/ first, from their own files.
+records the finished runs below a folder in docs/results/runs/ first, from their own files;
+
+    python tools/zoo.py --seeds configs/synthrs_long.py > docs/results/synthrs.json
+
+prints the recorded scores of a config by seed, with their mean and standard deviation.
 """
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import sys
 
 # Libraries write notices to stdout while they are imported; there, only the page belongs.
 with contextlib.redirect_stdout(sys.stderr):
-    from rsrefseg2.apis.run_records import add_records
+    from rsrefseg2.apis.run_records import add_records, seed_scores
     from rsrefseg2.apis.zoo import zoo_page
     from rsrefseg2.errors import report_user_errors
 
@@ -26,7 +31,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--logs', action='store_true',
                         help="keep each run's curve beside it, a few kB, for "
                              'tools/analysis/curves.py')
+    parser.add_argument('--seeds', metavar='CONFIG', help='print its recorded scores by seed, as '
+                        'JSON; prints no page')
     args = parser.parse_args()
+    if args.seeds and args.add:
+        parser.error('--add records, --seeds prints what is recorded: one after the other')
     if bool(args.add) != bool(args.name):
         parser.error('--add DIR needs --name NAME, and the other way round')
     return args
@@ -36,8 +45,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with contextlib.redirect_stdout(sys.stderr):
-        result = (add_records(args.add, args.name, logs=args.logs) if args.add else zoo_page())
-    print(result, end='\n' if args.add else '')
+        if args.add:
+            result = f'{add_records(args.add, args.name, logs=args.logs)}\n'
+        elif args.seeds:
+            result = json.dumps(seed_scores(args.seeds), indent=1) + '\n'
+        else:
+            result = zoo_page()
+    print(result, end='')
 
 
 if __name__ == '__main__':

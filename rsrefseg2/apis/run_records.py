@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,42 @@ def add_records(paths: Iterable[str | Path], name: str, *, logs: bool = False,
     lines = ',\n'.join(json.dumps(records[key], ensure_ascii=False) for key in sorted(records))
     out.write_text(f'{{"runs": [\n{lines}\n]}}\n', encoding='utf-8')
     return out
+
+
+def seed_scores(config: str, root: str | Path = '.') -> dict[str, Any]:
+    """The recorded runs of a config as it stands, by seed, with their mean and their spread.
+
+    Returns:
+        'config', 'trained', 'dataset', 'split'; 'seeds': {seed: the scores, with 'minutes' of
+        training}; 'mean' and 'std' over the seeds (the sample's, n - 1), shaped like one seed's
+        numbers; no 'std' of one seed.
+    Raises:
+        UserError: no such run is recorded, or runs of several lengths or splits are.
+    """
+    found = [record for record in read_records(root)
+             if record['config'] == config and not record['options']]
+    about = {name: sorted({str(record[name]) for record in found})
+             for name in ('trained', 'dataset', 'split')}
+    if any(len(values) != 1 for values in about.values()):
+        raise UserError(f'{RECORDS} holds {len(found)} runs of {config} without options, of '
+                        f'{about}: it takes at least one, and the same of all')
+    seeds = {str(record['seed']): dict(minutes=record['minutes'], **record['scores'])
+             for record in sorted(found, key=lambda record: record['seed'])}
+    runs = list(seeds.values())
+    return dict(config=config, **{name: values[0] for name, values in about.items()}, seeds=seeds,
+                mean=_over(runs, statistics.fmean),
+                **(dict(std=_over(runs, statistics.stdev)) if len(runs) > 1 else {}))
+
+
+def _over(values: list[Any], function: Callable[[list[float]], float]) -> Any:
+    """`function` of every number that all of `values`, equally shaped, hold."""
+    if isinstance(values[0], Mapping):
+        shared = [key for key in values[0] if all(key in value for value in values)]
+        parts = {key: _over([value[key] for value in values], function) for key in shared}
+        return {key: part for key, part in parts.items() if part is not None}
+    if any(isinstance(value, str) or value is None for value in values):
+        return None
+    return round(function(values), 4)
 
 
 def _identity(record: Record) -> str:

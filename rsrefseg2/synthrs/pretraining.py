@@ -22,7 +22,7 @@ from torch import nn
 
 from ..datasets import RRSISD, ImageGroupBatchSampler, unique_images_collate
 from .pointing import pointing_game
-from .pretraining_tasks import IMAGE_SIZE, SamPretraining, SiglipPretraining, whiten_patches
+from .pretraining_tasks import SAM_SIZE, SamPretraining, SiglipPretraining, whiten_patches
 
 
 def batches(data_root: Path, *, split: str, images: int, sentences: int, seed: int
@@ -86,11 +86,11 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
 
     Args:
         tower: 'siglip' or 'sam2'.  data_root: a SynthRS folder.  seed: of weights and batches.
-        images: of a batch; 16 for SigLIP, 6 for SAM.
+        images: of a batch; 16 for SigLIP, 4 for SAM.
         sentences: most of one image in a batch.
         lr: 2e-3 for SigLIP, 1e-3 for SAM.
-        patches: what SigLIP's patch embedding starts from: `whiten_patches`, or random filters.
-        options: SigLIP's, of `SiglipPretraining`; SAM's image is 128 x 128.
+        patches: what the patch embedding starts from: `whiten_patches`, or random filters.
+        options: SigLIP's, of `SiglipPretraining`; SAM's image is 192 x 192.
         start: a folder that this function wrote: go on from its weights.
         device: as torch names it; the seed gives the same weights on a CPU alone.
     """
@@ -98,19 +98,20 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
     out.mkdir(parents=True, exist_ok=True)
     if tower == 'siglip':
         module = SiglipPretraining(out, **options)
-        options['patches'] = patches
         model, images, lr = module.siglip, images or 16, lr or 2e-3
+        embedding = model.vision_model.embeddings.patch_embedding
     else:
-        module, options = SamPretraining(), dict(image_size=IMAGE_SIZE)
-        model, images, lr = module.sam, images or 6, lr or 1e-3
+        module, options = SamPretraining(), dict(image_size=SAM_SIZE)
+        model, images, lr = module.sam, images or 4, lr or 1e-3
+        embedding = model.vision_encoder.backbone.patch_embed.projection
     if start is not None:
         load_start(model, start)
-        for replaced in ('positions', 'patches'):  # by what `start` holds: not this run's
-            options.pop(replaced, None)
-    elif tower == 'siglip' and patches == 'whitened':
-        some = next(batches(data_root, split='train', images=256, sentences=1, seed=seed))
-        whiten_patches(model.vision_model.embeddings.patch_embedding,
-                       module.preprocess.images(some['inputs'])[0])
+        options.pop('positions', None)  # by what `start` holds: not this run's
+    else:
+        options['patches'] = patches
+        if patches == 'whitened':
+            some = next(batches(data_root, split='train', images=256, sentences=1, seed=seed))
+            whiten_patches(embedding, module.images(some['inputs']))
     module.to(device)
     stream = batches(data_root, split='train', images=images, sentences=sentences, seed=seed)
     with open(out / 'pretraining.jsonl', 'w') as file:

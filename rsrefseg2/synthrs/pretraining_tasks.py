@@ -15,6 +15,7 @@ from ..models.data_preprocessor import (
     IMAGENET_STD,
     RefSegDataPreprocessor,
     normalise,
+    squash,
 )
 from ..models.losses.alignment import masked_mean, sample_contrast
 from ..models.losses.segmentation import upsample
@@ -25,7 +26,7 @@ from ..models.tokenization import write_word_tokenizer
 from ..models.towers import load_siglip
 from .wording import vocabulary
 
-IMAGE_SIZE, POSITIONS = 128, 24
+POSITIONS, SAM_SIZE = 24, 192
 # The benchmarks' category names and commonest words, so that their sentences are not all <unk>.
 BENCHMARK_WORDS = '''
     a an and area baseball basketball bikeway bridge bus chimney container court crane dam diamond
@@ -46,15 +47,15 @@ SAM = dict(
     vision_config=dict(
         backbone_config=dict(
             model_type='sam2_hiera_det_model', hidden_size=16, num_attention_heads=1,
-            image_size=[IMAGE_SIZE, IMAGE_SIZE], patch_stride=[4, 4], blocks_per_stage=[1, 1, 2, 1],
+            image_size=[SAM_SIZE, SAM_SIZE], patch_stride=[4, 4], blocks_per_stage=[1, 1, 2, 1],
             embed_dim_per_stage=[16, 32, 64, 128], num_attention_heads_per_stage=[1, 2, 4, 4],
-            window_size_per_stage=[8, 8, 8, 4], global_attention_blocks=[3],
+            window_size_per_stage=[8, 8, 6, 6], global_attention_blocks=[3],
             window_positional_embedding_background_size=[8, 8]),
         backbone_channel_list=[128, 64, 32, 16],
-        backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]], fpn_hidden_size=32),
-    prompt_encoder_config=dict(hidden_size=32, image_size=IMAGE_SIZE, patch_size=16,
+        backbone_feature_sizes=[[48, 48], [24, 24], [12, 12]], fpn_hidden_size=64),
+    prompt_encoder_config=dict(hidden_size=64, image_size=SAM_SIZE, patch_size=16,
                                mask_input_channels=16),
-    mask_decoder_config=dict(hidden_size=32, mlp_dim=128, num_attention_heads=4,
+    mask_decoder_config=dict(hidden_size=64, mlp_dim=256, num_attention_heads=4,
                              attention_downsample_rate=1, iou_head_hidden_dim=64, iou_head_depth=3,
                              dynamic_multimask_via_stability=False))
 
@@ -80,15 +81,16 @@ def fan_in_init(module: nn.Module) -> None:
 def whiten_patches(embedding: nn.Conv2d, images: Tensor) -> None:
     """Start a patch embedding from the principal components of patches, in a random mixture.
 
-    Its outputs then have mean 0 and variance 1 over the patches of `images` and are uncorrelated.
-    Random filters mostly answer to details finer than a smooth patch has.
+    Its outputs then have mean 0 and variance 1 over the patches that lie within `images` and are
+    uncorrelated. Random filters mostly answer to details finer than a smooth patch has.
 
     Args:
-        embedding: kernel = stride, of at most as many channels as a patch has values.
+        embedding: of at most as many channels as a patch has values.
         images: (U, 3, H, W), normalised for the tower.
     """
     size, width = embedding.kernel_size, embedding.out_channels
-    patches = F.unfold(images, size, stride=size).transpose(1, 2).flatten(0, 1).double()
+    patches = F.unfold(images, size, stride=embedding.stride).transpose(1, 2).flatten(0, 1)
+    patches = patches.double()
     mean = patches.mean(0)
     variances, components = torch.linalg.eigh((patches - mean).T.cov(correction=0))
     variances, components = variances[-width:], components[:, -width:]
@@ -133,7 +135,11 @@ class SiglipPretraining(nn.Module):
         self.temperature = nn.Parameter(torch.tensor(-math.log(0.07)))
         self.preprocess = RefSegDataPreprocessor(
             tokenizer=str(folder), init='pretrained', max_length=POSITIONS,
-            size_where=image_size, size_how=IMAGE_SIZE)
+            size_where=image_size, size_how=SAM_SIZE)
+
+    def images(self, images: list[Tensor]) -> Tensor:
+        """uint8 (3, H, W) -> (U, 3, image_size, image_size), normalised."""
+        return self.preprocess.images(images)[0]
 
     def to(self, device: str) -> SiglipPretraining:
         """mmengine's preprocessor does not follow its owner."""
@@ -182,14 +188,16 @@ class SamPretraining(nn.Module):
                           self.sam.shared_image_embedding):
             embedding.requires_grad_(False)
 
+    def images(self, images: list[Tensor]) -> Tensor:
+        """uint8 (3, H, W), equally large -> (U, 3, 192, 192), normalised."""
+        stacked = torch.stack(images).to(self.sam.device).float() / 255
+        return normalise(squash(stacked, SAM_SIZE), IMAGENET_MEAN, IMAGENET_STD)
+
     def forward(self, batch: dict) -> dict[str, Tensor]:
-        """-> `ce`, `dice`: losses; `iou`: of the prediction at 0, for the log."""
+        """-> `ce`, `dice`: losses at the masks' own size; `iou`: of the prediction at 0."""
         device = self.sam.device
-        images = normalise(torch.stack(batch['inputs']).to(device).float() / 255,
-                           IMAGENET_MEAN, IMAGENET_STD)
-        masks = Targets([s.gt_mask for s in batch['data_samples']], None).at(
-            (IMAGE_SIZE, IMAGE_SIZE)).to(device)
-        embeddings, high_resolution = self.generator.encode_images(images)
+        masks = torch.stack([s.gt_mask for s in batch['data_samples']]).to(device).float()
+        embeddings, high_resolution = self.generator.encode_images(self.images(batch['inputs']))
         index = batch['image_index'].to(device)
         logits = upsample(self.generator(
             embeddings[index], [feature[index] for feature in high_resolution],
@@ -205,15 +213,21 @@ class SamPretraining(nn.Module):
 
     def _points(self, masks: Tensor) -> Tensor:
         """A random pixel of each mask as SAM's point embedding: (B, 2, d2), with its padding."""
-        chosen = torch.multinomial(masks.flatten(1), 1)[:, 0]
-        points = torch.stack([chosen % masks.shape[2], chosen // masks.shape[2]], -1).float()
+        count = masks.flatten(1).cumsum(1)
+        drawn = torch.rand(len(masks), 1, device=masks.device) * count[:, -1:]
+        chosen = torch.searchsorted(count, drawn.floor() + 0.5)[:, 0]
+        width = masks.shape[2]
+        pixels = torch.stack([chosen % width, chosen // width], -1).float()
+        points = (pixels + 0.5) * SAM_SIZE / width - 0.5
         labels = torch.ones(len(masks), 1, 1, dtype=torch.int, device=masks.device)
         sparse, _ = self.sam.prompt_encoder(points[:, None, None], labels, None, None)
         return sparse[:, 0]
 
     def _coarse(self, masks: Tensor) -> Tensor:
-        """Logits like a dense prompt's, (B, 32, 32): the mask at 8 x 8 with noise; none in 30 %."""
-        coarse = F.interpolate(masks[:, None], (8, 8), mode='area')
+        """Logits like a dense prompt's, (B, 48, 48): the mask at 12 x 12 with noise; none in 30 %.
+        """
+        grid = self.sam.prompt_encoder.image_embedding_size
+        coarse = F.interpolate(masks[:, None], grid, mode='area')
         coarse = coarse / coarse.amax((2, 3), keepdim=True).clamp(min=1e-6)
         coarse = (coarse + 0.1 * torch.randn_like(coarse)) * 6 - 3
         logits = F.interpolate(coarse, self.generator.prompt_size, mode='bilinear')[:, 0]
