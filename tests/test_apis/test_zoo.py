@@ -215,6 +215,32 @@ def test_a_run_of_a_config_and_of_no_training(repository, tmp_path):
     assert '## Other runs' in page and 'Nothing was run here at full size' in page
 
 
+def test_scores_by_seed_with_their_mean_and_spread(repository, tmp_path, run):
+    """Seed n scored 60 + n, by level 50 + 2 n."""
+    for seed in (0, 1, 5):
+        make_run(tmp_path / 'runs', 'rrsisd_ablation', seed, options={})
+    make_run(tmp_path / 'other', 'rrsisd_ablation', 2)  # with options: another setting
+    add_records([tmp_path / 'runs'], 'runs')
+    add_records([tmp_path / 'other'], 'other')
+    code, printed, _ = run('zoo.py', '--seeds', 'configs/rrsisd_ablation.py')
+    found = json.loads(printed)
+    assert code == 0 and list(found['seeds']) == ['0', '1', '5']
+    assert found['trained'] == 'iter_100' and found['split'] == 'test'
+    assert found['seeds']['5']['by_level']['relation'] == {
+        'gIoU': 60.0, 'cIoU': 70.0, 'Pr@0.5': 80.0, 'object_hit': 72.5, 'samples': 8}
+    assert found['seeds']['1']['minutes'] == 0.75
+    assert found['mean']['gIoU'] == 62 and found['mean']['by_level']['position']['gIoU'] == 54
+    assert found['std']['gIoU'] == pytest.approx(7 ** 0.5, abs=1e-4)
+    assert found['std']['by_level']['position']['object_hit'] == 0
+    assert 'protocol' not in found['mean']
+    make_run(tmp_path / 'long', 'rrsisd_ablation', 0, options={}, iterations=1200)
+    add_records([tmp_path / 'long'], 'long')
+    code, _, error = run('zoo.py', '--seeds', 'configs/rrsisd_ablation.py')
+    assert code == 1 and 'the same of all' in error.strip().splitlines()[-1]
+    code, _, error = run('zoo.py', '--seeds', 'configs/none.py')
+    assert code == 1 and 'holds 0 runs of configs/none.py' in error.strip().splitlines()[-1]
+
+
 @pytest.mark.parametrize(('spoil', 'message'), [
     (lambda folder: (folder / 'scores.json').unlink(), 'no run below .* is finished'),
     (lambda folder: (folder / 'scores.json').write_text('{'), 'is no JSON file'),

@@ -14,7 +14,11 @@ from rsrefseg2.models.prompter.start_values import sine_positions
 from rsrefseg2.models.towers import load_sam, load_siglip
 from rsrefseg2.synthrs.pointing import pointing_game
 from rsrefseg2.synthrs.pretraining import pretrain
-from rsrefseg2.synthrs.pretraining_tasks import SiglipPretraining, whiten_patches
+from rsrefseg2.synthrs.pretraining_tasks import (
+    SamPretraining,
+    SiglipPretraining,
+    whiten_patches,
+)
 
 OPTIONS = dict(image_size=64, patch_size=16, layers=2, positions='sine', even=True)
 
@@ -44,6 +48,35 @@ def test_sam_goes_on_from_where_it_was(dataset, tmp_path):
     assert AutoConfig.from_pretrained(tmp_path / 'b').model_type == 'sam2'
 
 
+def test_sams_point_lies_on_the_mask_and_the_coarse_mask_over_it(monkeypatch):
+    """Masks of 64 x 64 for an image of 192: a mask pixel is 3 x 3 of the image's."""
+    torch.manual_seed(0)
+    task = SamPretraining()
+    drawn = []
+    encode = task.sam.prompt_encoder.forward
+
+    def keep(points, *others):
+        drawn.append(points[:, 0, 0])
+        return encode(points, *others)
+
+    monkeypatch.setattr(task.sam.prompt_encoder, 'forward', keep)
+    masks = torch.zeros(2, 64, 64)
+    masks[0, 10, 50] = 1                    # one pixel
+    masks[1, 20:22, 5:45:4] = 1             # twenty
+    for _ in range(60):
+        task._points(masks)
+    points = torch.stack(drawn, 1)
+    assert points[0].eq(torch.tensor([50 * 3 + 1.0, 10 * 3 + 1.0])).all()
+    pixels = ((points[1] - 1) / 3).long()
+    assert masks[1, pixels[:, 1], pixels[:, 0]].all() and len(pixels.unique(dim=0)) > 15
+    coarse = task._coarse(masks.repeat(100, 1, 1))
+    absent = coarse.flatten(1).eq(0).all(1)
+    assert coarse.shape == (200, 48, 48) and 30 < absent.sum() < 90
+    peak = coarse[0::2][~absent[0::2]].mean(0)
+    assert divmod(int(peak.argmax()), 48)[0] // 4 == 10 * 12 // 64
+    assert divmod(int(peak.argmax()), 48)[1] // 4 == 50 * 12 // 64
+
+
 def test_positions_start_smooth_or_random(tmp_path):
     """A patch is nearer to its neighbour than to one far away; at random they are all alike."""
     def places(kind):
@@ -69,6 +102,17 @@ def test_a_whitened_patch_embedding_answers_with_variance_1_and_no_correlation()
     torch.testing.assert_close(found.T.cov(), torch.eye(12), atol=0.15, rtol=0)
     torch.testing.assert_close(found.mean(0), torch.zeros(12), atol=0.05, rtol=0)
     assert embedding.weight.std(0).min() > 0  # every component in every filter: mixed
+
+
+def test_overlapping_patches_are_whitened_too():
+    """Hiera's: 7 x 7 at stride 4."""
+    torch.manual_seed(0)
+    images = torch.nn.functional.interpolate(torch.randn(60, 3, 9, 9), (32, 32), mode='bilinear')
+    embedding = torch.nn.Conv2d(3, 12, 7, stride=4, padding=3)
+    whiten_patches(embedding, images)
+    embedding.padding = 0  # of the same patches
+    inner = embedding(images).flatten(2).transpose(1, 2).flatten(0, 1)
+    torch.testing.assert_close(inner.T.cov(correction=0), torch.eye(12), atol=1e-3, rtol=0)
 
 
 def test_sines_by_the_formula():
