@@ -11,7 +11,6 @@ from pathlib import Path
 from rsrefseg2.datasets.writers import LAYOUTS
 from rsrefseg2.errors import report_user_errors
 from rsrefseg2.synthrs.build import Recipe, build
-from rsrefseg2.synthrs.generate import VERSION
 from rsrefseg2.synthrs.language import LEVELS
 
 
@@ -31,9 +30,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--levels', nargs='+', default=LEVELS, choices=LEVELS, metavar='LEVEL',
                         help=f'of {", ".join(LEVELS)}: write the sentences of these alone, on the '
                              'same scenes (default: all)')
-    parser.add_argument('--version', default=VERSION, type=int, choices=range(1, VERSION + 1),
-                        help='of the sentences\' rules (%(default)s); 1: the scenes of the shipped '
-                             'towers')
     parser.add_argument('--workers', default=min(8, os.cpu_count() or 1), type=int)
     parser.add_argument('--force', action='store_true', help='replace another SynthRS dataset')
     return parser.parse_args()
@@ -46,7 +42,7 @@ def main() -> None:
     recipe = Recipe(scenes={'train': args.scenes_train, 'val': args.scenes_val,
                             'test': args.scenes_test},
                     per_level={'train': 2, 'val': 1, 'test': 1}, seed=args.seed, size=args.size,
-                    min_same=args.min_same, layouts=layouts, version=args.version,
+                    min_same=args.min_same, layouts=layouts,
                     levels=tuple(level for level in LEVELS if level in args.levels))
     summary = build(args.out, recipe, workers=args.workers, force=args.force)
     for split, counts in summary['splits'].items():

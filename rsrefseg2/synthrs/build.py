@@ -38,7 +38,6 @@ class Recipe:
     size: int = 128
     min_same: int = 4
     layouts: tuple[str, ...] = ('rrsisd',)
-    version: int = VERSION
     levels: tuple[str, ...] = LEVELS
 
     def __post_init__(self) -> None:
@@ -71,7 +70,8 @@ class Recipe:
 
     def arguments(self) -> dict[str, Any]:
         """As they stand in summary.json; the levels only where they are not all."""
-        arguments = {**dataclasses.asdict(self), 'layouts': sorted(self.layouts)}
+        arguments = {**dataclasses.asdict(self), 'layouts': sorted(self.layouts),
+                     'version': VERSION}
         if self.levels == LEVELS:
             del arguments['levels']
         return arguments
@@ -80,8 +80,7 @@ class Recipe:
 def _write_scene(index: int, *, recipe: Recipe, split: str, root: Path) -> str:
     """Draw a scene and write its pictures; -> its line in scenes_{split}.jsonl."""
     scene, sentences = make_scene(seed=recipe.seed, split=split, index=index, size=recipe.size,
-                                  min_same=recipe.min_same, per_level=recipe.per_level[split],
-                                  version=recipe.version)
+                                  min_same=recipe.min_same, per_level=recipe.per_level[split])
     sentences = [sentence for sentence in sentences if sentence.level in recipe.levels]
     layouts = recipe.make_layouts(root)
     first = {name: layout.sentences[split] + index * len(sentences)

@@ -36,8 +36,8 @@ class Sentence:
 
 
 def _choose(rng: np.random.Generator, ground: Ground, level: str,
-            candidates: dict[str, list[Phrase] | list[Relation]], count: int,
-            closest_apart: bool) -> list[Sentence] | None:
+            candidates: dict[str, list[Phrase] | list[Relation]], count: int
+            ) -> list[Sentence] | None:
     """`count` different sentences of a level, of different targets where possible, or None."""
     kinds, sentences, said, used = list(candidates), [], set(), set()
     while len(sentences) < count:
@@ -48,8 +48,7 @@ def _choose(rng: np.random.Generator, ground: Ground, level: str,
         spare = None
         for kind, meaning in pool:
             target = None if meaning in said else ground.clear(meaning)
-            if target is None or not ground.needs_every_word(meaning, target,
-                                                             closest_apart=closest_apart):
+            if target is None or not ground.needs_every_word(meaning, target):
                 continue
             spare = spare or (kind, meaning, target)
             if target not in used:
@@ -65,14 +64,10 @@ def _choose(rng: np.random.Generator, ground: Ground, level: str,
 
 
 def make_scene(*, seed: int, split: str, index: int, size: int = 128, min_same: int = 4,
-               per_level: int = 2, version: int = VERSION) -> tuple[Scene, list[Sentence]]:
+               per_level: int = 2) -> tuple[Scene, list[Sentence]]:
     """Scene `index` of a split: it depends on nothing but these arguments.
 
     Scenes are drawn until one has `per_level` sentences of every level.
-
-    Args:
-        version: 2; or 1, whose sentences may keep their target where 'closest to' and a direction
-            are exchanged: the shipped towers were trained on scenes of it.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, SPLITS.index(split), index]))
     while True:
@@ -82,7 +77,7 @@ def make_scene(*, seed: int, split: str, index: int, size: int = 128, min_same: 
             'attribute': attribute_meanings(ground),
             'position': position_meanings(ground, min_same),
             'relation': relation_meanings(ground, min_same)}
-        chosen = [_choose(rng, ground, level, meanings[level], per_level, version > 1)
+        chosen = [_choose(rng, ground, level, meanings[level], per_level)
                   for level in LEVELS]
         if all(chosen):
             return scene, [sentence for sentences in chosen for sentence in sentences]

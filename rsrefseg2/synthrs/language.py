@@ -82,15 +82,9 @@ class Ground:
             return strict[0]
         return None
 
-    def needs_every_word(self, meaning: Phrase | Relation, target: int, *,
-                         closest_apart: bool = True) -> bool:
-        """Whether changing any one content word names something else than `target` alone.
-
-        Args:
-            closest_apart: whether 'closest to' is a change of a direction, too, and the reverse.
-        """
-        return all(self.evaluate(other) != (target,)
-                   for other in _rivals(meaning, closest_apart=closest_apart))
+    def needs_every_word(self, meaning: Phrase | Relation, target: int) -> bool:
+        """Whether changing any one content word names something else than `target` alone."""
+        return all(self.evaluate(other) != (target,) for other in _rivals(meaning))
 
     def _phrase(self, phrase: Phrase, slack: float) -> list[int]:
         named = [index for index in self._of_category[phrase.category]
@@ -137,19 +131,14 @@ class Ground:
         return found
 
 
-def _rivals(meaning: Phrase | Relation, *,
-            closest_apart: bool) -> Iterator[Phrase | Relation]:
+def _rivals(meaning: Phrase | Relation) -> Iterator[Phrase | Relation]:
     """The meanings that differ in one content word and might still name the same object. Another
     category, colour or size of the target itself is none of them: an object has one of each."""
     if isinstance(meaning, Phrase):
         yield from meaning.other_places()
         return
     yield from (meaning._replace(anchor=anchor) for anchor in meaning.anchor.other_places())
-    if closest_apart:
-        relations = (*DIRECTIONS, 'closest')
-    else:
-        relations = DIRECTIONS if meaning.relation in DIRECTIONS else ()
-    yield from (meaning._replace(relation=relation) for relation in relations
+    yield from (meaning._replace(relation=relation) for relation in (*DIRECTIONS, 'closest')
                 if relation != meaning.relation)
     yield from (meaning._replace(anchor=anchor) for anchor in meaning.anchor.other_names())
 

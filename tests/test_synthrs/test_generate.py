@@ -93,7 +93,6 @@ def test_only_clear_sentences_in_which_every_word_counts():
     assert ground.clear(Phrase('vehicle', place='bottom')) is None            # 68 is no clear half
     left = Relation(Phrase('ship'), 'left', Phrase('vehicle'))
     assert ground.clear(left) == 1
-    assert ground.needs_every_word(left, 1, closest_apart=False)
     assert not ground.needs_every_word(left, 1)                               # also the closest
     above = left._replace(relation='above')
     assert ground.clear(above) == 0
