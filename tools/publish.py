@@ -35,6 +35,8 @@ def parse_args() -> argparse.Namespace:
                         'merged, as plain folders of transformers')
     parser.add_argument('--adapters', action='store_true', help="write the adapters alone, too, "
                         "in PEFT's format")
+    parser.add_argument('--half', action='store_true', help='weights in float16, half the size: '
+                        'test the folder, and publish again with what that found')
     for family in ('siglip', 'sam'):
         parser.add_argument(f'--{family}', metavar='OWNER/NAME', help=f'the hub name of {family}, '
                             'where the config names a folder')
@@ -57,7 +59,7 @@ def main() -> None:
         own = evaluator.get('protocol') if isinstance(evaluator, dict) else None
         scores = score_dump(args.dump, find_protocol(args.protocol or own or 'paper'))
     done = publish(cfg, args.checkpoint, args.out, scores=scores, merge_lora=args.merge_lora,
-                   adapters=args.adapters,
+                   adapters=args.adapters, half=args.half,
                    names={family: name for family in ('siglip', 'sam')
                           if (name := getattr(args, family))})
     for note in done.notes:

@@ -58,7 +58,7 @@ class Published(NamedTuple):
 
 
 def publish(cfg: Config, checkpoint: str | Path, out: str | Path, *, scores: Scores | None = None,
-            merge_lora: bool = False, adapters: bool = False,
+            merge_lora: bool = False, adapters: bool = False, half: bool = False,
             names: dict[str, str] | None = None) -> Published:
     """Write the folder `out`; it appears when it is whole.
 
@@ -67,6 +67,7 @@ def publish(cfg: Config, checkpoint: str | Path, out: str | Path, *, scores: Sco
         scores: what a test of this checkpoint found; None: the card says that it was not tested.
         merge_lora: write the towers into `out` as plain folders of transformers, LoRA merged.
         adapters: write the adapters into `out`/adapters in PEFT's format.
+        half: the checkpoint's weights in float16, half the size; they are read as float32.
         names: 'siglip', 'sam' -> the hub name of a tower that the config names by a folder.
     Raises:
         UserError: the checkpoint does not fit the config; towers to merge were drawn at random; no
@@ -110,7 +111,7 @@ def publish(cfg: Config, checkpoint: str | Path, out: str | Path, *, scores: Sco
             sources = {key: dict(tower, checkpoint=names[FAMILY[key]] or FAMILY[key])
                        for key, tower in sources.items() if key in FAMILY}
         weights = write_weights(
-            stage, name, state_dict={key: state[key].clone() for key in sorted(held)},
+            stage, name, state_dict={key: rounded(state[key], half) for key in sorted(held)},
             towers=sources, meta={key: meta[key] for key in META if key in meta})
         card = write_card(Facts(
             name=name, weights=weights, config=f'{name}.py', meta=meta, scores=scores,
@@ -125,6 +126,20 @@ def publish(cfg: Config, checkpoint: str | Path, out: str | Path, *, scores: Sco
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     return Published(out, weights, f'{name}.py', folders, advice(cfg, recorded, towers))
+
+
+def rounded(tensor: Tensor, half: bool) -> Tensor:
+    """A copy; of floating point in float16, if `half`.
+
+    Raises:
+        UserError: a weight is too large for float16.
+    """
+    if not half or not tensor.is_floating_point():
+        return tensor.clone()
+    if not tensor.half().isfinite().all():
+        raise UserError('a weight is larger than 65504, the most that float16 holds: leave --half '
+                        'away')
+    return tensor.half()
 
 
 def advice(cfg: Config, recorded: dict | None, towers: list[Tower]) -> list[str]:

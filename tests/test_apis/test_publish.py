@@ -125,6 +125,30 @@ def test_the_weights_are_stripped_and_named_by_their_hash(runs, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['out']  # nothing unfinished
 
 
+def test_half_the_size_and_the_nearest_float16(run, runs, tmp_path):
+    given = runs['paper']
+    out = tmp_path / 'out'
+    code, _, error = run('publish.py', given.config, given.path, '--out', out, '--half')
+    assert code in (0, None), error
+    written, = out.glob('*.pth')
+    source, made = (torch.load(path, weights_only=True) for path in (given.path, written))
+    before, after = source['state_dict'], made['state_dict']
+    assert after.keys() == before.keys()
+    for key, value in before.items():
+        expected = value.half() if value.is_floating_point() else value
+        assert after[key].dtype == expected.dtype and torch.equal(after[key], expected), key
+    loaded = load_model(load_config(str(given.config)), written, 'cpu').state_dict()
+    assert all(torch.equal(loaded[key], value.to(loaded[key].dtype))
+               for key, value in after.items())
+    torch.save(dict(source, state_dict={
+        key: value * 1e9 if value.is_floating_point() else value
+        for key, value in before.items()}), tmp_path / 'large.pth')
+    code, _, error = run('publish.py', given.config, tmp_path / 'large.pth', '--out',
+                         tmp_path / 'no', '--half')
+    assert code == 1 and 'float16' in error.splitlines()[-1]
+    assert not (tmp_path / 'no').exists()
+
+
 def test_nothing_of_the_authors_machine_is_left(runs, merged, tmp_path, towers, rrsisd_root):
     run = runs['paper']
     own = [str(path).encode() for path in (run.path.parent, towers.siglip, rrsisd_root, ROOT)]
