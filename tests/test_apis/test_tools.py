@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from rsrefseg2.apis import gather_cases, load_model, load_split
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError, make_folder, report_user_errors
+from rsrefseg2.synthrs.generate import make_scene
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,6 +46,32 @@ def test_predict_reports_bad_input_in_one_line(run, tiny, root, tmp_path, change
     assert code == 1
     line, = error.strip().splitlines()
     assert line.startswith('error: ') and message in line
+
+
+def test_the_demo_finds_the_objects_of_its_scene(run, tmp_path):
+    """The targets' masks are the scene's own; the demo reads the saved picture the same way."""
+    code, printed, error = run('predict.py', '--demo', '--out', tmp_path, '--device', 'cpu')
+    assert code == 0, error
+    scene, sentences = make_scene(seed=0, split='test', index=0, per_level=1)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / 'scene.png')), scene.image)
+    for k, sentence in enumerate(sentences, start=1):
+        assert f'"{sentence.text}"' in printed
+        mask = np.asarray(Image.open(tmp_path / f'scene_{k}_mask.png')) > 0
+        target = coco_mask.decode(scene.things[sentence.target].rle) > 0
+        assert (mask & target).sum() > 0.6 * (mask | target).sum(), sentence.text
+    code, _, error = run('predict.py', tmp_path / 'scene.png', sentences[1].text, '--demo',
+                         '--out', tmp_path / 'own', '--device', 'cpu')
+    assert code == 0, error
+    assert ((tmp_path / 'own/scene_1_mask.png').read_bytes()
+            == (tmp_path / 'scene_2_mask.png').read_bytes())
+
+
+@pytest.mark.parametrize('arguments', [
+    ('x.png', 'a ship'), ('x.png', 'a ship', '--config', 'x.py'), (),
+    ('--demo', '--config', 'x.py'), ('--demo', '--checkpoint', 'x.pth')])
+def test_predict_says_what_it_needs(run, arguments):
+    code, _, error = run('predict.py', *arguments)
+    assert code == 2 and '--demo' in error.splitlines()[-1]
 
 
 @pytest.mark.parametrize('tool', ['predict.py', 'panels.py'])
