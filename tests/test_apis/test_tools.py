@@ -52,7 +52,7 @@ def test_the_demo_finds_the_objects_of_its_scene(run, tmp_path):
     """The targets' masks are the scene's own; the demo reads the saved picture the same way."""
     code, printed, error = run('predict.py', '--demo', '--out', tmp_path, '--device', 'cpu')
     assert code == 0, error
-    scene, sentences = make_scene(seed=0, split='test', index=0, per_level=1)
+    scene, sentences = make_scene(seed=0, split='test', index=1, per_level=1)
     assert np.array_equal(np.asarray(Image.open(tmp_path / 'scene.png')), scene.image)
     for k, sentence in enumerate(sentences, start=1):
         assert f'"{sentence.text}"' in printed

@@ -1,0 +1,159 @@
+# The whole config of a published model: README.md beside it says how to use it.
+custom_hooks = [
+    dict(type='StopHook'),
+    dict(type='BoardsHook'),
+    dict(type='ProgressBarHook'),
+    dict(n=4, type='PanelHook'),
+    dict(type='OddMaskHook'),
+    dict(type='CutSentenceHook'),
+]
+default_hooks = dict(
+    checkpoint=dict(
+        by_epoch=False,
+        interval=600,
+        max_keep_ckpts=2,
+        rule='greater',
+        save_best='gIoU',
+        type='CheckpointHook'),
+    logger=dict(interval=50, log_metric_by_epoch=False, type='LoggerHook'),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    runtime_info=dict(type='RuntimeInfoHook'),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    timer=dict(type='TimerHook'))
+default_scope = 'rsrefseg2'
+env_cfg = dict(
+    cudnn_benchmark=False,
+    dist_cfg=dict(backend='gloo', timeout=600),
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
+log_level = 'INFO'
+log_processor = dict(by_epoch=False, type='LogProcessor', window_size=50)
+model = dict(
+    init='pretrained',
+    losses=dict(
+        dense=dict(loss_weight=8.0, type='DenseLoss'),
+        ortho=dict(loss_weight=0.5, type='OrthogonalLoss'),
+        sample=dict(loss_weight=0.5, type='SampleContrastLoss'),
+        seg=dict(
+            ce=dict(
+                loss_weight=1.0,
+                type='mmdet.CrossEntropyLoss',
+                use_sigmoid=True),
+            dice=dict(loss_weight=1.0, naive_dice=True, type='mmdet.DiceLoss'),
+            type='SegmentationLoss'),
+        spatial=None),
+    prompter=dict(
+        decomposition_blocks=2,
+        dense=dict(),
+        heads=4,
+        inner=96,
+        interaction_blocks=2,
+        mlp_hidden=192,
+        n_p=9,
+        n_t=3,
+        prompt_blocks=2,
+        type='CascadedPrompter',
+        visual_position='add'),
+    sam=dict(checkpoint='synthrs/towers/sam2', lora=dict(r=16)),
+    siglip=dict(
+        checkpoint='synthrs/towers/siglip',
+        text_lora=dict(r=16),
+        vision_lora=dict(r=16)),
+    type='RSRefSeg2')
+optim_wrapper = dict(
+    clip_grad=dict(max_norm=1.0),
+    constructor='TrainableOptimWrapperConstructor',
+    optimizer=dict(
+        betas=(
+            0.9,
+            0.98,
+        ),
+        fused=True,
+        lr=0.001,
+        type='AdamW',
+        weight_decay=0.01),
+    paramwise_cfg=dict(decay_1d=False))
+param_scheduler = [
+    dict(begin=0, by_epoch=False, end=50, start_factor=0.01, type='LinearLR'),
+    dict(
+        begin=50,
+        by_epoch=False,
+        end=3000,
+        eta_min_ratio=0.02,
+        type='CosineAnnealingLR'),
+]
+randomness = dict(seed=0)
+strategy = dict(type='SingleDeviceStrategy')
+test_cfg = dict(exchanged=True, type='RefSegTestLoop')
+test_dataloader = dict(
+    batch_sampler=dict(type='ImageOrderBatchSampler'),
+    batch_size=24,
+    collate_fn=dict(type='rsrefseg2.unique_images_collate'),
+    dataset=dict(
+        classes=None,
+        data_root='{{$RSREFSEG2_DATA:data}}/synthrs/rrsisd',
+        made_by=
+        'python tools/synthrs_generate.py --out {{$RSREFSEG2_DATA:data}}/synthrs',
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(type='LoadMask'),
+            dict(type='PackRefSegInputs'),
+        ],
+        split='test',
+        type='RRSISD'),
+    num_workers=0,
+    persistent_workers=False,
+    sampler=dict(shuffle=False, type='DefaultSampler'))
+test_evaluator = dict(
+    data_root='{{$RSREFSEG2_DATA:data}}/synthrs',
+    dump='dump.jsonl',
+    run=dict(
+        checkpoint='iter_3000.pth, 7771261 bytes, 1795767644388867753',
+        dataset='af87246bd505',
+        model='6a05359be5b8'),
+    type='SynthRSMetric')
+train_cfg = dict(max_iters=3000, type='RefSegTrainLoop', val_interval=500)
+train_dataloader = dict(
+    batch_sampler=dict(sentences_per_image=6, type='ImageGroupBatchSampler'),
+    batch_size=24,
+    collate_fn=dict(type='rsrefseg2.unique_images_collate'),
+    dataset=dict(
+        classes=None,
+        data_root='{{$RSREFSEG2_DATA:data}}/synthrs/rrsisd',
+        made_by=
+        'python tools/synthrs_generate.py --out {{$RSREFSEG2_DATA:data}}/synthrs',
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(type='LoadMask'),
+            dict(type='PackRefSegInputs'),
+        ],
+        split='train',
+        type='RRSISD'),
+    num_workers=0,
+    persistent_workers=False,
+    sampler=dict(shuffle=True, type='DefaultSampler'))
+val_cfg = dict()
+val_dataloader = dict(
+    batch_sampler=dict(type='ImageOrderBatchSampler'),
+    batch_size=24,
+    collate_fn=dict(type='rsrefseg2.unique_images_collate'),
+    dataset=dict(
+        classes=None,
+        data_root='{{$RSREFSEG2_DATA:data}}/synthrs/rrsisd',
+        made_by=
+        'python tools/synthrs_generate.py --out {{$RSREFSEG2_DATA:data}}/synthrs',
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(type='LoadMask'),
+            dict(type='PackRefSegInputs'),
+        ],
+        split='val',
+        type='RRSISD'),
+    num_workers=0,
+    persistent_workers=False,
+    sampler=dict(shuffle=False, type='DefaultSampler'))
+val_evaluator = dict(
+    baselines=False,
+    data_root='{{$RSREFSEG2_DATA:data}}/synthrs',
+    split='val',
+    type='SynthRSMetric')
+visualizer = dict(type='RefSegVisualizer')
