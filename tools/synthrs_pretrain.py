@@ -12,6 +12,8 @@ import torch
 from rsrefseg2.errors import report_user_errors
 from rsrefseg2.synthrs.pretraining import pretrain
 
+SIGLIP = ('image_size', 'patch_size', 'layers', 'positions', 'even')  # options of this tower alone
+
 
 @report_user_errors()
 def main() -> None:
@@ -36,11 +38,16 @@ def main() -> None:
                         help="what the image tower's position embeddings start from")
     siglip.add_argument('--even', action='store_true', help='spread the target of the contrast')
     args = parser.parse_args()
+    options = {name: getattr(args, name) for name in SIGLIP}
+    if args.tower != 'siglip':
+        for name, value in options.items():
+            if value != parser.get_default(name):
+                parser.error(f'--{name.replace("_", "-")} is for siglip alone')
+        options = {}
     torch.set_num_threads(1)
     pretrain(args.tower, data_root=args.data, steps=args.steps, seed=args.seed,
              images=args.images, sentences=args.sentences, lr=args.lr, start=args.start,
-             device=args.device, image_size=args.image_size, patch_size=args.patch_size,
-             layers=args.layers, positions=args.positions, patches=args.patches, even=args.even,
+             device=args.device, patches=args.patches, **options,
              out=args.out or Path('work_dirs/towers') / args.tower)
 
 

@@ -77,6 +77,7 @@ class Facts(NamedTuple):
     merged: bool
     whole: bool                   # the towers' weights are in the checkpoint
     adapters: Sequence[str]       # folders
+    half: bool                    # the checkpoint is in float16
 
 
 # ------------------------------------------------------------------ scores
@@ -146,8 +147,9 @@ def _files(facts: Facts) -> str:
     held = 'what was trained' if not facts.whole else 'all weights, towers included'
     if facts.merged:
         held = 'the prompter, the mask decoder, the scales'
-    rows = [(f'`{facts.weights}`', f'{held}; plain tensors, its name ends in the first 8 digits of '
-                                   'its SHA-256'),
+    kind = ' in float16, read as float32' if facts.half else ''
+    rows = [(f'`{facts.weights}`', f'{held}; plain tensors{kind}, its name ends in the first 8 '
+                                   'digits of its SHA-256'),
             (f'`{facts.config}`', 'the whole config')]
     if facts.merged:
         rows += [('`siglip/`', 'the image and text tower with LoRA merged, as transformers reads '

@@ -71,7 +71,8 @@ def publish(cfg: Config, checkpoint: str | Path, out: str | Path, *, scores: Sco
         names: 'siglip', 'sam' -> the hub name of a tower that the config names by a folder.
     Raises:
         UserError: the checkpoint does not fit the config; towers to merge were drawn at random; no
-            tower has adapters; `out` holds something else. Nothing is written.
+            tower has adapters; a weight is too large for float16; `out` holds something else.
+            Nothing is written.
     """
     out = Path(os.path.abspath(out))
     check_free(out)
@@ -117,7 +118,7 @@ def publish(cfg: Config, checkpoint: str | Path, out: str | Path, *, scores: Sco
             name=name, weights=weights, config=f'{name}.py', meta=meta, scores=scores,
             trained=portable(recorded or cfg.to_dict()),
             test=(config.get('test_dataloader') or {}).get('dataset'), towers=towers,
-            merged=merge_lora, whole=whole, adapters=folders))
+            merged=merge_lora, whole=whole, adapters=folders, half=half))
         (stage / 'README.md').write_text(card, encoding='utf-8')
         put_in_place(stage, out)
     except (OSError, SafetensorError) as error:

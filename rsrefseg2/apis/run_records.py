@@ -6,6 +6,7 @@ import json
 import re
 import statistics
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -91,7 +92,8 @@ def seed_scores(config: str, root: str | Path = '.') -> dict[str, Any]:
         training}; 'mean' and 'std' over the seeds (the sample's, n - 1), shaped like one seed's
         numbers; no 'std' of one seed.
     Raises:
-        UserError: no such run is recorded, or runs of several lengths or splits are.
+        UserError: no such run is recorded, runs of several lengths or splits are, or two of a
+            seed.
     """
     found = [record for record in read_records(root)
              if record['config'] == config and not record['options']]
@@ -100,6 +102,12 @@ def seed_scores(config: str, root: str | Path = '.') -> dict[str, Any]:
     if any(len(values) != 1 for values in about.values()):
         raise UserError(f'{RECORDS} holds {len(found)} runs of {config} without options, of '
                         f'{about}: it takes at least one, and the same of all')
+    twice = [seed for seed, count in Counter(record['seed'] for record in found).items()
+             if count > 1]
+    if twice:
+        raise UserError(f'seed {twice[0]} of {config} stands in several records: '
+                        + ', '.join(record['file'] for record in found
+                                    if record['seed'] == twice[0]))
     seeds = {str(record['seed']): dict(minutes=record['minutes'], **record['scores'])
              for record in sorted(found, key=lambda record: record['seed'])}
     runs = list(seeds.values())

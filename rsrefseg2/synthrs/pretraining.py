@@ -90,7 +90,7 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
         sentences: most of one image in a batch.
         lr: 2e-3 for SigLIP, 1e-3 for SAM.
         patches: what the patch embedding starts from: `whiten_patches`, or random filters.
-        options: SigLIP's, of `SiglipPretraining`; SAM's image is 192 x 192.
+        options: SigLIP's, of `SiglipPretraining`; SAM has none, its image is 192 x 192.
         start: a folder that this function wrote: go on from its weights.
         device: as torch names it; the seed gives the same weights on a CPU alone.
     """
@@ -101,7 +101,7 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
         model, images, lr = module.siglip, images or 16, lr or 2e-3
         embedding = model.vision_model.embeddings.patch_embedding
     else:
-        module, options = SamPretraining(), dict(image_size=SAM_SIZE)
+        module, options = SamPretraining(**options), dict(image_size=SAM_SIZE)
         model, images, lr = module.sam, images or 4, lr or 1e-3
         embedding = model.vision_encoder.backbone.patch_embed.projection
     if start is not None:

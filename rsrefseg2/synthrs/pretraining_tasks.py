@@ -212,13 +212,21 @@ class SamPretraining(nn.Module):
                 'iou': iou.detach()}
 
     def _points(self, masks: Tensor) -> Tensor:
-        """A random pixel of each mask as SAM's point embedding: (B, 2, d2), with its padding."""
+        """A random pixel of each mask as SAM's point embedding: (B, 2, d2), with its padding.
+
+        Raises:
+            ValueError: a mask is empty.
+        """
         count = masks.flatten(1).cumsum(1)
-        drawn = torch.rand(len(masks), 1, device=masks.device) * count[:, -1:]
-        chosen = torch.searchsorted(count, drawn.floor() + 0.5)[:, 0]
+        pixels = count[:, -1:]
+        if not pixels.all():
+            raise ValueError('a mask is empty: there is no point in it')
+        drawn = (torch.rand(len(masks), 1, device=masks.device) * pixels).floor()
+        drawn = torch.minimum(drawn, pixels - 1)  # the product may be rounded up to the last
+        chosen = torch.searchsorted(count, drawn + 0.5)[:, 0]
         width = masks.shape[2]
-        pixels = torch.stack([chosen % width, chosen // width], -1).float()
-        points = (pixels + 0.5) * SAM_SIZE / width - 0.5
+        places = torch.stack([chosen % width, chosen // width], -1).float()
+        points = (places + 0.5) * SAM_SIZE / width - 0.5
         labels = torch.ones(len(masks), 1, 1, dtype=torch.int, device=masks.device)
         sparse, _ = self.sam.prompt_encoder(points[:, None, None], labels, None, None)
         return sparse[:, 0]

@@ -137,6 +137,7 @@ def test_half_the_size_and_the_nearest_float16(run, runs, tmp_path):
     for key, value in before.items():
         expected = value.half() if value.is_floating_point() else value
         assert after[key].dtype == expected.dtype and torch.equal(after[key], expected), key
+    assert 'float16' in (out / 'README.md').read_text()
     loaded = load_model(load_config(str(given.config)), written, 'cpu').state_dict()
     assert all(torch.equal(loaded[key], value.to(loaded[key].dtype))
                for key, value in after.items())

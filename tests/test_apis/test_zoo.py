@@ -233,6 +233,10 @@ def test_scores_by_seed_with_their_mean_and_spread(repository, tmp_path, run):
     assert found['std']['gIoU'] == pytest.approx(7 ** 0.5, abs=1e-4)
     assert found['std']['by_level']['position']['object_hit'] == 0
     assert 'protocol' not in found['mean']
+    add_records([tmp_path / 'runs/tiny/rrsisd_ablation/seed5'], 'again')
+    code, _, error = run('zoo.py', '--seeds', 'configs/rrsisd_ablation.py')
+    assert code == 1 and 'seed 5 ' in error and 'again.json' in error.strip().splitlines()[-1]
+    (repository / RECORDS / 'again.json').unlink()
     make_run(tmp_path / 'long', 'rrsisd_ablation', 0, options={}, iterations=1200)
     add_records([tmp_path / 'long'], 'long')
     code, _, error = run('zoo.py', '--seeds', 'configs/rrsisd_ablation.py')

@@ -77,6 +77,16 @@ def test_sams_point_lies_on_the_mask_and_the_coarse_mask_over_it(monkeypatch):
     assert divmod(int(peak.argmax()), 48)[1] // 4 == 50 * 12 // 64
 
 
+def test_sam_takes_none_of_siglips_options(run, dataset, tmp_path):
+    code, _, error = run('synthrs_pretrain.py', 'sam2', '--data', dataset, '--layers', 2,
+                         '--out', tmp_path / 'out')
+    assert code == 2 and '--layers is for siglip alone' in error
+    with pytest.raises(TypeError, match='layers'):
+        pretrain('sam2', data_root=dataset, out=tmp_path / 'out', steps=1, seed=0, layers=2)
+    with pytest.raises(ValueError, match='a mask is empty'):
+        SamPretraining()._points(torch.zeros(1, 8, 8))
+
+
 def test_positions_start_smooth_or_random(tmp_path):
     """A patch is nearer to its neighbour than to one far away; at random they are all alike."""
     def places(kind):
