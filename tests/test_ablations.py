@@ -89,7 +89,8 @@ def test_the_variants_of_where():
     """Each is listed, states its command, and changes only what its table varies."""
     where = ablations.read_index(ROOT, ablations.WHERE)
     files = {str(path.relative_to(ROOT)) for path in (ROOT / 'configs/where').glob('*.py')}
-    assert {row.config for table in where.tables for row in table.rows} == files
+    listed = {row.config for table in where.tables for row in table.rows}
+    assert listed == files | {'configs/synthrs_tiny.py'}
     for table in where.tables:
         assert [row.config for row in table.rows].count(table.parent) == 1, table.key
         for row in table.rows:
