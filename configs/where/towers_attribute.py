@@ -1,6 +1,6 @@
 # SigLIP pretrained on sentences of the attribute level alone: it never saw where.
-# python tools/synthrs_generate.py --seed 5 --scenes-train 24000 --scenes-val 100 --scenes-test 100 \
-#     --levels attribute --out data/24k_attribute
+# python tools/synthrs_generate.py --seed 5 --scenes-train 24000 --scenes-val 100 \
+#     --scenes-test 100 --levels attribute --out data/24k_attribute
 # python tools/synthrs_pretrain.py siglip --data data/24k_attribute --even --sentences 6 \
 #     --steps 3400 --out work_dirs/towers/attribute
 # python tools/train.py configs/where/towers_attribute.py

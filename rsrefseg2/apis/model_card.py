@@ -189,8 +189,11 @@ def _training(facts: Facts) -> str:
     loader = config.get('train_dataloader') or {}
     optim = config.get('optim_wrapper') or {}
     optimizer = optim.get('optimizer') or {}
-    length = [f'{meta[key]} {word}' for key, word in (('iter', 'iterations'), ('epoch', 'epochs'))
-              if meta.get(key)]
+    iterations, epochs = meta.get('iter'), meta.get('epoch')  # whole ones
+    if iterations and meta.get('epoch_length'):
+        epochs = f'{round(iterations / meta["epoch_length"], 2):g}'
+    length = [f'{value} {word}' for value, word in ((iterations, 'iterations'), (epochs, 'epochs'))
+              if value]
     rows = [('data', _split(loader.get('dataset'))), ('length', ', '.join(length)),
             ('batch', _or_none(loader.get('batch_size'), 'sentences a device') +
              (f', accumulated over {optim["accumulative_counts"]}'

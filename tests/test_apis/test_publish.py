@@ -48,7 +48,7 @@ def save_trained(config, path, **more):
             if parameter.requires_grad:
                 parameter.add_(0.1 * torch.randn_like(parameter))
     state = model.state_dict()
-    meta = dict(epoch=2, iter=30, epoch_length=15, seed=7, saved=1.5, torch='2.13.0',
+    meta = dict(epoch=2, iter=36, epoch_length=15, seed=7, saved=1.5, torch='2.13.0',
                 experiment_name='secret', cfg=cfg.pretty_text)
     torch.save(dict(state_dict={key: state[key] for key in trained_keys(model)}, meta=meta,
                     towers={name: source._asdict() for name, source
@@ -119,7 +119,7 @@ def test_the_weights_are_stripped_and_named_by_their_hash(runs, tmp_path):
     assert after['state_dict'].keys() == before['state_dict'].keys()
     assert all(torch.equal(value, before['state_dict'][key])
                for key, value in after['state_dict'].items())
-    assert after['meta'] == dict(epoch=2, iter=30, epoch_length=15, seed=7, torch='2.13.0')
+    assert after['meta'] == dict(epoch=2, iter=36, epoch_length=15, seed=7, torch='2.13.0')
     assert {name: tower['sha256'] for name, tower in after['towers'].items()} == {
         name: tower['sha256'] for name, tower in before['towers'].items()}
     assert sorted(path.name for path in tmp_path.iterdir()) == ['out']  # nothing unfinished
@@ -362,7 +362,7 @@ def test_the_card_says_what_is_known(runs, tmp_path):
     assert header['license'] == 'other' and 'metrics' not in header
     assert header['base_model'] == ['google/siglip2-base-patch16-224', 'somebody/sam']
     assert 'Not tested' in body and 'gIoU' not in body
-    assert rows['length'] == ['30 iterations, 2 epochs'] and rows['seed'] == ['7']
+    assert rows['length'] == ['36 iterations, 2.4 epochs'] and rows['seed'] == ['7']
     assert rows['torch'] == ['2.13.0'] and 'split `train`' in rows['data'][0]
     hashes = {tower['sha256'] for tower in read_checkpoint(run.path)['towers'].values()}
     assert {rows['siglip'][1].strip('`'), rows['sam'][1].strip('`')} == hashes
