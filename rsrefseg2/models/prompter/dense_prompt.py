@@ -19,8 +19,8 @@ def interpolation_matrix(n_in: int, n_out: int, *, align_corners: bool, device: 
     Output i is w0_i f[j_i] + w1_i f[j_i + 1].
 
     Returns:
-        (n_out, n_in) each: U with rows w0, w1 (f -> interpolated f); A with rows w0^2, w1^2; and
-        C with w0 w1 at j, which weighs the product of the neighbours j and j + 1.
+        U and A, (n_out, n_in), with rows w0, w1 (f -> interpolated f) and w0^2, w1^2; and
+        C, (n_out, n_in - 1), with w0 w1 at j, which weighs the product of the neighbours j, j + 1.
     """
     i = torch.arange(n_out, dtype=torch.float64, device=device)
     if align_corners:
@@ -33,8 +33,8 @@ def interpolation_matrix(n_in: int, n_out: int, *, align_corners: bool, device: 
     at_next = F.one_hot((j + 1).clamp(max=n_in - 1), n_in).double()
     w0, w1 = (1 - w1)[:, None], w1[:, None]
     if n_in == 1:
-        return at_j, at_j, torch.zeros_like(at_j)
-    return w0 * at_j + w1 * at_next, w0**2 * at_j + w1**2 * at_next, w0 * w1 * at_j
+        return at_j, at_j, at_j[:, :-1]
+    return w0 * at_j + w1 * at_next, w0**2 * at_j + w1**2 * at_next, (w0 * w1 * at_j)[:, :-1]
 
 
 def upsampled_cosine(features: Tensor, text: Tensor, size: tuple[int, int], *,
@@ -53,25 +53,23 @@ def upsampled_cosine(features: Tensor, text: Tensor, size: tuple[int, int], *,
         (B, H, W) float32 in [-1, 1].
     """
     with torch.autocast(features.device.type, enabled=False):
-        f, t = features.double(), F.normalize(text.double(), dim=-1, eps=eps)
+        f = features.permute(0, 2, 3, 1).contiguous().double()  # sums over C run along memory
+        t = F.normalize(text.double(), dim=-1, eps=eps)
         up_y, square_y, cross_y = interpolation_matrix(
-            f.shape[2], size[0], align_corners=align_corners, device=f.device)
+            f.shape[1], size[0], align_corners=align_corners, device=f.device)
         up_x, square_x, cross_x = interpolation_matrix(
-            f.shape[3], size[1], align_corners=align_corners, device=f.device)
+            f.shape[2], size[1], align_corners=align_corners, device=f.device)
 
-        # The last row and column are their own neighbours; their weight in C is 0.
-        right = torch.cat([f[..., 1:], f[..., -1:]], 3)
-        below = torch.cat([f[:, :, 1:], f[:, :, -1:]], 2)
-        below_right = torch.cat([below[..., 1:], below[..., -1:]], 3)
+        def inner(a: Tensor, b: Tensor) -> Tensor:  # (B, h, w, C) twice -> (B, h, w)
+            return (a * b).sum(-1)
 
-        def inner(a: Tensor, b: Tensor) -> Tensor:  # (B, C, h, w) twice -> (B, h, w)
-            return (a * b).sum(1)
-
+        above, below, left, right = f[:, :-1], f[:, 1:], f[:, :, :-1], f[:, :, 1:]
         norm2 = (square_y @ inner(f, f) @ square_x.T
-                 + 2 * square_y @ inner(f, right) @ cross_x.T
-                 + 2 * cross_y @ inner(f, below) @ square_x.T
-                 + 2 * cross_y @ (inner(f, below_right) + inner(right, below)) @ cross_x.T)
-        dot = up_y @ torch.einsum('bchw,bc->bhw', f, t) @ up_x.T
+                 + 2 * square_y @ inner(left, right) @ cross_x.T
+                 + 2 * cross_y @ inner(above, below) @ square_x.T
+                 + 2 * cross_y @ (inner(left[:, :-1], right[:, 1:])
+                                  + inner(right[:, :-1], left[:, 1:])) @ cross_x.T)
+        dot = up_y @ torch.einsum('bhwc,bc->bhw', f, t) @ up_x.T
         return (dot / norm2.clamp(min=eps**2).sqrt()).clamp(-1, 1).to(
             torch.promote_types(features.dtype, torch.float32))
 
