@@ -2,7 +2,7 @@
 # python tools/synthrs_generate.py --seed 5 --scenes-train 24000 --scenes-val 100 \
 #     --scenes-test 100 --levels attribute --out data/24k_attribute
 # python tools/synthrs_pretrain.py siglip --data data/24k_attribute --even --sentences 6 \
-#     --steps 3400 --out work_dirs/towers/attribute
+#     --steps 1700 --out work_dirs/towers/attribute
 # python tools/train.py configs/where/towers_attribute.py
 _base_ = '../synthrs_tiny.py'
 model = dict(siglip=dict(checkpoint='work_dirs/towers/attribute'))
