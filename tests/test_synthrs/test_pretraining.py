@@ -83,6 +83,9 @@ def test_sam_takes_none_of_siglips_options(run, dataset, tmp_path):
     assert code == 2 and '--layers is for siglip alone' in error
     with pytest.raises(TypeError, match='layers'):
         pretrain('sam2', data_root=dataset, out=tmp_path / 'out', steps=1, seed=0, layers=2)
+
+
+def test_an_empty_mask_has_no_point():
     with pytest.raises(ValueError, match='a mask is empty'):
         SamPretraining()._points(torch.zeros(1, 8, 8))
 
