@@ -202,17 +202,22 @@ def test_a_run_is_recorded_once_and_its_log_can_be_drawn(repository, tmp_path):
 
 
 def test_a_run_of_a_config_and_of_no_training(repository, tmp_path):
-    folder = tmp_path / 'quickstart'
-    folder.mkdir()
-    load_config(str(ROOT / 'configs/synthrs_tiny.py')).dump(folder / 'synthrs_tiny.py')
-    (folder / 'scores.json').write_text((ROOT / QUICKSTART).read_text())
-    record, _ = make_record(folder, repository)
-    assert (record['config'], record['options'], record['scale'], record['trained'],
-            record['minutes'], record['begun']) == ('configs/synthrs_tiny.py', {}, None, None,
-                                                    None, None)
-    add_records([folder], 'quickstart', logs=True)
-    page = zoo_page()
-    assert '## Other runs' in page and 'Nothing was run here at full size' in page
+    """One of a table's own † stands in that table, one of no table's among the others."""
+    for name, heading in (('synthrs_long', '## Other runs'),
+                          ('synthrs_tiny', '## Where, not only what')):
+        folder = tmp_path / f'run_{name}'
+        folder.mkdir()
+        load_config(str(ROOT / f'configs/{name}.py')).dump(folder / f'{name}.py')
+        (folder / 'scores.json').write_text((ROOT / QUICKSTART).read_text())
+        record, _ = make_record(folder, repository)
+        assert (record['config'], record['options'], record['scale'], record['trained'],
+                record['minutes'], record['begun']) == (f'configs/{name}.py', {}, None, None,
+                                                        None, None)
+        add_records([folder], name, logs=True)
+        page = zoo_page()
+        assert 'Nothing was run here at full size' in page
+        section = page.split(f'{heading}\n')[1].split('\n## ')[0]
+        assert section.count(f'(../configs/{name}.py)') == 1
 
 
 def test_scores_by_seed_with_their_mean_and_spread(repository, tmp_path, run):
