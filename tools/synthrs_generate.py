@@ -11,6 +11,7 @@ from pathlib import Path
 from rsrefseg2.datasets.writers import LAYOUTS
 from rsrefseg2.errors import report_user_errors
 from rsrefseg2.synthrs.build import Recipe, build
+from rsrefseg2.synthrs.generate import KIND_WEIGHTS
 from rsrefseg2.synthrs.language import LEVELS
 
 
@@ -30,6 +31,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--levels', nargs='+', default=LEVELS, choices=LEVELS, metavar='LEVEL',
                         help=f'of {", ".join(LEVELS)}: write the sentences of these alone, on the '
                              'same scenes (default: all)')
+    parser.add_argument('--per-level', default=2, type=int, metavar='COUNT',
+                        help='training sentences of a level in a scene, 1 to 3')
+    parser.add_argument('--relations', nargs=4, type=float, default=KIND_WEIGHTS['relation'],
+                        metavar=('PLAIN', 'COLOURED', 'NESTED', 'CLOSEST'),
+                        help='how often each kind of relation is asked for; sums to 1 (default: '
+                             f'{" ".join(map(str, KIND_WEIGHTS["relation"]))})')
     parser.add_argument('--workers', default=min(8, os.cpu_count() or 1), type=int)
     parser.add_argument('--force', action='store_true', help='replace another SynthRS dataset')
     return parser.parse_args()
@@ -41,8 +48,9 @@ def main() -> None:
     layouts = tuple(LAYOUTS) if args.layouts == ['all'] else tuple(dict.fromkeys(args.layouts))
     recipe = Recipe(scenes={'train': args.scenes_train, 'val': args.scenes_val,
                             'test': args.scenes_test},
-                    per_level={'train': 2, 'val': 1, 'test': 1}, seed=args.seed, size=args.size,
-                    min_same=args.min_same, layouts=layouts,
+                    per_level={'train': args.per_level, 'val': 1, 'test': 1},
+                    seed=args.seed, size=args.size, min_same=args.min_same, layouts=layouts,
+                    relations=tuple(args.relations),
                     levels=tuple(level for level in LEVELS if level in args.levels))
     summary = build(args.out, recipe, workers=args.workers, force=args.force)
     for split, counts in summary['splits'].items():

@@ -25,13 +25,14 @@ from ..datasets.writers import (
 )
 from ..errors import UserError, suggest
 from .catalogue import CATEGORIES
-from .generate import VERSION, make_scene
+from .generate import KIND_WEIGHTS, VERSION, make_scene
 from .language import LEVELS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that a dataset depends on; per_level: sentences per level and scene."""
+    """Everything that a dataset depends on; per_level: sentences per level and scene; relations:
+    how often a plain, coloured or nested anchor and 'closest' are asked for."""
     scenes: dict[str, int]
     per_level: dict[str, int]
     seed: int = 0
@@ -39,6 +40,7 @@ class Recipe:
     min_same: int = 4
     layouts: tuple[str, ...] = ('rrsisd',)
     levels: tuple[str, ...] = LEVELS
+    relations: tuple[float, ...] = KIND_WEIGHTS['relation']
 
     def __post_init__(self) -> None:
         for level in self.levels:
@@ -59,6 +61,9 @@ class Recipe:
             if not 1 <= self.per_level[split] <= 3:
                 raise UserError(f'sentences per level must be 1 to 3, got {self.per_level[split]} '
                                 f'for {split}')
+        if min(self.relations) <= 0 or abs(sum(self.relations) - 1) > 1e-6:
+            raise UserError('--relations must be positive and sum to 1, got '
+                            f'{" ".join(map(str, self.relations))}')
 
     def make_layouts(self, root: Path) -> list[Layout]:
         scenes = running_totals(self.scenes)
@@ -69,18 +74,20 @@ class Recipe:
                               categories=tuple(CATEGORIES)) for name in self.layouts]
 
     def arguments(self) -> dict[str, Any]:
-        """As they stand in summary.json; the levels only where they are not all."""
+        """As they stand in summary.json; levels and relations only where others were chosen."""
         arguments = {**dataclasses.asdict(self), 'layouts': sorted(self.layouts),
                      'version': VERSION}
-        if self.levels == LEVELS:
-            del arguments['levels']
+        for field in dataclasses.fields(self):
+            if field.name in ('levels', 'relations') and arguments[field.name] == field.default:
+                del arguments[field.name]
         return arguments
 
 
 def _write_scene(index: int, *, recipe: Recipe, split: str, root: Path) -> str:
     """Draw a scene and write its pictures; -> its line in scenes_{split}.jsonl."""
     scene, sentences = make_scene(seed=recipe.seed, split=split, index=index, size=recipe.size,
-                                  min_same=recipe.min_same, per_level=recipe.per_level[split])
+                                  min_same=recipe.min_same, per_level=recipe.per_level[split],
+                                  relations=recipe.relations)
     sentences = [sentence for sentence in sentences if sentence.level in recipe.levels]
     layouts = recipe.make_layouts(root)
     first = {name: layout.sentences[split] + index * len(sentences)
@@ -158,8 +165,9 @@ def already_there(out: Path, recipe: Recipe, *, force: bool) -> bool:
     wanted = json.loads(json.dumps(recipe.arguments()))
     if found == wanted:
         return True
-    differing = ', '.join(f'{key} {found.get(key)} (asked: {wanted[key]})' for key in wanted
-                          if found.get(key) != wanted[key])
+    differing = ', '.join(
+        f"{key} {found.get(key, 'not given')} (asked: {wanted.get(key, 'not given')})"
+        for key in {**wanted, **found} if found.get(key) != wanted.get(key))
     raise UserError(f'{out} holds another SynthRS dataset: {differing}; choose another --out, or '
                     'rewrite it with --force')
 

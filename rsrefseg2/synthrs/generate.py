@@ -36,13 +36,13 @@ class Sentence:
 
 
 def _choose(rng: np.random.Generator, ground: Ground, level: str,
-            candidates: dict[str, list[Phrase] | list[Relation]], count: int
-            ) -> list[Sentence] | None:
+            candidates: dict[str, list[Phrase] | list[Relation]], count: int,
+            weights: tuple[float, ...]) -> list[Sentence] | None:
     """`count` different sentences of a level, of different targets where possible, or None."""
     kinds, sentences, said, used = list(candidates), [], set(), set()
     while len(sentences) < count:
         order = [kinds[index] for index in rng.choice(len(kinds), len(kinds), replace=False,
-                                                      p=KIND_WEIGHTS[level])]
+                                                      p=weights)]
         pool = [(kind, candidates[kind][index]) for kind in order
                 for index in rng.permutation(len(candidates[kind]))]
         spare = None
@@ -64,12 +64,15 @@ def _choose(rng: np.random.Generator, ground: Ground, level: str,
 
 
 def make_scene(*, seed: int, split: str, index: int, size: int = 128, min_same: int = 4,
-               per_level: int = 2) -> tuple[Scene, list[Sentence]]:
+               per_level: int = 2, relations: tuple[float, ...] = KIND_WEIGHTS['relation']
+               ) -> tuple[Scene, list[Sentence]]:
     """Scene `index` of a split: it depends on nothing but these arguments.
 
-    Scenes are drawn until one has `per_level` sentences of every level.
+    Scenes are drawn until one has `per_level` sentences of every level. relations: the weights of
+    the relation level's kinds.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, SPLITS.index(split), index]))
+    weights = {**KIND_WEIGHTS, 'relation': relations}
     while True:
         scene = draw_scene(rng, size=size, min_same=min_same)
         ground = Ground(scene.things, size=size)
@@ -77,7 +80,7 @@ def make_scene(*, seed: int, split: str, index: int, size: int = 128, min_same: 
             'attribute': attribute_meanings(ground),
             'position': position_meanings(ground, min_same),
             'relation': relation_meanings(ground, min_same)}
-        chosen = [_choose(rng, ground, level, meanings[level], per_level)
+        chosen = [_choose(rng, ground, level, meanings[level], per_level, weights[level])
                   for level in LEVELS]
         if all(chosen):
             return scene, [sentence for sentences in chosen for sentence in sentences]

@@ -67,8 +67,23 @@ def test_chosen_levels_on_the_same_scenes(dataset, tmp_path):
     assert len(RRSISD(data_root=str(root), split='train', classes=None)) == 12 * 4
     with pytest.raises(UserError, match="unknown level 'positon'.*did you mean"):
         recipe(levels=('positon',))
-    with pytest.raises(UserError, match='levels'):  # another dataset, not this one again
-        build(tmp_path / 'some', recipe(layouts=('rrsisd',)))
+    with pytest.raises(UserError, match=r"levels \['position', 'relation'\] \(asked: not given"):
+        build(tmp_path / 'some', recipe(layouts=('rrsisd',)))  # another dataset, not this one again
+
+
+def test_relations_are_asked_for_as_often_as_said(dataset, tmp_path):
+    """Of 24 training sentences; a dataset without the option names none in its summary."""
+    more = recipe(relations=(0.05, 0.05, 0.05, 0.85), layouts=('rrsisd',))
+    counts = build(tmp_path, more)['splits']['train']['kinds']
+    default = json.loads((dataset / 'summary.json').read_text())
+    assert counts['relation: closest'] > 12 > 2 * default['splits']['train']['kinds'][
+        'relation: closest']
+    assert 'relations' not in default['arguments'] and build(tmp_path, more)  # this very dataset
+    with pytest.raises(UserError, match=r'relations \[0.05, 0.05, 0.05, 0.85\] \(asked: not given'):
+        build(tmp_path, recipe(layouts=('rrsisd',)))
+    for wrong in ((0.5, 0.5, 0.5, 0.5), (0.0, 0.3, 0.3, 0.4)):
+        with pytest.raises(UserError, match='--relations must be positive and sum to 1'):
+            recipe(relations=wrong)
 
 
 @pytest.mark.parametrize('layout, reader', [
