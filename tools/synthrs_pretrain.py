@@ -12,7 +12,8 @@ import torch
 from rsrefseg2.errors import report_user_errors
 from rsrefseg2.synthrs.pretraining import pretrain
 
-SIGLIP = ('image_size', 'patch_size', 'layers', 'positions', 'even')  # options of this tower alone
+# Options of this tower alone.
+SIGLIP = ('image_size', 'patch_size', 'layers', 'width', 'positions', 'even')
 
 
 @report_user_errors()
@@ -35,6 +36,7 @@ def main() -> None:
     siglip.add_argument('--image-size', default=192, type=int)
     siglip.add_argument('--patch-size', default=16, type=int)
     siglip.add_argument('--layers', default=3, type=int, help='of the image tower')
+    siglip.add_argument('--width', default=96, type=int, help='of both towers, a multiple of 24')
     siglip.add_argument('--positions', default='sine', choices=['sine', 'random'],
                         help="what the image tower's position embeddings start from")
     siglip.add_argument('--even', action='store_true', help='spread the target of the contrast')

@@ -26,12 +26,16 @@ from .pointing import pointing_game
 from .pretraining_tasks import SAM_SIZE, SamPretraining, SiglipPretraining, whiten_patches
 
 
-def batches(data_root: Path, *, split: str, images: int, sentences: int, seed: int,
-            workers: int = 0) -> Iterator[dict]:
+def training_scenes(data_root: Path) -> RRSISD:
+    """The training split of a SynthRS folder, pictures and masks alone."""
+    return RRSISD(data_root=str(data_root / 'rrsisd'), split='train', classes=None, pipeline=[
+        dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')])
+
+
+def batches(dataset: RRSISD, *, images: int, sentences: int, seed: int, workers: int = 0
+            ) -> Iterator[dict]:
     """Endless batches of `images` scenes with up to `sentences` sentences each; any number of
     `workers` gives the same."""
-    dataset = RRSISD(data_root=str(data_root / 'rrsisd'), split=split, classes=None, pipeline=[
-        dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')])
     sampler = DefaultSampler(dataset, shuffle=True, seed=seed)
     groups = ImageGroupBatchSampler(sampler=sampler, batch_size=images * sentences,
                                     sentences_per_image=sentences)
@@ -101,6 +105,7 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
     """
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
+    dataset = training_scenes(data_root)
     if tower == 'siglip':
         module = SiglipPretraining(out, **options)
         model, images, lr = module.siglip, images or 16, lr or 2e-3
@@ -115,10 +120,10 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
     else:
         options['patches'] = patches
         if patches == 'whitened':
-            some = next(batches(data_root, split='train', images=256, sentences=1, seed=seed))
+            some = next(batches(dataset, images=256, sentences=1, seed=seed))
             whiten_patches(embedding, module.images(some['inputs']))
     module.to(device)
-    stream = batches(data_root, split='train', images=images, sentences=sentences, seed=seed,
+    stream = batches(dataset, images=images, sentences=sentences, seed=seed,
                      workers=workers)
     with open(out / 'pretraining.jsonl', 'w') as file:
         def log(line: dict) -> None:

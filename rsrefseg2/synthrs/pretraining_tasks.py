@@ -36,11 +36,8 @@ BENCHMARK_WORDS = '''
     train tree truck upper van vegetation which with , . -'''.split()
 
 SIGLIP = dict(
-    vision_config=dict(hidden_size=96, intermediate_size=384, num_hidden_layers=3,
-                       num_attention_heads=4, patch_size=16,
-                       vision_use_head=False),
-    text_config=dict(hidden_size=96, intermediate_size=384, num_hidden_layers=3,
-                     num_attention_heads=4, max_position_embeddings=POSITIONS, projection_size=96,
+    vision_config=dict(vision_use_head=False),
+    text_config=dict(num_hidden_layers=3, max_position_embeddings=POSITIONS,
                      pad_token_id=0, eos_token_id=1, bos_token_id=2))
 SAM = dict(
     model_type='sam2',
@@ -109,19 +106,22 @@ class SiglipPretraining(nn.Module):
     Args:
         folder: where tokenizer and config are written.
         patch_size, layers: of the image tower.
+        width: channels of both towers, a multiple of 24, of which a head has 24.
         positions: what its position embeddings start from, 'sine' or 'random'.
         even: spread the contrast's target evenly over equal objects (stage 1 of the shipped
             tower), instead of taking them out of each other's denominators (Eq. 12, stage 2).
     """
 
     def __init__(self, folder: Path, *, image_size: int, patch_size: int = 16, layers: int = 3,
+                 width: int = 96,
                  positions: Literal['sine', 'random'] = 'sine', even: bool = False) -> None:
         super().__init__()
         self.even = even
         size = write_word_tokenizer(folder, dict.fromkeys([*vocabulary(), *BENCHMARK_WORDS]))
-        text = dict(SIGLIP['text_config'], vocab_size=size)
-        vision = dict(SIGLIP['vision_config'], image_size=image_size, patch_size=patch_size,
-                      num_hidden_layers=layers)
+        wide = dict(hidden_size=width, intermediate_size=4 * width, num_attention_heads=width // 24)
+        text = dict(SIGLIP['text_config'], **wide, projection_size=width, vocab_size=size)
+        vision = dict(SIGLIP['vision_config'], **wide, image_size=image_size,
+                      patch_size=patch_size, num_hidden_layers=layers)
         self.siglip = load_siglip(
             dict(model_type='siglip', vision_config=vision, text_config=text), init='random')
         self.grid_size = (image_size // vision['patch_size'],) * 2

@@ -13,7 +13,7 @@ from rsrefseg2.models.data_preprocessor import RefSegDataPreprocessor
 from rsrefseg2.models.prompter.start_values import sine_positions
 from rsrefseg2.models.towers import load_sam, load_siglip
 from rsrefseg2.synthrs.pointing import pointing_game
-from rsrefseg2.synthrs.pretraining import batches, pretrain
+from rsrefseg2.synthrs.pretraining import batches, pretrain, training_scenes
 from rsrefseg2.synthrs.pretraining_tasks import (
     SamPretraining,
     SiglipPretraining,
@@ -40,7 +40,7 @@ def test_a_tower_is_trained_saved_and_loads(dataset, tmp_path):
 
 def test_workers_read_the_same_batches(dataset):
     """Over the end of an epoch: 12 scenes, 5 in a batch."""
-    streams = [batches(dataset, split='train', images=5, sentences=2, seed=0, workers=workers)
+    streams = [batches(training_scenes(dataset), images=5, sentences=2, seed=0, workers=workers)
                for workers in (0, 2)]
     state = torch.get_rng_state()
     for _ in range(20):
