@@ -135,7 +135,8 @@ class SiglipPretraining(nn.Module):
         self.temperature = nn.Parameter(torch.tensor(-math.log(0.07)))
         self.preprocess = RefSegDataPreprocessor(
             tokenizer=str(folder), init='pretrained', max_length=POSITIONS,
-            size_where=image_size, size_how=32)  # I_2 is not read; a GPU refuses to shrink to 1 pixel
+            size_where=image_size,
+            size_how=32)  # I_2 is not read; smaller ones CUDA's filter has no room for
 
     def images(self, images: list[Tensor]) -> Tensor:
         """uint8 (3, H, W) -> (U, 3, image_size, image_size), normalised."""
