@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import UserError
 from ..models.data_preprocessor import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -108,14 +109,19 @@ class SiglipPretraining(nn.Module):
         patch_size, layers: of the image tower.
         width: channels of both towers, a multiple of 24, of which a head has 24.
         positions: what its position embeddings start from, 'sine' or 'random'.
-        even: spread the contrast's target evenly over equal objects (stage 1 of the shipped
-            tower), instead of taking them out of each other's denominators (Eq. 12, stage 2).
+        even: spread the contrast's target evenly over equal objects, as for the shipped tower,
+            instead of taking them out of each other's denominators (Eq. 12).
+
+    Raises:
+        UserError: `width` is no multiple of 24.
     """
 
     def __init__(self, folder: Path, *, image_size: int, patch_size: int = 16, layers: int = 3,
                  width: int = 96,
                  positions: Literal['sine', 'random'] = 'sine', even: bool = False) -> None:
         super().__init__()
+        if width < 24 or width % 24:
+            raise UserError(f'--width must be a multiple of 24, got {width}')
         self.even = even
         size = write_word_tokenizer(folder, dict.fromkeys([*vocabulary(), *BENCHMARK_WORDS]))
         wide = dict(hidden_size=width, intermediate_size=4 * width, num_attention_heads=width // 24)

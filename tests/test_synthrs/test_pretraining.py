@@ -9,6 +9,7 @@ from pycocotools import mask as coco_mask
 from transformers import AutoConfig
 
 from rsrefseg2.datasets.writers import read_scenes
+from rsrefseg2.errors import UserError
 from rsrefseg2.models.data_preprocessor import RefSegDataPreprocessor
 from rsrefseg2.models.prompter.start_values import sine_positions
 from rsrefseg2.models.towers import load_sam, load_siglip
@@ -20,7 +21,7 @@ from rsrefseg2.synthrs.pretraining_tasks import (
     whiten_patches,
 )
 
-OPTIONS = dict(image_size=64, patch_size=16, layers=2, positions='sine', even=True)
+OPTIONS = dict(image_size=64, patch_size=16, layers=2, width=48, positions='sine', even=True)
 
 
 def test_a_tower_is_trained_saved_and_loads(dataset, tmp_path):
@@ -28,6 +29,8 @@ def test_a_tower_is_trained_saved_and_loads(dataset, tmp_path):
     siglip = load_siglip(str(tmp_path))
     vision = siglip.config.vision_config
     assert (vision.image_size, vision.patch_size, vision.num_hidden_layers) == (64, 16, 2)
+    for part in (vision, siglip.config.text_config):
+        assert (part.hidden_size, part.intermediate_size, part.num_attention_heads) == (48, 192, 2)
     head, step, last = map(json.loads, (tmp_path / 'pretraining.jsonl').read_text().splitlines())
     assert head.items() >= dict(OPTIONS, images=2, sentences=4, lr=2e-3, steps=2).items()
     assert step['step'] == 2 and math.isfinite(step['contrast'] + step['patches'])
@@ -95,6 +98,12 @@ def test_sam_takes_none_of_siglips_options(run, dataset, tmp_path):
     assert code == 2 and '--layers is for siglip alone' in error
     with pytest.raises(TypeError, match='layers'):
         pretrain('sam2', data_root=dataset, out=tmp_path / 'out', steps=1, seed=0, layers=2)
+
+
+def test_heads_of_24_channels(tmp_path):
+    for width in (0, 100):
+        with pytest.raises(UserError, match=f'--width must be a multiple of 24, got {width}'):
+            SiglipPretraining(tmp_path, image_size=64, width=width)
 
 
 def test_an_empty_mask_has_no_point():
