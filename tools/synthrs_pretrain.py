@@ -29,7 +29,6 @@ def main() -> None:
     parser.add_argument('--lr', type=float, help='highest rate (2e-3 for SigLIP, 1e-3 for SAM)')
     parser.add_argument('--start', type=Path, help="go on from this folder's weights")
     parser.add_argument('--device', default='cpu')
-    parser.add_argument('--workers', default=0, type=int, help='processes that read ahead')
     parser.add_argument('--patches', default='whitened', choices=['whitened', 'random'],
                         help='what the patch embedding starts from')
     siglip = parser.add_argument_group('SigLIP alone')
@@ -50,7 +49,7 @@ def main() -> None:
     torch.set_num_threads(1)
     pretrain(args.tower, data_root=args.data, steps=args.steps, seed=args.seed,
              images=args.images, sentences=args.sentences, lr=args.lr, start=args.start,
-             device=args.device, workers=args.workers, patches=args.patches, **options,
+             device=args.device, patches=args.patches, **options,
              out=args.out or Path('work_dirs/towers') / args.tower)
 
 

@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from mmengine.dataset import DefaultSampler
 from safetensors.torch import load_file
 from torch import nn
-from torch.utils.data import DataLoader
 
 from ..datasets import RRSISD, ImageGroupBatchSampler, unique_images_collate
 from .pointing import pointing_game
@@ -32,19 +31,15 @@ def training_scenes(data_root: Path) -> RRSISD:
         dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')])
 
 
-def batches(dataset: RRSISD, *, images: int, sentences: int, seed: int, workers: int = 0
-            ) -> Iterator[dict]:
-    """Endless batches of `images` scenes with up to `sentences` sentences each; any number of
-    `workers` gives the same."""
+def batches(dataset: RRSISD, *, images: int, sentences: int, seed: int) -> Iterator[dict]:
+    """Endless batches of `images` scenes with up to `sentences` sentences each."""
     sampler = DefaultSampler(dataset, shuffle=True, seed=seed)
     groups = ImageGroupBatchSampler(sampler=sampler, batch_size=images * sentences,
                                     sentences_per_image=sentences)
-    loader = DataLoader(dataset, batch_sampler=groups, num_workers=workers,
-                        persistent_workers=workers > 0, collate_fn=unique_images_collate,
-                        generator=torch.Generator())  # not the weights' one
     for epoch in itertools.count():
         groups.start_at(epoch)
-        yield from loader
+        for indices in groups:
+            yield unique_images_collate(dataset.__getitems__(indices))
 
 
 def train(module: nn.Module, stream: Iterator[dict], *, steps: int, lr: float,
@@ -89,7 +84,7 @@ def load_start(model: nn.Module, folder: Path) -> None:
 def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
              images: int | None = None, sentences: int = 4, lr: float | None = None,
              patches: Literal['whitened', 'random'] = 'whitened', start: Path | None = None,
-             device: str = 'cpu', workers: int = 0, **options: Any) -> None:
+             device: str = 'cpu', **options: Any) -> None:
     """Train one tiny tower and save it to `out` (config.json, model.safetensors, tokenizer).
 
     Args:
@@ -101,7 +96,6 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
         options: SigLIP's, of `SiglipPretraining`; SAM has none, its image is 192 x 192.
         start: a folder that this function wrote: go on from its weights.
         device: as torch names it; the seed gives the same weights on a CPU alone.
-        workers: processes that read ahead; 0 reads in this one.
     """
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
@@ -123,8 +117,7 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
             some = next(batches(dataset, images=256, sentences=1, seed=seed))
             whiten_patches(embedding, module.images(some['inputs']))
     module.to(device)
-    stream = batches(dataset, images=images, sentences=sentences, seed=seed,
-                     workers=workers)
+    stream = batches(dataset, images=images, sentences=sentences, seed=seed)
     with open(out / 'pretraining.jsonl', 'w') as file:
         def log(line: dict) -> None:
             print(json.dumps(line), flush=True)

@@ -14,7 +14,7 @@ from rsrefseg2.models.data_preprocessor import RefSegDataPreprocessor
 from rsrefseg2.models.prompter.start_values import sine_positions
 from rsrefseg2.models.towers import load_sam, load_siglip
 from rsrefseg2.synthrs.pointing import pointing_game
-from rsrefseg2.synthrs.pretraining import batches, pretrain, training_scenes
+from rsrefseg2.synthrs.pretraining import pretrain
 from rsrefseg2.synthrs.pretraining_tasks import (
     SamPretraining,
     SiglipPretraining,
@@ -39,18 +39,6 @@ def test_a_tower_is_trained_saved_and_loads(dataset, tmp_path):
              start=tmp_path, **OPTIONS)
     head = json.loads((tmp_path / 'on/pretraining.jsonl').read_text().splitlines()[0])
     assert head['layers'] == 2 and not {'positions', 'patches'} & set(head)  # of the first run
-
-
-def test_workers_read_the_same_batches(dataset):
-    """Over the end of an epoch: 12 scenes, 5 in a batch."""
-    streams = [batches(training_scenes(dataset), images=5, sentences=2, seed=0, workers=workers)
-               for workers in (0, 2)]
-    state = torch.get_rng_state()
-    for _ in range(20):
-        here, there = map(next, streams)
-        assert [s.text for s in here['data_samples']] == [s.text for s in there['data_samples']]
-        assert all(map(torch.equal, here['inputs'], there['inputs']))
-    assert torch.equal(state, torch.get_rng_state())  # the weights' numbers are not drawn from
 
 
 def test_sam_goes_on_from_where_it_was(dataset, tmp_path):
