@@ -23,7 +23,7 @@ default_hooks = dict(
 default_scope = 'rsrefseg2'
 env_cfg = dict(
     cudnn_benchmark=False,
-    dist_cfg=dict(backend='gloo', timeout=600),
+    dist_cfg=dict(backend='nccl'),
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
 log_level = 'INFO'
 log_processor = dict(by_epoch=False, type='LogProcessor', window_size=50)
@@ -104,13 +104,7 @@ test_dataloader = dict(
     persistent_workers=False,
     sampler=dict(shuffle=False, type='DefaultSampler'))
 test_evaluator = dict(
-    data_root='{{$RSREFSEG2_DATA:data}}/synthrs',
-    dump='dump.jsonl',
-    run=dict(
-        checkpoint='iter_3000.pth, 7771261 bytes, 1795767644388867753',
-        dataset='af87246bd505',
-        model='6a05359be5b8'),
-    type='SynthRSMetric')
+    data_root='{{$RSREFSEG2_DATA:data}}/synthrs', type='SynthRSMetric')
 train_cfg = dict(max_iters=3000, type='RefSegTrainLoop', val_interval=500)
 train_dataloader = dict(
     batch_sampler=dict(sentences_per_image=6, type='ImageGroupBatchSampler'),
