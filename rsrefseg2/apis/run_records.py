@@ -145,7 +145,8 @@ def make_record(folder: Path, root: str | Path = '.') -> tuple[Record, dict[str,
     """What the run in `folder` was and scored, and its curves as `read_run` has them.
 
     Raises:
-        UserError: its files do not say what it was.
+        UserError: its files do not say what it was, or it was trained and tested by different
+            configs.
     """
     cfg, path, scale, reference = _configs(folder, Path(root))
     scores = read_json(folder / 'scores.json')
@@ -154,6 +155,7 @@ def make_record(folder: Path, root: str | Path = '.') -> tuple[Record, dict[str,
     curves = _curves(folder)
     begun = min((found.name for found in folder.iterdir()
                  if re.fullmatch(r'\d{8}_\d{6}', found.name)), default=None)
+    _check_trained(folder, begun, cfg)
     last = folder / 'last_checkpoint'
     data = cfg.test_dataloader.dataset
     return {
@@ -171,6 +173,22 @@ def make_record(folder: Path, root: str | Path = '.') -> tuple[Record, dict[str,
                    if key in ('by_level', 'by_rule')
                    or not key.startswith(('by_', 'baselines'))},
         'intervals': _intervals(folder / 'dump.jsonl', scores), 'log': None}, curves
+
+
+def _check_trained(folder: Path, begun: str | None, cfg: Config) -> None:
+    """The copy of the config in `folder` is the last command's: of tools/test.py, whose options
+    may lack the training's."""
+    path = folder / str(begun) / 'vis_data/config.py'
+    if not path.is_file():
+        return
+    trained = Config.fromfile(path)
+    differing = _options(trained, cfg) | _options(cfg, trained)
+    if trained.get('randomness') != cfg.get('randomness'):
+        differing['randomness'] = trained.get('randomness')
+    if differing:
+        raise UserError(f'{folder} was trained and tested with different configs '
+                        f'({", ".join(differing)}): test it again with the --cfg-options of its '
+                        'training')
 
 
 def _configs(folder: Path, root: Path) -> tuple[Config, str, str | None, Config]:

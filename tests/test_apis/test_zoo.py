@@ -132,6 +132,7 @@ def make_run(folder, row, seed, *, index=INDEX, table='table10', scale='tiny', o
     (run.folder / 'last_checkpoint').write_text(f'{run.folder}/iter_{iterations}.pth')
     log = run.folder / '20261124_200000/vis_data/scalars.json'
     log.parent.mkdir(parents=True)
+    config.dump(log.parent / 'config.py')  # the training's; the test may overwrite the other
     log.write_text(''.join(json.dumps(line) + '\n' for line in (
         dict(lr=1e-3, loss=0.5123456, loss_ce=0.3, peak_gib=1.0, time=0.6, iter=50, step=50),
         dict(gIoU=50.0, cIoU=40.0, time=1.0, step=50),
@@ -145,6 +146,12 @@ def make_run(folder, row, seed, *, index=INDEX, table='table10', scale='tiny', o
     if dump:
         write_dump(run.folder, 'dump', shifted(0.5))
     return run.folder
+
+
+def other_config(folder, options):
+    config = Config.fromfile(folder / 'seed0.py')
+    config.merge_from_dict(options)
+    config.dump(folder / 'seed0.py')
 
 
 def test_a_record_is_what_the_runs_files_say(repository, tmp_path):
@@ -257,7 +264,10 @@ def test_scores_by_seed_with_their_mean_and_spread(repository, tmp_path, run):
     (lambda folder: (folder / 'more.py').touch(), r'holds 2 configs .*: more.py, seed0.py'),
     (lambda folder: (folder / 'seed0.py').rename(folder / 'mine.py'), 'named as 0 files'),
     (lambda folder: folder.parent.rename(folder.parent.with_name('t10_none')),
-     "no table has a row 't10_none'")])
+     "no table has a row 't10_none'"),
+    (lambda folder: other_config(folder, {'randomness.seed': 1}),
+     r'trained and tested with different configs \(randomness\)'),
+    (lambda folder: other_config(folder, {'model.prompter.n_t': 2}), r'\(model.prompter.n_t\)')])
 def test_bad_input_is_one_line(repository, tmp_path, run, monkeypatch, spoil, message):
     spoil(make_run(tmp_path / 'runs', 't10_no_dense', 0))
     monkeypatch.chdir(repository)
