@@ -77,9 +77,9 @@ class Recipe:
         """As they stand in summary.json; levels and relations only where others were chosen."""
         arguments = {**dataclasses.asdict(self), 'layouts': sorted(self.layouts),
                      'version': VERSION}
-        for field in dataclasses.fields(self):
-            if field.name in ('levels', 'relations') and arguments[field.name] == field.default:
-                del arguments[field.name]
+        for name, usual in (('levels', LEVELS), ('relations', KIND_WEIGHTS['relation'])):
+            if arguments[name] == usual:
+                del arguments[name]
         return arguments
 
 

@@ -117,8 +117,8 @@ class SiglipPretraining(nn.Module):
     """
 
     def __init__(self, folder: Path, *, image_size: int, patch_size: int = 16, layers: int = 3,
-                 width: int = 96,
-                 positions: Literal['sine', 'random'] = 'sine', even: bool = False) -> None:
+                 width: int = 96, positions: Literal['sine', 'random'] = 'sine',
+                 even: bool = False) -> None:
         super().__init__()
         if width < 24 or width % 24:
             raise UserError(f'--width must be a multiple of 24, got {width}')
