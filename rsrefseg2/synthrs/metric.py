@@ -2,7 +2,7 @@
 rate beside chance, beside the baselines."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,14 @@ from ..errors import UserError
 from ..evaluation import RefSegMetric, score_table
 from ..registry import METRICS
 from .baselines import NAMES, baseline_scores
+
+
+def hit_object(pred: np.ndarray, masks: Sequence[np.ndarray]) -> int | None:
+    """The index of the mask that shares most pixels with `pred`, (H, W) bool as each of them; None
+    if it touches none, or two equally."""
+    overlaps = [int(np.count_nonzero(mask & pred)) for mask in masks]
+    best = max(overlaps)
+    return overlaps.index(best) if best and overlaps.count(best) == 1 else None
 
 
 @METRICS.register_module()
@@ -75,12 +83,10 @@ class SynthRSMetric(RefSegMetric):
             raise UserError(f"sample '{sample['sample_id']}' has another mask in {self.file} than "
                             'in the dataset that was read: they come from different runs of '
                             'the tool that wrote them')
-        overlaps = [int(np.count_nonzero(mask & pred)) for mask in masks]
-        best = max(overlaps)
         same = sum(thing['category'] == objects[target]['category'] for thing in objects)
         return {**super().record(sample), 'level': sentence['level'],
                 'rule': f"{sentence['level']}: {sentence['kind']}",
-                'object_hit': best > 0 and overlaps[target] == best and overlaps.count(best) == 1,
+                'object_hit': hit_object(pred, masks) == target,
                 'object_hit_chance': 1 / same}
 
     def compute_report(self, records: Iterator[dict[str, Any]]) -> dict[str, float]:

@@ -13,7 +13,7 @@ agreement of the two says something. Its grammar:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Item = Mapping[str, Any]
@@ -68,6 +68,37 @@ def solve(sentence: str, objects: Sequence[Item], size: int) -> set[int]:
     return _related(found - anchors, relation, objects[anchors.pop()]['centre'], objects)
 
 
+def solve_without_anchor(sentence: str, objects: Sequence[Item], size: int) -> set[int]:
+    """What a sentence of the relation level seems to name to someone who does not look for its
+    anchor: the farthest that way of what the first noun names ('left of ...': the leftmost). With
+    'closest to' they take the anchor's place for the target's, where it has one and one is there.
+
+    Raises:
+        NotUnderstood: the sentence has no relation.
+    """
+    found, rest = _read_noun(sentence.strip(), objects)
+    relation = _RELATION.match(rest)
+    if relation is None:
+        raise NotUnderstood(f"no relation is named in '{sentence}'")
+    if not relation['near']:
+        side = relation['side'] or ('top' if relation['over'] else 'bottom')
+        return _most(side, found, objects)
+    anchor = _NOUN.match(rest[relation.end():])
+    if anchor is None:
+        raise NotUnderstood(f"no anchor is named in '{sentence}'")
+    place = rest[relation.end():][anchor.end():].strip()
+    if anchor['extreme']:
+        return _most(anchor['extreme'], found, objects)
+    return (place and _filter_by_place(found, place, objects, size)) or found
+
+
+def _most(side: str, found: set[int], objects: Sequence[Item]) -> set[int]:
+    """Of `found` the one that lies farthest to the left, right, top or bottom."""
+    axis, sign = {'left': (0, 1), 'right': (0, -1), 'top': (1, 1), 'bottom': (1, -1)}[side]
+    values = {number: sign * objects[number]['centre'][axis] for number in found}
+    return {number for number, value in values.items() if value == min(values.values())}
+
+
 def _read_noun(text: str, objects: Sequence[Item]) -> tuple[set[int], str]:
     """-> the objects that the leading noun names, and what follows it."""
     noun = _NOUN.match(text)
@@ -77,14 +108,8 @@ def _read_noun(text: str, objects: Sequence[Item]) -> tuple[set[int], str]:
               'colour': noun['paint'] or noun['late_paint']}
     found = {number for number, item in enumerate(objects)
              if all(word is None or item[key] == word for key, word in wanted.items())}
-    if noun['extreme'] and found:
-        coordinate: Callable[[int], float] = {
-            'left': lambda number: objects[number]['centre'][0],
-            'right': lambda number: -objects[number]['centre'][0],
-            'top': lambda number: objects[number]['centre'][1],
-            'bottom': lambda number: -objects[number]['centre'][1]}[noun['extreme']]
-        first = min(map(coordinate, found))
-        found = {number for number in found if coordinate(number) == first}
+    if noun['extreme']:
+        found = _most(noun['extreme'], found, objects)
     return found, text[noun.end():].strip()
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from rsrefseg2.synthrs import solver
 from rsrefseg2.synthrs.generate import make_scene
+from rsrefseg2.synthrs.language import Ground, Phrase
+from rsrefseg2.synthrs.scene import Thing
 from rsrefseg2.synthrs.wording import vocabulary
 
 SCENES = 120
@@ -147,3 +149,39 @@ def test_solver_by_hand(text, wanted):
             solver.solve(text, objects, 100)
     else:
         assert solver.solve(text, objects, 100) == wanted
+
+
+@pytest.mark.parametrize('text, wanted', [
+    ('the vehicle left of the rightmost plane', {2}), ('car to the right of the pool', {5}),
+    ('car located above the pool', {3}), ('the red car under the airplane', {5}),
+    ('car nearest to the red airplane', {2, 3, 4, 5}),     # the anchor has no place: any of them
+    ('car closest to the pool in the lower right', {5}),   # it has one: the car that is there
+    ('car closest to the leftmost plane', {2}),
+    ('the plane closest to the pool at the bottom', {0, 1}),  # no plane is there: any of them
+])
+def test_without_the_anchor(text, wanted):
+    objects = [dict(zip(('category', 'colour', 'size', 'centre'), row)) for row in HAND_MADE]
+    assert solver.solve_without_anchor(text, objects, 100) == wanted
+
+
+def test_without_the_anchor_there_must_be_a_relation():
+    with pytest.raises(solver.NotUnderstood, match='no relation is named'):
+        solver.solve_without_anchor('the leftmost car', [], 100)
+
+
+def test_directions_without_the_anchor_are_superlatives(cases):
+    """The generator's own 'leftmost', and the share of sentences that docs/where.md tells of."""
+    words = {'left': 'leftmost', 'right': 'rightmost', 'above': 'topmost', 'below': 'bottommost',
+             'under': 'bottommost'}
+    same = []
+    for sentence, objects, size in cases:
+        if sentence.level != 'relation' or sentence.kind == 'closest':
+            continue
+        name = objects[sentence.target]['category']
+        direction = re.search(r'\b(left|right|above|below|under)\b', sentence.text)[1]
+        things = [Thing(**item, bbox=(), angle=0, length=0, area=0, rle={}) for item in objects]
+        farthest = Ground(things, size=size).evaluate(Phrase(name, place=words[direction]))
+        without = solver.solve_without_anchor(sentence.text, objects, size)
+        assert without == set(farthest), sentence
+        same.append(without == {sentence.target})
+    assert 0.75 < sum(same) / len(same) < 0.95
