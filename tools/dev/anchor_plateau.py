@@ -1,0 +1,150 @@
+"""When does a small model begin to answer 'the X closest to the Y'? Symbols on a grid, no pictures.
+
+    python tools/dev/anchor_plateau.py [--grid 8] [--object 1] [--reader tower] [--regions] ...
+
+A scene has five objects of category X and five of other categories, each once, on squares of
+`--object` cells, the rest is background; Y is one of the five. Accuracy: the cell that is nearest
+to the sentence belongs to the target; who knows X alone reaches 20 %. What comes out stands in
+docs/where.md. A line every 100 steps: step, seconds, loss, accuracy and, with --regions, theirs.
+"""
+import argparse
+import json
+import math
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rsrefseg2.models.prompter.start_values import sine_positions
+from rsrefseg2.models.prompter.text_visual_interaction import TextVisualInteraction
+from rsrefseg2.synthrs.pretraining_tasks import fan_in_init
+
+CATEGORIES, SAME, OTHERS, WIDTH, HEADS = 12, 5, 5, 96, 4
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--grid', type=int, default=8, help='cells a side')
+    parser.add_argument('--object', type=int, default=1, help='cells a side of an object')
+    parser.add_argument('--layers', type=int, default=2, help='of the image tower')
+    parser.add_argument('--reader', default='tower', choices=('tower', 'eq5', 'text_reads_image'),
+                        help='what compares image and sentence: the towers by their cosine, or '
+                             "after two blocks of Eq. 5, the paper's or its variant")
+    parser.add_argument('--regions', action='store_true',
+                        help="also learn 'closest to the Y': every cell, by its distance to Y")
+    parser.add_argument('--steps', type=int, default=2000)
+    parser.add_argument('--scenes', type=int, default=16, help='of a step')
+    parser.add_argument('--lr', type=float, default=2e-3)
+    parser.add_argument('--seed', type=int, default=0)
+    return parser.parse_args()
+
+
+class Reader(nn.Module):
+    """v of a text-blind transformer over symbols, t of X and Y; -> scale * cos(v, t)."""
+
+    def __init__(self, grid: int, layers: int, reader: str) -> None:
+        super().__init__()
+        self.symbols = nn.Embedding(CATEGORIES + 1, WIDTH)
+        self.words = nn.Embedding(CATEGORIES + 1, WIDTH)  # the last: no X
+        layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 4 * WIDTH, dropout=0, activation='gelu',
+                                           batch_first=True, norm_first=True)
+        self.tower = nn.TransformerEncoder(layer, layers, nn.LayerNorm(WIDTH),
+                                           enable_nested_tensor=False)
+        self.text = nn.Sequential(nn.Linear(2 * WIDTH, 4 * WIDTH), nn.GELU(),
+                                  nn.Linear(4 * WIDTH, WIDTH))
+        self.interaction = None
+        if reader != 'tower':
+            self.interaction = TextVisualInteraction(
+                d1=WIDTH, blocks=2, inner=WIDTH, heads=HEADS, mlp_hidden=2 * WIDTH,
+                text_reads_image=reader == 'text_reads_image')
+        self.positions = nn.Parameter(torch.empty(grid * grid, WIDTH))
+        self.scale = nn.Parameter(torch.tensor(math.log(10)))
+        fan_in_init(self)
+        self.positions.data = math.sqrt(2) * sine_positions((grid, grid), WIDTH, longest=16)
+
+    def forward(self, scenes: Tensor) -> Tensor:
+        """(S, N) symbols -> v (S, N, WIDTH)."""
+        return self.tower(self.symbols(scenes) + self.positions)
+
+    def compare(self, v: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """v (B, N, WIDTH), categories x, y (B,) -> logits (B, N)."""
+        words = self.words(torch.stack([x, y], 1))
+        t = self.text(words.flatten(1))
+        if self.interaction is not None:
+            _, v = self.interaction(words, v, 0.0, 0.0)
+        return self.scale.exp() * torch.einsum('bnd,bd->bn', F.normalize(v, dim=-1),
+                                               F.normalize(t, dim=-1))
+
+
+def draw(scenes: int, grid: int, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """-> symbols (S, N); cells (S, 10, N) bool of each object, SAME of X first; their centres
+    (S, 10, 2); categories (S, 10)."""
+    squares = grid // side
+    place = torch.rand(scenes, squares * squares).argsort(1)[:, :SAME + OTHERS]
+    corner = torch.stack([place // squares, place % squares], -1) * side
+    category = torch.rand(scenes, CATEGORIES).argsort(1)[:, :1 + OTHERS]
+    category = torch.cat([category[:, :1].expand(-1, SAME), category[:, 1:]], 1)
+    cell = torch.stack(torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing='ij'), -1)
+    offset = cell.flatten(0, 1) - corner[:, :, None]                      # (S, 10, N, 2)
+    cells = ((offset >= 0) & (offset < side)).all(-1)
+    symbols = torch.where(cells, category[..., None], -1).amax(1)
+    return (symbols.where(symbols >= 0, CATEGORIES), cells, corner + (side - 1) / 2, category)
+
+
+def ask(cells: Tensor, centre: Tensor, category: Tensor) -> tuple[Tensor, ...]:
+    """Every clear 'X closest to Y' -> scene, x, y (B,), the target's cells (B, N). Clear: the next
+    one is farther by a fifth and half a cell."""
+    distance = (centre[:, :SAME, None] - centre[:, None, SAME:]).norm(dim=-1)   # (S, SAME, OTHERS)
+    near, order = distance.sort(1)
+    scene, anchor = (near[:, 1] > 1.2 * near[:, 0] + 0.5).nonzero(as_tuple=True)
+    return (scene, category[scene, 0], category[scene, SAME + anchor],
+            cells[scene, order[scene, 0, anchor]])
+
+
+def regions(grid: int, centre: Tensor, category: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Every Y -> scene, y (B,), and a distribution over cells (B, N) that falls by e every 1.5."""
+    cell = torch.stack(torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing='ij'), -1)
+    distance = (cell.flatten(0, 1) - centre[:, SAME:, None]).norm(dim=-1)       # (S, OTHERS, N)
+    scene = torch.arange(len(centre)).repeat_interleave(OTHERS)
+    return scene, category[:, SAME:].flatten(), (-distance / 1.5).softmax(-1).flatten(0, 1)
+
+
+def main() -> None:
+    args = parse_args()
+    torch.manual_seed(args.seed)
+    model = Reader(args.grid, args.layers, args.reader)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, betas=(0.9, 0.98),
+                                  weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(
+        (step + 1) / 100, 0.02 + 0.98 * (1 + math.cos(math.pi * step / args.steps)) / 2))
+    seen, start = [], time.perf_counter()
+    for step in range(1, args.steps + 1):
+        symbols, cells, centre, category = draw(args.scenes, args.grid, args.object)
+        v = model(symbols)
+        scene, x, y, target = ask(cells, centre, category)
+        logits = model.compare(v[scene], x, y)
+        loss = F.cross_entropy(logits, target / target.sum(1, keepdim=True))
+        found = {'loss': loss.item(), 'accuracy': 100 * target.gather(
+            1, logits.argmax(1, keepdim=True)).float().mean().item()}
+        if args.regions:
+            scene, y, near = regions(args.grid, centre, category)
+            logits = model.compare(v[scene], torch.full_like(y, CATEGORIES), y)
+            apart = F.kl_div(logits.log_softmax(1), near, reduction='batchmean')
+            loss, found['regions'] = loss + apart, apart.item()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        seen.append(found)
+        if step % 100 == 0:
+            means = {name: round(sum(s[name] for s in seen) / len(seen), 3) for name in found}
+            print(json.dumps(dict(step=step, seconds=round(time.perf_counter() - start), **means)),
+                  flush=True)
+            seen = []
+
+
+if __name__ == '__main__':
+    main()
