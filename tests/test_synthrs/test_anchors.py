@@ -1,8 +1,12 @@
 """Models made up so that it is known whether they look for the anchor."""
 import json
+import math
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pycocotools import mask as coco_mask
 
 from rsrefseg2.datasets.writers import read_scenes
@@ -13,6 +17,8 @@ from rsrefseg2.synthrs.build import build
 from rsrefseg2.synthrs.solver import solve_without_anchor
 
 from .conftest import recipe
+
+PLATEAU = str(Path(__file__).resolve().parents[2] / 'tools/dev/anchor_plateau.py')
 
 
 @pytest.fixture(scope='module')
@@ -85,3 +91,49 @@ def test_what_cannot_be_read_is_told(relations, dataset, tmp_path):
     some.write_text(path.read_text().splitlines()[0] + '\n')
     with pytest.raises(UserError, match='no sentence of level relation'):
         anchor_scores(some, relations)
+
+
+def test_symbols_are_asked_by_their_geometry():
+    """tools/dev/anchor_plateau.py: answers read again from the symbols, one cell an object."""
+    tool = runpy.run_path(PLATEAU)
+    torch.manual_seed(0)
+    grid = 8
+    symbols, cells, centre, category = tool['draw'](40, grid, 1)
+    rows = list(zip(*tool['ask'](cells, centre, category), strict=True))
+    assert len(rows) > 60
+    for scene, x, y, target in rows:
+        places = symbols[scene].view(grid, grid)
+        (anchor,) = (places == y).nonzero().tolist()
+        distances = sorted((math.dist(place, anchor), place[0] * grid + place[1])
+                           for place in (places == x).nonzero().tolist())
+        assert len(distances) == 5 and distances[1][0] > distances[0][0]
+        assert target.nonzero().flatten().tolist() == [distances[0][1]]
+    scene, y, near = tool['regions'](grid, centre, category)
+    for k in range(0, len(scene), 7):
+        assert symbols[scene[k]][near[k].argmax()] == y[k]
+        assert near[k].sum() == pytest.approx(1)
+    big, cells, _, category = tool['draw'](10, 12, 2)
+    assert (cells.sum(2) == 4).all() and cells.sum(1).max() == 1
+    assert (torch.where(cells, big[:, None], -1).amax(2) == category).all()
+
+
+@pytest.mark.parametrize('reader', ['tower', 'eq5', 'text_reads_image'])
+def test_readers_of_symbols_learn(reader):
+    """A few scenes by heart; and only one of the readers lets cells hear of the anchor late."""
+    tool = runpy.run_path(PLATEAU)
+    torch.manual_seed(0)
+    model = tool['Reader'](6, 1, reader)
+    symbols, cells, centre, category = tool['draw'](4, 6, 1)
+    scene, x, y, target = tool['ask'](cells, centre, category)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    for _ in range(60):
+        loss = torch.nn.functional.cross_entropy(
+            model.compare(model(symbols)[scene], x, y), target.float())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    found = model.compare(model(symbols)[scene], x, y).argmax(1, keepdim=True)
+    assert target.gather(1, found).float().mean() > 0.9
+    v = model(symbols)[scene].detach().requires_grad_()
+    grad, = torch.autograd.grad(model.compare(v, x, y)[:, 0].sum(), v)
+    assert bool((grad[:, 1:].abs() > 0).any()) == (reader == 'text_reads_image')
