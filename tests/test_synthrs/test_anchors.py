@@ -108,6 +108,11 @@ def test_symbols_are_asked_by_their_geometry():
                            for place in (places == x).nonzero().tolist())
         assert len(distances) == 5 and distances[1][0] > distances[0][0]
         assert target.nonzero().flatten().tolist() == [distances[0][1]]
+    for scene, x, y, target in zip(*tool['ask_extremes'](cells, centre, category), strict=True):
+        rows_of_x, columns_of_x = (symbols[scene].view(grid, grid) == x).nonzero(as_tuple=True)
+        wanted = (rows_of_x.min(), columns_of_x.min(), rows_of_x.max(), columns_of_x.max())[y - 13]
+        row, column = divmod(int(target.nonzero()), grid)
+        assert (row, column)[(y - 13) % 2] == wanted and symbols[scene][row * grid + column] == x
     scene, y, near = tool['regions'](grid, centre, category)
     for k in range(0, len(scene), 7):
         assert symbols[scene[k]][near[k].argmax()] == y[k]

@@ -34,6 +34,10 @@ def parse_args() -> argparse.Namespace:
                              "after two blocks of Eq. 5, the paper's or its variant")
     parser.add_argument('--regions', action='store_true',
                         help="also learn 'closest to the Y': every cell, by its distance to Y")
+    parser.add_argument('--first', type=int, default=0, metavar='STEPS',
+                        help="begin with so many steps of 'the leftmost X' and its like alone")
+    parser.add_argument('--share', type=float, default=1.0,
+                        help="keep this share of the questions, with 'the leftmost X' beside them")
     parser.add_argument('--steps', type=int, default=2000)
     parser.add_argument('--scenes', type=int, default=16, help='of a step')
     parser.add_argument('--lr', type=float, default=2e-3)
@@ -47,7 +51,7 @@ class Reader(nn.Module):
     def __init__(self, grid: int, layers: int, reader: str) -> None:
         super().__init__()
         self.symbols = nn.Embedding(CATEGORIES + 1, WIDTH)
-        self.words = nn.Embedding(CATEGORIES + 1, WIDTH)  # the last: no X
+        self.words = nn.Embedding(CATEGORIES + 5, WIDTH)  # then: no X, topmost ... rightmost
         layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 4 * WIDTH, dropout=0, activation='gelu',
                                            batch_first=True, norm_first=True)
         self.tower = nn.TransformerEncoder(layer, layers, nn.LayerNorm(WIDTH),
@@ -103,12 +107,30 @@ def ask(cells: Tensor, centre: Tensor, category: Tensor) -> tuple[Tensor, ...]:
             cells[scene, order[scene, 0, anchor]])
 
 
+def ask_extremes(cells: Tensor, centre: Tensor, category: Tensor) -> tuple[Tensor, ...]:
+    """One 'topmost', 'leftmost', 'bottommost' or 'rightmost X' a scene, in that order from
+    CATEGORIES + 1 on; of equals one."""
+    scene = torch.arange(len(centre))
+    side = torch.randint(0, 4, (len(centre),))
+    value = centre[scene, :SAME, side % 2] * (1 - 2 * (side // 2))[:, None]
+    target = (value + 1e-3 * torch.rand_like(value)).argmin(1)
+    return scene, category[:, 0], CATEGORIES + 1 + side, cells[scene, target]
+
+
 def regions(grid: int, centre: Tensor, category: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Every Y -> scene, y (B,), and a distribution over cells (B, N) that falls by e every 1.5."""
     cell = torch.stack(torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing='ij'), -1)
     distance = (cell.flatten(0, 1) - centre[:, SAME:, None]).norm(dim=-1)       # (S, OTHERS, N)
     scene = torch.arange(len(centre)).repeat_interleave(OTHERS)
     return scene, category[:, SAME:].flatten(), (-distance / 1.5).softmax(-1).flatten(0, 1)
+
+
+def score(model: Reader, v: Tensor, scene: Tensor, x: Tensor, y: Tensor, target: Tensor
+          ) -> tuple[Tensor, float]:
+    """-> cross-entropy over the cells, and the percentage of questions answered."""
+    logits = model.compare(v[scene], x, y)
+    hit = target.gather(1, logits.argmax(1, keepdim=True)).float().mean()
+    return F.cross_entropy(logits, target / target.sum(1, keepdim=True)), 100 * hit.item()
 
 
 def main() -> None:
@@ -123,11 +145,17 @@ def main() -> None:
     for step in range(1, args.steps + 1):
         symbols, cells, centre, category = draw(args.scenes, args.grid, args.object)
         v = model(symbols)
-        scene, x, y, target = ask(cells, centre, category)
-        logits = model.compare(v[scene], x, y)
-        loss = F.cross_entropy(logits, target / target.sum(1, keepdim=True))
-        found = {'loss': loss.item(), 'accuracy': 100 * target.gather(
-            1, logits.argmax(1, keepdim=True)).float().mean().item()}
+        questions = ask(cells, centre, category)
+        if step <= args.first:
+            questions = ask_extremes(cells, centre, category)
+        elif args.share < 1:
+            count = len(questions[0])
+            kept = torch.randperm(count)[:max(1, int(args.share * count))]
+            questions = tuple(part[kept] for part in questions)
+        loss, accuracy = score(model, v, *questions)
+        found = {'loss': loss.item(), 'accuracy': accuracy}
+        if args.share < 1 and step > args.first:
+            loss = loss + score(model, v, *ask_extremes(cells, centre, category))[0]
         if args.regions:
             scene, y, near = regions(args.grid, centre, category)
             logits = model.compare(v[scene], torch.full_like(y, CATEGORIES), y)
