@@ -11,7 +11,7 @@ from ..datasets.writers import read_scenes
 from ..errors import UserError
 from ..evaluation import decode, read_dump, score_table
 from .metric import hit_object
-from .solver import solve_without_anchor
+from .solver import NotUnderstood, solve_without_anchor
 
 COLUMNS = ('samples', 'no anchor', 'model', 'needing it', 'model there', 'chance there',
            'misleading', 'misled')
@@ -31,7 +31,8 @@ def anchor_scores(dump: str | Path, data_root: str | Path, *, split: str = 'test
         a random object of the category. 'misleading': how many it answers by one other object;
         'misled': in how many of these the model gives that answer.
     Raises:
-        UserError: a sample is not in the scenes, or none is of level relation.
+        UserError: a sample is not in the scenes, a sentence is not one of the generator's, or none
+            is of level relation.
     """
     known = {sentence['keys'].get(layout): (scene, sentence)
              for scene in read_scenes(Path(data_root), split) for sentence in scene['sentences']}
@@ -46,7 +47,11 @@ def anchor_scores(dump: str | Path, data_root: str | Path, *, split: str = 'test
         objects, target = scene['objects'], sentence['target']
         hit = hit_object(decode(record['prediction'], where=record['where']),
                          [coco_mask.decode(thing['rle']) > 0 for thing in objects])
-        without = solve_without_anchor(sentence['text'], objects, scene['size'])
+        try:
+            without = solve_without_anchor(sentence['text'], objects, scene['size'])
+        except NotUnderstood as error:
+            raise UserError(f"{record['where']}: {error}: only the sentences of "
+                            'tools/synthrs_generate.py are understood') from None
         same = sum(thing['category'] == objects[target]['category'] for thing in objects)
         row = ((target in without) / len(without), hit == target, without != {target}, 1 / same,
                len(without) == 1 and without != {target}, without == {hit})

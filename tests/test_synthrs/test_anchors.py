@@ -1,6 +1,7 @@
 """Models made up so that it is known whether they look for the anchor."""
 import json
 import math
+import re
 import runpy
 from pathlib import Path
 
@@ -87,6 +88,12 @@ def test_what_cannot_be_read_is_told(relations, dataset, tmp_path):
     path = dumped(relations, tmp_path / 'a', lambda _, s: {s['target']})
     with pytest.raises(UserError, match=r'a:\d+: sample .* is not in .* split val'):
         anchor_scores(path, relations, split='val')
+    scenes = relations / 'scenes_test.jsonl'
+    other = tmp_path / 'other'
+    other.mkdir()
+    (other / scenes.name).write_text(re.sub(r'(closest|nearest) to', 'near', scenes.read_text()))
+    with pytest.raises(UserError, match=r'a:\d+: no relation is named in .* only the sentences of'):
+        anchor_scores(path, other)
     some = tmp_path / 'position'
     some.write_text(path.read_text().splitlines()[0] + '\n')
     with pytest.raises(UserError, match='no sentence of level relation'):

@@ -42,7 +42,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--scenes', type=int, default=16, help='of a step')
     parser.add_argument('--lr', type=float, default=2e-3)
     parser.add_argument('--seed', type=int, default=0)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if (args.grid // args.object) ** 2 < SAME + OTHERS:
+        parser.error(f'--grid {args.grid} has no room for {SAME + OTHERS} objects of --object '
+                     f'{args.object}')
+    return args
 
 
 class Reader(nn.Module):
@@ -82,6 +86,11 @@ class Reader(nn.Module):
                                                F.normalize(t, dim=-1))
 
 
+def places(grid: int) -> Tensor:
+    """(N, 2): row and column of each cell."""
+    return torch.cartesian_prod(torch.arange(grid), torch.arange(grid))
+
+
 def draw(scenes: int, grid: int, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """-> symbols (S, N); cells (S, 10, N) bool of each object, SAME of X first; their centres
     (S, 10, 2); categories (S, 10)."""
@@ -90,8 +99,7 @@ def draw(scenes: int, grid: int, side: int) -> tuple[Tensor, Tensor, Tensor, Ten
     corner = torch.stack([place // squares, place % squares], -1) * side
     category = torch.rand(scenes, CATEGORIES).argsort(1)[:, :1 + OTHERS]
     category = torch.cat([category[:, :1].expand(-1, SAME), category[:, 1:]], 1)
-    cell = torch.stack(torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing='ij'), -1)
-    offset = cell.flatten(0, 1) - corner[:, :, None]                      # (S, 10, N, 2)
+    offset = places(grid) - corner[:, :, None]                      # (S, 10, N, 2)
     cells = ((offset >= 0) & (offset < side)).all(-1)
     symbols = torch.where(cells, category[..., None], -1).amax(1)
     return (symbols.where(symbols >= 0, CATEGORIES), cells, corner + (side - 1) / 2, category)
@@ -119,8 +127,7 @@ def ask_extremes(cells: Tensor, centre: Tensor, category: Tensor) -> tuple[Tenso
 
 def regions(grid: int, centre: Tensor, category: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Every Y -> scene, y (B,), and a distribution over cells (B, N) that falls by e every 1.5."""
-    cell = torch.stack(torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing='ij'), -1)
-    distance = (cell.flatten(0, 1) - centre[:, SAME:, None]).norm(dim=-1)       # (S, OTHERS, N)
+    distance = (places(grid) - centre[:, SAME:, None]).norm(dim=-1)       # (S, OTHERS, N)
     scene = torch.arange(len(centre)).repeat_interleave(OTHERS)
     return scene, category[:, SAME:].flatten(), (-distance / 1.5).softmax(-1).flatten(0, 1)
 
