@@ -13,7 +13,7 @@ from rsrefseg2.errors import report_user_errors
 from rsrefseg2.synthrs.pretraining import pretrain
 
 # Options of this tower alone.
-SIGLIP = ('image_size', 'patch_size', 'layers', 'width', 'positions', 'even')
+SIGLIP = ('image_size', 'patch_size', 'layers', 'width', 'positions', 'reading')
 
 
 @report_user_errors()
@@ -24,8 +24,8 @@ def main() -> None:
     parser.add_argument('--out', type=Path, help='default: work_dirs/towers/<tower>')
     parser.add_argument('--steps', default=6000, type=int)
     parser.add_argument('--seed', default=0, type=int)
-    parser.add_argument('--images', type=int, help='in a batch (16 for SigLIP, 4 for SAM)')
-    parser.add_argument('--sentences', default=4, type=int, help='of one image in a batch')
+    parser.add_argument('--images', type=int, help='in a batch (12 for SigLIP, 4 for SAM)')
+    parser.add_argument('--sentences', type=int, help='of one image in a batch, SAM alone (4)')
     parser.add_argument('--lr', type=float, help='highest rate (2e-3 for SigLIP, 1e-3 for SAM)')
     parser.add_argument('--start', type=Path, help="go on from this folder's weights")
     parser.add_argument('--device', default='cpu')
@@ -38,7 +38,8 @@ def main() -> None:
     siglip.add_argument('--width', default=96, type=int, help='of both towers, a multiple of 24')
     siglip.add_argument('--positions', default='sine', choices=['sine', 'random'],
                         help="what the image tower's position embeddings start from")
-    siglip.add_argument('--even', action='store_true', help='spread the target of the contrast')
+    siglip.add_argument('--reading', default=0.2, type=float,
+                        help='weight of reading the words from t_sent')
     args = parser.parse_args()
     options = {name: getattr(args, name) for name in SIGLIP}
     if args.tower != 'siglip':
@@ -46,6 +47,8 @@ def main() -> None:
             if value != parser.get_default(name):
                 parser.error(f'--{name.replace("_", "-")} is for siglip alone')
         options = {}
+    elif args.sentences is not None:
+        parser.error("--sentences is for sam2 alone: SigLIP's are drawn at every visit of a scene")
     torch.set_num_threads(1)
     pretrain(args.tower, data_root=args.data, steps=args.steps, seed=args.seed,
              images=args.images, sentences=args.sentences, lr=args.lr, start=args.start,

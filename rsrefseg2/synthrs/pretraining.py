@@ -23,6 +23,7 @@ from torch import nn
 from ..datasets import RRSISD, ImageGroupBatchSampler, unique_images_collate
 from .pointing import pointing_game
 from .pretraining_tasks import SAM_SIZE, SamPretraining, SiglipPretraining, whiten_patches
+from .questions import questions
 
 
 def training_scenes(data_root: Path) -> RRSISD:
@@ -82,15 +83,15 @@ def load_start(model: nn.Module, folder: Path) -> None:
 
 
 def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
-             images: int | None = None, sentences: int = 4, lr: float | None = None,
+             images: int | None = None, sentences: int | None = None, lr: float | None = None,
              patches: Literal['whitened', 'random'] = 'whitened', start: Path | None = None,
              device: str = 'cpu', **options: Any) -> None:
     """Train one tiny tower and save it to `out` (config.json, model.safetensors, tokenizer).
 
     Args:
         tower: 'siglip' or 'sam2'.  data_root: a SynthRS folder.  seed: of weights and batches.
-        images: of a batch; 16 for SigLIP, 4 for SAM.
-        sentences: most of one image in a batch.
+        images: of a batch; 12 for SigLIP, 4 for SAM.
+        sentences: most of one image in a batch, 4; of SAM alone, SigLIP's are `questions.ASKED`.
         lr: 2e-3 for SigLIP, 1e-3 for SAM.
         patches: what the patch embedding starts from: `whiten_patches`, or random filters.
         options: SigLIP's, of `SiglipPretraining`; SAM has none, its image is 192 x 192.
@@ -102,11 +103,12 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
     dataset = training_scenes(data_root)
     if tower == 'siglip':
         module = SiglipPretraining(out, **options)
-        model, images, lr = module.siglip, images or 16, lr or 2e-3
+        model, images, lr = module.siglip, images or 12, lr or 2e-3
         embedding = model.vision_model.embeddings.patch_embedding
     else:
         module, options = SamPretraining(**options), dict(image_size=SAM_SIZE)
         model, images, lr = module.sam, images or 4, lr or 1e-3
+        options['sentences'] = sentences or 4
         embedding = model.vision_encoder.backbone.patch_embed.projection
     if start is not None:
         load_start(model, start)
@@ -117,7 +119,10 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
             some = next(batches(dataset, images=256, sentences=1, seed=seed))
             whiten_patches(embedding, module.images(some['inputs']))
     module.to(device)
-    stream = batches(dataset, images=images, sentences=sentences, seed=seed)
+    if tower == 'siglip':
+        stream = questions(dataset, data_root, images=images, seed=seed)
+    else:
+        stream = batches(dataset, images=images, sentences=options['sentences'], seed=seed)
     with open(out / 'pretraining.jsonl', 'w') as file:
         def log(line: dict) -> None:
             print(json.dumps(line), flush=True)
@@ -125,7 +130,7 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
             file.flush()
         recipe = json.loads((data_root / 'summary.json').read_text())['arguments']
         log(dict(tower=tower, start=start and start.name, data=recipe,
-                 images=images, sentences=sentences, **options, steps=steps, lr=lr, seed=seed,
+                 images=images, **options, steps=steps, lr=lr, seed=seed,
                  device=device, torch=torch.__version__,
                  parameters=sum(p.numel() for p in model.parameters())))
         train(module, stream, steps=steps, lr=lr, log=log)

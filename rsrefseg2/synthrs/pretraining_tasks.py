@@ -1,8 +1,10 @@
-"""What the tiny towers are pretrained to do: SigLIP which words belong to which patches, SAM to
-draw what a point or a coarse mask points at. Their sizes and what their weights start from."""
+"""What the tiny towers are pretrained to do. SigLIP: which words belong to which patches, and to
+hold in t_sent what was said. SAM: to draw what a point or a coarse mask points at. Their sizes and
+what their weights start from."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,13 +20,15 @@ from ..models.data_preprocessor import (
     normalise,
     squash,
 )
-from ..models.losses.alignment import masked_mean, sample_contrast
+from ..models.losses.alignment import masked_mean
 from ..models.losses.segmentation import upsample
 from ..models.mask_generator import MaskGenerator
 from ..models.outputs import Targets
 from ..models.prompter.start_values import sine_positions
 from ..models.tokenization import write_word_tokenizer
 from ..models.towers import load_siglip
+from .catalogue import CATEGORIES, COLOURS, SIZES
+from .language import CORNERS, EXTREMES, HALVES, Phrase, Relation
 from .wording import vocabulary
 
 POSITIONS, SAM_SIZE = 24, 192
@@ -101,16 +105,17 @@ def whiten_patches(embedding: nn.Conv2d, images: Tensor) -> None:
 class SiglipPretraining(nn.Module):
     """Contrast of sentences with the patches under their masks, and of patches with sentences.
 
-    The image tower's position embeddings start from sines, as smooth as trained ones are: from
-    random ones 'left of' takes hundreds to thousands of steps longer (docs/where.md).
+    Beside it a linear layer reads the words that matter from t_sent (`Reading`): by images alone
+    t_sent learns what most sentences need, and drops the anchor for good. The image tower's
+    position embeddings start from sines, as smooth as trained ones are: from random ones 'left of'
+    takes hundreds to thousands of steps longer (docs/where.md for both).
 
     Args:
         folder: where tokenizer and config are written.
         patch_size, layers: of the image tower.
         width: channels of both towers, a multiple of 24, of which a head has 24.
         positions: what its position embeddings start from, 'sine' or 'random'.
-        even: spread the contrast's target evenly over equal objects, as for the shipped tower,
-            instead of taking them out of each other's denominators (Eq. 12).
+        reading: weight of that reading.
 
     Raises:
         UserError: `width` is no multiple of 24.
@@ -118,11 +123,11 @@ class SiglipPretraining(nn.Module):
 
     def __init__(self, folder: Path, *, image_size: int, patch_size: int = 16, layers: int = 3,
                  width: int = 96, positions: Literal['sine', 'random'] = 'sine',
-                 even: bool = False) -> None:
+                 reading: float = 0.2) -> None:
         super().__init__()
         if width < 24 or width % 24:
             raise UserError(f'--width must be a multiple of 24, got {width}')
-        self.even = even
+        self.reading_weight = reading
         size = write_word_tokenizer(folder, dict.fromkeys([*vocabulary(), *BENCHMARK_WORDS]))
         wide = dict(hidden_size=width, intermediate_size=4 * width, num_attention_heads=width // 24)
         text = dict(SIGLIP['text_config'], **wide, projection_size=width, vocab_size=size)
@@ -139,6 +144,7 @@ class SiglipPretraining(nn.Module):
         nn.init.constant_(self.siglip.logit_scale, math.log(10))
         nn.init.constant_(self.siglip.logit_bias, -2.0)
         self.temperature = nn.Parameter(torch.tensor(-math.log(0.07)))
+        self.reading = Reading(width)
         self.preprocess = RefSegDataPreprocessor(
             tokenizer=str(folder), init='pretrained', max_length=POSITIONS,
             size_where=image_size,
@@ -154,7 +160,7 @@ class SiglipPretraining(nn.Module):
         return super().to(device)
 
     def forward(self, batch: dict) -> dict[str, Tensor]:
-        """-> `contrast`, `patches`: losses."""
+        """A batch of `questions` -> `contrast`, `patches`, `softmax`, `reading`: losses."""
         data = self.preprocess(batch, True)
         inputs, targets = data['inputs'], _targets(data)
         v = self.siglip.vision_model(pixel_values=inputs.images_where).last_hidden_state
@@ -166,17 +172,57 @@ class SiglipPretraining(nn.Module):
                 & (area[:, None] == area[None]).all(-1))
         logits = (self.siglip.logit_scale.exp() * torch.einsum('bnd,bd->bn', v, t_sent)
                   + self.siglip.logit_bias)
-        contrast = even_contrast if self.even else sample_contrast
-        return {'contrast': 0.25 * contrast(masked_mean(v, area), t_sent,
-                                            self.temperature.exp(), same),
-                'patches': F.binary_cross_entropy_with_logits(logits, area) * 5}
+        meanings = [sample.meaning for sample in data['data_samples']]
+        return {'contrast': 0.25 * even_contrast(masked_mean(v, area), t_sent,
+                                                 self.temperature.exp(), same),
+                'patches': F.binary_cross_entropy_with_logits(logits, area),
+                'softmax': 0.5 * F.cross_entropy(logits, area / area.sum(1, keepdim=True)),
+                'reading': self.reading_weight * self.reading(t_sent, meanings)}
 
 
 def even_contrast(v_object: Tensor, t: Tensor, scale: Tensor, positive: Tensor) -> Tensor:
-    """`sample_contrast` with its target spread evenly over a row's positives."""
+    """Eq. 12 with several positives a row, over which its target is spread evenly.
+
+    Args:
+        as of `sample_contrast`, which takes them out of each other's denominators instead.
+    """
     logits = scale * v_object @ t.T
     share = positive / positive.sum(1, keepdim=True)
     return (F.cross_entropy(logits, share) + F.cross_entropy(logits.T, share)) / 2
+
+
+class Reading(nn.Module):
+    """What a sentence says, from t_sent by one linear layer.
+
+    Category, colour, size and place of the target, the relation, and the same four of the anchor;
+    each is one of WORDS or nothing.
+
+    Args:
+        width: channels of t_sent.
+    """
+
+    WORDS = (None, *CATEGORIES, *COLOURS, *SIZES, *HALVES, *CORNERS, *EXTREMES, 'above', 'below',
+             'closest')
+    PARTS = 9
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale = math.sqrt(width)  # to channels of variance 1
+        self.words = nn.Linear(width, self.PARTS * len(self.WORDS))
+
+    def forward(self, t_sent: Tensor, meanings: Sequence[Phrase | Relation]) -> Tensor:
+        """t_sent (B, d1), L2-normed -> mean over sentences of the parts' summed cross-entropy."""
+        logits = self.words(t_sent * self.scale).unflatten(1, (self.PARTS, -1))
+        said = torch.tensor([[self.WORDS.index(word) for word in self.parts(meaning)]
+                             for meaning in meanings], device=t_sent.device)
+        return F.cross_entropy(logits.flatten(0, 1), said.flatten()) * self.PARTS
+
+    @staticmethod
+    def parts(meaning: Phrase | Relation) -> tuple[str | None, ...]:
+        """The words of a meaning, in the order above; None where nothing is said."""
+        if isinstance(meaning, Phrase):
+            return (*meaning, None, None, None, None, None)
+        return (*meaning.target, meaning.relation, *meaning.anchor)
 
 
 class SamPretraining(nn.Module):

@@ -13,15 +13,20 @@ from rsrefseg2.errors import UserError
 from rsrefseg2.models.data_preprocessor import RefSegDataPreprocessor
 from rsrefseg2.models.prompter.start_values import sine_positions
 from rsrefseg2.models.towers import load_sam, load_siglip
+from rsrefseg2.synthrs.language import Phrase, Relation
 from rsrefseg2.synthrs.pointing import pointing_game
-from rsrefseg2.synthrs.pretraining import pretrain
+from rsrefseg2.synthrs.pretraining import pretrain, training_scenes
 from rsrefseg2.synthrs.pretraining_tasks import (
+    Reading,
     SamPretraining,
     SiglipPretraining,
+    even_contrast,
     whiten_patches,
 )
+from rsrefseg2.synthrs.questions import questions
 
-OPTIONS = dict(image_size=64, patch_size=16, layers=2, width=48, positions='sine', even=True)
+OPTIONS = dict(image_size=64, patch_size=16, layers=2, width=48, positions='sine', reading=0.1)
+LOSSES = ('contrast', 'patches', 'softmax', 'reading')
 
 
 def test_a_tower_is_trained_saved_and_loads(dataset, tmp_path):
@@ -32,8 +37,8 @@ def test_a_tower_is_trained_saved_and_loads(dataset, tmp_path):
     for part in (vision, siglip.config.text_config):
         assert (part.hidden_size, part.intermediate_size, part.num_attention_heads) == (48, 192, 2)
     head, step, last = map(json.loads, (tmp_path / 'pretraining.jsonl').read_text().splitlines())
-    assert head.items() >= dict(OPTIONS, images=2, sentences=4, lr=2e-3, steps=2).items()
-    assert step['step'] == 2 and math.isfinite(step['contrast'] + step['patches'])
+    assert head.items() >= dict(OPTIONS, images=2, lr=2e-3, steps=2).items()
+    assert step['step'] == 2 and math.isfinite(sum(step[name] for name in LOSSES))
     assert {'attribute', 'position', 'relation'} < set(last['pointing'])
     pretrain('siglip', data_root=dataset, out=tmp_path / 'on', steps=1, seed=0, images=2,
              start=tmp_path, **OPTIONS)
@@ -49,6 +54,8 @@ def test_sam_goes_on_from_where_it_was(dataset, tmp_path):
     moved = [(first[name] - second[name]).abs().max() for name in first]
     assert 0 < max(moved) < 0.05  # one step, not other weights
     assert AutoConfig.from_pretrained(tmp_path / 'b').model_type == 'sam2'
+    head = json.loads((tmp_path / 'b/pretraining.jsonl').read_text().splitlines()[0])
+    assert head.items() >= dict(images=2, sentences=4, image_size=192).items()
 
 
 def test_sams_point_lies_on_the_mask_and_the_coarse_mask_over_it(monkeypatch):
@@ -80,12 +87,69 @@ def test_sams_point_lies_on_the_mask_and_the_coarse_mask_over_it(monkeypatch):
     assert divmod(int(peak.argmax()), 48)[1] // 4 == 50 * 12 // 64
 
 
-def test_sam_takes_none_of_siglips_options(run, dataset, tmp_path):
+def test_each_tower_takes_its_own_options(run, dataset, tmp_path):
     code, _, error = run('synthrs_pretrain.py', 'sam2', '--data', dataset, '--layers', 2,
                          '--out', tmp_path / 'out')
     assert code == 2 and '--layers is for siglip alone' in error
+    code, _, error = run('synthrs_pretrain.py', 'siglip', '--data', dataset, '--sentences', 2,
+                         '--out', tmp_path / 'out')
+    assert code == 2 and '--sentences is for sam2 alone' in error
     with pytest.raises(TypeError, match='layers'):
         pretrain('sam2', data_root=dataset, out=tmp_path / 'out', steps=1, seed=0, layers=2)
+
+
+SENTENCES = (
+    (Phrase('ship', 'red', 'small', 'upper left'),
+     ('ship', 'red', 'small', 'upper left', None, None, None, None, None)),
+    (Relation(Phrase('vehicle'), 'closest', Phrase('ship', place='left')),
+     ('vehicle', None, None, None, 'closest', 'ship', None, None, 'left')))
+
+
+def test_reading_names_every_part_of_a_sentence():
+    for meaning, parts in SENTENCES:
+        assert Reading.parts(meaning) == parts
+
+
+def test_reading_is_the_sum_of_the_parts_cross_entropies():
+    torch.manual_seed(0)
+    reading = Reading(24)
+    t_sent = torch.nn.functional.normalize(torch.randn(2, 24), dim=-1)
+    found = reading(t_sent, [meaning for meaning, _ in SENTENCES])
+    weight, bias, count = reading.words.weight, reading.words.bias, len(Reading.WORDS)
+    expected = []
+    for t, (_, parts) in zip(t_sent, SENTENCES):
+        total = 0
+        for k, word in enumerate(parts):
+            rows = slice(k * count, (k + 1) * count)
+            logits = weight[rows] @ (t * math.sqrt(24)) + bias[rows]
+            total = total - logits[Reading.WORDS.index(word)] + logits.exp().sum().log()
+        expected.append(total)
+    torch.testing.assert_close(found, sum(expected) / 2)
+
+
+def test_reading_teaches_the_text_tower_alone_and_only_where_it_is_asked_for(dataset, tmp_path):
+    batch = next(questions(training_scenes(dataset), dataset, images=2, seed=0))
+    for weight in (0.0, 0.2):
+        torch.manual_seed(0)
+        task = SiglipPretraining(tmp_path, image_size=64, reading=weight)
+        task(batch)['reading'].backward()
+        moved = [p.grad is not None and p.grad.abs().sum() > 0
+                 for p in task.siglip.text_model.parameters()]
+        assert any(moved) == (weight > 0)
+        assert all(p.grad is None for p in task.siglip.vision_model.parameters())
+
+
+def test_an_even_contrast_asks_for_every_positive_alike():
+    torch.manual_seed(0)
+    v, t = (torch.nn.functional.normalize(torch.randn(3, 8), dim=-1) for _ in 'vt')
+    positive = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 1]]).bool()
+    expected = 0
+    for a, b in ((v, t), (t, v)):
+        for i in range(3):
+            scores = 5 * b @ a[i]
+            for j in positive[i].nonzero()[:, 0]:
+                expected += (scores.exp().sum().log() - scores[j]) / positive[i].sum() / 6
+    torch.testing.assert_close(even_contrast(v, t, torch.tensor(5.0), positive), expected)
 
 
 def test_heads_of_24_channels(tmp_path):
