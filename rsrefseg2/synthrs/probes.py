@@ -1,15 +1,18 @@
 """What a linear map, fitted to one split and measured on another, can read off each stage of the
-cascade: where a patch lies, which patches are the target's, which words of place were said.
+cascade: where a patch lies, which patches are the target's, which words of place were said, and
+which two objects a relation names.
 
 A probe is ridge regression with an intercept on standardised features. It says what is there, not
 what the layers after it use.
 """
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..evaluation import kind as kind_of
@@ -17,11 +20,13 @@ from ..evaluation import score_table
 from ..models import RSRefSeg2
 from ..models.outputs import RefSegOutputs, Targets
 from ..structures import RefSegDataSample
+from .wording import NAMES
 
 PLACE_WORDS = ('left', 'right', 'top', 'bottom', 'center', 'middle', 'upper', 'lower', 'leftmost',
                'rightmost', 'topmost', 'bottommost', 'above', 'below', 'under', 'closest',
                'nearest')
 KINDS = ('attribute', 'position', 'relation')
+NAMED = ('target', 'anchor')
 RARE = 0.01  # words that fewer sentences of either split have are not asked for
 Scenes = Iterable[tuple[RefSegOutputs, list[RefSegDataSample]]]
 
@@ -36,6 +41,7 @@ class Read(NamedTuple):
     dense_area: Tensor          # (B, H2/4, W2/4): the same for the dense prompt's cells
     position: Tensor            # (h1*w1, 2): x, y of the patches' centres, 0 to 1
     words: Tensor               # (B, len(PLACE_WORDS)): 1 where the sentence has the word
+    named: Tensor               # (B, 2) int64: `named_objects`
     kinds: list[str]
 
 
@@ -97,7 +103,18 @@ def read_stages(model: RSRefSeg2, scenes: Scenes) -> Iterator[Read]:
             prompts.p_dense.float().cpu(), targets.area((h1, w1)).flatten(1),
             targets.area(tuple(prompts.p_dense.shape[-2:])), position,
             torch.tensor([[float(word in words) for word in PLACE_WORDS] for words in said]),
+            torch.tensor([named_objects(sample.text) for sample in samples]),
             [kind_of(sample.text) for sample in samples])
+
+
+def named_objects(text: str) -> tuple[int, int]:
+    """The categories, by their place in NAMES, that a relation names first and last: its target's
+    and its anchor's; (-1, -1) for other sentences, and where it names fewer than two."""
+    found = [(place.start(), index) for index, names in enumerate(NAMES.values())
+             for place in re.finditer(rf"\b(?:{'|'.join(names)})\b", text.lower())]
+    if kind_of(text) != 'relation' or len(found) < 2:
+        return -1, -1
+    return min(found)[1], max(found)[1]
 
 
 def probe(fit: Iterable[Read], measure: Iterable[Read]) -> dict[str, Any]:
@@ -107,9 +124,12 @@ def probe(fit: Iterable[Read], measure: Iterable[Read]) -> dict[str, Any]:
         'position': stage -> R^2 of the patches' x and y, their mean, in percent;
         'target': stage -> {'all' and each kind of expression: percentage of sentences whose highest
         patch (of the dense prompt itself: cell) has a part of the target}; 'chance': of any patch;
-        'words': stage -> {'all' and each word: area under the ROC curve, in percent}.
+        'words': stage -> {'all' and each word: area under the ROC curve, in percent};
+        'named': stage -> {'target', 'anchor': percentage of relations of which the category is
+        read}; 'most frequent': of those that say the most frequent one. Empty where either split
+        has no relation of two known objects.
     """
-    probes: dict[str, dict[str, Ridge]] = {'position': {}, 'target': {}, 'words': {}}
+    probes: dict[str, dict[str, Ridge]] = {'position': {}, 'target': {}, 'words': {}, 'named': {}}
     frequent = []
     for scene in fit:
         b = len(scene.kinds)
@@ -119,6 +139,9 @@ def probe(fit: Iterable[Read], measure: Iterable[Read]) -> dict[str, Any]:
             probes['target'].setdefault(name, Ridge()).add(flat, scene.area.flatten()[:, None])
         for name, t in scene.texts.items():
             probes['words'].setdefault(name, Ridge()).add(t, scene.words)
+            if (two := scene.named[:, 0] >= 0).any():
+                answers = F.one_hot(scene.named[two], len(NAMES)).flatten(1)
+                probes['named'].setdefault(name, Ridge()).add(t[two], answers)
         frequent.append(scene.words)
     for ridge in (ridge for kind in probes.values() for ridge in kind.values()):
         ridge.solve()
@@ -126,7 +149,8 @@ def probe(fit: Iterable[Read], measure: Iterable[Read]) -> dict[str, Any]:
     errors: dict[str, list[Tensor]] = {name: [] for name in probes['position']}
     spread, hits = [], {name: [] for name in [*probes['target'], 'p_dense', 'chance']}
     scores: dict[str, list[Tensor]] = {name: [] for name in probes['words']}
-    words, kinds = [], []
+    read: dict[str, list[Tensor]] = {name: [] for name in probes['named']}
+    words, named, kinds = [], [], []
     for scene in measure:
         for name, v in scene.maps.items():
             errors[name].append(
@@ -137,7 +161,12 @@ def probe(fit: Iterable[Read], measure: Iterable[Read]) -> dict[str, Any]:
         spread.append((scene.position - 0.5).square().mean(0))
         for name, t in scene.texts.items():
             scores[name].append(probes['words'][name](t))
+        two = scene.named[:, 0] >= 0
+        for name in read:
+            answers = probes['named'][name](scene.texts[name][two]).unflatten(1, (2, len(NAMES)))
+            read[name].append(answers.argmax(2) == scene.named[two])
         words.append(scene.words)
+        named.append(scene.named[two])
         kinds += scene.kinds
     said = torch.cat(words)
     asked = [i for i in range(len(PLACE_WORDS))
@@ -148,7 +177,9 @@ def probe(fit: Iterable[Read], measure: Iterable[Read]) -> dict[str, Any]:
                      for name, found in errors.items()},
         'target': {name: _by_kind(torch.cat(found), kinds) for name, found in hits.items()},
         'words': {name: _by_word(torch.cat(found), said, asked)
-                  for name, found in scores.items()}}
+                  for name, found in scores.items()},
+        'named': _by_part({name: torch.cat(found) for name, found in read.items()},
+                          torch.cat(named))}
 
 
 def _points_at(score: Tensor, area: Tensor) -> Tensor:
@@ -170,6 +201,15 @@ def _by_word(scores: Tensor, said: Tensor, asked: list[int]) -> dict[str, float]
     return {'all': sum(found.values()) / max(1, len(found)), **found}
 
 
+def _by_part(read: dict[str, Tensor], named: Tensor) -> dict[str, dict[str, float]]:
+    """Shares of right answers, (R, 2) bool a stage, beside those of the most frequent category."""
+    if not read or not len(named):
+        return {}
+    read = {**read, 'most frequent': named == named.mode(0).values}
+    return {name: dict(zip(NAMED, (100 * right.float().mean(0)).tolist(), strict=True))
+            for name, right in read.items()}
+
+
 def roc_area(scores: Tensor, positive: Tensor) -> float:
     """The probability that a positive scores above a negative, ties counting half.
 
@@ -183,9 +223,13 @@ def roc_area(scores: Tensor, positive: Tensor) -> float:
 def probe_tables(result: dict[str, Any]) -> list[str]:
     """Text tables of `probe`."""
     position = {name: {'R^2': value} for name, value in result['position'].items()}
-    return [
+    tables = [
         score_table(position, 'Where a patch lies: R^2 of its x and y, %', columns=('R^2',)),
         score_table(result['target'], "The highest patch has a part of the target, % (p_dense: as "
                     'it is, without a probe)', columns=tuple(result['target']['chance'])),
         score_table(result['words'], 'Was the word said: area under the ROC curve, %',
                     columns=tuple(next(iter(result['words'].values()))))]
+    if result['named']:
+        tables.append(score_table(result['named'], 'Which category has the object that a relation '
+                                  'names first, and last, %', columns=NAMED))
+    return tables

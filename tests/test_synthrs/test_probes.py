@@ -8,7 +8,17 @@ import pytest
 import torch
 
 from rsrefseg2.synthrs.build import build
-from rsrefseg2.synthrs.probes import PLACE_WORDS, Read, Ridge, probe, probe_tables, roc_area
+from rsrefseg2.synthrs.language import Phrase, Relation
+from rsrefseg2.synthrs.probes import (
+    PLACE_WORDS,
+    Read,
+    Ridge,
+    named_objects,
+    probe,
+    probe_tables,
+    roc_area,
+)
+from rsrefseg2.synthrs.wording import NAMES, say
 
 from .conftest import recipe
 
@@ -53,10 +63,13 @@ def planted(seed, scenes=40):
         mix = torch.linalg.qr(torch.randn(11, 11, generator=torch.Generator().manual_seed(1)))[0]
         knows = torch.cat([noise, position.expand(3, -1, 2), area[..., None]], -1) @ mix
         dense = torch.randn(3, 2 * H, 2 * W, generator=g)
+        named = torch.randint(12, (3, 2), generator=g)
+        named[0] = -1                                    # no relation
+        planted = torch.nn.functional.one_hot(named[:, 1].clamp(min=0), 12)  # the anchor alone
         yield Read(dict(knows=knows, noise=noise),
-                   dict(knows=torch.cat([said, noise[:, 0]], -1), noise=noise[:, 1]),
+                   dict(knows=torch.cat([said, planted, noise[:, 0]], -1), noise=noise[:, 1]),
                    dense, area, torch.ones_like(dense) if scene % 2 else torch.zeros_like(dense),
-                   position, said, ['position', 'relation', 'position'])
+                   position, said, named, ['position', 'relation', 'position'])
 
 
 def test_what_was_planted_is_found_and_nothing_else():
@@ -69,8 +82,25 @@ def test_what_was_planted_is_found_and_nothing_else():
     words = result['words']
     assert set(words['knows']) == {'all', *PLACE_WORDS} - {'above'}
     assert words['knows']['all'] > 99 and 35 < words['noise']['all'] < 65
+    named = result['named']
+    assert named['knows']['anchor'] == 100 and named['knows']['target'] < 30
+    assert max(named['noise'].values()) < 30 and min(named['most frequent'].values()) >= 100 / 12
     printed = '\n'.join(probe_tables(result))
     assert 'R^2' in printed and 'p_dense' in printed and 'rightmost' in printed
+    assert 'names first' in printed
+
+
+def test_a_relation_names_its_target_first_and_its_anchor_last():
+    names = list(NAMES)
+    ship, tank = names.index('ship'), names.index('storage tank')
+    assert named_objects('boat closest to the red tank at the top') == (ship, tank)
+    assert named_objects('the storage tank that is above the ship') == (tank, ship)
+    assert named_objects('the ship on the left') == (-1, -1)          # no relation
+    assert named_objects('the chimney above the ship') == (-1, -1)    # one of the two is not known
+    rng = np.random.default_rng(0)
+    for first, second in itertools.permutations(names, 2):
+        said = say(Relation(Phrase(first), 'closest', Phrase(second, colour='red')), rng)
+        assert named_objects(said) == (names.index(first), names.index(second)), said
 
 
 @pytest.fixture(scope='module')
@@ -100,6 +130,7 @@ def test_the_tool_reads_every_stage(few, monkeypatch, run, cascade, stages):
     assert result['position']['v'] > 50
     assert set(result['words']) == {'t_sent', 't_word, mean', *(
         ('t1', 't2', 't1_act', 't2_act') if cascade else ())}
+    assert set(result['named']) == {*result['words'], 'most frequent'}
 
     code, _, error = run(*arguments, '--split', 'train')
     assert code == 2 and 'another split' in error

@@ -3,7 +3,8 @@
     python tools/analysis/probe.py CONFIG CHECKPOINT
 
 Fitted to the first --scenes images of --fit-split, measured on --split: where a patch lies, which
-patches are the target's, which words of place were said (rsrefseg2/synthrs/probes.py).
+patches are the target's, which words of place were said, which two objects a relation names
+(rsrefseg2/synthrs/probes.py).
 """
 import argparse
 import contextlib
