@@ -15,6 +15,7 @@ from rsrefseg2.errors import UserError
 from rsrefseg2.evaluation import encode
 from rsrefseg2.synthrs.anchors import anchor_scores, anchor_table
 from rsrefseg2.synthrs.build import build
+from rsrefseg2.synthrs.language import Phrase, Relation
 from rsrefseg2.synthrs.solver import solve_without_anchor
 
 from .conftest import recipe
@@ -117,35 +118,37 @@ def test_symbols_are_asked_by_their_geometry():
         assert target.nonzero().flatten().tolist() == [distances[0][1]]
     for scene, x, y, target in zip(*tool['ask_extremes'](cells, centre, category), strict=True):
         rows_of_x, columns_of_x = (symbols[scene].view(grid, grid) == x).nonzero(as_tuple=True)
-        wanted = (rows_of_x.min(), columns_of_x.min(), rows_of_x.max(), columns_of_x.max())[y - 13]
+        axis, wanted = {'leftmost': (1, columns_of_x.min()), 'rightmost': (1, columns_of_x.max()),
+                        'topmost': (0, rows_of_x.min()), 'bottommost': (0, rows_of_x.max())
+                        }[tool['MEANT'][y]]
         row, column = divmod(int(target.nonzero()), grid)
-        assert (row, column)[(y - 13) % 2] == wanted and symbols[scene][row * grid + column] == x
-    scene, y, near = tool['regions'](grid, centre, category)
-    for k in range(0, len(scene), 7):
-        assert symbols[scene[k]][near[k].argmax()] == y[k]
-        assert near[k].sum() == pytest.approx(1)
+        assert (row, column)[axis] == wanted and symbols[scene][row * grid + column] == x
     big, cells, _, category = tool['draw'](10, 12, 2)
     assert (cells.sum(2) == 4).all() and cells.sum(1).max() == 1
     assert (torch.where(cells, big[:, None], -1).amax(2) == category).all()
 
 
-@pytest.mark.parametrize('reader', ['tower', 'eq5', 'text_reads_image'])
-def test_readers_of_symbols_learn(reader):
-    """A few scenes by heart; and only one of the readers lets cells hear of the anchor late."""
+def test_symbols_are_spoken_of_in_sentences():
+    tool = runpy.run_path(PLATEAU)
+    meaning, names = tool['meaning'], tool['NAMES']
+    assert meaning(2, 5) == Relation(Phrase(names[2]), 'closest', Phrase(names[5]))
+    leftmost = tool['MEANT'].index('leftmost')
+    assert meaning(2, leftmost) == Phrase(names[2], place='leftmost')
+
+
+@pytest.mark.parametrize('text', ['words', 'tower', 'read'])
+def test_readers_of_symbols_learn(text):
+    """A few scenes by heart."""
     tool = runpy.run_path(PLATEAU)
     torch.manual_seed(0)
-    model = tool['Reader'](6, 1, reader)
+    model = tool['Reader'](6, 1, 0)
     symbols, cells, centre, category = tool['draw'](4, 6, 1)
-    scene, x, y, target = tool['ask'](cells, centre, category)
+    questions = tool['ask'](cells, centre, category)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    for _ in range(60):
-        loss = torch.nn.functional.cross_entropy(
-            model.compare(model(symbols)[scene], x, y), target.float())
+    for _ in range(80):
+        loss, reading, hit = tool['score'](model, model(symbols), text, *questions)
         optimizer.zero_grad()
-        loss.backward()
+        (loss + reading).backward()
         optimizer.step()
-    found = model.compare(model(symbols)[scene], x, y).argmax(1, keepdim=True)
-    assert target.gather(1, found).float().mean() > 0.9
-    v = model(symbols)[scene].detach().requires_grad_()
-    grad, = torch.autograd.grad(model.compare(v, x, y)[:, 0].sum(), v)
-    assert bool((grad[:, 1:].abs() > 0).any()) == (reader == 'text_reads_image')
+    assert hit > 90
+    assert 0 < reading < 0.2 * 9 * 3.6 if text == 'read' else reading == 0

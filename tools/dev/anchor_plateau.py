@@ -1,44 +1,48 @@
 """When does a small model begin to answer 'the X closest to the Y'? Symbols on a grid, no pictures.
 
-    python tools/dev/anchor_plateau.py [--grid 8] [--object 1] [--reader tower] [--regions] ...
+    python tools/dev/anchor_plateau.py [--text tower | read] [--grid 12 --object 2 --layers 3] ...
 
 A scene has five objects of category X and five of other categories, each once, on squares of
 `--object` cells, the rest is background; Y is one of the five. Accuracy: the cell that is nearest
 to the sentence belongs to the target; who knows X alone reaches 20 %. What comes out stands in
-docs/where.md. A line every 100 steps: step, seconds, loss, accuracy and, with --regions, theirs.
+docs/where.md. A line every 100 steps: step, seconds, loss, accuracy, and the loss of reading.
 """
 import argparse
 import json
 import math
+import tempfile
 import time
+from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rsrefseg2.models.prompter.start_values import sine_positions
-from rsrefseg2.models.prompter.text_visual_interaction import TextVisualInteraction
-from rsrefseg2.synthrs.pretraining_tasks import fan_in_init
+from rsrefseg2.synthrs.catalogue import CATEGORIES
+from rsrefseg2.synthrs.language import EXTREMES, Phrase, Relation
+from rsrefseg2.synthrs.pretraining_tasks import SiglipPretraining, fan_in_init
+from rsrefseg2.synthrs.wording import say
 
-CATEGORIES, SAME, OTHERS, WIDTH, HEADS = 12, 5, 5, 96, 4
+NAMES, SAME, OTHERS, WIDTH, HEADS = list(CATEGORIES), 5, 5, 96, 4
+MEANT = [*NAMES, *EXTREMES]  # what X may be said to be: closest to one, or at an end of the image
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--text', default='words', choices=('words', 'tower', 'read'),
+                        help='what makes t: a layer that is given X and Y, the text tower, which '
+                             'has to find them in the sentence, or that with the loss of reading')
     parser.add_argument('--grid', type=int, default=8, help='cells a side')
     parser.add_argument('--object', type=int, default=1, help='cells a side of an object')
     parser.add_argument('--layers', type=int, default=2, help='of the image tower')
-    parser.add_argument('--reader', default='tower', choices=('tower', 'eq5', 'text_reads_image'),
-                        help='what compares image and sentence: the towers by their cosine, or '
-                             "after two blocks of Eq. 5, the paper's or its variant")
-    parser.add_argument('--regions', action='store_true',
-                        help="also learn 'closest to the Y': every cell, by its distance to Y")
     parser.add_argument('--first', type=int, default=0, metavar='STEPS',
                         help="begin with so many steps of 'the leftmost X' and its like alone")
     parser.add_argument('--share', type=float, default=1.0,
                         help="keep this share of the questions, with 'the leftmost X' beside them")
-    parser.add_argument('--steps', type=int, default=2000)
+    parser.add_argument('--steps', type=int, default=1000)
     parser.add_argument('--scenes', type=int, default=16, help='of a step')
     parser.add_argument('--lr', type=float, default=2e-3)
     parser.add_argument('--seed', type=int, default=0)
@@ -52,43 +56,44 @@ def parse_args() -> argparse.Namespace:
 class Reader(nn.Module):
     """v of a text-blind transformer over symbols, t of X and Y; -> scale * cos(v, t)."""
 
-    def __init__(self, grid: int, layers: int, reader: str) -> None:
+    def __init__(self, grid: int, layers: int, seed: int) -> None:
         super().__init__()
-        self.symbols = nn.Embedding(CATEGORIES + 1, WIDTH)
-        self.words = nn.Embedding(CATEGORIES + 5, WIDTH)  # then: no X, topmost ... rightmost
+        self.symbols = nn.Embedding(len(NAMES) + 1, WIDTH)
+        self.words = nn.Embedding(len(MEANT), WIDTH)
         layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 4 * WIDTH, dropout=0, activation='gelu',
                                            batch_first=True, norm_first=True)
         self.tower = nn.TransformerEncoder(layer, layers, nn.LayerNorm(WIDTH),
                                            enable_nested_tensor=False)
         self.text = nn.Sequential(nn.Linear(2 * WIDTH, 4 * WIDTH), nn.GELU(),
                                   nn.Linear(4 * WIDTH, WIDTH))
-        self.interaction = None
-        if reader != 'tower':
-            self.interaction = TextVisualInteraction(
-                d1=WIDTH, blocks=2, inner=WIDTH, heads=HEADS, mlp_hidden=2 * WIDTH,
-                text_reads_image=reader == 'text_reads_image')
         self.positions = nn.Parameter(torch.empty(grid * grid, WIDTH))
         self.scale = nn.Parameter(torch.tensor(math.log(10)))
         fan_in_init(self)
         self.positions.data = math.sqrt(2) * sine_positions((grid, grid), WIDTH, longest=16)
+        with tempfile.TemporaryDirectory() as folder:
+            self.spoken = SiglipPretraining(Path(folder), image_size=64, width=WIDTH)
+        self.rng = np.random.default_rng(seed)  # of the wording
 
     def forward(self, scenes: Tensor) -> Tensor:
         """(S, N) symbols -> v (S, N, WIDTH)."""
-        return self.tower(self.symbols(scenes) + self.positions)
+        return F.normalize(self.tower(self.symbols(scenes) + self.positions), dim=-1)
 
-    def compare(self, v: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """v (B, N, WIDTH), categories x, y (B,) -> logits (B, N)."""
-        words = self.words(torch.stack([x, y], 1))
-        t = self.text(words.flatten(1))
-        if self.interaction is not None:
-            _, v = self.interaction(words, v, 0.0, 0.0)
-        return self.scale.exp() * torch.einsum('bnd,bd->bn', F.normalize(v, dim=-1),
-                                               F.normalize(t, dim=-1))
+    def sentence(self, x: Tensor, y: Tensor, text: str) -> tuple[Tensor, Tensor]:
+        """Places in MEANT (B,) -> t (B, WIDTH), and the loss of reading, 0 unless asked for."""
+        if text == 'words':
+            t = self.text(self.words(torch.stack([x, y], 1)).flatten(1))
+            return F.normalize(t, dim=-1), t.new_zeros(())
+        meanings = [meaning(*pair) for pair in zip(x.tolist(), y.tolist())]
+        ids, _ = self.spoken.preprocess.tokenize([say(m, self.rng) for m in meanings])
+        t = F.normalize(self.spoken.siglip.text_model(input_ids=ids).pooler_output, dim=-1)
+        return t, 0.2 * self.spoken.reading(t, meanings) if text == 'read' else t.new_zeros(())
 
 
-def places(grid: int) -> Tensor:
-    """(N, 2): row and column of each cell."""
-    return torch.cartesian_prod(torch.arange(grid), torch.arange(grid))
+def meaning(x: int, y: int) -> Phrase | Relation:
+    """'The x closest to the y', or 'the y-most x'."""
+    if y >= len(NAMES):
+        return Phrase(NAMES[x], place=MEANT[y])
+    return Relation(Phrase(NAMES[x]), 'closest', Phrase(NAMES[y]))
 
 
 def draw(scenes: int, grid: int, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -97,12 +102,13 @@ def draw(scenes: int, grid: int, side: int) -> tuple[Tensor, Tensor, Tensor, Ten
     squares = grid // side
     place = torch.rand(scenes, squares * squares).argsort(1)[:, :SAME + OTHERS]
     corner = torch.stack([place // squares, place % squares], -1) * side
-    category = torch.rand(scenes, CATEGORIES).argsort(1)[:, :1 + OTHERS]
+    category = torch.rand(scenes, len(NAMES)).argsort(1)[:, :1 + OTHERS]
     category = torch.cat([category[:, :1].expand(-1, SAME), category[:, 1:]], 1)
-    offset = places(grid) - corner[:, :, None]                      # (S, 10, N, 2)
+    cell = torch.cartesian_prod(torch.arange(grid), torch.arange(grid))
+    offset = cell - corner[:, :, None]                              # (S, 10, N, 2)
     cells = ((offset >= 0) & (offset < side)).all(-1)
     symbols = torch.where(cells, category[..., None], -1).amax(1)
-    return (symbols.where(symbols >= 0, CATEGORIES), cells, corner + (side - 1) / 2, category)
+    return (symbols.where(symbols >= 0, len(NAMES)), cells, corner + (side - 1) / 2, category)
 
 
 def ask(cells: Tensor, centre: Tensor, category: Tensor) -> tuple[Tensor, ...]:
@@ -116,34 +122,28 @@ def ask(cells: Tensor, centre: Tensor, category: Tensor) -> tuple[Tensor, ...]:
 
 
 def ask_extremes(cells: Tensor, centre: Tensor, category: Tensor) -> tuple[Tensor, ...]:
-    """One 'topmost', 'leftmost', 'bottommost' or 'rightmost X' a scene, in that order from
-    CATEGORIES + 1 on; of equals one."""
+    """One 'leftmost', 'rightmost', 'topmost' or 'bottommost X' a scene; of equals one."""
     scene = torch.arange(len(centre))
     side = torch.randint(0, 4, (len(centre),))
-    value = centre[scene, :SAME, side % 2] * (1 - 2 * (side // 2))[:, None]
+    value = centre[scene, :SAME, 1 - side // 2] * (1 - 2 * (side % 2))[:, None]
     target = (value + 1e-3 * torch.rand_like(value)).argmin(1)
-    return scene, category[:, 0], CATEGORIES + 1 + side, cells[scene, target]
+    return scene, category[:, 0], len(NAMES) + side, cells[scene, target]
 
 
-def regions(grid: int, centre: Tensor, category: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Every Y -> scene, y (B,), and a distribution over cells (B, N) that falls by e every 1.5."""
-    distance = (places(grid) - centre[:, SAME:, None]).norm(dim=-1)       # (S, OTHERS, N)
-    scene = torch.arange(len(centre)).repeat_interleave(OTHERS)
-    return scene, category[:, SAME:].flatten(), (-distance / 1.5).softmax(-1).flatten(0, 1)
-
-
-def score(model: Reader, v: Tensor, scene: Tensor, x: Tensor, y: Tensor, target: Tensor
-          ) -> tuple[Tensor, float]:
-    """-> cross-entropy over the cells, and the percentage of questions answered."""
-    logits = model.compare(v[scene], x, y)
+def score(model: Reader, v: Tensor, text: str, scene: Tensor, x: Tensor, y: Tensor, target: Tensor
+          ) -> tuple[Tensor, Tensor, float]:
+    """-> cross-entropy over the cells, the loss of reading, the percentage answered."""
+    t, reading = model.sentence(x, y, text)
+    logits = model.scale.exp() * torch.einsum('bnd,bd->bn', v[scene], t)
     hit = target.gather(1, logits.argmax(1, keepdim=True)).float().mean()
-    return F.cross_entropy(logits, target / target.sum(1, keepdim=True)), 100 * hit.item()
+    share = target / target.sum(1, keepdim=True)
+    return F.cross_entropy(logits, share), reading, 100 * hit.item()
 
 
 def main() -> None:
     args = parse_args()
     torch.manual_seed(args.seed)
-    model = Reader(args.grid, args.layers, args.reader)
+    model = Reader(args.grid, args.layers, args.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, betas=(0.9, 0.98),
                                   weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(
@@ -159,15 +159,14 @@ def main() -> None:
             count = len(questions[0])
             kept = torch.randperm(count)[:max(1, int(args.share * count))]
             questions = tuple(part[kept] for part in questions)
-        loss, accuracy = score(model, v, *questions)
+        loss, reading, accuracy = score(model, v, args.text, *questions)
         found = {'loss': loss.item(), 'accuracy': accuracy}
+        if args.text == 'read':
+            found['reading'] = reading.item()
+        loss = loss + reading
         if args.share < 1 and step > args.first:
-            loss = loss + score(model, v, *ask_extremes(cells, centre, category))[0]
-        if args.regions:
-            scene, y, near = regions(args.grid, centre, category)
-            logits = model.compare(v[scene], torch.full_like(y, CATEGORIES), y)
-            apart = F.kl_div(logits.log_softmax(1), near, reduction='batchmean')
-            loss, found['regions'] = loss + apart, apart.item()
+            easier = ask_extremes(cells, centre, category)
+            loss = loss + sum(score(model, v, args.text, *easier)[:2])
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
