@@ -1,4 +1,5 @@
 # SigLIP pretrained on sentences of the attribute level alone: it never saw where.
+# By the tool of revision f2bfd08:
 # python tools/synthrs_generate.py --seed 5 --scenes-train 24000 --scenes-val 100 \
 #     --scenes-test 100 --levels attribute --out data/24k_attribute
 # python tools/synthrs_pretrain.py siglip --data data/24k_attribute --even --sentences 6 \

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from .language import (
     relation_meanings,
 )
 from .scene import Scene, draw_scene
+from .solver import solve_without_anchor
 from .wording import say
 
 VERSION = 2  # raised where the same arguments give other scenes or sentences
@@ -24,15 +26,18 @@ VERSION = 2  # raised where the same arguments give other scenes or sentences
 # How often each kind of a level is asked for; where a scene has none, the next one is taken.
 KIND_WEIGHTS = {'attribute': (0.15, 0.35, 0.25, 0.25), 'position': (0.35, 0.35, 0.3),
                 'relation': (0.27, 0.27, 0.31, 0.15)}
+# The same for relations that need their anchor.
+ANCHOR_WEIGHTS = (0.08, 0.08, 0.09, 0.75)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sentence:
-    """A sentence, its level and kind, and the index of the one object that it names."""
+    """A sentence, its level, kind and meaning, and the index of the one object that it names."""
     text: str
     level: str
     kind: str
     target: int
+    meaning: Phrase | Relation
 
 
 def _choose(rng: np.random.Generator, ground: Ground, level: str,
@@ -59,17 +64,65 @@ def _choose(rng: np.random.Generator, ground: Ground, level: str,
         kind, meaning, target = spare
         said.add(meaning)
         used.add(target)
-        sentences.append(Sentence(text=say(meaning, rng), level=level, kind=kind, target=target))
+        sentences.append(Sentence(text=say(meaning, rng), level=level, kind=kind, target=target,
+                                  meaning=meaning))
+    return sentences
+
+
+def anchor_meanings(ground: Ground) -> dict[str, list[Relation]]:
+    """Candidates for `draw_needing_anchor`: relations of any category that occurs twice. 'Closest
+    to' an anchor with a place is left out: most of these are answered by that place."""
+    kinds = relation_meanings(ground, 2)
+    kinds['closest'] = [meaning for meaning in kinds['closest'] if meaning.anchor.place is None]
+    return kinds
+
+
+def draw_needing_anchor(rng: np.random.Generator, ground: Ground,
+                        candidates: dict[str, list[Relation]], count: int) -> list[Sentence]:
+    """Up to `count` relations that a reader who never looks for the anchor answers otherwise."""
+    objects = [vars(thing) for thing in ground.things]
+
+    def needs_anchor(sentence: Sentence) -> bool:
+        return solve_without_anchor(sentence.text, objects, ground.size) != {sentence.target}
+
+    return draw_sentences(rng, ground, 'relation', candidates, ANCHOR_WEIGHTS, count, needs_anchor)
+
+
+def draw_sentences(rng: np.random.Generator, ground: Ground, level: str,
+                   candidates: dict[str, list[Phrase]] | dict[str, list[Relation]],
+                   weights: Sequence[float], count: int, keep: Callable[[Sentence], bool]
+                   ) -> list[Sentence]:
+    """Up to `count` different sentences to keep, each of a kind that is drawn by its weight."""
+    waiting = {kind: [meanings[index] for index in rng.permutation(len(meanings))]
+               for kind, meanings in candidates.items()}
+    sentences: list[Sentence] = []
+    while len(sentences) < count and waiting:
+        chances = np.array([weight for kind, weight in zip(candidates, weights, strict=True)
+                            if kind in waiting])
+        kind = list(waiting)[rng.choice(len(chances), p=chances / chances.sum())]
+        while waiting[kind]:
+            meaning = waiting[kind].pop()
+            target = ground.clear(meaning)
+            if target is None:
+                continue
+            sentence = Sentence(text=say(meaning, rng), level=level, kind=kind, target=target,
+                                meaning=meaning)
+            if keep(sentence):
+                sentences.append(sentence)
+                break
+        else:
+            del waiting[kind]
     return sentences
 
 
 def make_scene(*, seed: int, split: str, index: int, size: int = 128, min_same: int = 4,
-               per_level: int = 2, relations: tuple[float, ...] = KIND_WEIGHTS['relation']
-               ) -> tuple[Scene, list[Sentence]]:
+               per_level: int = 2, relations: tuple[float, ...] = KIND_WEIGHTS['relation'],
+               anchors: int = 0) -> tuple[Scene, list[Sentence]]:
     """Scene `index` of a split: it depends on nothing but these arguments.
 
     Scenes are drawn until one has `per_level` sentences of every level. relations: the weights of
-    the relation level's kinds.
+    the relation level's kinds. anchors: how many of that level's sentences are those of
+    `draw_needing_anchor`.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, SPLITS.index(split), index]))
     weights = {**KIND_WEIGHTS, 'relation': relations}
@@ -80,7 +133,11 @@ def make_scene(*, seed: int, split: str, index: int, size: int = 128, min_same: 
             'attribute': attribute_meanings(ground),
             'position': position_meanings(ground, min_same),
             'relation': relation_meanings(ground, min_same)}
-        chosen = [_choose(rng, ground, level, meanings[level], per_level, weights[level])
+        counts = {'attribute': per_level, 'position': per_level, 'relation': per_level - anchors}
+        chosen = [_choose(rng, ground, level, meanings[level], counts[level], weights[level])
                   for level in LEVELS]
-        if all(chosen):
-            return scene, [sentence for sentences in chosen for sentence in sentences]
+        if None in chosen:
+            continue
+        needing = draw_needing_anchor(rng, ground, anchor_meanings(ground), anchors)
+        if len(needing) == anchors:
+            return scene, [sentence for sentences in (*chosen, needing) for sentence in sentences]

@@ -25,23 +25,24 @@ def asked(dataset):
 def test_every_sentence_names_its_target_alone(asked):
     """By the solver, which shares no code with the generator."""
     for scene, sentences in asked:
-        for _, text, target in sentences:
-            assert solve(text, scene['objects'], scene['size']) == {target}, text
+        for said in sentences:
+            assert solve(said.text, scene['objects'], scene['size']) == {said.target}, said.text
 
 
 def test_so_many_of_each_sort(asked):
     """Attributes and positions there are enough of; the last four need their anchor."""
     anchors = 0
     for scene, sentences in asked:
-        plain = [meaning for meaning, *_ in sentences if isinstance(meaning, Phrase)]
-        relations = [s for s in sentences if isinstance(s[0], Relation)]
+        plain = [said for said in sentences if isinstance(said.meaning, Phrase)]
+        relations = [said for said in sentences if isinstance(said.meaning, Relation)]
         assert len(plain) == ASKED['attribute'] + ASKED['position']
         assert len(relations) <= ASKED['relation'] + ASKED['anchor']
         needing = relations[ASKED['relation']:]
         anchors += len(needing)
-        for meaning, text, target in needing:
-            assert solve_without_anchor(text, scene['objects'], scene['size']) != {target}
-            assert meaning.relation != 'closest' or meaning.anchor.place is None
+        for said in needing:
+            without = solve_without_anchor(said.text, scene['objects'], scene['size'])
+            assert without != {said.target}
+            assert said.kind != 'closest' or said.meaning.anchor.place is None
     assert anchors > 0.8 * ASKED['anchor'] * len(asked)
 
 
@@ -50,7 +51,7 @@ def test_a_second_visit_brings_other_sentences(dataset):
     things = [Thing(**thing) for thing in scene['objects']]
 
     def texts(rng):
-        return [text for _, text, _ in ask(things, scene['size'], rng)]
+        return [said.text for said in ask(things, scene['size'], rng)]
 
     rng = np.random.default_rng(1)
     first, second = texts(rng), texts(rng)
