@@ -11,13 +11,14 @@ from .out_of_memory import explain_out_of_memory
 from .panel_hook import PanelHook, case_of
 from .strategies import DDPStrategy, SingleDeviceStrategy
 from .timer import TimerHook
+from .tower_start_hook import TowerStartHook
 from .train_loop import RefSegTrainLoop
 from .visualizer import BoardsHook, RefSegVisualizer
 from .zero2 import ZeRO2Strategy
 
 __all__ = ['BoardsHook', 'CheckpointHook', 'CutSentenceHook', 'DDPStrategy', 'FSDP2Strategy',
            'OddMaskHook', 'PanelHook', 'ProgressBarHook', 'RefSegTestLoop', 'RefSegTrainLoop',
-           'RefSegVisualizer', 'SingleDeviceStrategy', 'StopHook', 'TimerHook',
+           'RefSegVisualizer', 'SingleDeviceStrategy', 'StopHook', 'TimerHook', 'TowerStartHook',
            'TrainableOptimWrapperConstructor', 'ZeRO2Strategy', 'build_runner', 'case_of',
            'explain_out_of_memory', 'identify_run', 'load_checkpoint', 'load_config',
            'ranks_end_together', 'read_checkpoint', 'set_scoring', 'with_options']

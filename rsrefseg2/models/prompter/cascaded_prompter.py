@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from ...registry import MODELS
@@ -121,6 +122,13 @@ class CascadedPrompter(nn.Module):
         if self.dense is not None:
             p_dense = self.dense(v2_act, t_dense, self.grid_size)                 # Eq. 7
         return Prompts(t1, t2, t1_act, v1_act, t2_act, v2_act, p, p_dense)
+
+    def identity_start(self) -> dict[str, Tensor]:
+        """{name: zeros} of what Eq. 5 adds to v: with these every step leaves v to its LN."""
+        stacks = ('first_order', 'second_order') if self.cascade else ('single_stage',)
+        ends = ('image_attn.attn.out_proj.', 'image_mlp.mlp.2.')
+        return {name: torch.zeros_like(value) for name, value in self.state_dict().items()
+                if name.startswith(stacks) and any(end in name for end in ends)}
 
     def _in_turn(self, interaction: TextVisualInteraction, t: Tensor, v: Tensor,
                  t_pe: Tensor | float, v_pe: Tensor | float, t_mask: Tensor | None = None

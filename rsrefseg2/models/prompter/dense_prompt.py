@@ -11,6 +11,8 @@ from ..outputs import at_least_float32
 from .batch_norm import SyncedBatchNorm2d
 from .layers import ACTIVATIONS
 
+SHIFT = 3.0  # standard deviations, see `DensePrompt.tower_start`
+
 
 def interpolation_matrix(n_in: int, n_out: int, *, align_corners: bool, device: torch.device
                          ) -> tuple[Tensor, Tensor, Tensor]:
@@ -113,6 +115,37 @@ class DensePrompt(nn.Module):
         cosine = upsampled_cosine(self.conv(grid), text, self.size,
                                   align_corners=self.align_corners)
         return at_least_float32(self.logit_scale).exp() * cosine + self.logit_bias
+
+
+    @torch.no_grad()
+    def tower_start(self, v: Tensor, t_sent: Tensor) -> dict[str, Tensor]:
+        """Values with which the convolutions keep of v what sentences can ask for.
+
+        Conv(v) = U U^T v in the mean, U the d1/2 leading principal directions of t_sent: the middle
+        tap of the first convolution is U^T, BatchNorm lifts its outputs by SHIFT standard
+        deviations over the activation's bend, the second undoes both. Then cos(Conv(v), t_sent) is
+        nearly cos(v, t_sent), which is what a contrastively trained tower answers by itself.
+
+        Args:
+            v: (B, h1*w1, d1).  t_sent: (B, d1).
+        Returns:
+            {name in this module: values}; empty without convolutions.
+        """
+        if not isinstance(self.conv, nn.Sequential):
+            return {}
+        first, _, _, second = self.conv
+        t = F.normalize(t_sent.double(), dim=-1)
+        u = torch.linalg.eigh(t.T @ t).eigenvectors[:, -first.out_channels:]    # (d1, d1/2)
+        projected = v.double().flatten(0, 1) @ u
+        mean, std = projected.mean(0), projected.std(0).clamp(min=1e-6)
+        middle = first.kernel_size[0] // 2
+        down, up = torch.zeros_like(first.weight), torch.zeros_like(second.weight)
+        down[:, :, middle, middle], up[:, :, middle, middle] = u.T.to(down), (u * std).to(up)
+        ones = torch.ones_like(mean)
+        values = {'0.weight': down, '0.bias': 0 * mean, '1.weight': ones, '1.bias': SHIFT * ones,
+                  '1.running_mean': mean, '1.running_var': std**2,
+                  '3.weight': up, '3.bias': u @ (mean - SHIFT * std)}
+        return {f'conv.{name}': value.float() for name, value in values.items()}
 
 
 def _convolutions(d1: int, kernel: str | None, activation: str) -> nn.Module:

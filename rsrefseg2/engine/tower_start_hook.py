@@ -1,0 +1,63 @@
+"""The joint training starts from what the towers say already."""
+from __future__ import annotations
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from torch import Tensor
+
+from ..datasets import unique_images_collate
+from ..registry import HOOKS
+
+
+@HOOKS.register_module()
+class TowerStartHook(Hook):
+    """Start values of the prompter with which p_dense is nearly cos(v, t_sent) at its grid.
+
+    With random ones Eq. 5 and the convolutions of Eq. 7 bury what a pretrained tower points at, and
+    the training has to find it again (docs/where.md). The paper says nothing of start values, so
+    this is off unless a config asks for it: `default_hooks = dict(tower_start=dict(type=...))`.
+    Nothing happens in a run that resumes or loads weights.
+
+    Args:
+        batches: how many are read, evenly spaced over the training set.
+        sentences: consecutive ones of a batch.
+    """
+
+    def __init__(self, *, batches: int = 64, sentences: int = 6) -> None:
+        self.batches, self.sentences = batches, sentences
+
+    def before_train(self, runner) -> None:
+        if runner.iter or runner._load_from is not None:
+            return
+        model, prompter = runner.model, runner.strategy.plain_model.prompter
+        runner.strategy.load_weights(
+            {f'prompter.{name}': zeros for name, zeros in prompter.identity_start().items()})
+        if prompter.dense is None:
+            return
+        dataset = runner.train_loop.dataloader.dataset
+        training = model.training
+        model.eval()
+        v, t_sent = [], []
+        for start in np.linspace(0, max(0, len(dataset) - self.sentences), self.batches):
+            few = range(int(start), min(int(start) + self.sentences, len(dataset)))
+            v_act, t = self._read(runner, unique_images_collate(dataset.__getitems__(few)))
+            v.append(v_act)
+            t_sent.append(t)
+        model.train(training)
+        values = prompter.dense.tower_start(torch.cat(v), torch.cat(t_sent))
+        values = runner.agreement.from_main({name: value.cpu() for name, value in values.items()})
+        runner.strategy.load_weights(
+            {f'prompter.dense.{name}': value for name, value in values.items()})
+        runner.logger.info(f'the prompter starts from the towers: {len(torch.cat(t_sent))} '
+                           'sentences read')
+
+    @torch.no_grad()
+    def _read(self, runner, batch: dict) -> tuple[Tensor, Tensor]:
+        """v2_act (B, h1*w1, d1) and t_sent (B, d1) of a batch."""
+        preprocess = runner.strategy.plain_model.data_preprocessor
+        n_cut = preprocess.n_cut
+        processed = preprocess(batch, False)
+        preprocess.n_cut = n_cut  # counts what is trained on
+        outputs = runner.model(**processed, mode='tensor')
+        return outputs.prompts.v2_act.float(), outputs.text.t_sent.float()
