@@ -4,8 +4,7 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0), constructor='TrainableOptimWrapperConstructor',
     # The tiny towers know where before it starts (docs/where.md): that is kept, not learned again.
     paramwise_cfg=dict(decay_1d=False,
-                       rates={'encoder.': 0.1, 'prompter.': 0.1, 'prompter.sparse.': 1.0}))
-default_hooks = dict(tower_start=dict(type='TowerStartHook'))
+                       rates={'encoder.': 0.05, 'prompter.': 0.05, 'prompter.sparse.': 1.0}))
 train_cfg = dict(type='RefSegTrainLoop', max_iters=1200, val_interval=600)
 val_cfg = dict()
 test_cfg = dict(type='RefSegTestLoop', exchanged=True)
