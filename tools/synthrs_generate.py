@@ -37,9 +37,6 @@ def parse_args() -> argparse.Namespace:
                         metavar=('PLAIN', 'COLOURED', 'NESTED', 'CLOSEST'),
                         help='how often each kind of relation is asked for; sums to 1 (default: '
                              f'{" ".join(map(str, KIND_WEIGHTS["relation"]))})')
-    parser.add_argument('--anchors', default=0, type=int, metavar='COUNT',
-                        help="how many of a training scene's relations cannot be answered without "
-                             'their anchor, at most --per-level')
     parser.add_argument('--workers', default=min(8, os.cpu_count() or 1), type=int)
     parser.add_argument('--force', action='store_true', help='replace another SynthRS dataset')
     return parser.parse_args()
@@ -53,7 +50,7 @@ def main() -> None:
                             'test': args.scenes_test},
                     per_level={'train': args.per_level, 'val': 1, 'test': 1},
                     seed=args.seed, size=args.size, min_same=args.min_same, layouts=layouts,
-                    relations=tuple(args.relations), anchors=args.anchors,
+                    relations=tuple(args.relations),
                     levels=tuple(level for level in LEVELS if level in args.levels))
     summary = build(args.out, recipe, workers=args.workers, force=args.force)
     for split, counts in summary['splits'].items():

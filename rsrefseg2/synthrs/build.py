@@ -32,8 +32,7 @@ from .language import LEVELS
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that a dataset depends on; per_level: sentences per level and scene; relations:
-    how often a plain, coloured or nested anchor and 'closest' are asked for; anchors: how many of
-    a training scene's relations are of `draw_needing_anchor`."""
+    how often a plain, coloured or nested anchor and 'closest' are asked for."""
     scenes: dict[str, int]
     per_level: dict[str, int]
     seed: int = 0
@@ -42,7 +41,6 @@ class Recipe:
     layouts: tuple[str, ...] = ('rrsisd',)
     levels: tuple[str, ...] = LEVELS
     relations: tuple[float, ...] = KIND_WEIGHTS['relation']
-    anchors: int = 0
 
     def __post_init__(self) -> None:
         for level in self.levels:
@@ -63,9 +61,6 @@ class Recipe:
             if not 1 <= self.per_level[split] <= 3:
                 raise UserError(f'sentences per level must be 1 to 3, got {self.per_level[split]} '
                                 f'for {split}')
-        if not 0 <= self.anchors <= self.per_level['train']:
-            raise UserError(f"--anchors must be from 0 to --per-level, {self.per_level['train']}, "
-                            f'got {self.anchors}')
         if min(self.relations) <= 0 or abs(sum(self.relations) - 1) > 1e-6:
             raise UserError('--relations must be positive and sum to 1, got '
                             f'{" ".join(map(str, self.relations))}')
@@ -79,11 +74,10 @@ class Recipe:
                               categories=tuple(CATEGORIES)) for name in self.layouts]
 
     def arguments(self) -> dict[str, Any]:
-        """As they stand in summary.json; the last three only where others were chosen."""
+        """As they stand in summary.json; levels and relations only where others were chosen."""
         arguments = {**dataclasses.asdict(self), 'layouts': sorted(self.layouts),
                      'version': VERSION}
-        for name, usual in (('levels', LEVELS), ('relations', KIND_WEIGHTS['relation']),
-                            ('anchors', 0)):
+        for name, usual in (('levels', LEVELS), ('relations', KIND_WEIGHTS['relation'])):
             if arguments[name] == usual:
                 del arguments[name]
         return arguments
@@ -93,8 +87,7 @@ def _write_scene(index: int, *, recipe: Recipe, split: str, root: Path) -> str:
     """Draw a scene and write its pictures; -> its line in scenes_{split}.jsonl."""
     scene, sentences = make_scene(seed=recipe.seed, split=split, index=index, size=recipe.size,
                                   min_same=recipe.min_same, per_level=recipe.per_level[split],
-                                  relations=recipe.relations,
-                                  anchors=recipe.anchors if split == 'train' else 0)
+                                  relations=recipe.relations)
     sentences = [sentence for sentence in sentences if sentence.level in recipe.levels]
     layouts = recipe.make_layouts(root)
     first = {name: layout.sentences[split] + index * len(sentences)

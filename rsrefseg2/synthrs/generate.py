@@ -116,13 +116,12 @@ def draw_sentences(rng: np.random.Generator, ground: Ground, level: str,
 
 
 def make_scene(*, seed: int, split: str, index: int, size: int = 128, min_same: int = 4,
-               per_level: int = 2, relations: tuple[float, ...] = KIND_WEIGHTS['relation'],
-               anchors: int = 0) -> tuple[Scene, list[Sentence]]:
+               per_level: int = 2, relations: tuple[float, ...] = KIND_WEIGHTS['relation']
+               ) -> tuple[Scene, list[Sentence]]:
     """Scene `index` of a split: it depends on nothing but these arguments.
 
     Scenes are drawn until one has `per_level` sentences of every level. relations: the weights of
-    the relation level's kinds. anchors: how many of that level's sentences are those of
-    `draw_needing_anchor`.
+    the relation level's kinds.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, SPLITS.index(split), index]))
     weights = {**KIND_WEIGHTS, 'relation': relations}
@@ -133,11 +132,7 @@ def make_scene(*, seed: int, split: str, index: int, size: int = 128, min_same: 
             'attribute': attribute_meanings(ground),
             'position': position_meanings(ground, min_same),
             'relation': relation_meanings(ground, min_same)}
-        counts = {'attribute': per_level, 'position': per_level, 'relation': per_level - anchors}
-        chosen = [_choose(rng, ground, level, meanings[level], counts[level], weights[level])
+        chosen = [_choose(rng, ground, level, meanings[level], per_level, weights[level])
                   for level in LEVELS]
-        if None in chosen:
-            continue
-        needing = draw_needing_anchor(rng, ground, anchor_meanings(ground), anchors)
-        if len(needing) == anchors:
-            return scene, [sentence for sentences in (*chosen, needing) for sentence in sentences]
+        if all(chosen):
+            return scene, [sentence for sentences in chosen for sentence in sentences]

@@ -31,10 +31,15 @@ class Watch(Hook):
 
 
 @pytest.fixture
-def config(tmp_path, towers, rrsisd_root):
-    path = write_config(tmp_path / 'tiny.py', siglip=towers.siglip, sam=towers.sam2,
+def plain(tmp_path, towers, rrsisd_root):
+    return write_config(tmp_path / 'plain.py', siglip=towers.siglip, sam=towers.sam2,
                         data_root=rrsisd_root)
-    path.write_text(path.read_text() + '''
+
+
+@pytest.fixture
+def config(plain):
+    path = plain.with_name('started.py')
+    path.write_text(plain.read_text() + '''
 default_hooks['tower_start'] = dict(type='TowerStartHook', batches=3, sentences=2)
 ''')
     return path
@@ -47,9 +52,8 @@ def watched(config, folder, **options):
     return watch
 
 
-def test_a_run_begins_with_what_the_towers_say(config, tmp_path):
-    started = watched(config, tmp_path / 'started')
-    plain = watched(config, tmp_path / 'plain', **{'default_hooks.tower_start': None})
+def test_a_run_begins_with_what_the_towers_say(config, plain, tmp_path):
+    started, plain = (watched(path, tmp_path / path.stem) for path in (config, plain))
     assert started.agreement > 0.8 > abs(plain.agreement) + 0.2
     assert started.training and started.n_cut == plain.n_cut == 0
     changed = {name for name, value in started.weights.items()

@@ -46,7 +46,8 @@ def test_the_convolutions_start_as_a_projection(conv, activation):
     for training in (True, False):  # with the batch's statistics, or the running ones
         dense.train(training)
         found = dense(v, t, GRID)
-        torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
+        assert (found - expected).abs().mean() < 0.01  # the activation bends beyond SHIFT
+        assert torch.corrcoef(torch.stack([found.flatten(), expected.flatten()]))[0, 1] > 0.998
     assert dense.conv[1].bias.eq(SHIFT).all()
 
 

@@ -16,7 +16,6 @@ from rsrefseg2.datasets import RRSISD, RefSegRS, RISBench
 from rsrefseg2.datasets.writers import read_scenes
 from rsrefseg2.errors import UserError
 from rsrefseg2.synthrs.build import build
-from rsrefseg2.synthrs.solver import solve, solve_without_anchor
 
 from .conftest import PER_LEVEL, SCENES, recipe
 
@@ -85,28 +84,6 @@ def test_relations_are_asked_for_as_often_as_said(dataset, tmp_path):
     for wrong in ((0.5, 0.5, 0.5, 0.5), (0.0, 0.3, 0.3, 0.4)):
         with pytest.raises(UserError, match='--relations must be positive and sum to 1'):
             recipe(relations=wrong)
-
-
-def test_some_relations_need_their_anchor(dataset, tmp_path):
-    """As many as asked for, in training scenes alone; the solver answers them with it."""
-    build(tmp_path, recipe(anchors=1, layouts=('rrsisd',)))
-    kinds = set()
-    for scene in read_scenes(tmp_path, 'train'):
-        *_, plain, needing = scene['sentences']
-        assert {plain['level'], needing['level']} == {'relation'}
-        objects, size, target = scene['objects'], scene['size'], needing['target']
-        assert solve(needing['text'], objects, size) == {target}
-        assert solve_without_anchor(needing['text'], objects, size) != {target}
-        kinds.add(needing['kind'])
-    assert {'closest'} < kinds <= {'plain', 'coloured', 'nested', 'closest'}
-    for split in ('val', 'test'):
-        texts = [[[s['text'] for s in scene['sentences']] for scene in read_scenes(root, split)]
-                 for root in (dataset, tmp_path)]
-        assert texts[0] == texts[1]
-    with pytest.raises(UserError, match=r'dataset: anchors 1 \(asked: not given\)'):
-        build(tmp_path, recipe(layouts=('rrsisd',)))
-    with pytest.raises(UserError, match='--anchors must be from 0 to --per-level, 2, got 3'):
-        recipe(anchors=3)
 
 
 @pytest.mark.parametrize('layout, reader', [
