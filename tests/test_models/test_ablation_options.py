@@ -155,31 +155,13 @@ def test_attention_of_the_interaction(text_attention, image_attention):
         assert same(v_act, v)
 
 
-@pytest.mark.parametrize('reads', [False, True])
-def test_patches_hear_of_each_other_only_where_the_text_reads_the_image(reads):
-    """In Eq. 5 no patch depends on another one; in the variant each does, by way of the text."""
-    prompter = tiny_prompter(interaction=dict(text_reads_image=reads))
+def test_no_patch_depends_on_another_one():
+    """In Eq. 5 v attends to the text alone, and the text to itself."""
+    prompter = tiny_prompter()
     v, text = inputs()
     v = v.detach().requires_grad_()
-    found = prompter(v, text)
-    grad, = torch.autograd.grad(found.v2_act[:, 0].square().sum(), v)
-    assert (grad[:, 0].abs() > 1e-14).any()
-    assert bool((grad[:, 1:].abs() > 1e-14).any()) == reads
-    added = {name for name in prompter.state_dict() if 'text_image_attn' in name}
-    assert bool(added) == reads
-    assert prompter.state_dict().keys() - added == tiny_prompter().state_dict().keys()
-
-
-def test_text_reads_the_image_between_the_two_other_steps():
-    block = tiny_prompter(interaction=dict(text_reads_image=True)).first_order.blocks[0]
-    v, text = inputs()
-    t, (t_pe, v_pe) = text.t_word[:, :N_T], (torch.randn(n, D1).double() for n in (N_T, v.shape[1]))
-
-    t_act = block.text_attn(t, t, x_pe=t_pe, context_pe=t_pe)
-    t_act = block.text_image_attn(t_act, v, x_pe=t_pe, context_pe=v_pe)
-    v_act = block.image_mlp(block.image_attn(v, t_act, x_pe=v_pe, context_pe=t_pe))
-    found_t, found_v = block(t, v, t_pe, v_pe)
-    assert same(found_t, t_act) and same(found_v, v_act)
+    grad, = torch.autograd.grad(prompter(v, text).v2_act[:, 0].square().sum(), v)
+    assert (grad[:, 0].abs() > 1e-14).any() and not (grad[:, 1:].abs() > 1e-14).any()
 
 
 # ---- Table XIII -------------------------------------------------------------------------------

@@ -10,18 +10,12 @@ class InteractionBlock(nn.Module):
     """One block of Eq. 5, every step residual and post-norm.
 
     Sub-layers: self-attention of the text vectors; the image tokens attend to them; an MLP.
-    With `text_reads_image`, which Eq. 5 does not have, the text vectors attend to the image in
-    between, so that the image tokens can read from them where something else lies.
     """
 
     def __init__(self, *, d1: int, inner: int, heads: int, mlp_hidden: int,
-                 text_attention: bool = True, image_attention: bool = True,
-                 text_reads_image: bool = False) -> None:
+                 text_attention: bool = True, image_attention: bool = True) -> None:
         super().__init__()
         self.text_attn = AttentionStep(d=d1, inner=inner, heads=heads, attention=text_attention)
-        self.text_image_attn = None
-        if text_reads_image:
-            self.text_image_attn = AttentionStep(d=d1, inner=inner, heads=heads)
         self.image_attn = AttentionStep(d=d1, inner=inner, heads=heads, attention=image_attention)
         self.image_mlp = MLPStep(d=d1, hidden=mlp_hidden)
 
@@ -32,8 +26,6 @@ class InteractionBlock(nn.Module):
         t_mask (B, n_t) bool: which text vectors are read; None: all.
         """
         t = self.text_attn(t, t, x_pe=t_pe, context_pe=t_pe, context_mask=t_mask)
-        if self.text_image_attn is not None:
-            t = self.text_image_attn(t, v, x_pe=t_pe, context_pe=v_pe)
 
         v = self.image_attn(v, t, x_pe=v_pe, context_pe=t_pe, context_mask=t_mask)
 
@@ -48,17 +40,14 @@ class TextVisualInteraction(nn.Module):
         d1: width.  blocks: N.
         text_attention, image_attention: the two attentions of Table XII; one that is off leaves
             its LN. Without both, v passes LN and MLP only.
-        text_reads_image: our variant, not the paper's: see `InteractionBlock` and docs/where.md.
     """
 
     def __init__(self, *, d1: int, blocks: int, inner: int, heads: int, mlp_hidden: int,
-                 text_attention: bool = True, image_attention: bool = True,
-                 text_reads_image: bool = False) -> None:
+                 text_attention: bool = True, image_attention: bool = True) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
             InteractionBlock(d1=d1, inner=inner, heads=heads, mlp_hidden=mlp_hidden,
-                             text_attention=text_attention, image_attention=image_attention,
-                             text_reads_image=text_reads_image)
+                             text_attention=text_attention, image_attention=image_attention)
             for _ in range(blocks))
 
     def forward(self, t: Tensor, v: Tensor, t_pe: Tensor | float, v_pe: Tensor | float,
