@@ -19,7 +19,8 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     runtime_info=dict(type='RuntimeInfoHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    timer=dict(type='TimerHook'))
+    timer=dict(type='TimerHook'),
+    tower_start=dict(type='TowerStartHook'))
 default_scope = 'rsrefseg2'
 env_cfg = dict(
     cudnn_benchmark=False,
@@ -71,13 +72,19 @@ optim_wrapper = dict(
         lr=0.001,
         type='AdamW',
         weight_decay=0.01),
-    paramwise_cfg=dict(decay_1d=False))
+    paramwise_cfg=dict(
+        decay_1d=False,
+        rates=dict({
+            'encoder.': 0.05,
+            'prompter.': 0.05,
+            'prompter.sparse.': 1.0
+        })))
 param_scheduler = [
     dict(begin=0, by_epoch=False, end=50, start_factor=0.01, type='LinearLR'),
     dict(
         begin=50,
         by_epoch=False,
-        end=3000,
+        end=2000,
         eta_min_ratio=0.02,
         type='CosineAnnealingLR'),
 ]
@@ -105,7 +112,7 @@ test_dataloader = dict(
     sampler=dict(shuffle=False, type='DefaultSampler'))
 test_evaluator = dict(
     data_root='{{$RSREFSEG2_DATA:data}}/synthrs', type='SynthRSMetric')
-train_cfg = dict(max_iters=3000, type='RefSegTrainLoop', val_interval=500)
+train_cfg = dict(max_iters=2000, type='RefSegTrainLoop', val_interval=500)
 train_dataloader = dict(
     batch_sampler=dict(sentences_per_image=6, type='ImageGroupBatchSampler'),
     batch_size=24,
