@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from mmengine.hooks import Hook
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..datasets import unique_images_collate
 from ..registry import HOOKS
@@ -30,7 +30,8 @@ class TowerStartHook(Hook):
     def before_train(self, runner) -> None:
         if runner.iter or runner._load_from is not None:
             return
-        model, prompter = runner.model, runner.strategy.plain_model.prompter
+        model = runner.strategy.plain_model
+        prompter = model.prompter
         runner.strategy.load_weights(
             {f'prompter.{name}': zeros for name, zeros in prompter.identity_start().items()})
         if prompter.dense is None:
@@ -41,7 +42,7 @@ class TowerStartHook(Hook):
         v, t_sent = [], []
         for start in np.linspace(0, max(0, len(dataset) - self.sentences), self.batches):
             few = range(int(start), min(int(start) + self.sentences, len(dataset)))
-            v_act, t = self._read(runner, unique_images_collate(dataset.__getitems__(few)))
+            v_act, t = self._read(model, unique_images_collate(dataset.__getitems__(few)))
             v.append(v_act)
             t_sent.append(t)
         model.train(training)
@@ -53,11 +54,11 @@ class TowerStartHook(Hook):
                            'sentences read')
 
     @torch.no_grad()
-    def _read(self, runner, batch: dict) -> tuple[Tensor, Tensor]:
+    def _read(self, model: nn.Module, batch: dict) -> tuple[Tensor, Tensor]:
         """v2_act (B, h1*w1, d1) and t_sent (B, d1) of a batch."""
-        preprocess = runner.strategy.plain_model.data_preprocessor
+        preprocess = model.data_preprocessor
         n_cut = preprocess.n_cut
         processed = preprocess(batch, False)
         preprocess.n_cut = n_cut  # counts what is trained on
-        outputs = runner.model(**processed, mode='tensor')
+        outputs = model(**processed, mode='tensor')
         return outputs.prompts.v2_act.float(), outputs.text.t_sent.float()

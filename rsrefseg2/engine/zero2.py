@@ -95,7 +95,8 @@ class ZeRO2Strategy(NamedState, DeepSpeedStrategy):
         self.plain_model.load_state_dict(state_dict, strict=False)
         if hasattr(self, 'optim_wrapper'):
             for name, parameter in self._trained():
-                safe_set_full_fp32_param(parameter, state_dict[name].float())
+                if name in state_dict:
+                    safe_set_full_fp32_param(parameter, state_dict[name].float())
 
     def optimizer_state(self) -> dict:
         from deepspeed.utils import safe_get_full_optimizer_state

@@ -1,11 +1,13 @@
 """TowerStartHook: a run begins with the towers' own answer; one that goes on is left alone."""
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.hooks import Hook
 
 from rsrefseg2.engine import build_runner
-from tests.training import prepare, write_config
+from tests.training import prepare, run_in_new_process, write_config
 
 
 class Watch(Hook):
@@ -69,3 +71,20 @@ def test_a_run_that_goes_on_is_left_alone(config, tmp_path):
     name = 'dense.conv.0.weight'
     assert not torch.equal(again.weights[name], first.weights[name])  # trained, not started again
     assert torch.equal(again.weights[name], loaded.weights[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('strategy', ['zero2_bf16', 'fsdp2'])
+def test_every_strategy_starts_alike(config, tmp_path, strategy):
+    """The first loss is one device's; the weights behind BF16 copies are set as well."""
+    losses = {}
+    for name in ('single', strategy):
+        path = tmp_path / f'{name}.py'
+        path.write_text(config.read_text().replace('strategies/single', f'strategies/{name}'))
+        done = run_in_new_process('train.py', path, '--work-dir', tmp_path / name)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert 'the prompter starts from the towers: 6 sentences read' in done.stdout + done.stderr
+        (log,) = (tmp_path / name).glob('*/vis_data/scalars.json')
+        rows = [json.loads(line) for line in log.read_text().splitlines()]
+        losses[name] = [row['loss'] for row in rows if 'loss' in row]
+    assert losses[strategy] == pytest.approx(losses['single'], rel=0.02)

@@ -139,8 +139,8 @@ class DensePrompt(nn.Module):
         projected = v.double().flatten(0, 1) @ u
         mean, std = projected.mean(0), projected.std(0).clamp(min=1e-6)
         middle = first.kernel_size[0] // 2
-        down, up = torch.zeros_like(first.weight), torch.zeros_like(second.weight)
-        down[:, :, middle, middle], up[:, :, middle, middle] = u.T.to(down), (u * std).to(up)
+        down, up = (u.new_zeros(conv.weight.shape) for conv in (first, second))
+        down[:, :, middle, middle], up[:, :, middle, middle] = u.T, u * std
         ones = torch.ones_like(mean)
         values = {'0.weight': down, '0.bias': 0 * mean, '1.weight': ones, '1.bias': SHIFT * ones,
                   '1.running_mean': mean, '1.running_var': std**2,
