@@ -2,9 +2,7 @@
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
     clip_grad=dict(max_norm=1.0), constructor='TrainableOptimWrapperConstructor',
-    # The tiny towers know where before it starts (docs/where.md): that is kept, not learned again.
-    paramwise_cfg=dict(decay_1d=False,
-                       rates={'encoder.': 0.05, 'prompter.': 0.05, 'prompter.sparse.': 1.0}))
+    paramwise_cfg=dict(decay_1d=False))
 train_cfg = dict(type='RefSegTrainLoop', max_iters=1200, val_interval=600)
 val_cfg = dict()
 test_cfg = dict(type='RefSegTestLoop', exchanged=True)
