@@ -6,6 +6,6 @@ wording     meanings as sentences                    generate          a scene a
 build       a dataset on disk, in layouts of datasets.writers
 solver      answers a sentence, sharing no code with the generator
 baselines   scores that need no model                metric            scores by level beside them
-pretraining the tiny towers
+pretraining the tiny towers                          questions         what SigLIP is asked
 interventions  failures made on purpose                 oracle  the target as dense prompt
 """

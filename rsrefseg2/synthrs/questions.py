@@ -1,8 +1,8 @@
 """Scenes with sentences drawn anew at every visit: what the tiny SigLIP is pretrained on.
 
 A scene's file holds a few sentences a level, of which few need their anchor: "the ship left of the
-tank" is mostly the leftmost. Here half of the relations are answered wrongly by a reader who never
-looks for the anchor (docs/where.md).
+tank" is mostly the leftmost. Here two thirds of the relations are such that a reader who never
+looks for the anchor does not find the target for sure (docs/where.md).
 """
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sentences drawn anew at every visit of a scene: each names its target, half need their anchor."""
+"""Sentences drawn anew at every visit of a scene: each names its target, many need their anchor."""
 import itertools
 
 import numpy as np
