@@ -46,12 +46,12 @@ def main() -> None:
         for name, value in options.items():
             if value != parser.get_default(name):
                 parser.error(f'--{name.replace("_", "-")} is for siglip alone')
-        options = {}
+        options = {} if args.sentences is None else {'sentences': args.sentences}
     elif args.sentences is not None:
         parser.error("--sentences is for sam2 alone: SigLIP's are drawn at every visit of a scene")
     torch.set_num_threads(1)
     pretrain(args.tower, data_root=args.data, steps=args.steps, seed=args.seed,
-             images=args.images, sentences=args.sentences, lr=args.lr, start=args.start,
+             images=args.images, lr=args.lr, start=args.start,
              device=args.device, patches=args.patches, **options,
              out=args.out or Path('work_dirs/towers') / args.tower)
 

@@ -60,5 +60,6 @@ class TowerStartHook(Hook):
         n_cut = preprocess.n_cut
         processed = preprocess(batch, False)
         preprocess.n_cut = n_cut  # counts what is trained on
+        # The whole model, although SAM's part is not read: FSDP2 gathers from the root.
         outputs = model(**processed, mode='tensor')
         return outputs.prompts.v2_act.float(), outputs.text.t_sent.float()

@@ -95,8 +95,7 @@ def _write_scene(index: int, *, recipe: Recipe, split: str, root: Path) -> str:
     record = {
         'scene': index, 'split': split, 'size': scene.size,
         'objects': [dataclasses.asdict(thing) for thing in scene.things],
-        'sentences': [{'id': f'{split}-{index}-{position}', 'text': sentence.text,
-                       'level': sentence.level, 'kind': sentence.kind, 'target': sentence.target,
+        'sentences': [{'id': f'{split}-{index}-{position}', **dataclasses.asdict(sentence),
                        'keys': {layout.name: layout.key(split, index,
                                                         first[layout.name] + position, position)
                                 for layout in layouts}}

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from .language import (
     relation_meanings,
 )
 from .scene import Scene, draw_scene
-from .solver import solve_without_anchor
 from .wording import say
 
 VERSION = 2  # raised where the same arguments give other scenes or sentences
@@ -26,18 +24,15 @@ VERSION = 2  # raised where the same arguments give other scenes or sentences
 # How often each kind of a level is asked for; where a scene has none, the next one is taken.
 KIND_WEIGHTS = {'attribute': (0.15, 0.35, 0.25, 0.25), 'position': (0.35, 0.35, 0.3),
                 'relation': (0.27, 0.27, 0.31, 0.15)}
-# The same for relations that need their anchor.
-ANCHOR_WEIGHTS = (0.08, 0.08, 0.09, 0.75)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sentence:
-    """A sentence, its level, kind and meaning, and the index of the one object that it names."""
+    """A sentence, its level and kind, and the index of the one object that it names."""
     text: str
     level: str
     kind: str
     target: int
-    meaning: Phrase | Relation
 
 
 def _choose(rng: np.random.Generator, ground: Ground, level: str,
@@ -64,54 +59,7 @@ def _choose(rng: np.random.Generator, ground: Ground, level: str,
         kind, meaning, target = spare
         said.add(meaning)
         used.add(target)
-        sentences.append(Sentence(text=say(meaning, rng), level=level, kind=kind, target=target,
-                                  meaning=meaning))
-    return sentences
-
-
-def anchor_meanings(ground: Ground) -> dict[str, list[Relation]]:
-    """Candidates for `draw_needing_anchor`: relations of any category that occurs twice. 'Closest
-    to' an anchor with a place is left out: most of these are answered by that place."""
-    kinds = relation_meanings(ground, 2)
-    kinds['closest'] = [meaning for meaning in kinds['closest'] if meaning.anchor.place is None]
-    return kinds
-
-
-def draw_needing_anchor(rng: np.random.Generator, ground: Ground,
-                        candidates: dict[str, list[Relation]], count: int) -> list[Sentence]:
-    """Up to `count` relations that a reader who never looks for the anchor answers otherwise."""
-    objects = [vars(thing) for thing in ground.things]
-
-    def needs_anchor(sentence: Sentence) -> bool:
-        return solve_without_anchor(sentence.text, objects, ground.size) != {sentence.target}
-
-    return draw_sentences(rng, ground, 'relation', candidates, ANCHOR_WEIGHTS, count, needs_anchor)
-
-
-def draw_sentences(rng: np.random.Generator, ground: Ground, level: str,
-                   candidates: dict[str, list[Phrase]] | dict[str, list[Relation]],
-                   weights: Sequence[float], count: int, keep: Callable[[Sentence], bool]
-                   ) -> list[Sentence]:
-    """Up to `count` different sentences to keep, each of a kind that is drawn by its weight."""
-    waiting = {kind: [meanings[index] for index in rng.permutation(len(meanings))]
-               for kind, meanings in candidates.items()}
-    sentences: list[Sentence] = []
-    while len(sentences) < count and waiting:
-        chances = np.array([weight for kind, weight in zip(candidates, weights, strict=True)
-                            if kind in waiting])
-        kind = list(waiting)[rng.choice(len(chances), p=chances / chances.sum())]
-        while waiting[kind]:
-            meaning = waiting[kind].pop()
-            target = ground.clear(meaning)
-            if target is None:
-                continue
-            sentence = Sentence(text=say(meaning, rng), level=level, kind=kind, target=target,
-                                meaning=meaning)
-            if keep(sentence):
-                sentences.append(sentence)
-                break
-        else:
-            del waiting[kind]
+        sentences.append(Sentence(text=say(meaning, rng), level=level, kind=kind, target=target))
     return sentences
 
 

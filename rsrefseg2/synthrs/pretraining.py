@@ -83,7 +83,7 @@ def load_start(model: nn.Module, folder: Path) -> None:
 
 
 def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
-             images: int | None = None, sentences: int | None = None, lr: float | None = None,
+             images: int | None = None, lr: float | None = None,
              patches: Literal['whitened', 'random'] = 'whitened', start: Path | None = None,
              device: str = 'cpu', **options: Any) -> None:
     """Train one tiny tower and save it to `out` (config.json, model.safetensors, tokenizer).
@@ -91,10 +91,10 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
     Args:
         tower: 'siglip' or 'sam2'.  data_root: a SynthRS folder.  seed: of weights and batches.
         images: of a batch; 12 for SigLIP, 4 for SAM.
-        sentences: most of one image in a batch, 4; of SAM alone, SigLIP's are `questions.ASKED`.
         lr: 2e-3 for SigLIP, 1e-3 for SAM.
         patches: what the patch embedding starts from: `whiten_patches`, or random filters.
-        options: SigLIP's, of `SiglipPretraining`; SAM has none, its image is 192 x 192.
+        options: SigLIP's, of `SiglipPretraining`; SAM's `sentences`, the most of one image in a
+            batch, 4 (SigLIP's are `questions.ASKED`); its image is 192 x 192.
         start: a folder that this function wrote: go on from its weights.
         device: as torch names it; the seed gives the same weights on a CPU alone.
     """
@@ -104,11 +104,14 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
     if tower == 'siglip':
         module = SiglipPretraining(out, **options)
         model, images, lr = module.siglip, images or 12, lr or 2e-3
+        stream = questions(dataset, data_root, images=images, seed=seed)
         embedding = model.vision_model.embeddings.patch_embedding
     else:
-        module, options = SamPretraining(**options), dict(image_size=SAM_SIZE)
+        sentences = options.pop('sentences', 4)
+        module = SamPretraining(**options)
+        options = dict(image_size=SAM_SIZE, sentences=sentences)
         model, images, lr = module.sam, images or 4, lr or 1e-3
-        options['sentences'] = sentences or 4
+        stream = batches(dataset, images=images, sentences=sentences, seed=seed)
         embedding = model.vision_encoder.backbone.patch_embed.projection
     if start is not None:
         load_start(model, start)
@@ -119,10 +122,6 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
             some = next(batches(dataset, images=256, sentences=1, seed=seed))
             whiten_patches(embedding, module.images(some['inputs']))
     module.to(device)
-    if tower == 'siglip':
-        stream = questions(dataset, data_root, images=images, seed=seed)
-    else:
-        stream = batches(dataset, images=images, sentences=options['sentences'], seed=seed)
     with open(out / 'pretraining.jsonl', 'w') as file:
         def log(line: dict) -> None:
             print(json.dumps(line), flush=True)

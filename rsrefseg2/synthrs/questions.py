@@ -6,8 +6,9 @@ looks for the anchor does not find the target for sure (docs/where.md).
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,32 +17,82 @@ from pycocotools import mask as coco_mask
 from ..datasets import RRSISD
 from ..datasets.writers import read_scenes
 from ..structures import RefSegDataSample
-from .generate import (
-    KIND_WEIGHTS,
-    Sentence,
-    anchor_meanings,
-    draw_needing_anchor,
-    draw_sentences,
+from .generate import KIND_WEIGHTS
+from .language import (
+    Ground,
+    Phrase,
+    Relation,
+    attribute_meanings,
+    position_meanings,
+    relation_meanings,
 )
-from .language import Ground, attribute_meanings, position_meanings, relation_meanings
 from .scene import Thing
+from .solver import solve_without_anchor
+from .wording import say
 
 ASKED = {'attribute': 2, 'position': 2, 'relation': 2, 'anchor': 4}  # of a scene, at most
+WEIGHTS = {**KIND_WEIGHTS, 'anchor': (0.08, 0.08, 0.09, 0.75)}  # of plain ... and 'closest'
 MIN_SAME = 4  # objects of the category that position and relation name
 
 
-def ask(things: list[Thing], size: int, rng: np.random.Generator) -> list[Sentence]:
-    """Up to ASKED sentences about a scene: those of the three levels need every word, 'anchor' are
-    of `draw_needing_anchor`."""
+class Question(NamedTuple):
+    """A sentence, what it means, and the index of the one object that it names."""
+    text: str
+    meaning: Phrase | Relation
+    target: int
+
+
+def ask(things: list[Thing], size: int, rng: np.random.Generator) -> list[Question]:
+    """Up to ASKED questions about a scene.
+
+    Those of the three levels need every word. 'anchor' are relations of any category that occurs
+    twice which a reader who never looks for the anchor answers otherwise; 'closest to' an anchor
+    with a place is left out, as most of these are answered by that place.
+    """
     ground = Ground(things, size=size)
-    levels = {'attribute': attribute_meanings(ground),
-              'position': position_meanings(ground, MIN_SAME),
-              'relation': relation_meanings(ground, MIN_SAME)}
+    objects = [vars(thing) for thing in things]
+
+    def needs_every_word(question: Question) -> bool:
+        return ground.needs_every_word(question.meaning, question.target)
+
+    def needs_anchor(question: Question) -> bool:
+        return solve_without_anchor(question.text, objects, size) != {question.target}
+
+    anchors = relation_meanings(ground, 2)
+    anchors['closest'] = [meaning for meaning in anchors['closest'] if meaning.anchor.place is None]
     asked = []
-    for level, candidates in levels.items():
-        asked += draw_sentences(rng, ground, level, candidates, KIND_WEIGHTS[level], ASKED[level],
-                                lambda said: ground.needs_every_word(said.meaning, said.target))
-    return asked + draw_needing_anchor(rng, ground, anchor_meanings(ground), ASKED['anchor'])
+    for sort, candidates, keep in (
+            ('attribute', attribute_meanings(ground), needs_every_word),
+            ('position', position_meanings(ground, MIN_SAME), needs_every_word),
+            ('relation', relation_meanings(ground, MIN_SAME), needs_every_word),
+            ('anchor', anchors, needs_anchor)):
+        asked += _draw(rng, ground, candidates, WEIGHTS[sort], ASKED[sort], keep)
+    return asked
+
+
+def _draw(rng: np.random.Generator, ground: Ground,
+          candidates: Mapping[str, Sequence[Phrase | Relation]], weights: Sequence[float],
+          count: int, keep: Callable[[Question], bool]) -> list[Question]:
+    """Up to `count` different questions to keep, each of a kind that is drawn by its weight."""
+    waiting = {kind: [meanings[index] for index in rng.permutation(len(meanings))]
+               for kind, meanings in candidates.items()}
+    drawn: list[Question] = []
+    while len(drawn) < count and waiting:
+        chances = np.array([weight for kind, weight in zip(candidates, weights, strict=True)
+                            if kind in waiting])
+        kind = list(waiting)[rng.choice(len(chances), p=chances / chances.sum())]
+        while waiting[kind]:
+            meaning = waiting[kind].pop()
+            target = ground.clear(meaning)
+            if target is None:
+                continue
+            question = Question(say(meaning, rng), meaning, target)
+            if keep(question):
+                drawn.append(question)
+                break
+        else:
+            del waiting[kind]
+    return drawn
 
 
 def questions(dataset: RRSISD, data_root: Path, *, images: int, seed: int) -> Iterator[dict]:
@@ -64,9 +115,9 @@ def questions(dataset: RRSISD, data_root: Path, *, images: int, seed: int) -> It
             shown = dataset[place[scene['sentences'][0]['keys']['rrsisd']]]
             batch['inputs'].append(shown['inputs'])
             things = [Thing(**thing) for thing in scene['objects']]
-            for said in ask(things, scene['size'], rng):
-                sample = RefSegDataSample(metainfo=dict(text=said.text, meaning=said.meaning))
-                sample.gt_mask = torch.from_numpy(coco_mask.decode(things[said.target].rle)).bool()
+            for text, meaning, target in ask(things, scene['size'], rng):
+                sample = RefSegDataSample(metainfo=dict(text=text, meaning=meaning))
+                sample.gt_mask = torch.from_numpy(coco_mask.decode(things[target].rle)).bool()
                 batch['data_samples'].append(sample)
                 index.append(u)
         yield {**batch, 'image_index': torch.tensor(index), 'image_ids': torch.tensor(index)}

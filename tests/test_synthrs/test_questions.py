@@ -42,7 +42,7 @@ def test_so_many_of_each_sort(asked):
         for said in needing:
             without = solve_without_anchor(said.text, scene['objects'], scene['size'])
             assert without != {said.target}
-            assert said.kind != 'closest' or said.meaning.anchor.place is None
+            assert said.meaning.relation != 'closest' or said.meaning.anchor.place is None
     assert anchors > 0.8 * ASKED['anchor'] * len(asked)
 
 

@@ -116,7 +116,6 @@ class DensePrompt(nn.Module):
                                   align_corners=self.align_corners)
         return at_least_float32(self.logit_scale).exp() * cosine + self.logit_bias
 
-
     @torch.no_grad()
     def tower_start(self, v: Tensor, t_sent: Tensor) -> dict[str, Tensor]:
         """Values with which the convolutions keep of v what sentences can ask for.
