@@ -15,7 +15,6 @@ from rsrefseg2.errors import UserError
 from rsrefseg2.evaluation import encode
 from rsrefseg2.synthrs.anchors import anchor_scores, anchor_table
 from rsrefseg2.synthrs.build import build
-from rsrefseg2.synthrs.language import Phrase, Relation
 from rsrefseg2.synthrs.solver import solve_without_anchor
 
 from .conftest import recipe
@@ -116,24 +115,9 @@ def test_symbols_are_asked_by_their_geometry():
                            for place in (places == x).nonzero().tolist())
         assert len(distances) == 5 and distances[1][0] > distances[0][0]
         assert target.nonzero().flatten().tolist() == [distances[0][1]]
-    for scene, x, y, target in zip(*tool['ask_extremes'](cells, centre, category), strict=True):
-        rows_of_x, columns_of_x = (symbols[scene].view(grid, grid) == x).nonzero(as_tuple=True)
-        axis, wanted = {'leftmost': (1, columns_of_x.min()), 'rightmost': (1, columns_of_x.max()),
-                        'topmost': (0, rows_of_x.min()), 'bottommost': (0, rows_of_x.max())
-                        }[tool['MEANT'][y]]
-        row, column = divmod(int(target.nonzero()), grid)
-        assert (row, column)[axis] == wanted and symbols[scene][row * grid + column] == x
     big, cells, _, category = tool['draw'](10, 12, 2)
     assert (cells.sum(2) == 4).all() and cells.sum(1).max() == 1
     assert (torch.where(cells, big[:, None], -1).amax(2) == category).all()
-
-
-def test_symbols_are_spoken_of_in_sentences():
-    tool = runpy.run_path(PLATEAU)
-    meaning, names = tool['meaning'], tool['NAMES']
-    assert meaning(2, 5) == Relation(Phrase(names[2]), 'closest', Phrase(names[5]))
-    leftmost = tool['MEANT'].index('leftmost')
-    assert meaning(2, leftmost) == Phrase(names[2], place='leftmost')
 
 
 @pytest.mark.parametrize('text', ['words', 'tower', 'read'])

@@ -21,12 +21,11 @@ from torch import Tensor, nn
 
 from rsrefseg2.models.prompter.start_values import sine_positions
 from rsrefseg2.synthrs.catalogue import CATEGORIES
-from rsrefseg2.synthrs.language import EXTREMES, Phrase, Relation
+from rsrefseg2.synthrs.language import Phrase, Relation
 from rsrefseg2.synthrs.pretraining_tasks import SiglipPretraining, fan_in_init
 from rsrefseg2.synthrs.wording import say
 
 NAMES, SAME, OTHERS, WIDTH, HEADS = list(CATEGORIES), 5, 5, 96, 4
-MEANT = [*NAMES, *EXTREMES]  # what X may be said to be: closest to one, or at an end of the image
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,11 +37,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--grid', type=int, default=8, help='cells a side')
     parser.add_argument('--object', type=int, default=1, help='cells a side of an object')
     parser.add_argument('--layers', type=int, default=2, help='of the image tower')
-    parser.add_argument('--first', type=int, default=0, metavar='STEPS',
-                        help="begin with so many steps of 'the leftmost X' and its like alone")
-    parser.add_argument('--share', type=float, default=1.0,
-                        help="keep this share of the questions, with 'the leftmost X' beside them")
-    parser.add_argument('--steps', type=int, default=1000)
+    parser.add_argument('--steps', type=int, default=800)
     parser.add_argument('--scenes', type=int, default=16, help='of a step')
     parser.add_argument('--lr', type=float, default=2e-3)
     parser.add_argument('--seed', type=int, default=0)
@@ -59,7 +54,7 @@ class Reader(nn.Module):
     def __init__(self, grid: int, layers: int, seed: int) -> None:
         super().__init__()
         self.symbols = nn.Embedding(len(NAMES) + 1, WIDTH)
-        self.words = nn.Embedding(len(MEANT), WIDTH)
+        self.words = nn.Embedding(len(NAMES), WIDTH)
         layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 4 * WIDTH, dropout=0, activation='gelu',
                                            batch_first=True, norm_first=True)
         self.tower = nn.TransformerEncoder(layer, layers, nn.LayerNorm(WIDTH),
@@ -79,21 +74,15 @@ class Reader(nn.Module):
         return F.normalize(self.tower(self.symbols(scenes) + self.positions), dim=-1)
 
     def sentence(self, x: Tensor, y: Tensor, text: str) -> tuple[Tensor, Tensor]:
-        """Places in MEANT (B,) -> t (B, WIDTH), and the loss of reading, 0 unless asked for."""
+        """Places in NAMES (B,) -> t (B, WIDTH), and the loss of reading, 0 unless asked for."""
         if text == 'words':
             t = self.text(self.words(torch.stack([x, y], 1)).flatten(1))
             return F.normalize(t, dim=-1), t.new_zeros(())
-        meanings = [meaning(*pair) for pair in zip(x.tolist(), y.tolist())]
+        meanings = [Relation(Phrase(NAMES[i]), 'closest', Phrase(NAMES[j]))
+                    for i, j in zip(x.tolist(), y.tolist())]
         ids, _ = self.spoken.preprocess.tokenize([say(m, self.rng) for m in meanings])
         t = F.normalize(self.spoken.siglip.text_model(input_ids=ids).pooler_output, dim=-1)
         return t, 0.2 * self.spoken.reading(t, meanings) if text == 'read' else t.new_zeros(())
-
-
-def meaning(x: int, y: int) -> Phrase | Relation:
-    """'The x closest to the y', or 'the y-most x'."""
-    if y >= len(NAMES):
-        return Phrase(NAMES[x], place=MEANT[y])
-    return Relation(Phrase(NAMES[x]), 'closest', Phrase(NAMES[y]))
 
 
 def draw(scenes: int, grid: int, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -121,15 +110,6 @@ def ask(cells: Tensor, centre: Tensor, category: Tensor) -> tuple[Tensor, ...]:
             cells[scene, order[scene, 0, anchor]])
 
 
-def ask_extremes(cells: Tensor, centre: Tensor, category: Tensor) -> tuple[Tensor, ...]:
-    """One 'leftmost', 'rightmost', 'topmost' or 'bottommost X' a scene; of equals one."""
-    scene = torch.arange(len(centre))
-    side = torch.randint(0, 4, (len(centre),))
-    value = centre[scene, :SAME, 1 - side // 2] * (1 - 2 * (side % 2))[:, None]
-    target = (value + 1e-3 * torch.rand_like(value)).argmin(1)
-    return scene, category[:, 0], len(NAMES) + side, cells[scene, target]
-
-
 def score(model: Reader, v: Tensor, text: str, scene: Tensor, x: Tensor, y: Tensor, target: Tensor
           ) -> tuple[Tensor, Tensor, float]:
     """-> cross-entropy over the cells, the loss of reading, the percentage answered."""
@@ -152,23 +132,12 @@ def main() -> None:
     for step in range(1, args.steps + 1):
         symbols, cells, centre, category = draw(args.scenes, args.grid, args.object)
         v = model(symbols)
-        questions = ask(cells, centre, category)
-        if step <= args.first:
-            questions = ask_extremes(cells, centre, category)
-        elif args.share < 1:
-            count = len(questions[0])
-            kept = torch.randperm(count)[:max(1, int(args.share * count))]
-            questions = tuple(part[kept] for part in questions)
-        loss, reading, accuracy = score(model, v, args.text, *questions)
+        loss, reading, accuracy = score(model, v, args.text, *ask(cells, centre, category))
         found = {'loss': loss.item(), 'accuracy': accuracy}
         if args.text == 'read':
             found['reading'] = reading.item()
-        loss = loss + reading
-        if args.share < 1 and step > args.first:
-            easier = ask_extremes(cells, centre, category)
-            loss = loss + sum(score(model, v, args.text, *easier)[:2])
         optimizer.zero_grad()
-        loss.backward()
+        (loss + reading).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
