@@ -1,12 +1,38 @@
-"""What a user can mend: one clear line that says what, where, and what to do."""
+"""Errors that a user can fix: one clear line that says what, where, and what to do."""
 from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from .terminal import plain_terminal, visible
+
+INTERRUPTED = 130  # the exit status of a process that SIGINT ended
+BROKEN_PIPE = 141  # ... and SIGPIPE
+# What the system refuses to a user, and a way out. Other errors of the system are faults of ours.
+ADVICE = {
+    errno.ENOSPC: 'free some space or choose another folder',
+    errno.EDQUOT: 'free some of your quota or choose another folder',
+    errno.EFBIG: 'choose a folder on another file system',
+    errno.EROFS: 'choose a folder that can be written',
+    errno.EACCES: 'change its permissions or choose another path',
+    errno.EPERM: 'change its permissions or choose another path',
+    errno.ENOENT: 'check the path; a folder may have been moved or unmounted',
+    errno.ENOTDIR: 'a part of the path is a file: choose another path',
+    errno.EISDIR: 'it is a folder: name a file',
+    errno.EEXIST: 'it is there already: choose another path',
+    errno.ENOTEMPTY: 'the folder is not empty: choose another path',
+    errno.ENAMETOOLONG: 'choose a shorter name',
+    errno.ELOOP: 'its links form a circle: choose another path',
+    errno.EMFILE: 'allow more open files (ulimit -n 4096), or set num_workers to 0',
+    errno.ENFILE: 'the machine has too many open files: close other programs',
+    errno.EIO: 'the disk or the network does not answer: check it, then run the command again',
+    errno.ESTALE: 'the network folder was replaced: mount it again',
+}
 
 
 class UserError(ValueError):
@@ -28,24 +54,72 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f' (did you mean {", ".join(near)}?)' if near else ''
 
 
+def explain_os_error(error: OSError, *, doing: str = '') -> str | None:
+    """One line for what the system refused, with a way out; None where it is no user's matter.
+
+    Args:
+        doing: What was being done, where the error names no file: 'writing out/scores.json'.
+    """
+    if error.errno not in ADVICE:
+        return None
+    what = doing or (str(error.filename2 or error.filename) if error.filename else 'a file')
+    return f'{what}: {os.strerror(error.errno)}: {ADVICE[error.errno]}'
+
+
 @contextlib.contextmanager
-def report_user_errors(*, exit_code: int = 1) -> Iterator[None]:
-    """For tools, as a decorator or a `with` block: a UserError becomes `error: ...` on stderr, in
-    one line without a traceback, and the exit code. Any other exception is ours and keeps its
-    own."""
+def os_errors_told(doing: str) -> Iterator[None]:
+    """Within the block, what the system refuses is a UserError that says what was being done:
+    `with os_errors_told(f'writing {path}'):`."""
     try:
         yield
-    except UserError as error:
-        from tqdm import tqdm  # a plain print would stand behind an open progress bar
-        tqdm.write(f'error: {" ".join(str(error).splitlines())}', file=sys.stderr)
-        raise SystemExit(exit_code) from None
+    except OSError as error:
+        line = explain_os_error(error, doing=doing)
+        if line is None:
+            raise
+        raise UserError(line) from error
+
+
+@contextlib.contextmanager
+def report_user_errors(*, exit_code: int = 1) -> Iterator[None]:
+    """The frame of every tool, as a decorator or a `with` block.
+
+    A UserError, and what the system refuses (`ADVICE`), becomes `error: ...` on stderr, in one line
+    without a traceback, and the exit code; Ctrl-C becomes `interrupted` and 130. Any other exception
+    is ours and keeps its traceback. Text from data cannot control the terminal (`terminal.py`).
+    """
+    with plain_terminal():
+        try:
+            yield
+            sys.stdout.flush()
+        except UserError as error:
+            _tell(f'error: {error}')
+            raise SystemExit(exit_code) from None
+        except BrokenPipeError:  # the reader of a pipe has enough: `tool | head`
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(BROKEN_PIPE) from None
+        except OSError as error:
+            line = explain_os_error(error)
+            if line is None:
+                raise
+            _tell(f'error: {line}')
+            raise SystemExit(exit_code) from None
+        except KeyboardInterrupt:
+            _tell('interrupted')
+            raise SystemExit(INTERRUPTED) from None
+
+
+def _tell(line: str) -> None:
+    from tqdm import tqdm  # a plain print would stand behind an open progress bar
+    with contextlib.suppress(OSError):  # stderr may be gone, too
+        tqdm.write(visible(' '.join(line.splitlines())), file=sys.stderr)
 
 
 def make_folder(path: str | os.PathLike) -> Path:
     """The folder, made where it is missing; a UserError where it cannot be."""
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f'cannot make the folder {path} ({error.strerror}); choose another one '
-                        'to write to') from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise UserError(f'cannot make the folder {path} ({getattr(error, "strerror", error)}); '
+                        'choose another one to write to') from None
     return Path(path)

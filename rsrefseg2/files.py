@@ -1,0 +1,162 @@
+"""Files of users: only regular ones are opened, names stay in their folder, writing is whole or not
+at all, and nothing is replaced that this package did not write."""
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from .errors import UserError, os_errors_told
+
+_KINDS = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a FIFO', stat.S_IFCHR: 'a device',
+          stat.S_IFBLK: 'a device', stat.S_IFSOCK: 'a socket'}
+MARK_WITHIN = 2048  # bytes of a file in which its mark is looked for
+
+
+def open_regular(path: str | os.PathLike, *, what: str = 'the file') -> BinaryIO:
+    """The file, open for reading bytes. A FIFO or a device is refused: it may block for ever.
+
+    Args:
+        what: What it should hold, for messages: 'the image'.
+
+    Raises:
+        UserError: it does not exist, cannot be read, or is no regular file.
+    """
+    shown = os.fsdecode(path)
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0))
+    except FileNotFoundError:
+        raise UserError(f'{shown!r}: {what} does not exist: check the path') from None
+    except ValueError as error:  # a NUL in the name
+        raise UserError(f'{shown!r}: no name of a file ({error})') from None
+    except OSError as error:
+        raise UserError(f'{shown!r}: {what} cannot be opened ({error.strerror}): check the path '
+                        'and its permissions') from None
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        kind = _KINDS.get(stat.S_IFMT(mode), 'no regular file')
+        raise UserError(f'{shown!r}: {what} is {kind}: give a regular file')
+    return os.fdopen(handle, 'rb')
+
+
+def read_bytes(path: str | os.PathLike, *, what: str = 'the file') -> bytes:
+    """What the regular file holds.
+
+    Raises:
+        UserError: see `open_regular`; it cannot be read to its end.
+    """
+    with open_regular(path, what=what) as file, os_errors_told(f'reading {os.fsdecode(path)}'):
+        return file.read()
+
+
+def read_text(path: str | os.PathLike, *, what: str = 'the file') -> str:
+    """The text of a UTF-8 file, a byte order mark at its start left out.
+
+    Raises:
+        UserError: see `read_bytes`; it is not UTF-8.
+    """
+    return as_utf8(read_bytes(path, what=what), os.fsdecode(path))
+
+
+def as_utf8(raw: bytes, where: str) -> str:
+    """The text of UTF-8 bytes, a byte order mark at their start left out.
+
+    Raises:
+        UserError: they are not UTF-8.
+    """
+    try:
+        return raw.decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        line = raw.count(b'\n', 0, error.start) + 1
+        raise UserError(f'{where}: not UTF-8 (byte 0x{raw[error.start]:02x} in line {line}): save '
+                        'the file as UTF-8') from None
+
+
+def confined(root: str | os.PathLike, name: str, *, where: str) -> str:
+    """`root`/`name`, for a file name that came with data.
+
+    Raises:
+        UserError: the name is absolute, climbs out of `root` by '..', or is no name.
+    """
+    parts = PurePosixPath(name.replace('\\', '/') if os.sep == '\\' else name)
+    if not parts.parts or parts.is_absolute() or '..' in parts.parts or '\0' in name:
+        raise UserError(f'{where}: the file name {name!r} leads out of its folder '
+                        f'{os.fspath(root)!r}: correct the record')
+    return os.path.join(root, name)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; it becomes `path` when the block ends, and goes
+    when the block fails. A link at `path` is replaced, what it leads to is not touched.
+
+    Raises:
+        UserError: it cannot be written (a full or read-only disk, no such folder, a folder there).
+    """
+    path = Path(path)
+    with os_errors_told(f'writing {path}'):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix='.', suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            mask = os.umask(0)
+            os.umask(mask)
+            temporary.chmod(0o666 & ~mask)  # mkstemp's own is for one user alone
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write UTF-8 text, whole or not at all.
+
+    Raises:
+        UserError: see `replacing`.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding='utf-8', errors='backslashreplace')
+
+
+def write_with(path: str | os.PathLike, write: Callable[[Path], Any]) -> None:
+    """`write(temporary path)`, whole or not at all.
+
+    Raises:
+        UserError: see `replacing`.
+    """
+    with replacing(path) as temporary:
+        write(temporary)
+
+
+def require_free(path: str | os.PathLike, *, mark: str | None = None, option: str = '--out',
+                 overwrite: bool = False) -> None:
+    """`path` may be written: nothing is there, or a file that bears our `mark`.
+
+    Args:
+        mark: Text that our own files of this kind hold in their first `MARK_WITHIN` bytes; None: our
+            files bear none, so any file there is refused.
+        option: The option that names the place, for the message.
+        overwrite: Replace whatever file is there; the user said so.
+
+    Raises:
+        UserError: a file, link or folder of somebody else's is there.
+    """
+    path = Path(path)
+    if not os.path.lexists(path):
+        return
+    if path.is_dir():
+        raise UserError(f'{path} is a folder: choose another {option}')
+    if overwrite:
+        return
+    if mark is not None and path.is_file() and not path.is_symlink():
+        with open_regular(path) as file:
+            if mark.encode() in file.read(MARK_WITHIN):
+                return
+    kind = 'a link' if path.is_symlink() else 'a file'
+    raise UserError(f'{path} is there, {kind} that this command did not write: move it, choose '
+                    f'another {option}, or replace it with --overwrite')

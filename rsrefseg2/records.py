@@ -1,0 +1,123 @@
+"""Records from outside: JSON read strictly, then held to a declared schema by msgspec.
+
+A schema is a msgspec.Struct, a TypedDict or a type; msgspec says which field is wrong, and what was
+expected. Nothing passes that JSON does not have: NaN, a doubled key, half a surrogate pair.
+"""
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import msgspec
+
+from .errors import UserError
+from .files import as_utf8, read_bytes
+
+T = TypeVar('T')
+_SURROGATE = re.compile(r'\\u[dD][89a-fA-F]')
+
+
+def parse_json(text: str, *, where: str) -> Any:
+    """The value of strict JSON.
+
+    Raises:
+        UserError: it is no JSON, holds NaN or Infinity, a key twice, or half a surrogate pair, or
+            is nested too deep.
+    """
+    def refuse(name: str) -> None:
+        raise UserError(f'{where}: {name} is no JSON: write null or a number')
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise UserError(f'{where}: the key {twice!r} occurs twice: remove one of the two')
+        return found
+
+    try:
+        value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode('utf-8')
+        return value
+    except UserError:
+        raise
+    except UnicodeEncodeError:
+        raise UserError(f'{where}: a text holds half a surrogate pair, which is no character: '
+                        'write the file again as UTF-8') from None
+    except RecursionError:
+        raise UserError(f'{where}: JSON nested too deep: no file of this kind') from None
+    except ValueError as error:  # JSONDecodeError, and whole numbers of over 4,300 digits
+        raise UserError(f'{where}: no JSON ({error}): the file is damaged, or of another kind'
+                        ) from None
+
+
+def convert(value: Any, kind: type[T], *, where: str) -> T:
+    """`value`, as JSON or pickle gave it, as a `kind`. No value is cast: '1' is no number.
+
+    Raises:
+        UserError: file and record (`where`), the field, what was expected and what was found.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        what, _, place = str(error).partition(' - at `$')
+        place = place.rstrip('`').lstrip('.')
+        raise UserError(f'{where}: {f"{place}: " if place else ""}'
+                        f'{what[:1].lower()}{what[1:].replace("`", "")}: correct the record'
+                        ) from None
+    except (OverflowError, RecursionError) as error:
+        raise UserError(f'{where}: a value is out of range ({error}): correct the record'
+                        ) from None
+
+
+def decode_json(text: str | bytes, kind: type[T], *, where: str) -> T:
+    """The `kind` that strict JSON text holds.
+
+    Raises:
+        UserError: see `parse_json` and `convert`; bytes are not UTF-8.
+    """
+    if isinstance(text, bytes):
+        text = as_utf8(text, where)
+    return convert(parse_json(text, where=where), kind, where=where)
+
+
+def read_json(path: str | os.PathLike, kind: type[T] = Any, *, what: str = 'the file') -> T:
+    """The `kind` that a JSON file holds.
+
+    Raises:
+        UserError: see `files.read_bytes` and `decode_json`.
+    """
+    return decode_json(read_bytes(path, what=what), kind, where=os.fsdecode(path))
+
+
+def read_json_lines(path: str | os.PathLike, kind: type[T] = Any, *, what: str = 'the file'
+                    ) -> Iterator[tuple[str, T]]:
+    """(`file:line`, the `kind` that the line holds) for each line of a file that is not blank.
+
+    Raises:
+        UserError: see `files.read_bytes` and `decode_json`.
+    """
+    for number, line in enumerate(as_utf8(read_bytes(path, what=what), os.fsdecode(path))
+                                  .split('\n'), start=1):
+        if line.strip():
+            where = f'{os.fsdecode(path)}:{number}'
+            yield where, decode_json(line, kind, where=where)
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """Strict JSON of `value`: what is not a finite number (an undefined score) becomes null."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(child) for key, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(child) for child in value]
+    if isinstance(value, float) and value - value != 0:
+        return None
+    return value
