@@ -6,7 +6,7 @@ from .base import RefSegDataset
 from .collate import unique_images_collate
 from .images import ImageCache, read_image
 from .jsonl import RefSegJSONL
-from .masks import as_rle, decode_rle, polygons_as_rle, read_mask
+from .masks import as_rle, read_mask
 from .phrase_files import PhraseFileDataset
 from .refcoco import RefCOCO
 from .refsegrs import RefSegRS
@@ -18,6 +18,6 @@ from .transforms import LoadImage, LoadMask, PackRefSegInputs
 __all__ = [
     'ImageCache', 'ImageGroupBatchSampler', 'ImageOrderBatchSampler', 'LoadImage', 'LoadMask',
     'PackRefSegInputs', 'PhraseFileDataset', 'RISBench', 'RRSISD', 'RefCOCO', 'RefSegDataset',
-    'RefSegJSONL', 'RefSegRS', 'ShuffledBatchSampler', 'as_rle', 'decode_rle', 'polygons_as_rle',
-    'read_image', 'read_mask', 'unique_images_collate',
+    'RefSegJSONL', 'RefSegRS', 'ShuffledBatchSampler', 'as_rle', 'read_image', 'read_mask',
+    'unique_images_collate',
 ]

@@ -20,13 +20,13 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from rsrefseg2.errors import UserError
+from rsrefseg2.rle import checked, from_polygons
 
 from .checks import SPLITS, field
 from .content import on_all_cores
 from .convert import box_and_area, check_new, text_rle, write_dataset
 from .expressions import Limits, NotUnderstood, expressions_of, solve, spoken_names
 from .expressions.language import Picture, Thing
-from .masks import as_rle, decode_rle, polygons_as_rle
 
 SHARES = (0.7, 0.1, 0.2)     # of the pictures: train, val, test
 MIN_AREA, MIN_SIDE = 64, 8   # pixels: below, an instance is doubtful
@@ -157,13 +157,12 @@ def _mask(annotation: dict[str, Any], size: tuple[int, int], where: str,
     """The instance's mask as RLE, and what it was made of."""
     segmentation = annotation.get('segmentation')
     if isinstance(segmentation, dict):
-        rle, kind = as_rle(segmentation, where), 'run lengths'
-        decode_rle(rle, where)                        # COCO's own code may crash on a damaged one
+        rle, kind = checked(segmentation, where=where), 'run lengths'
     elif segmentation:
-        rle, kind = polygons_as_rle(segmentation, size, where), 'polygons'
+        rle, kind = from_polygons(segmentation, size, where=where), 'polygons'
     elif boxes_as_masks:
         x0, y0, x1, y1 = _corners(_box(annotation, where))
-        rle = polygons_as_rle([[x0, y0, x1, y0, x1, y1, x0, y1]], size, where)
+        rle = from_polygons([[x0, y0, x1, y0, x1, y1, x0, y1]], size, where=where)
         kind = 'filled boxes'
     else:
         raise UserError(f'{where}: no segmentation, only a box: give --boxes-as-masks to fill '

@@ -18,6 +18,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from rsrefseg2.errors import UserError
+from rsrefseg2.rle import checked
 
 from .base import RefSegDataset
 from .checks import SPLITS
@@ -113,7 +114,7 @@ def _scenes(dataset: RefSegDataset, *, keep_category: bool) -> list[dict[str, An
 
 def _rle(sample: dict[str, Any]) -> dict[str, Any]:
     if 'mask_rle' in sample:
-        return text_rle(sample['mask_rle'])
+        return text_rle(checked(sample['mask_rle'], where=sample['mask_where']))
     mask = read_mask(sample['mask_path'])
     return text_rle(coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))))
 

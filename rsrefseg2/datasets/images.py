@@ -1,11 +1,14 @@
 """Reading an image to 8-bit RGB; anything that needs a decision of the user is an error."""
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import torch
-from PIL import Image
 
 from rsrefseg2.errors import UserError
+
+from .pictures import open_picture, too_deep, too_large
 
 # How each of Pillow's modes becomes RGB. Alpha is dropped (never blended: what lies under it is
 # the measured image), grey is repeated, a palette is looked up.
@@ -13,41 +16,31 @@ _TO_RGB = {'RGB': 'RGB', 'RGBA': 'RGB', 'RGBX': 'RGB', 'L': 'RGB', 'LA': 'L', 'P
            'PA': 'RGBA', '1': 'L'}
 
 
-def read_image(path: str) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of the file, in the file's own orientation (EXIF is ignored, because
-    masks are stored against the raw pixels).
+def read_image(path: str | os.PathLike, *, upright: bool = False) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of the file.
+
+    A picture whose EXIF orientation says that viewers turn it is refused, as masks of data sets
+    may be stored against either form (`open_picture`); with `upright` it is turned.
 
     Pillow rather than OpenCV: it names the mode it found, and it refuses a truncated file, of which
     OpenCV 4 returns the readable part without a word. It costs 0.6 ms more per 512 x 512 JPEG.
+
+    Raises:
+        UserError: see `open_picture`; more than 8 bits a channel; a mode such as CMYK.
     """
+    image = open_picture(path, upright=upright)
+    mode, shown = image.mode, repr(os.fsdecode(path))
+    if mode[0] in 'IF':
+        raise too_deep(f'{shown}: the image', f'mode {mode}')
+    if mode not in _TO_RGB:
+        raise UserError(f'{shown}: images of mode {mode} are not read: convert it to 8-bit RGB or '
+                        'grey, e.g. magick IN -colorspace sRGB OUT.png')
     try:
-        with Image.open(path) as image:
-            mode, tiles = image.mode, [str(tile) for tile in image.tile]
-            # Pillow opens 16-bit RGB as mode RGB and drops the low bytes silently.
-            if mode[0] in 'IF' or any(';16' in tile for tile in tiles):
-                raise UserError(f'{path!r}: the image has more than 8 bits a channel, and the '
-                                'range to show is unknown: convert it to 8-bit RGB or grey')
-            if mode not in _TO_RGB:
-                raise UserError(f'{path!r}: images of mode {mode} are not read: convert it to '
-                                '8-bit RGB or grey')
-            if mode != 'RGB':
-                image = image.convert(_TO_RGB[mode]).convert('RGB')
-            rgb = np.array(image)
-    except UserError:
-        raise
-    except FileNotFoundError:
-        raise UserError(f'{path!r}: the image does not exist: correct the path') from None
-    except Exception as error:  # Pillow's decoders raise many types for a damaged file
-        raise UserError(f'{path!r}: the image cannot be read ({reason(error)}): '
-                        'fetch the file again') from error
-    return rgb
-
-
-def reason(error: Exception) -> str:
-    text = ' '.join(str(error).split())
-    if isinstance(error, Image.UnidentifiedImageError):
-        return 'not an image file'
-    return text or type(error).__name__
+        if mode != 'RGB':
+            image = image.convert(_TO_RGB[mode]).convert('RGB')
+        return np.array(image)
+    except MemoryError:
+        raise too_large(f'{shown}: the image') from None
 
 
 class ImageCache:

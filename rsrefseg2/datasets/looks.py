@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from rsrefseg2.errors import UserError
+from rsrefseg2.rle import decode
 
 from .content import file_hash, on_all_cores
 from .images import read_image
-from .masks import decode_rle, fit_mask, read_mask
+from .masks import fit_mask, read_mask
 
 
 class MaskLook(NamedTuple):
@@ -41,7 +42,7 @@ def look(job: tuple[str, list[dict]]) -> ImageLook:
         size, fault = None, str(error)
     try:
         content = file_hash(path)
-    except OSError:
+    except UserError:
         content = path
     return ImageLook(content, size, fault, [_look_at_mask(r, size) for r in records])
 
@@ -50,7 +51,7 @@ def _look_at_mask(record: dict, size: tuple[int, int] | None) -> MaskLook:
     try:
         if 'mask_rle' in record:
             where = record['mask_where']
-            mask = decode_rle(record['mask_rle'], where)
+            mask = decode(record['mask_rle'], where=where)
         else:
             where = repr(record['mask_path'])
             mask = read_mask(record['mask_path'])

@@ -8,10 +8,11 @@ from typing import Any, Literal
 from rsrefseg2.compat import use_mmdet_datasets
 from rsrefseg2.errors import UserError, suggest
 from rsrefseg2.registry import DATASETS
+from rsrefseg2.rle import from_polygons
 
 from .base import RefSegDataset
 from .checks import check_split, field, find_root, require_file, require_folder
-from .masks import as_rle, polygons_as_rle
+from .masks import as_rle
 from .refer_files import ID, load_refs
 
 # (data set, who divided it) -> sentences per split
@@ -113,5 +114,5 @@ def _sentences(refs: list, split: str, path: str) -> dict[int, list[tuple]]:
 def _rle(segmentation: Any, size: tuple[int, int], where: str) -> dict:
     """COCO has polygons, and run lengths for crowds."""
     if isinstance(segmentation, list):
-        return polygons_as_rle(segmentation, size, where)
+        return from_polygons(segmentation, size, where=where)
     return as_rle(segmentation, where)

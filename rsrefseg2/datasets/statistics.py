@@ -9,9 +9,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from rsrefseg2.rle import decode
+
 from .base import RefSegDataset
 from .content import on_all_cores
-from .masks import decode_rle, read_mask
+from .masks import read_mask
 
 CELLS = 32   # the maps of positions have 32 x 32 cells of any image
 # How words are counted is not published: both counts are shown. `letters` takes "top-right" as two
@@ -63,7 +65,7 @@ class MaskStatistics(NamedTuple):
 def mask_of(record: dict) -> np.ndarray:
     """The mask (H, W) bool of a record, as it is stored."""
     if 'mask_rle' in record:
-        return decode_rle(record['mask_rle'], record['mask_where'])
+        return decode(record['mask_rle'], where=record['mask_where'])
     return read_mask(record['mask_path'])
 
 

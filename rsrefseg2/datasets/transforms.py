@@ -6,10 +6,11 @@ from mmcv.transforms import BaseTransform
 
 from rsrefseg2.errors import UserError
 from rsrefseg2.registry import TRANSFORMS
+from rsrefseg2.rle import decode
 from rsrefseg2.structures import RefSegDataSample
 
 from .images import ImageCache
-from .masks import decode_rle, fit_mask, read_mask
+from .masks import fit_mask, read_mask
 
 
 @TRANSFORMS.register_module()
@@ -34,7 +35,7 @@ class LoadMask(BaseTransform):
     def transform(self, results: dict) -> dict:
         if 'mask_rle' in results:
             where = results.get('mask_where', f'mask of sample {results["sample_id"]!r}')
-            mask = decode_rle(results['mask_rle'], where)
+            mask = decode(results['mask_rle'], where=where)
         elif 'mask_path' in results:
             where = repr(results['mask_path'])
             mask = read_mask(results['mask_path'])

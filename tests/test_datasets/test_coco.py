@@ -165,7 +165,7 @@ def test_crowds_run_lengths_boxes_and_doubtful_ones(tmp_path):
     (edit(image_id=77), {}, r'1 annotated pictures \(id 77\) are not among its images'),
     (edit(category_id=9), {}, 'annotation 1: category 9 is not among the categories'),
     (edit(bbox=[1, 2]), {}, r'annotation 1: the bbox is \[1, 2\]'),
-    (edit(segmentation=[[1, 2]]), {}, 'annotation 1: the segmentation is no list of polygons'),
+    (edit(segmentation=[[1, 2]]), {}, 'annotation 1: polygon 1 is no flat list'),
     (edit(segmentation={'size': [9, 9], 'counts': [81]}), {}, 'mask is 9 x 9, its picture 120'),
     (None, dict(shares=(0.5, 0.5, 0.5)), 'add up to 1, got 0.5 0.5 0.5'),
     (None, dict(exclude=['boat']), '--exclude names boat; the categories are airplane, ship'),

@@ -13,6 +13,7 @@ AGAIN = 'fetch the file again'
 INCOMPLETE = 'fetch the download again, it is incomplete'
 EMPTY = 'the sentence is empty: write one or remove the record'
 VERSION = 'one of the two files is another version'
+CUT_OFF = 'the run lengths of the mask are cut off or damaged: fetch or make the record again'
 TXT = '{root}/output_phrase_train.txt'
 JPGS = '{root}/images/rrsisd/JPEGImages'
 REFS = "'{root}/rrsisd/refs(unc).p'"
@@ -88,14 +89,14 @@ AT_START = {
         'images no list': f"{JSON}: 'images' is dict, expected list: correct the record",
         'id no number': f"{JSON}, images, record 0: 'id' is list, expected int or str: correct the "
                         'record',
-        'size no numbers': f"{JSON}, annotation 140: the mask has size ['48', '64'], expected two "
-                           'positive integers',
-        'counts no text': f'{JSON}, annotation 140: the counts are NoneType, expected text or a '
+        'size no numbers': f"{JSON}, annotation 140: the size of the mask is ['48', '64'], expected "
+                           '[height, width], two positive whole numbers',
+        'counts no text': f"{JSON}, annotation 140: the mask's counts are null, expected text or a "
                           'list of run lengths',
-        'run lengths too few': f'{JSON}, annotation 140: the run lengths sum to 18, the mask has '
-                               '48 x 64 pixels',
-        'polygon': f'{JSON}, annotation 140: the segmentation is no run-length mask with size and '
-                   'counts (found: list of 2)',
+        'run lengths too few': f'{JSON}, annotation 140: the run lengths sum to 18, a mask of '
+                               '48 x 64 (height x width) has 3072 pixels: the record is damaged',
+        'polygon': f'{JSON}, annotation 140: no run-length mask but a list of 2: expected {{"size": '
+                   '[H, W], "counts": "..."}',
     },
 }
 # Messages when the sample is asked for: they need the files' pixels. A dot stands for what Pillow
@@ -105,8 +106,9 @@ AT_SAMPLE = {
         'truncated image': f"'{{root}}/images/12.tif': the image cannot be read (.): {AGAIN}",
         'no image':
             f"'{{root}}/images/12.tif': the image cannot be read (not an image file): {AGAIN}",
-        '16-bit image': "'{root}/images/12.tif': the image has more than 8 bits a channel, and "
-                        'the range to show is unknown: convert it to 8-bit RGB or grey',
+        '16-bit image': "'{root}/images/12.tif': the image has more than 8 bits a channel (mode "
+                        'I;16), and the range to show is unknown: convert it to 8-bit RGB or grey, '
+                        'e.g. gdal_translate -ot Byte -scale IN OUT.png',
         'mask of another size':
             "'{root}/masks/12.tif': the mask is 24 x 32 (height x width), its image "
             f"'{{root}}/images/12.tif' is 48 x 64: {VERSION}",
@@ -124,10 +126,8 @@ AT_SAMPLE = {
                          'or equal ones',
     },
     'rrsisd': {
-        'run lengths cut off': f'{JSON}, annotation 140: the run lengths do not fill a mask of '
-                               '48 x 64: the annotation is damaged',
-        'damaged run lengths': f'{JSON}, annotation 140: the run lengths do not fill a mask of '
-                               '48 x 64: the annotation is damaged',
+        'run lengths cut off': f'{JSON}, annotation 140: {CUT_OFF}',
+        'damaged run lengths': f'{JSON}, annotation 140: {CUT_OFF}',
         'truncated image': f"'{JPGS}/00040.jpg': the image cannot be read (.): {AGAIN}",
         'mask of another size':
             f'{JSON}, annotation 140: the mask is 24 x 32 (height x width), its image '

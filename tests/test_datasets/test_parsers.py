@@ -8,13 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from rsrefseg2.datasets import as_rle, decode_rle, polygons_as_rle
+from rsrefseg2.datasets import as_rle
 from rsrefseg2.datasets.checks import Faults
 from rsrefseg2.datasets.phrase_files import decode_line, read_lines
 from rsrefseg2.datasets.plain_pickle import load_plain_pickle
 from rsrefseg2.datasets.refer_files import Instances, refer_triplets
 from rsrefseg2.datasets.refsegrs import RefSegRS
 from rsrefseg2.errors import UserError
+from rsrefseg2.rle import checked, decode, from_polygons
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True,
                suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -139,9 +140,9 @@ def test_run_lengths_round_trip(drawn):
     runs = np.diff([0, *edges, flat.size]).tolist()
     for counts in (rle['counts'], rle['counts'].decode(), runs):
         found = as_rle([{'size': [height, width], 'counts': counts}], 'here')
-        assert found['counts'] == rle['counts']
-        np.testing.assert_array_equal(decode_rle(found, 'here'), mask)
-        assert coco_mask.area(found) == mask.sum()
+        assert checked(found, where='here')['counts'] == rle['counts']
+        np.testing.assert_array_equal(decode(found, where='here'), mask)
+        assert coco_mask.area(checked(found, where='here')) == mask.sum()
 
 
 @FEW
@@ -149,7 +150,7 @@ def test_run_lengths_round_trip(drawn):
        | VALUES, size=st.lists(st.integers(-1, 6), max_size=3) | VALUES)
 def test_any_run_lengths_are_a_mask_or_an_error(counts, size):
     try:
-        mask = decode_rle(as_rle({'size': size, 'counts': counts}, 'here'), 'here')
+        mask = decode(as_rle({'size': size, 'counts': counts}, 'here'), where='here')
     except UserError as error:
         assert str(error).startswith('here: ')
     else:
@@ -159,11 +160,11 @@ def test_any_run_lengths_are_a_mask_or_an_error(counts, size):
 @pytest.mark.parametrize('polygons', [[], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], [['a'] * 6],
                                       'text', [3], None])
 def test_no_polygons(polygons):
-    with pytest.raises(UserError, match='here: the segmentation is no list of polygons'):
-        polygons_as_rle(polygons, (8, 9), 'here')
+    with pytest.raises(UserError, match='here: (the segmentation is|polygon 1 (is no|holds))'):
+        from_polygons(polygons, (8, 9), where='here')
 
 
 def test_polygons_are_joined():
     left, right = [0, 0, 4, 0, 4, 8, 0, 8], [3, 0, 9, 0, 9, 8, 3, 8]
-    mask = decode_rle(polygons_as_rle([left, right], (8, 9), 'here'), 'here')
+    mask = decode(from_polygons([left, right], (8, 9), where='here'), where='here')
     assert mask.shape == (8, 9) and mask.all()

@@ -4,8 +4,9 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from rsrefseg2.datasets import as_rle, decode_rle, read_image, read_mask
+from rsrefseg2.datasets import as_rle, read_image, read_mask
 from rsrefseg2.errors import UserError
+from rsrefseg2.rle import decode
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -108,16 +109,16 @@ def test_rle_in_all_its_forms_against_pycocotools():
     size = list(rle['size'])
     text = {'size': size, 'counts': rle['counts'].decode()}
     for form in (rle, text, [text], {'size': size, 'counts': runs}, [{**rle, 'more': 1}]):
-        np.testing.assert_array_equal(decode_rle(as_rle(form, 'here'), 'here'), MASK)
+        np.testing.assert_array_equal(decode(as_rle(form, 'here'), where='here'), MASK)
 
 
 @pytest.mark.parametrize('segmentation, message', [
-    ([], 'no run-length mask with size and counts (found: list of 0)'),
-    (None, 'no run-length mask with size and counts (found: NoneType)'),
-    ([[0, 0, 5, 5, 9, 9]], 'with size and counts (found: list of 6)'),
-    ({'size': [4], 'counts': 'a'}, 'the mask has size [4], expected two positive integers'),
-    ({'size': [0, 4], 'counts': 'a'}, 'the mask has size [0, 4], expected two positive integers'),
-    ({'size': [2, 2], 'counts': [1, 2]}, 'the run lengths sum to 3, the mask has 2 x 2 pixels'),
+    ([], 'no run-length mask but a list of 0'),
+    (None, 'no run-length mask but null'),
+    ([[0, 0, 5, 5, 9, 9]], 'no run-length mask but a list of 6'),
+    ({'size': [4], 'counts': 'a'}, 'size of the mask is [4], expected [height, width], two pos'),
+    ({'size': [0, 4], 'counts': 'a'}, 'size of the mask is [0, 4], expected [height, width]'),
+    ({'size': [2, 2], 'counts': [1, 2]}, 'the run lengths sum to 3, a mask of 2 x 2'),
 ])
 def test_no_rle(segmentation, message):
     with pytest.raises(UserError) as caught:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rsrefseg2.datasets import RRSISD, RefSegJSONL, RISBench, as_rle, decode_rle
+from rsrefseg2.datasets import RRSISD, RefSegJSONL, RISBench, as_rle
+from rsrefseg2.rle import decode
 
 SHARED = Path(__file__).resolve().parents[3] / 'shared' / 'data'
 PIPELINE = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')]
@@ -84,7 +85,7 @@ def test_published_records(file, image_id):
     lines = (real('records') / file).read_text().splitlines()
     record = next(r for r in map(json.loads, lines) if str(r['image_id']) == image_id)
     rle = as_rle(record['segmentation'], file)
-    mask = decode_rle(rle, file)
+    mask = decode(rle, where=file)
     area, box = RECORDS[file, image_id]
     assert list(mask.shape) == rle['size'] and mask.sum() == area
     if box is not None:
