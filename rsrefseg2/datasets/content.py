@@ -3,20 +3,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import multiprocessing
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from tqdm import tqdm
 
+from rsrefseg2.errors import UserError, make_folder, os_errors_told
+from rsrefseg2.files import read_bytes, write_text
+from rsrefseg2.records import read_json, to_json
+
 CACHE_VARIABLE = 'RSREFSEG2_CACHE'
-CACHE_NAME = '.content_hashes.json'
-Stamp = tuple[int, int]  # a file's size and mtime_ns: a hash of another stamp is out of date
+# A file's size, mtime_ns, ctime_ns and inode: a hash of another stamp is out of date. Who writes a
+# file may choose the first two, not the others.
+Stamp = tuple[int, int, int, int]
 
 
 def first_of_equal(paths: Sequence[str], *, title: str) -> dict[str, str]:
@@ -28,7 +31,7 @@ def first_of_equal(paths: Sequence[str], *, title: str) -> dict[str, str]:
     paths = list(dict.fromkeys(paths))
     stamps = {path: _stamp(path) for path in paths}
     of_size: dict[int, int] = {}
-    for size, _ in stamps.values():
+    for size, *_ in stamps.values():
         of_size[size] = of_size.get(size, 0) + 1
     hashes = _cached_hashes({path: stamp for path, stamp in stamps.items()
                              if of_size[stamp[0]] > 1}, title=title)
@@ -47,8 +50,12 @@ def remember(hashes: Mapping[str, str]) -> None:
 
 
 def file_hash(path: str) -> str:
-    with open(path, 'rb') as file:
-        return hashlib.blake2b(file.read(), digest_size=16).hexdigest()
+    """Of the bytes of a regular file.
+
+    Raises:
+        UserError: see `files.read_bytes`.
+    """
+    return hashlib.blake2b(read_bytes(path, what='the image'), digest_size=16).hexdigest()
 
 
 def on_all_cores(work: Callable[[Any], Any], items: Sequence[Any], *, title: str,
@@ -76,8 +83,9 @@ def on_all_cores(work: Callable[[Any], Any], items: Sequence[Any], *, title: str
 
 
 def _stamp(path: str) -> Stamp:
-    status = os.stat(path)
-    return status.st_size, status.st_mtime_ns
+    with os_errors_told(path):
+        status = os.stat(path)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def _cached_hashes(stamps: dict[str, Stamp], *, title: str) -> dict[str, str]:
@@ -96,74 +104,47 @@ def _cached_hashes(stamps: dict[str, Stamp], *, title: str) -> dict[str, str]:
 
 
 class HashCache:
-    """The hashes of a folder's files by (name, size, mtime_ns), to be used in a `with` block.
+    """The hashes of a folder's files by name and `Stamp`, to be used in a `with` block.
 
-    Kept as `.content_hashes.json` in the folder; where that is read-only, in the folder named by
-    the environment variable RSREFSEG2_CACHE, else in rsrefseg2 below XDG_CACHE_HOME (~/.cache).
-    Where neither can be written, nothing is kept.
+    Kept in the folder named by the environment variable RSREFSEG2_CACHE, else in rsrefseg2 below
+    XDG_CACHE_HOME (~/.cache): never beside the data, as a cache that came with them would decide
+    which pictures are equal. Where that cannot be written, nothing is kept.
     """
 
     def __init__(self, folder: str) -> None:
-        self.paths = [os.path.join(folder, CACHE_NAME), _elsewhere(folder)]
+        base = os.environ.get(CACHE_VARIABLE) or os.path.join(
+            os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'), 'rsrefseg2')
+        name = hashlib.blake2b(os.fsencode(os.path.realpath(folder)), digest_size=8).hexdigest()
+        self.path = os.path.join(base, f'content_hashes_{name}.json')
         self._known: dict[str, list] = {}
         self._changed = False
 
     def get(self, path: str, stamp: Stamp) -> str | None:
         known = self._known.get(os.path.basename(path))
-        return known[2] if known is not None and tuple(known[:2]) == stamp else None
+        return known[-1] if known is not None and tuple(known[:-1]) == stamp else None
 
     def put(self, path: str, stamp: Stamp, found: str) -> None:
         self._known[os.path.basename(path)] = [*stamp, found]
         self._changed = True
 
     def __enter__(self) -> HashCache:
-        for path in reversed(self.paths):
-            self._known.update(_read(path))
+        self._known = _read(self.path)
         return self
 
     def __exit__(self, *error: Any) -> None:
-        for path in self.paths if self._changed else ():
-            try:
-                _write(path, self._known)
-                return
-            except OSError:
-                continue
-
-
-def _elsewhere(folder: str) -> str:
-    base = os.environ.get(CACHE_VARIABLE) or os.path.join(
-        os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'), 'rsrefseg2')
-    name = hashlib.blake2b(os.path.realpath(folder).encode(), digest_size=8).hexdigest()
-    return os.path.join(base, f'content_hashes_{name}.json')
+        if self._changed:
+            with contextlib.suppress(UserError):
+                folder = make_folder(os.path.dirname(self.path))
+                if folder.stat().st_mode & 0o222:  # else meant to be read-only, for root too
+                    write_text(self.path, to_json(self._known))
 
 
 def _read(path: str) -> dict[str, list]:
     """What a cache file holds; nothing where there is none, or it is damaged."""
     try:
-        with open(path, encoding='utf-8') as file:
-            known = json.load(file)
-    except (OSError, ValueError):
+        known = read_json(path)
+    except UserError:
         return {}
     entries = known.items() if isinstance(known, dict) else ()
-    return {name: entry for name, entry in entries
-            if isinstance(entry, list) and [type(v) for v in entry] == [int, int, str]}
-
-
-def _write(path: str, known: dict[str, list]) -> None:
-    """Whole or not at all: several processes may write the same file."""
-    folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
-    if not os.stat(folder).st_mode & 0o222:  # meant to be read-only, for root too
-        raise PermissionError(folder)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=CACHE_NAME)
-    try:
-        with os.fdopen(handle, 'w', encoding='utf-8') as file:
-            json.dump(known, file)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
+    return {name: entry for name, entry in entries if isinstance(entry, list)
+            and [type(value) for value in entry] == [int, int, int, int, str]}

@@ -93,9 +93,9 @@ def test_only_files_of_equal_size_are_read(tmp_path, read):
     assert len(read) == sum(sizes.count(size) > 1 for size in sizes)
 
 
-def test_the_cache_is_beside_the_data(root, read):
+def test_hashes_are_kept_for_the_second_time(root, read, cache_elsewhere):
     first = keys(root)
-    assert len(read) == 4 and (root / 'images/.content_hashes.json').is_file()
+    assert len(read) == 4 and len(list(cache_elsewhere.glob('content_hashes_*.json'))) == 1
     del read[:]
     assert keys(root) == first and not read
     rng = np.random.default_rng(0)
@@ -104,30 +104,50 @@ def test_the_cache_is_beside_the_data(root, read):
     assert read == ['471.tif']
 
 
-def test_read_only_data_is_cached_elsewhere(root, read, cache_elsewhere):
-    (root / 'images').chmod(0o555)
-    first = keys(root)
-    assert not (root / 'images/.content_hashes.json').exists()
-    assert len(list(cache_elsewhere.glob('content_hashes_*.json'))) == 1
+def test_no_cache_comes_with_the_data(root):
+    """Neither beside the data nor as a copy of one that names the same files."""
+    (root / 'images/.content_hashes.json').write_text('{"12.tif": [1, 2, 3, 4, "a"]}')
+    before = {path.name for path in (root / 'images').iterdir()}
+    assert keys(root) == ['12.tif', '3.tif', '12.tif', '20.tif']
+    assert {path.name for path in (root / 'images').iterdir()} == before
+
+
+def test_a_hash_holds_for_one_file_alone(root, read):
+    """Another file of the same name, size and time, as an archive may make it."""
+    keys(root)
+    path = root / 'images/12.tif'
+    status = path.stat()
+    Image.fromarray(np.full((48, 64, 3), 7, np.uint8)).save(path)
+    assert path.stat().st_size == status.st_size
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     del read[:]
-    assert keys(root) == first and not read
-    (root / 'images').chmod(0o755)
+    assert keys(root) == ['12.tif', '3.tif', '471.tif', '20.tif'] and read == ['12.tif']
 
 
 def test_where_nothing_can_be_kept(root, read, cache_elsewhere):
-    (root / 'images').chmod(0o555)
     cache_elsewhere.chmod(0o555)
     assert keys(root) == keys(root) == ['12.tif', '3.tif', '12.tif', '20.tif']
     assert len(read) == 8
-    (root / 'images').chmod(0o755)
     cache_elsewhere.chmod(0o755)
 
 
 @pytest.mark.parametrize('damage', ['', '[]', '{"12.tif": 3}', '{"12.tif": [1, 2]}', '\x00'])
-def test_a_damaged_cache_is_no_cache(root, damage):
-    (root / 'images/.content_hashes.json').write_text(damage)
-    assert keys(root) == ['12.tif', '3.tif', '12.tif', '20.tif']
-    assert len(json.loads((root / 'images/.content_hashes.json').read_text())) >= 4
+def test_a_damaged_cache_is_no_cache(root, damage, cache_elsewhere):
+    first = keys(root)
+    cache, = cache_elsewhere.glob('content_hashes_*.json')
+    cache.write_text(damage)
+    assert keys(root) == first
+    assert len(json.loads(cache.read_text())) >= 4
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='needs FIFOs')
+def test_only_regular_files_are_read(root):
+    (root / 'images/12.tif').unlink()
+    (root / 'images/471.tif').unlink()
+    os.mkfifo(root / 'images/12.tif')
+    (root / 'images/471.tif').symlink_to('/dev/zero')
+    with pytest.raises(UserError, match='the image is a (FIFO|device): give a regular file'):
+        keys(root)
 
 
 def test_processes_agree_with_one(tmp_path):
