@@ -69,8 +69,9 @@ def as_utf8(raw: bytes, where: str) -> str:
     Raises:
         UserError: they are not UTF-8.
     """
+    raw = raw.removeprefix(b'\xef\xbb\xbf')
     try:
-        return raw.decode('utf-8-sig')
+        return raw.decode('utf-8')  # utf-8-sig may have to be imported first
     except UnicodeDecodeError as error:
         line = raw.count(b'\n', 0, error.start) + 1
         raise UserError(f'{where}: not UTF-8 (byte 0x{raw[error.start]:02x} in line {line}): save '
