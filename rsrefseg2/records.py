@@ -20,6 +20,26 @@ T = TypeVar('T')
 _SURROGATE = re.compile(r'\\u[dD][89a-fA-F]')
 
 
+class _NoJSON(ValueError):
+    """What Python's reader would accept, though it is no JSON."""
+
+
+def _refuse(name: str) -> None:
+    raise _NoJSON(f'{name} is no JSON: write null or a number')
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise _NoJSON(f'the key {twice!r} occurs twice: remove one of the two')
+    return found
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
+
+
 def parse_json(text: str, *, where: str) -> Any:
     """The value of strict JSON.
 
@@ -27,24 +47,13 @@ def parse_json(text: str, *, where: str) -> Any:
         UserError: it is no JSON, holds NaN or Infinity, a key twice, or half a surrogate pair, or
             is nested too deep.
     """
-    def refuse(name: str) -> None:
-        raise UserError(f'{where}: {name} is no JSON: write null or a number')
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise UserError(f'{where}: the key {twice!r} occurs twice: remove one of the two')
-        return found
-
     try:
-        value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+        value = _STRICT.decode(text)
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode('utf-8')
         return value
-    except UserError:
-        raise
+    except _NoJSON as error:
+        raise UserError(f'{where}: {error}') from None
     except UnicodeEncodeError:
         raise UserError(f'{where}: a text holds half a surrogate pair, which is no character: '
                         'write the file again as UTF-8') from None
