@@ -13,6 +13,14 @@ from tests.fabricate import fabricate
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope='session', autouse=True)
+def own_cache(tmp_path_factory):
+    """What is kept between runs is kept for these tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('RSREFSEG2_CACHE', str(tmp_path_factory.mktemp('cache')))
+        yield
+
+
 @pytest.fixture(scope='session')
 def rrsisd_root(tmp_path_factory):
     """RRSIS-D's layout: 4 train triplets in 3 images, 2 val, 2 test. Not to be changed."""

@@ -117,8 +117,11 @@ class RefSegDataset(BaseDataset):
         return records
 
     def _check_record(self, record: dict, where: str) -> None:
-        if not isinstance(record['text'], str):
-            raise UserError(f'{where}: the sentence is no text but {record["text"]!r}')
+        try:
+            record['text'].encode('utf-8')
+        except UnicodeEncodeError:
+            raise UserError(f'{where}: the sentence holds half a surrogate pair, which is no '
+                            'character: write the record again') from None
         if not record['text'].strip():
             raise UserError(f'{where}: the sentence is empty: write one or remove the record')
         classes, category = self._metainfo['classes'], record['category']

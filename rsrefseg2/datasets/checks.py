@@ -2,11 +2,15 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
-from rsrefseg2.errors import UserError, suggest
+import msgspec
+
+from rsrefseg2.errors import UserError, os_errors_told, suggest
+from rsrefseg2.records import convert
 
 SPLITS = ('train', 'val', 'test')
 SEE_TREE = 'data/README.md shows the expected tree'
@@ -40,6 +44,36 @@ def check_split(split: str, splits: Sequence[str] = SPLITS) -> None:
         raise UserError(f'split {split!r} is not one of {", ".join(splits)}{hint}')
 
 
+def is_file(path: str) -> bool:
+    """Whether a file is there, a FIFO or device included, which its reader refuses.
+
+    Raises:
+        UserError: the system does not let us see (os.path.isfile would say no).
+    """
+    mode = _mode(path)
+    return mode is not None and not stat.S_ISDIR(mode)
+
+
+def is_folder(path: str) -> bool:
+    """Whether a folder is there.
+
+    Raises:
+        UserError: see `is_file`.
+    """
+    mode = _mode(path)
+    return mode is not None and stat.S_ISDIR(mode)
+
+
+def _mode(path: str) -> int | None:
+    with os_errors_told(path):
+        try:
+            return os.stat(path).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except ValueError as error:  # a NUL or half a surrogate pair in the name
+            raise UserError(f'{path!r}: no name of a file ({error}): correct it') from None
+
+
 def find_root(data_root: str, *, title: str, wrappers: Sequence[str],
               entries: Sequence[str], made_by: str | None = None) -> str:
     """The folder that holds `entries`: `data_root`, or a folder of a name in `wrappers` inside it.
@@ -48,13 +82,13 @@ def find_root(data_root: str, *, title: str, wrappers: Sequence[str],
     `data_root` is returned, so that the next check names the first file that is missing. `made_by`:
     the command that writes the folder, for the message where there is none.
     """
-    if not os.path.isdir(data_root):
+    if not is_folder(data_root):
         todo = f'run {made_by}' if made_by else f'put {title} there ({SEE_TREE})'
         raise UserError(f'data root {data_root!r} does not exist: {todo}, or set data_root or the '
                         'environment variable RSREFSEG2_DATA')
     candidates = [data_root, *(os.path.join(data_root, name) for name in wrappers)]
     for candidate in candidates:
-        if any(os.path.exists(os.path.join(candidate, entry)) for entry in entries):
+        if any(_mode(os.path.join(candidate, entry)) is not None for entry in entries):
             return candidate
     return data_root
 
@@ -62,7 +96,7 @@ def find_root(data_root: str, *, title: str, wrappers: Sequence[str],
 def require_file(paths: Sequence[str], *, title: str) -> str:
     """The first of `paths` that is a file; where none is, the first one is asked for."""
     for path in paths:
-        if os.path.isfile(path):
+        if is_file(path):
             return path
     raise UserError(f'{title}: file {paths[0]!r} is missing: {SEE_TREE}')
 
@@ -70,7 +104,7 @@ def require_file(paths: Sequence[str], *, title: str) -> str:
 def require_folder(paths: Sequence[str], *, title: str) -> str:
     """The first of `paths` that is a folder."""
     for path in paths:
-        if os.path.isdir(path):
+        if is_folder(path):
             return path
     raise UserError(f'{title}: folder {" or ".join(map(repr, paths))} is missing: {SEE_TREE}')
 
@@ -84,7 +118,8 @@ def missing_files(paths: Iterable[str]) -> dict[str, list[str]]:
         wanted.setdefault(folder, {})[name] = None
     missing = {}
     for folder, names in wanted.items():
-        present = set(os.listdir(folder or '.')) if os.path.isdir(folder or '.') else set()
+        with os_errors_told(folder):
+            present = set(os.listdir(folder or '.')) if is_folder(folder or '.') else set()
         missing[folder] = [name for name in names if name not in present]
     return {folder: names for folder, names in missing.items() if names}
 
@@ -92,10 +127,10 @@ def missing_files(paths: Iterable[str]) -> dict[str, list[str]]:
 def require_present(paths: Sequence[str], *, what: str) -> None:
     """Every path is a file."""
     for folder, missing in missing_files(paths).items():
-        if not os.path.isdir(folder):
+        if not is_folder(folder):
             raise UserError(f'{folder!r}: the folder of the {what} is missing: {SEE_TREE}')
         total = len({path for path in paths if os.path.dirname(path) == folder})
-        shown = ', '.join(missing[:3]) + (', ...' if len(missing) > 3 else '')
+        shown = ', '.join(f'{name:.80}' for name in missing[:3]) + (', ...' if len(missing) > 3 else '')
         raise UserError(f'{folder!r}: {len(missing)} of {total} {what} are missing '
                         f'({shown}): fetch the download again, it is incomplete')
 
@@ -114,9 +149,13 @@ def field(record: Any, key: str, where: str, kind: type | tuple[type, ...] = obj
     return value
 
 
+class _OfSplit(msgspec.Struct):
+    split: str
+
+
 def split_of(record: Any, where: str) -> str:
     """`record['split']`, a known one: a record of no split would be lost without a word."""
-    split = field(record, 'split', where)
+    split = convert(record, _OfSplit, where=where).split
     try:
         check_split(split)
     except UserError as error:

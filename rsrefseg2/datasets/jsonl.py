@@ -1,20 +1,22 @@
 """One JSON object per line: the form that RSRefSeg2's and DiCoR's `datainfo/*.jsonl` have."""
 from __future__ import annotations
 
-import glob
-import json
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from rsrefseg2.errors import UserError
+import msgspec
+
+from rsrefseg2.errors import UserError, os_errors_told
+from rsrefseg2.files import confined
+from rsrefseg2.records import convert, parse_json
 from rsrefseg2.registry import DATASETS
 
 from .base import RefSegDataset
-from .checks import SEE_TREE, field, find_root, require_folder, split_of
+from .checks import SEE_TREE, find_root, is_file, is_folder, require_folder, split_of
 from .masks import as_rle
 from .phrase_files import decode_line, read_lines
-from .refer_files import ID
+from .refer_files import Id
 from .refsegrs import RefSegRS
 from .risbench import RISBench
 from .rrsisd import RRSISD
@@ -23,6 +25,16 @@ BENCHMARKS: dict[str, type[RefSegDataset]] = {
     'refsegrs': RefSegRS, 'rrsisd': RRSISD, 'risbench': RISBench}
 IMAGE_FOLDERS = ('images/rrsisd/JPEGImages', 'images/JPEGImages', 'JPEGImages', 'img_rgb',
                  'images', 'RISBench_dataset/img_rgb', 'RefSegRS/images')
+
+
+class Line(msgspec.Struct):
+    """What is used of a line; its split is read before."""
+    sent: str
+    file_name: str
+    image_id: Id
+    segmentation: Any
+    sent_id: Id | None = None
+    category_name: str | None = None
 
 
 @DATASETS.register_module()
@@ -68,10 +80,10 @@ class RefSegJSONL(RefSegDataset):
         for number, raw in read_lines(path):
             where = f'{path}:{number}'
             with self.faults:
-                record = _parse(decode_line(raw, where), where)
+                record = parse_json(decode_line(raw, where), where=where)
                 split = split_of(record, where)
                 if split == self.split:
-                    yield self._triplet(record, folder, where, times)
+                    yield self._triplet(convert(record, Line, where=where), folder, where, times)
                 elif of_one_split:
                     raise UserError(f'{where}: the line is of split {split!r}, the file of '
                                     f'{self.split!r}: move the line')
@@ -80,12 +92,11 @@ class RefSegJSONL(RefSegDataset):
         """The file, and whether its name says that it holds this split alone."""
         if self._ann_file is not None:
             path = os.path.join(self.data_root, self._ann_file)
-            found: Sequence[str] = [path] if os.path.isfile(path) else []
+            found: Sequence[str] = [path] if is_file(path) else []
             wanted, of_one_split = repr(path), False
         else:
-            root = glob.escape(self.data_root)
-            every = [path for folder in ('', 'datainfo') for path in sorted(
-                glob.glob(os.path.join(root, folder, '*.jsonl')))]
+            every = [path for folder in ('', 'datainfo') for path in _lines_files(
+                os.path.join(self.data_root, folder))]
             found = [path for path in every if path.endswith(f'{self.split}.jsonl')]
             of_one_split = bool(found)
             found = found or (every if len(every) == 1 else [])
@@ -97,24 +108,21 @@ class RefSegJSONL(RefSegDataset):
             raise UserError(f'{self.TITLE}: {wanted} is missing: {SEE_TREE}')
         return found[0], of_one_split
 
-    def _triplet(self, record: dict, folder: str, where: str, times: dict[str, int]) -> dict:
-        text = field(record, 'sent', where, str)
-        file = field(record, 'file_name', where, str)
-        name = str(record.get('sent_id', field(record, 'image_id', where, ID)))
-        stem, extension = os.path.splitext(file)
+    def _triplet(self, line: Line, folder: str, where: str, times: dict[str, int]) -> dict:
+        name = str(line.image_id if line.sent_id is None else line.sent_id)
+        _, extension = os.path.splitext(line.file_name)
         name = name.removesuffix(extension) if extension else name
         times[name] = times.get(name, 0) + 1
-        category = record.get('category_name')
-        if category is not None and not isinstance(category, str):
-            raise UserError(f'{where}: category_name is {category!r}, expected a name')
         return dict(sample_id=name if times[name] == 1 else f'{name}#{times[name]}',
-                    text=text.strip(), category=category, where=where, mask_where=where,
-                    img_path=os.path.join(folder, file),
-                    mask_rle=as_rle(field(record, 'segmentation', where), where))
+                    text=line.sent.strip(), category=line.category_name, where=where,
+                    mask_where=where, img_path=confined(folder, line.file_name, where=where),
+                    mask_rle=as_rle(line.segmentation, where))
 
 
-def _parse(line: str, where: str) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f'{where}: not complete JSON ({error}): fetch the file again') from error
+def _lines_files(folder: str) -> list[str]:
+    """The `*.jsonl` in a folder that may be missing."""
+    if not is_folder(folder):
+        return []
+    with os_errors_told(folder):
+        return sorted(os.path.join(folder, name) for name in os.listdir(folder)
+                      if name.endswith('.jsonl') and not name.startswith('.'))

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from rsrefseg2.errors import UserError
+from rsrefseg2.files import read_bytes
 
 from .base import RefSegDataset
 from .checks import find_root, require_file, require_folder
@@ -66,23 +67,39 @@ class PhraseFileDataset(RefSegDataset):
         if match is None:
             raise UserError(f'{where}: expected "<{self.NAME_IN_WORDS}> <sentence>", '
                             f'got {line[:60]!r}')
+        if text and match[2] is None and self.EXTENSION in text[0]:
+            raise UserError(f'{where}: the file name in {line[:60]!r} has a blank, which this '
+                            'layout cannot hold: rename the file')
         return match[1], text[0].rstrip() if text else ''
 
 
 def read_lines(path: str) -> Iterator[tuple[int, bytes]]:
     """(number, line) of the lines that are not blank; with or without a byte-order mark, LF or
-    CRLF. Not `str.splitlines`: it also cuts at characters that may stand in a sentence."""
-    with open(path, 'rb') as file:
-        raw = file.read().removeprefix(b'\xef\xbb\xbf')
+    CRLF. Not `str.splitlines`: it also cuts at characters that may stand in a sentence.
+
+    Raises:
+        UserError: see `files.read_bytes`.
+    """
+    raw = read_bytes(path).removeprefix(b'\xef\xbb\xbf')
     for number, line in enumerate(raw.split(b'\n'), start=1):
         if line.strip():
             yield number, line
 
 
 def decode_line(raw: bytes, where: str) -> str:
-    """The line without blanks at its ends."""
+    """The line without blanks at its ends.
+
+    Raises:
+        UserError: it is not UTF-8, or no single line of text.
+    """
     try:
-        return raw.decode('utf-8').strip()
+        text = raw.decode('utf-8').strip()
     except UnicodeDecodeError as error:
         raise UserError(f'{where}: byte {error.start + 1} of the line is not UTF-8: '
                         'save the file as UTF-8') from error
+    if '\r' in text:  # several lines in one: of a file whose lines end in CR alone
+        raise UserError(f'{where}: the line holds a carriage return: save the file with LF or CRLF '
+                        'as line ends')
+    if '\0' in text:  # UTF-16 of plain letters is valid UTF-8
+        raise UserError(f'{where}: the line holds a NUL, as UTF-16 does: save the file as UTF-8')
+    return text

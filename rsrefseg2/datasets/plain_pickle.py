@@ -5,6 +5,7 @@ import pickle
 from typing import Any
 
 from rsrefseg2.errors import UserError
+from rsrefseg2.files import open_regular
 
 # Old protocols build these two through a lookup by name (`__builtin__` is Python 2's). Both only
 # hold what is put into them.
@@ -23,7 +24,12 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def load_plain_pickle(path: str) -> Any:
-    with open(path, 'rb') as file:
+    """What the pickle holds.
+
+    Raises:
+        UserError: it is no regular file, damaged, or asks for a class.
+    """
+    with open_regular(path) as file:
         try:
             # utf-8: the strings of a file written by Python 2 would otherwise have to be ASCII
             return _PlainUnpickler(file, encoding='utf-8').load()

@@ -1,19 +1,25 @@
 """RefCOCO, RefCOCO+ and RefCOCOg, read by mmdet's RefCocoDataset."""
 from __future__ import annotations
 
+import io
 import os
+import pickle
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from rsrefseg2.compat import use_mmdet_datasets
 from rsrefseg2.errors import UserError, suggest
+from rsrefseg2.files import as_utf8, confined, read_bytes
+from rsrefseg2.records import convert, parse_json
 from rsrefseg2.registry import DATASETS
 from rsrefseg2.rle import from_polygons
 
 from .base import RefSegDataset
-from .checks import check_split, field, find_root, require_file, require_folder
+from .checks import check_split, find_root, require_file, require_folder
 from .masks import as_rle
-from .refer_files import ID, load_refs
+from .refer_files import Category, Id, load_refs
 
 # (data set, who divided it) -> sentences per split
 PUBLISHED = {
@@ -25,13 +31,49 @@ PUBLISHED = {
 DIVIDED_BY = {'refcoco': 'unc', 'refcoco+': 'unc', 'refcocog': 'umd'}
 
 
+Side = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _Image(msgspec.Struct):
+    id: int
+    file_name: str
+    height: Side
+    width: Side
+
+
+class _Annotation(msgspec.Struct):
+    id: Id
+    image_id: int
+    segmentation: Any
+    category_id: Id | None = None
+
+
+class _Instances(msgspec.Struct):
+    images: list[_Image]
+    annotations: list[_Annotation]
+    categories: list[Category] = []
+
+
+class _Sentence(msgspec.Struct):
+    sent_id: Id
+    raw: str
+
+
+class _Ref(msgspec.Struct):
+    ref_id: Id
+    image_id: int
+    ann_id: Id
+    split: str
+    sentences: list[_Sentence]
+
+
 @DATASETS.register_module()
 class RefCOCO(RefSegDataset):
     """`<name>/refs(<split_by>).p`, `<name>/instances.json`, `train2014/*.jpg`, as mmdet has them.
 
     Every sentence is a triplet, lower-cased by mmdet; `sample_id` is `sent_id`, the category is
-    the annotation's. mmdet unpickles the refs with Python's own unpickler: the file is first read
-    by ours, which refuses a file that could run code.
+    the annotation's. mmdet arranges the records; both files are read here, as mmdet would unpickle
+    with Python's own unpickler, which runs code, and check nothing.
 
     Args:
         name: 'refcoco', 'refcoco+' or 'refcocog'.
@@ -59,16 +101,21 @@ class RefCOCO(RefSegDataset):
         refs_path, path = (
             require_file([os.path.join(self.data_root, self._name, file)], title=self.TITLE)
             for file in (f'refs({self._split_by}).p', 'instances.json'))
-        require_folder([os.path.join(self.data_root, 'train2014')], title=self.TITLE)
-        sentences = _sentences(load_refs(refs_path), self.split, refs_path)
-        data = self._read_by_mmdet(refs_path, path)
-        sizes = {image['id']: (image['height'], image['width'])
-                 for image in data.instances['images']}
-        names = {c['id']: c['name'] for c in data.instances.get('categories', ())}
-        annotations = {a['id']: a for a in data.instances['annotations']}
+        folder = require_folder([os.path.join(self.data_root, 'train2014')], title=self.TITLE)
+        refs = load_refs(refs_path)
+        sentences = _sentences(refs, self.split, refs_path)
+        content = parse_json(as_utf8(read_bytes(path), repr(path)), where=repr(path))
+        instances = convert(content, _Instances, where=repr(path))
+        images = {image.id: image for image in instances.images}
+        names = {category.id: category.name for category in instances.categories}
+        categories = {annotation.id: annotation.category_id
+                      for annotation in instances.annotations}
+        data = self._arranged_by_mmdet(refs, content, refs_path, path)
         for index in range(len(data)):
             info = data.get_data_info(index)
-            expected = sentences.pop(info['img_id'])
+            image = images[info['img_id']]
+            confined(folder, image.file_name, where=f'{path!r}, image {image.id}')
+            expected = sentences.pop(image.id)
             if [text.lower() for _, text, _ in expected] != info['text']:
                 raise UserError(f'{refs_path!r}: mmdet does not give the {len(expected)} sentences '
                                 f'of image {info["img_id"]}: two refs of one annotation?')
@@ -78,20 +125,32 @@ class RefCOCO(RefSegDataset):
                 with self.faults:
                     yield dict(sample_id=str(sent_id), text=text.strip(), mask_where=where,
                                where=f'{refs_path!r}, sent_id {sent_id}',
-                               category=names.get(annotations[ann_id].get('category_id')),
+                               category=names.get(categories[ann_id]),
                                img_path=info['img_path'],
-                               mask_rle=_rle(instance['mask'], sizes[info['img_id']], where))
+                               mask_rle=_rle(instance['mask'],
+                                             (image.height, image.width), where))
         if sentences:
             raise UserError(f'{refs_path!r}: mmdet does not give image {next(iter(sentences))}')
 
-    def _read_by_mmdet(self, refs_path: str, path: str) -> Any:
+    def _arranged_by_mmdet(self, refs: list, instances: dict, refs_path: str, path: str) -> Any:
         use_mmdet_datasets()
         from mmdet.datasets import RefCocoDataset
+
+        class OfRecords(RefCocoDataset):
+            """mmdet's, of records that are read already."""
+
+            def _join_prefix(self) -> None:
+                super()._join_prefix()
+                self.split_file, self.ann_file = io.BytesIO(pickle.dumps([])), io.StringIO('{}')
+
+            def _init_refs(self) -> None:
+                self.splits, self.instances = refs, instances
+                super()._init_refs()
+
         try:
-            return RefCocoDataset(data_root=self.data_root, ann_file=os.path.abspath(path),
-                                  split_file=os.path.abspath(refs_path), split=self.split,
-                                  data_prefix=dict(img_path='train2014'), text_mode='original',
-                                  serialize_data=False)
+            return OfRecords(data_root=self.data_root, ann_file='', split_file='',
+                             split=self.split, data_prefix=dict(img_path='train2014'),
+                             text_mode='original', serialize_data=False)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f'{self.TITLE}: mmdet cannot read {refs_path!r} with {path!r} '
                             f'({type(error).__name__}: {error}): fetch both files again'
@@ -101,13 +160,11 @@ class RefCOCO(RefSegDataset):
 def _sentences(refs: list, split: str, path: str) -> dict[int, list[tuple]]:
     """image_id -> (sent_id, sentence, ann_id) of each sentence, in the order of the file."""
     found: dict[int, list[tuple]] = {}
-    for number, ref in enumerate(refs):
-        where = f'{path!r}, record {number}'
-        if field(ref, 'split', where) == split:
-            found.setdefault(field(ref, 'image_id', where, int), []).extend(
-                (field(sentence, 'sent_id', where, ID), field(sentence, 'raw', where, str),
-                 field(ref, 'ann_id', where, ID))
-                for sentence in field(ref, 'sentences', where, list))
+    for number, record in enumerate(refs):
+        ref = convert(record, _Ref, where=f'{path!r}, record {number}')
+        if ref.split == split:
+            found.setdefault(ref.image_id, []).extend(
+                (sentence.sent_id, sentence.raw, ref.ann_id) for sentence in ref.sentences)
     return found
 
 

@@ -1,20 +1,71 @@
 """REFER's files, as RRSIS-D has them: `refs(unc).p` with sentences, `instances.json` with masks."""
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
+from typing import Any
+
+import msgspec
 
 from rsrefseg2.errors import UserError
+from rsrefseg2.files import confined, read_bytes
+from rsrefseg2.records import convert, decode_json
 
-from .checks import Faults, field, split_of
+from .checks import Faults, split_of
 from .masks import as_rle
 from .plain_pickle import load_plain_pickle
 
-ID = (int, str)
+Id = int | str
+
+
+class Sentence(msgspec.Struct):
+    """Of a ref. RRSIS-D's also have `raw`, which may be null."""
+    sent_id: Id
+    sent: str
+
+
+class Ref(msgspec.Struct):
+    """An entry of `refs(unc).p`; what else it holds is not used."""
+    image_id: Id
+    ann_id: Id
+    sentences: list[Sentence]
+    ref_id: Any = None
+    category_id: Id | None = None
+
+
+class ImageRecord(msgspec.Struct):
+    """Of instances.json."""
+    id: Id
+    file_name: str
+
+
+class Annotation(msgspec.Struct):
+    """Of instances.json. RRSIS-D's category key is `categories_id`; its `bbox` is xyxy and its
+    `area` no pixel count: the two are not used."""
+    id: Id
+    image_id: Id
+    segmentation: Any = None
+    categories_id: Id | None = None
+    category_id: Id | None = None
+
+
+class Category(msgspec.Struct):
+    """Of instances.json."""
+    id: Id
+    name: str
+
+
+class _File(msgspec.Struct):
+    images: list[ImageRecord]
+    annotations: list[Annotation]
+    categories: list[Category]
 
 
 def load_refs(path: str) -> list:
+    """The refs, not yet checked.
+
+    Raises:
+        UserError: see `load_plain_pickle`; it is no list.
+    """
     refs = load_plain_pickle(path)
     if not isinstance(refs, list):
         raise UserError(f'{path!r}: expected a list of refs, got {type(refs).__name__}')
@@ -29,90 +80,78 @@ def refer_triplets(refs_path: str, instances: Instances, images: str, *, split: 
     Args:
         images: The folder of the images.
     """
-    for number, ref in enumerate(load_refs(refs_path)):
+    for number, record in enumerate(load_refs(refs_path)):
         where = f'{refs_path!r}, record {number}'
         with faults:
-            if split_of(ref, where) == split:
-                yield from _triplets_of_ref(ref, instances, images, where)
+            if split_of(record, where) == split:
+                where = f'{where} (ref_id {record.get("ref_id")})'
+                yield from _triplets_of_ref(convert(record, Ref, where=where), instances, images,
+                                            where)
 
 
-def _triplets_of_ref(ref: dict, instances: Instances, folder: str, where: str) -> Iterator[dict]:
-    where = f'{where} (ref_id {ref.get("ref_id")})'
+def _triplets_of_ref(ref: Ref, instances: Instances, folder: str, where: str) -> Iterator[dict]:
     image, annotation = instances.of_ref(ref, where)
-    rle_where = f'{instances.path!r}, annotation {ref["ann_id"]}'
-    rle = as_rle(field(annotation, 'segmentation', rle_where), rle_where)
+    rle_where = f'{instances.path!r}, annotation {ref.ann_id}'
+    rle = as_rle(annotation.segmentation, rle_where)
     category = instances.category(ref, annotation, where)
-    sentences = field(ref, 'sentences', where, list)
-    if not sentences:
+    path = confined(folder, image.file_name, where=f'{instances.path!r}, image {image.id}')
+    if not ref.sentences:
         raise UserError(f'{where}: the ref has no sentence: write one or remove the record')
-    for sentence in sentences:
-        text = field(sentence, 'sent', where)  # 'raw' may be None
-        yield dict(sample_id=str(field(sentence, 'sent_id', where, ID)),
-                   text=text.strip() if isinstance(text, str) else text, category=category,
-                   img_path=os.path.join(folder, field(image, 'file_name', instances.path, str)),
-                   mask_rle=rle, mask_where=rle_where, where=where)
+    for sentence in ref.sentences:
+        yield dict(sample_id=str(sentence.sent_id), text=sentence.sent.strip(), category=category,
+                   img_path=path, mask_rle=rle, mask_where=rle_where, where=where)
 
 
 class Instances:
     """instances.json by id: the order of its lists says nothing.
 
-    In RRSIS-D's release an annotation's category key is `categories_id`, `bbox` is xyxy and `area`
-    no pixel count: the last two are not used.
-
     Attributes:
         images, annotations: id -> record.
         categories: id -> name, in the order of the ids.
+
+    Raises:
+        UserError: it is no JSON, not of this form, or an id occurs twice.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        try:
-            with open(path, encoding='utf-8-sig') as file:
-                content = json.load(file)
-        except (ValueError, RecursionError) as error:  # broken JSON, or not UTF-8
-            raise UserError(f'{path!r}: not complete JSON ({error}): '
-                            'fetch the file again') from error
-        self.images = self._by_id(content, 'images')
-        self.annotations = self._by_id(content, 'annotations')
-        categories = self._by_id(content, 'categories')
-        self.categories = {key: field(categories[key], 'name', f'{path!r}, category {key}', str)
-                           for key in sorted(categories, key=lambda key: (isinstance(key, str),
-                                                                          key))}
+        content = decode_json(read_bytes(path), _File, where=repr(path))
+        self.images = self._by_id(content.images, 'images')
+        self.annotations = self._by_id(content.annotations, 'annotations')
+        categories = self._by_id(content.categories, 'categories')
+        self.categories = {key: categories[key].name for key in sorted(
+            categories, key=lambda key: (isinstance(key, str), key))}
 
-    def _by_id(self, content: dict, key: str) -> dict[int | str, dict]:
-        table: dict[int | str, dict] = {}
-        for number, record in enumerate(field(content, key, repr(self.path), list)):
-            where = f'{self.path!r}, {key}, record {number}'
-            if table.setdefault(field(record, 'id', where, ID), record) is not record:
-                raise UserError(f'{where}: id {record["id"]} occurs twice')
+    def _by_id(self, records: list, key: str) -> dict[Id, Any]:
+        table: dict[Id, Any] = {}
+        for number, record in enumerate(records):
+            if table.setdefault(record.id, record) is not record:
+                raise UserError(f'{self.path!r}, {key}, record {number}: id {record.id} occurs '
+                                'twice')
         return table
 
-    def of_ref(self, ref: dict, where: str) -> tuple[dict, dict]:
+    def of_ref(self, ref: Ref, where: str) -> tuple[ImageRecord, Annotation]:
         """The image and the annotation that a ref names."""
-        image_id, ann_id = field(ref, 'image_id', where, ID), field(ref, 'ann_id', where, ID)
-        for table, name, key in ((self.images, 'image', image_id),
-                                 (self.annotations, 'annotation', ann_id)):
+        for table, name, key in ((self.images, 'image', ref.image_id),
+                                 (self.annotations, 'annotation', ref.ann_id)):
             if key not in table:
                 raise UserError(f'{where}: {name} {key} is not in {self.path!r}: '
                                 'fetch both files again, they do not belong together')
-        annotation = self.annotations[ann_id]
-        if field(annotation, 'image_id', f'{self.path!r}, annotation {ann_id}') != image_id:
-            raise UserError(f'{where}: the ref is of image {image_id}, its annotation {ann_id} '
-                            f'of image {annotation["image_id"]}: correct the record')
-        return self.images[image_id], annotation
+        annotation = self.annotations[ref.ann_id]
+        if annotation.image_id != ref.image_id:
+            raise UserError(f'{where}: the ref is of image {ref.image_id}, its annotation '
+                            f'{ref.ann_id} of image {annotation.image_id}: correct the record')
+        return self.images[ref.image_id], annotation
 
-    def category(self, ref: dict, annotation: dict, where: str) -> str | None:
+    def category(self, ref: Ref, annotation: Annotation, where: str) -> str | None:
         """The category's name; None where neither the ref nor its annotation has one."""
-        found = {record[key] for record, key in (
-            (ref, 'category_id'), (annotation, 'categories_id'), (annotation, 'category_id'))
-            if isinstance(record.get(key), ID)}
+        found = {ref.category_id, annotation.categories_id, annotation.category_id} - {None}
         if not found:
             return None
         if len(found) > 1:
-            number = ref.get('category_id')
-            other, *_ = found - {number}
-            raise UserError(f'{where}: the ref has category {number}, its annotation {other}: '
-                            'correct one of the two')
+            other, *_ = found - {ref.category_id}
+            raise UserError(f'{where}: the ref has category {ref.category_id}, its annotation '
+                            f'{other}: correct one of the two')
         number, = found
         if number not in self.categories:
             raise UserError(f'{where}: category {number} is not among the {len(self.categories)} '

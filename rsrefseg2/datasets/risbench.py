@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rsrefseg2.registry import DATASETS
 
-from .checks import require_file
+from .checks import is_file, require_file
 from .phrase_files import PhraseFileDataset
 from .refer_files import Instances, refer_triplets
 
@@ -70,8 +70,8 @@ class RISBench(PhraseFileDataset):
         root = self._root()
         texts = (os.path.join(root, self._file), os.path.join(root, 'phrase_txts', self._file))
         folders = [os.path.join(above, 'risbench') for above in (self.data_root, root)]
-        refer = next((f for f in folders if os.path.isfile(os.path.join(f, 'refs(unc).p'))), None)
-        if refer is None or any(map(os.path.isfile, texts)):
+        refer = next((f for f in folders if is_file(os.path.join(f, 'refs(unc).p'))), None)
+        if refer is None or any(map(is_file, texts)):
             yield from super().load_triplets()
             return
         instances = require_file([os.path.join(refer, 'instances.json')], title=self.TITLE)

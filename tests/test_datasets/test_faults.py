@@ -57,21 +57,23 @@ AT_START = {
         'truncated refs': f'{REFS}: not a complete pickle (EOFError): {AGAIN}',
         'refs no list': f'{REFS}: expected a list of refs, got dict',
         'truncated instances':
-            f'{JSON}: not complete JSON (Expecting property name enclosed in double quotes: line '
-            f'1 column 1393 (char 1392)): {AGAIN}',
-        'no category list': f"{JSON}: key 'categories' is missing",
+            f'{JSON}: no JSON (Expecting property name enclosed in double quotes: line 1 column '
+            '1393 (char 1392)): the file is damaged, or of another kind',
+        'no category list':
+            f'{JSON}: object missing required field categories: correct the record',
         'ref without annotation': f'{REF0}: annotation 999 is not in {JSON}: fetch both files '
                                   'again, they do not belong together',
         'ref without image': f'{REF0}: image 999 is not in {JSON}: fetch both files again, they '
                              'do not belong together',
         'ref of another image': f'{REF0}: the ref is of image 3, its annotation 140 of image 40: '
                                 'correct the record',
-        'ref without key': f"{REF0}: key 'ann_id' is missing",
+        'ref without key':
+            f'{REF0}: object missing required field ann_id: correct the record',
         'ref without sentences':
             f'{REF0}: the ref has no sentence: write one or remove the record',
         'no val': "RRSIS-D: no triplet of split 'val' in '{root}'",
         'empty sentence': f'{REF2}: {EMPTY}',
-        'sentence None': f'{REF0}: the sentence is no text but None',
+        'sentence None': f'{REF0}: sentences[0].sent: expected str, got null: correct the record',
         'duplicate sentence id': f"{REF2}: sample id '1003' occurs twice, first in {REF2}: remove "
                                  'one of the two',
         'duplicate annotation': f'{JSON}, annotations, record 7: id 122 occurs twice',
@@ -84,11 +86,10 @@ AT_START = {
             'vehicle?): correct the name',
         'unknown split': f"{REFS}, record 0: split 'trian' is not one of train, val, test (did you "
                          'mean train?)',
-        'sentences no list': f"{REF0}: 'sentences' is str, expected list: correct the record",
-        'ref no dict': f'{REFS}, record 0: expected a dict, got list',
-        'images no list': f"{JSON}: 'images' is dict, expected list: correct the record",
-        'id no number': f"{JSON}, images, record 0: 'id' is list, expected int or str: correct the "
-                        'record',
+        'sentences no list': f'{REF0}: sentences: expected array, got str: correct the record',
+        'ref no dict': f'{REFS}, record 0: expected object, got array: correct the record',
+        'images no list': f'{JSON}: images: expected array, got object: correct the record',
+        'id no number': f'{JSON}: images[0].id: expected int | str, got array: correct the record',
         'size no numbers': f"{JSON}, annotation 140: the size of the mask is ['48', '64'], expected "
                            '[height, width], two positive whole numbers',
         'counts no text': f"{JSON}, annotation 140: the mask's counts are null, expected text or a "

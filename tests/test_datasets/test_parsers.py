@@ -19,7 +19,8 @@ from rsrefseg2.rle import checked, decode, from_polygons
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True,
                suppress_health_check=[HealthCheck.function_scoped_fixture])
-SENTENCES = st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\n'), max_size=30)
+SENTENCES = st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\n\r\0'),
+                    max_size=30)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 50) | st.floats(allow_nan=False)
     | st.text(max_size=6),
@@ -38,6 +39,14 @@ def test_text_lines_come_back(lines, bom, end, last, tmp_path):
     reader = RefSegRS(data_root='', split='train', lazy_init=True)
     found = [reader._parse(decode_line(raw, ''), '') for _, raw in read_lines(str(path))]
     assert found == [(str(number), sentence.strip()) for number, sentence in lines]
+
+
+@FEW
+@given(before=SENTENCES, after=SENTENCES, mark=st.sampled_from('\r\0'))
+def test_a_line_is_one_line_of_text(before, after, mark):
+    """A file whose lines end in CR alone is no single triplet, and UTF-16 no UTF-8."""
+    with pytest.raises(UserError, match='here: the line holds a (carriage return|NUL)'):
+        decode_line(f'a{before}{mark}{after}b'.encode(), 'here')
 
 
 @FEW

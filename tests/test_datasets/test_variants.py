@@ -66,11 +66,11 @@ def test_json_lines_of_all_splits_in_one_file(tmp_path):
                                       "of 'train': move the line"),
     (lambda r: r.update(split='trian'), "rrsisd_train.jsonl:1: split 'trian' is not one of train, "
                                         'val, test (did you mean train?)'),
-    (lambda r: r.pop('sent'), "rrsisd_train.jsonl:1: key 'sent' is missing"),
-    (lambda r: r.update(sent=3), "rrsisd_train.jsonl:1: 'sent' is int, expected str: correct the "
+    (lambda r: r.pop('sent'), "rrsisd_train.jsonl:1: object missing required field sent"),
+    (lambda r: r.update(sent=3), "rrsisd_train.jsonl:1: sent: expected str, got int: correct the "
                                  'record'),
-    (lambda r: r.update(segmentation=[]), 'rrsisd_train.jsonl:1: the segmentation is no run-length '
-                                          'mask with size and counts (found: list of 0)'),
+    (lambda r: r.update(segmentation=[]), 'rrsisd_train.jsonl:1: no run-length mask but '
+                                           'a list of 0'),
     (lambda r: r.update(file_name='9.jpg'), 'JPEGImages\': 1 of 3 images are missing (9.jpg): '
                                             'fetch the download again, it is incomplete'),
     (lambda r: r.update(category_name='kayak'), "rrsisd_train.jsonl:1: category 'kayak' is not "
@@ -96,7 +96,7 @@ def test_json_lines_that_are_not_there(tmp_path):
     with pytest.raises(UserError, match=r"a file \*test.jsonl in '.*' is missing"):
         RefSegJSONL(data_root=str(root), split='test')
     (root / 'risbench_val.jsonl').write_text('{"split": "val"')
-    with pytest.raises(UserError, match='risbench_val.jsonl:1: not complete JSON'):
+    with pytest.raises(UserError, match='risbench_val.jsonl:1: no JSON'):
         RefSegJSONL(data_root=str(root), split='val')
 
 

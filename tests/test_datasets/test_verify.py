@@ -32,7 +32,7 @@ def test_every_fault_is_found(dataset, fault, tmp_path):
         assert len(errors) == int(fault == 'missing masks') + 1
         assert not lost
     elif fault == 'truncated instances':
-        assert any('not complete JSON' in line for line in found)
+        assert any('no JSON' in line for line in found)
     elif fault in ('no val', 'empty text'):
         assert {f.kind for f in errors} == {'unreadable split'}
     elif fault in AT_SAMPLE[dataset]:
