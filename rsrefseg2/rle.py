@@ -94,8 +94,8 @@ def size_of(size: Any, *, where: str) -> tuple[int, int]:
         raise UserError(f'{where}: the size of the mask is {size!r:.80}, expected [height, width], '
                         'two positive whole numbers')
     if size[0] * size[1] > MOST_PIXELS:
-        raise UserError(f'{where}: the size of the mask is {size[0]} x {size[1]}, more than '
-                        f'{MOST_PIXELS} pixels: the record is damaged')
+        raise UserError(f'{where}: the size of the mask is {str(size[0]):.20} x {str(size[1]):.20}, '
+                        f'more than {MOST_PIXELS} pixels: the record is damaged')
     return size[0], size[1]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import warnings
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -24,6 +25,9 @@ _MUCH = 2**26          # pixels from which on the free memory is asked for
 # warns above its own, and refuses twice as much.
 if Image.MAX_IMAGE_PIXELS is not None:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MOST_PIXELS)
+# An error that says more follows these, or nothing that we use is wrong.
+warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)
+warnings.filterwarnings('ignore', module=r'PIL\.TiffImagePlugin')
 # Rasters that Pillow has no reader for, by how they begin.
 _OTHERS = {b'\x89HDF': 'HDF5', b'CDF': 'NetCDF', b'NITF': 'NITF', b'8BPS': 'Photoshop',
            b'v/1\x01': 'OpenEXR', b'\xff\x0a': 'JPEG XL', b'%PDF': 'PDF', b'EHFA': 'Erdas Imagine'}
