@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import UserError, os_errors_told
@@ -84,8 +84,8 @@ def confined(root: str | os.PathLike, name: str, *, where: str) -> str:
     Raises:
         UserError: the name is absolute, climbs out of `root` by '..', or is no name.
     """
-    parts = PurePosixPath(name.replace('\\', '/') if os.sep == '\\' else name)
-    if not parts.parts or parts.is_absolute() or '..' in parts.parts or '\0' in name:
+    parts = name.replace(os.sep, '/').split('/')
+    if parts[0] == '' or '..' in parts or not set(parts) - {'', '.'} or '\0' in name:
         raise UserError(f'{where}: the file name {name!r} leads out of its folder '
                         f'{os.fspath(root)!r}: correct the record')
     return os.path.join(root, name)
