@@ -1,6 +1,7 @@
 """The readers by the names that the command line has for them."""
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,8 +17,16 @@ READERS = {**BENCHMARKS, 'jsonl': RefSegJSONL,
 
 
 def open_split(name: str, data_root: str, split: str, **options: Any) -> RefSegDataset:
-    """A split of the data set `name` of READERS; `options` as of its reader."""
-    return _reader(name)(data_root=str(data_root), split=split, **options)
+    """A split of the data set `name` of READERS; `options` as of its reader.
+
+    Raises:
+        UserError: there is no such reader, or it has no such option; see `RefSegDataset`.
+    """
+    reader = _reader(name)
+    known = _options_of(reader)
+    for option in options.keys() - known:
+        raise UserError(f'the reader of {name} has no option {option!r}{suggest(option, known)}')
+    return reader(data_root=str(data_root), split=split, **options)
 
 
 def splits_of(name: str) -> tuple[str, ...]:
@@ -30,3 +39,10 @@ def _reader(name: str) -> Callable[..., RefSegDataset]:
         raise UserError(f'data set {name!r} is not one of {", ".join(READERS)}'
                         f'{suggest(name, READERS)}')
     return READERS[name]
+
+
+def _options_of(reader: Callable[..., RefSegDataset]) -> set[str]:
+    """The names of its constructor's arguments, those that it passes on included."""
+    kind = reader.func if isinstance(reader, partial) else reader
+    return {option for of in kind.__mro__ if issubclass(of, RefSegDataset)
+            for option in inspect.signature(of.__init__).parameters}

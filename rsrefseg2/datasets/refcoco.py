@@ -19,7 +19,7 @@ from rsrefseg2.rle import from_polygons
 from .base import RefSegDataset
 from .checks import check_split, find_root, require_file, require_folder
 from .masks import as_rle
-from .refer_files import Category, Id, load_refs
+from .refer_files import Category, Id, by_id, load_refs
 
 # (data set, who divided it) -> sentences per split
 PUBLISHED = {
@@ -34,14 +34,14 @@ DIVIDED_BY = {'refcoco': 'unc', 'refcoco+': 'unc', 'refcocog': 'umd'}
 Side = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class _Image(msgspec.Struct):
+class _Image(msgspec.Struct, gc=False):
     id: int
     file_name: str
     height: Side
     width: Side
 
 
-class _Annotation(msgspec.Struct):
+class _Annotation(msgspec.Struct, gc=False):
     id: Id
     image_id: int
     segmentation: Any
@@ -106,10 +106,9 @@ class RefCOCO(RefSegDataset):
         sentences = _sentences(refs, self.split, refs_path)
         content = parse_json(as_utf8(read_bytes(path), repr(path)), where=repr(path))
         instances = convert(content, _Instances, where=repr(path))
-        images = {image.id: image for image in instances.images}
-        names = {category.id: category.name for category in instances.categories}
-        categories = {annotation.id: annotation.category_id
-                      for annotation in instances.annotations}
+        images = by_id(instances.images, f'{path!r}, images')
+        annotations = by_id(instances.annotations, f'{path!r}, annotations')
+        categories = by_id(instances.categories, f'{path!r}, categories')
         data = self._arranged_by_mmdet(refs, content, refs_path, path)
         for index in range(len(data)):
             info = data.get_data_info(index)
@@ -125,7 +124,8 @@ class RefCOCO(RefSegDataset):
                 with self.faults:
                     yield dict(sample_id=str(sent_id), text=text.strip(), mask_where=where,
                                where=f'{refs_path!r}, sent_id {sent_id}',
-                               category=names.get(categories[ann_id]),
+                               category=getattr(categories.get(
+                                   annotations[ann_id].category_id), 'name', None),
                                img_path=info['img_path'],
                                mask_rle=_rle(instance['mask'],
                                              (image.height, image.width), where))

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,6 +15,7 @@ from .masks import as_rle
 from .plain_pickle import load_plain_pickle
 
 Id = int | str
+T = TypeVar('T')
 
 
 class Sentence(msgspec.Struct):
@@ -32,13 +33,13 @@ class Ref(msgspec.Struct):
     category_id: Id | None = None
 
 
-class ImageRecord(msgspec.Struct):
+class ImageRecord(msgspec.Struct, gc=False):
     """Of instances.json."""
     id: Id
     file_name: str
 
 
-class Annotation(msgspec.Struct):
+class Annotation(msgspec.Struct, gc=False):
     """Of instances.json. RRSIS-D's category key is `categories_id`; its `bbox` is xyxy and its
     `area` no pixel count: the two are not used."""
     id: Id
@@ -48,7 +49,7 @@ class Annotation(msgspec.Struct):
     category_id: Id | None = None
 
 
-class Category(msgspec.Struct):
+class Category(msgspec.Struct, gc=False):
     """Of instances.json."""
     id: Id
     name: str
@@ -102,6 +103,19 @@ def _triplets_of_ref(ref: Ref, instances: Instances, folder: str, where: str) ->
                    img_path=path, mask_rle=rle, mask_where=rle_where, where=where)
 
 
+def by_id(records: list[T], where: str) -> dict[Id, T]:
+    """id -> record.
+
+    Raises:
+        UserError: an id occurs twice: one of the two would be lost.
+    """
+    table: dict[Id, T] = {}
+    for number, record in enumerate(records):
+        if table.setdefault(record.id, record) is not record:
+            raise UserError(f'{where}, record {number}: id {record.id} occurs twice')
+    return table
+
+
 class Instances:
     """instances.json by id: the order of its lists says nothing.
 
@@ -116,19 +130,11 @@ class Instances:
     def __init__(self, path: str) -> None:
         self.path = path
         content = decode_json(read_bytes(path), _File, where=repr(path))
-        self.images = self._by_id(content.images, 'images')
-        self.annotations = self._by_id(content.annotations, 'annotations')
-        categories = self._by_id(content.categories, 'categories')
+        self.images = by_id(content.images, f'{path!r}, images')
+        self.annotations = by_id(content.annotations, f'{path!r}, annotations')
+        categories = by_id(content.categories, f'{path!r}, categories')
         self.categories = {key: categories[key].name for key in sorted(
             categories, key=lambda key: (isinstance(key, str), key))}
-
-    def _by_id(self, records: list, key: str) -> dict[Id, Any]:
-        table: dict[Id, Any] = {}
-        for number, record in enumerate(records):
-            if table.setdefault(record.id, record) is not record:
-                raise UserError(f'{self.path!r}, {key}, record {number}: id {record.id} occurs '
-                                'twice')
-        return table
 
     def of_ref(self, ref: Ref, where: str) -> tuple[ImageRecord, Annotation]:
         """The image and the annotation that a ref names."""

@@ -1,6 +1,7 @@
 """Whatever the files hold: triplets or one clear error, and nothing is lost in between."""
 import json
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -8,14 +9,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from rsrefseg2.datasets import as_rle
+from rsrefseg2.datasets import RefCOCO, as_rle
 from rsrefseg2.datasets.checks import Faults
 from rsrefseg2.datasets.phrase_files import decode_line, read_lines
 from rsrefseg2.datasets.plain_pickle import load_plain_pickle
+from rsrefseg2.datasets.readers import open_split
 from rsrefseg2.datasets.refer_files import Instances, refer_triplets
 from rsrefseg2.datasets.refsegrs import RefSegRS
 from rsrefseg2.errors import UserError
 from rsrefseg2.rle import checked, decode, from_polygons
+from tests.fabricate import fabricate
+from tests.variants import fabricate_jsonl, fabricate_refcoco
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True,
                suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -112,6 +116,79 @@ def test_any_value_anywhere_in_refers_files(place, value, tmp_path):
         return
     if contents[0] and contents[0][0]['split'] == 'train':
         assert len(found) == len(contents[0][0]['sentences'])
+
+
+@pytest.fixture(scope='module')
+def refcoco(tmp_path_factory):
+    """A folder whose two files each example writes anew."""
+    return fabricate_refcoco(tmp_path_factory.mktemp('data') / 'refcoco')
+
+
+@FEW
+@given(data=st.data())
+def test_any_value_anywhere_in_refcocos_files(data, refcoco):
+    """Its triplets with their masks, or one line that names the file."""
+    files = refcoco / 'refcoco/refs(unc).p', refcoco / 'refcoco/instances.json'
+    before = [file.read_bytes() for file in files]
+    contents = [pickle.loads(before[0]), json.loads(before[1])]
+    number = data.draw(st.integers(0, 1))
+    place = data.draw(st.sampled_from(sorted(places(contents[number]), key=str)))
+    put(contents[number], place, data.draw(VALUES | st.sampled_from([1e300, 10**400, -10**12])))
+    try:
+        files[0].write_bytes(pickle.dumps(contents[0]))
+        files[1].write_text(json.dumps(contents[1]))
+        found = RefCOCO(data_root=str(refcoco), split='train', serialize_data=False)
+        assert [decode(record['mask_rle'], where='here').shape for record in found] == [
+            (48, 64)] * len(found) or place[-1] in ('height', 'width', 'size')
+    except UserError as error:
+        assert str(refcoco) in str(error) and '\n' not in str(error) and len(str(error)) < 2000
+    finally:
+        for file, content in zip(files, before, strict=True):
+            file.write_bytes(content)
+
+
+@pytest.mark.parametrize('name', ['../../secret.jpg', '/etc/passwd', 'a/../../b.jpg', '..', '.', '',
+                                  'a\0b.jpg'])
+@pytest.mark.parametrize('kind', ['rrsisd', 'jsonl', 'refcoco'])
+def test_file_names_stay_in_their_folder(kind, name, tmp_path):
+    if kind == 'jsonl':
+        root = fabricate_jsonl(tmp_path, 'rrsisd')
+        path = root / 'rrsisd_train.jsonl'
+        lines = [json.loads(line) | {'file_name': name} for line in path.read_text().splitlines()]
+        path.write_text('\n'.join(map(json.dumps, lines)))
+    else:
+        root = fabricate_refcoco(tmp_path / 'r') if kind == 'refcoco' else fabricate(kind, tmp_path)
+        path = root / kind / 'instances.json'
+        content = json.loads(path.read_text())
+        for image in content['images']:
+            image['file_name'] = name
+        path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match='the file name .* leads out of its folder'):
+        open_split(kind, root, 'train')
+
+
+@pytest.mark.parametrize('file', ['rrsisd/refs(unc).p', 'rrsisd/instances.json',
+                                  'images/rrsisd/JPEGImages'])
+def test_what_the_system_refuses_is_said(file, tmp_path):
+    """Not that it is missing. A loop of links stands for missing permissions: it stops root, too."""
+    root = fabricate('rrsisd', tmp_path)
+    (root / file).rename(root / 'moved')
+    (root / file).symlink_to(root / file)
+    with pytest.raises(UserError, match=f'{re.escape(file)}.*links form a circle'):
+        open_split('rrsisd', root, 'train')
+
+
+def test_a_file_name_with_a_blank_is_named(tmp_path):
+    root = fabricate('risbench', tmp_path)
+    path = root / 'output_phrase_train.txt'
+    path.write_text(path.read_text().replace('train_0_0.png', 'DJI 0001.png'))
+    with pytest.raises(UserError, match="train.txt:1: the file name in 'DJI 0001.png .* a blank"):
+        open_split('risbench', root, 'train')
+
+
+def test_an_option_that_a_reader_has_not(tmp_path):
+    with pytest.raises(UserError, match="reader of rrsisd has no option 'benchmark'"):
+        open_split('rrsisd', tmp_path, 'train', benchmark='rrsisd')
 
 
 @FEW
