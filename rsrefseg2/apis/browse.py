@@ -10,7 +10,7 @@ import numpy as np
 from ..datasets import read_image
 from ..datasets.base import RefSegDataset
 from ..datasets.content import on_all_cores
-from ..datasets.masks import fit_mask
+from ..datasets.masks import mask_of
 from ..datasets.readers import open_split, splits_of
 from ..datasets.statistics import (
     COUNTS,
@@ -18,7 +18,6 @@ from ..datasets.statistics import (
     SentenceStatistics,
     figures,
     is_benchmark,
-    mask_of,
     mask_statistics,
 )
 from ..errors import UserError
@@ -82,9 +81,7 @@ def _samples(dataset: RefSegDataset, most: int, seed: int, side: int) -> list[Sa
 def _sample(job: tuple[dict, int]) -> Sample:
     record, side = job
     image = read_image(record['img_path'])
-    where = record.get('mask_where', repr(record.get('mask_path')))
-    mask = fit_mask(mask_of(record), image.shape[:2], mask_where=where,
-                    img_path=record['img_path'])
+    mask, _ = mask_of(record, image.shape[:2])
     return Sample(sample_id=record['sample_id'], text=record['text'],
                   category=record['category'] or '', area=int(mask.sum()),
                   share=float(mask.mean()), thumbnail=thumbnail(image, mask, side))

@@ -9,11 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from rsrefseg2.errors import UserError
-from rsrefseg2.rle import decode
 
 from .content import file_hash, on_all_cores
 from .images import read_image
-from .masks import fit_mask, read_mask
+from .masks import mask_of
 
 
 class MaskLook(NamedTuple):
@@ -49,15 +48,7 @@ def look(job: tuple[str, list[dict]]) -> ImageLook:
 
 def _look_at_mask(record: dict, size: tuple[int, int] | None) -> MaskLook:
     try:
-        if 'mask_rle' in record:
-            where = record['mask_where']
-            mask = decode(record['mask_rle'], where=where)
-        else:
-            where = repr(record['mask_path'])
-            mask = read_mask(record['mask_path'])
-        stored = mask.shape
-        if size is not None:
-            mask = fit_mask(mask, size, mask_where=where, img_path=record['img_path'])
+        mask, stored = mask_of(record, size)
     except UserError as error:
         return MaskLook(0, (0, 0), b'', str(error))
     digest = hashlib.blake2b(np.packbits(mask).tobytes(), digest_size=16).digest()

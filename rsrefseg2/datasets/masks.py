@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from rsrefseg2.errors import UserError
-from rsrefseg2.rle import checked, size_of
+from rsrefseg2.rle import checked, decode, size_of
 
 from .pictures import open_picture
 
@@ -85,8 +86,31 @@ def _of_palette(image: Image.Image, shown: str) -> np.ndarray:
     return numbers
 
 
-def fit_mask(mask: np.ndarray, image_size: tuple[int, int], *, mask_where: str,
-             img_path: str) -> np.ndarray:
+def mask_of(record: Mapping[str, Any], image_size: Sequence[int] | None = None
+            ) -> tuple[np.ndarray, tuple[int, int]]:
+    """((H, W) bool, the size (H, W) as stored) of a record with `mask_rle` or
+    `mask_path`.
+
+    Args:
+        image_size: (H, W) that the mask is brought to (`fit_mask`); None: it stays as it is stored.
+
+    Raises:
+        UserError: see `rle.decode`, `read_mask` and `fit_mask`.
+    """
+    where = record.get('mask_where') or (repr(record['mask_path']) if 'mask_path' in record else
+                                         f'mask of sample {record["sample_id"]!r}')
+    fit = dict(mask_where=where, img_path=record['img_path'])
+    if 'mask_rle' in record:
+        if image_size is not None:  # before a damaged size takes memory
+            _require_fit(tuple(record['mask_rle']['size']), image_size, **fit)
+        mask = decode(record['mask_rle'], where=where)
+    else:
+        mask = read_mask(record['mask_path'])
+    return (mask if image_size is None else fit_mask(mask, image_size, **fit)), mask.shape
+
+
+def fit_mask(mask: np.ndarray, image_size: Sequence[int], *, mask_where: str, img_path: str
+             ) -> np.ndarray:
     """The mask (H, W) at its image's size. The one place where the two sizes meet.
 
     The mask follows the image, by nearest neighbour, where no side differs by more than
@@ -95,13 +119,17 @@ def fit_mask(mask: np.ndarray, image_size: tuple[int, int], *, mask_where: str,
     """
     if mask.shape == tuple(image_size):
         return mask
-    turned = mask.shape == tuple(image_size)[::-1]  # a mask of width x height is no near miss
-    if turned or any(abs(have - want) > max(1, SIZE_TOLERANCE * want)
-                     for have, want in zip(mask.shape, image_size, strict=True)):
-        raise UserError(f'{mask_where}: the mask is {mask.shape[0]} x {mask.shape[1]} (height x '
-                        f'width), its image {img_path!r} is {image_size[0]} x {image_size[1]}: '
-                        + ('one of the two is transposed' if turned else
-                           'one of the two files is another version'))
+    _require_fit(mask.shape, image_size, mask_where=mask_where, img_path=img_path)
     rows, columns = (((np.arange(want) + 0.5) * have / want).astype(int)
                      for have, want in zip(mask.shape, image_size, strict=True))
     return mask[rows][:, columns]
+
+
+def _require_fit(size: Sequence[int], image_size: Sequence[int], *, mask_where: str, img_path: str
+                 ) -> None:
+    turned = size[0] != size[1] and tuple(size) == tuple(image_size)[::-1]
+    if turned or any(abs(have - want) > max(1, SIZE_TOLERANCE * want)
+                     for have, want in zip(size, image_size, strict=True)):
+        raise UserError(f'{mask_where}: the mask is {size[0]} x {size[1]} (height x width), its '
+                        f'image {img_path!r} is {image_size[0]} x {image_size[1]}: one of the two '
+                        + ('is transposed' if turned else 'files is another version'))

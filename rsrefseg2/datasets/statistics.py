@@ -9,11 +9,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from rsrefseg2.rle import decode
-
 from .base import RefSegDataset
 from .content import on_all_cores
-from .masks import read_mask
+from .masks import mask_of
 
 CELLS = 32   # the maps of positions have 32 x 32 cells of any image
 # How words are counted is not published: both counts are shown. `letters` takes "top-right" as two
@@ -62,13 +60,6 @@ class MaskStatistics(NamedTuple):
     coverage: np.ndarray
 
 
-def mask_of(record: dict) -> np.ndarray:
-    """The mask (H, W) bool of a record, as it is stored."""
-    if 'mask_rle' in record:
-        return decode(record['mask_rle'], where=record['mask_where'])
-    return read_mask(record['mask_path'])
-
-
 def mask_statistics(dataset: RefSegDataset) -> MaskStatistics:
     """Reads every mask of the split, with all cores."""
     records = [dataset.get_data_info(index) for index in range(len(dataset))]
@@ -84,7 +75,7 @@ def mask_statistics(dataset: RefSegDataset) -> MaskStatistics:
 
 
 def _measure(record: dict) -> tuple[int, float, tuple[float, float] | None, np.ndarray]:
-    mask = mask_of(record)
+    mask = mask_of(record)[0]
     cells = cv2.resize(mask.astype(np.float32), (CELLS, CELLS), interpolation=cv2.INTER_AREA)
     rows, columns = np.nonzero(mask)
     height, width = mask.shape

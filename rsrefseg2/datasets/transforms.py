@@ -6,11 +6,10 @@ from mmcv.transforms import BaseTransform
 
 from rsrefseg2.errors import UserError
 from rsrefseg2.registry import TRANSFORMS
-from rsrefseg2.rle import decode
 from rsrefseg2.structures import RefSegDataSample
 
 from .images import ImageCache
-from .masks import fit_mask, read_mask
+from .masks import mask_of
 
 
 @TRANSFORMS.register_module()
@@ -33,20 +32,10 @@ class LoadMask(BaseTransform):
     `mask_size` (H, W), what is stored."""
 
     def transform(self, results: dict) -> dict:
-        if 'mask_rle' in results:
-            where = results.get('mask_where', f'mask of sample {results["sample_id"]!r}')
-            mask = decode(results['mask_rle'], where=where)
-        elif 'mask_path' in results:
-            where = repr(results['mask_path'])
-            mask = read_mask(results['mask_path'])
-        else:
+        if 'mask_rle' not in results and 'mask_path' not in results:
             raise UserError(f'sample {results["sample_id"]!r} has no mask: remove LoadMask from '
                             'the pipeline to predict without one')
-        results['mask_size'] = mask.shape
-        if 'ori_shape' in results:
-            mask = fit_mask(mask, results['ori_shape'], mask_where=where,
-                            img_path=results['img_path'])
-        results['gt_mask'] = mask
+        results['gt_mask'], results['mask_size'] = mask_of(results, results.get('ori_shape'))
         return results
 
 

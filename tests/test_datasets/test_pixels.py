@@ -96,6 +96,7 @@ FORMATS = [('PNG', {}), ('JPEG', {}), ('TIFF', {}), ('TIFF', {'compression': 'ti
            ('BMP', {}), ('GIF', {}), ('WEBP', {'lossless': True}), ('JPEG2000', {}), ('PPM', {})]
 
 
+@pytest.mark.filterwarnings('ignore::UserWarning:PIL.TiffImagePlugin')
 @settings(max_examples=40, deadline=None, derandomize=True,
           suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(form=st.sampled_from(FORMATS), share=st.floats(0, 1, exclude_max=True))
