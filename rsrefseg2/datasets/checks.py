@@ -130,7 +130,7 @@ def require_present(paths: Sequence[str], *, what: str) -> None:
         if not is_folder(folder):
             raise UserError(f'{folder!r}: the folder of the {what} is missing: {SEE_TREE}')
         total = len({path for path in paths if os.path.dirname(path) == folder})
-        shown = ', '.join(f'{name:.80}' for name in missing[:3]) + (', ...' if len(missing) > 3 else '')
+        shown = ', '.join([f'{name:.80}' for name in missing[:3]] + ['...'] * (len(missing) > 3))
         raise UserError(f'{folder!r}: {len(missing)} of {total} {what} are missing '
                         f'({shown}): fetch the download again, it is incomplete')
 
@@ -155,7 +155,7 @@ class _OfSplit(msgspec.Struct):
 
 def split_of(record: Any, where: str) -> str:
     """`record['split']`, a known one: a record of no split would be lost without a word."""
-    if type(record) is dict and record.get('split') in SPLITS:  # nearly all: once for each record
+    if type(record) is dict and record.get('split') in SPLITS:  # nearly all are
         return record['split']
     split = convert(record, _OfSplit, where=where).split
     try:

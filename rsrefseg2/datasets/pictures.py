@@ -75,8 +75,9 @@ def open_picture(path: str | os.PathLike, *, what: str = 'the image', upright: b
     if turned != 1 and not upright:
         raise UserError(
             f'{where} has the EXIF orientation {turned}: its stored pixels are not as viewers show '
-            'them. Where masks were drawn on what is shown, turn the pixels (magick IN -auto-orient '
-            'OUT); where they fit the stored pixels, remove the tag (exiftool -Orientation= IN)')
+            'them. Where masks were drawn on what is shown, turn the pixels (magick IN '
+            '-auto-orient OUT); where they fit the stored pixels, remove the tag (exiftool '
+            '-Orientation= IN)')
     return image
 
 
@@ -91,8 +92,8 @@ def _require_readable(image: Image.Image, file: BinaryIO, where: str) -> None:
 def too_deep(where: str, bits: str) -> UserError:
     """What is said of a picture with more than 8 bits a channel."""
     return UserError(f'{where} has more than 8 bits a channel ({bits}), and the range to show is '
-                     'unknown: convert it to 8-bit RGB or grey, e.g. gdal_translate -ot Byte -scale '
-                     'IN OUT.png')
+                     'unknown: convert it to 8-bit RGB or grey, e.g. gdal_translate -ot Byte '
+                     '-scale IN OUT.png')
 
 
 def _bits(image: Image.Image, file: BinaryIO) -> int:

@@ -90,14 +90,14 @@ AT_START = {
         'ref no dict': f'{REFS}, record 0: expected object, got array: correct the record',
         'images no list': f'{JSON}: images: expected array, got object: correct the record',
         'id no number': f'{JSON}: images[0].id: expected int | str, got array: correct the record',
-        'size no numbers': f"{JSON}, annotation 140: the size of the mask is ['48', '64'], expected "
-                           '[height, width], two positive whole numbers',
+        'size no numbers': f"{JSON}, annotation 140: the size of the mask is ['48', '64'], "
+                           'expected [height, width], two positive whole numbers',
         'counts no text': f"{JSON}, annotation 140: the mask's counts are null, expected text or a "
                           'list of run lengths',
         'run lengths too few': f'{JSON}, annotation 140: the run lengths sum to 18, a mask of '
                                '48 x 64 (height x width) has 3072 pixels: the record is damaged',
-        'polygon': f'{JSON}, annotation 140: no run-length mask but a list of 2: expected {{"size": '
-                   '[H, W], "counts": "..."}',
+        'polygon': f'{JSON}, annotation 140: no run-length mask but a list of 2: expected '
+                   '{"size": [H, W], "counts": "..."}',
     },
 }
 # Messages when the sample is asked for: they need the files' pixels. A dot stands for what Pillow

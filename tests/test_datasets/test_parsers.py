@@ -170,7 +170,7 @@ def test_file_names_stay_in_their_folder(kind, name, tmp_path):
 @pytest.mark.parametrize('file', ['rrsisd/refs(unc).p', 'rrsisd/instances.json',
                                   'images/rrsisd/JPEGImages'])
 def test_what_the_system_refuses_is_said(file, tmp_path):
-    """Not that it is missing. A loop of links stands for missing permissions: it stops root, too."""
+    """Not that it is missing. A loop of links stands for missing permissions: it stops root."""
     root = fabricate('rrsisd', tmp_path)
     (root / file).rename(root / 'moved')
     (root / file).symlink_to(root / file)
