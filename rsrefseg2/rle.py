@@ -94,9 +94,8 @@ def size_of(size: Any, *, where: str) -> tuple[int, int]:
         raise UserError(f'{where}: the size of the mask is {size!r:.80}, expected [height, width], '
                         'two positive whole numbers')
     if size[0] * size[1] > MOST_PIXELS:
-        shown = f'{str(size[0]):.20} x {str(size[1]):.20}'
-        raise UserError(f'{where}: the size of the mask is {shown}, more than {MOST_PIXELS} '
-                        'pixels: the record is damaged')
+        raise UserError(f'{where}: the size of the mask is {size[0]} x {size[1]}, more than '
+                        f'{MOST_PIXELS} pixels: the record is damaged')
     return size[0], size[1]
 
 
@@ -128,8 +127,8 @@ def _uncompressed(counts: str | bytes, where: str) -> np.ndarray:
 
 
 def from_polygons(polygons: Any, size: Sequence[int], *, where: str) -> dict[str, Any]:
-    """The RLE of COCO polygons, each a flat list x, y, x, y ... of at least 3 points, in an image
-    of `size` (H, W); their union.
+    """The RLE of COCO polygons, each a flat list x, y, x, y ... of at least 3 points, in an image of
+    `size` (H, W); their union.
 
     Raises:
         UserError: no such list; a coordinate is not finite, or lies farther from the image than
