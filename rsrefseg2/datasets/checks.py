@@ -132,7 +132,7 @@ def require_present(paths: Sequence[str], *, what: str) -> None:
         total = len({path for path in paths if os.path.dirname(path) == folder})
         shown = ', '.join([f'{name:.80}' for name in missing[:3]] + ['...'] * (len(missing) > 3))
         raise UserError(f'{folder!r}: {len(missing)} of {total} {what} are missing '
-                        f'({shown}): fetch the download again, it is incomplete')
+                        f'({shown}): complete the download, or correct the names')
 
 
 def field(record: Any, key: str, where: str, kind: type | tuple[type, ...] = object) -> Any:

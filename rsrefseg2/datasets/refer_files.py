@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -52,7 +52,7 @@ class Annotation(msgspec.Struct, gc=False):
 class Category(msgspec.Struct, gc=False):
     """Of instances.json."""
     id: Id
-    name: str
+    name: Annotated[str, msgspec.Meta(pattern=r'\S')]  # of a blank every sentence would be
 
 
 class _File(msgspec.Struct):

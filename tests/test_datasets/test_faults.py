@@ -10,7 +10,7 @@ PIPELINE = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSeg
 
 TREE = 'data/README.md shows the expected tree'
 AGAIN = 'fetch the file again'
-INCOMPLETE = 'fetch the download again, it is incomplete'
+INCOMPLETE = 'complete the download, or correct the names'
 EMPTY = 'the sentence is empty: write one or remove the record'
 VERSION = 'one of the two files is another version'
 CUT_OFF = 'the run lengths of the mask are cut off or damaged: fetch or make the record again'

@@ -72,7 +72,7 @@ def test_json_lines_of_all_splits_in_one_file(tmp_path):
     (lambda r: r.update(segmentation=[]), 'rrsisd_train.jsonl:1: no run-length mask but '
                                            'a list of 0'),
     (lambda r: r.update(file_name='9.jpg'), 'JPEGImages\': 1 of 3 images are missing (9.jpg): '
-                                            'fetch the download again, it is incomplete'),
+                                            'complete the download, or correct the names'),
     (lambda r: r.update(category_name='kayak'), "rrsisd_train.jsonl:1: category 'kayak' is not "
                                                 'among the 20 classes of RRSIS-D (JSON lines): '
                                                 'correct the name')])
