@@ -8,7 +8,7 @@ import torch
 
 from rsrefseg2.errors import UserError
 
-from .pictures import open_picture, too_deep, too_large
+from .pictures import memory_told, open_picture, too_deep
 
 # How each of Pillow's modes becomes RGB. Alpha is dropped (never blended: what lies under it is
 # the measured image), grey is repeated, a palette is looked up.
@@ -35,12 +35,10 @@ def read_image(path: str | os.PathLike, *, upright: bool = False) -> np.ndarray:
     if mode not in _TO_RGB:
         raise UserError(f'{shown}: images of mode {mode} are not read: convert it to 8-bit RGB or '
                         'grey, e.g. magick IN -colorspace sRGB OUT.png')
-    try:
+    with memory_told(f'{shown}: the image'):
         if mode != 'RGB':
             image = image.convert(_TO_RGB[mode]).convert('RGB')
         return np.array(image)
-    except MemoryError:
-        raise too_large(f'{shown}: the image') from None
 
 
 class ImageCache:

@@ -11,7 +11,7 @@ from PIL import Image
 from rsrefseg2.errors import UserError
 from rsrefseg2.rle import checked, decode, size_of
 
-from .pictures import open_picture
+from .pictures import memory_told, open_picture
 
 # How far a stored mask may differ from its image and still be its mask: a share of each side, and
 # at least one pixel. RRSIS-D has images of 800 x 801 and 800 x 787 (1.6 %) with masks of 800 x 800.
@@ -47,6 +47,11 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
     """
     shown = repr(os.fsdecode(path))
     image = open_picture(path, what='the mask')
+    with memory_told(f'{shown}: the mask'):
+        return _target_of(image, shown)
+
+
+def _target_of(image: Image.Image, shown: str) -> np.ndarray:
     values = _of_palette(image, shown) if image.mode in ('P', 'PA') else np.array(image)
     if values.ndim == 3:
         # (H, W, C) -> (H, W); the last of 2 or 4 channels is alpha
@@ -70,19 +75,20 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
 
 
 def _of_palette(image: Image.Image, shown: str) -> np.ndarray:
-    """(H, W) or (H, W, C), by the palette's colours where they are grey.
+    """(H, W) or (H, W, C), by the palette's colours where they are black and white.
 
     Labelling tools colour a class: 0 is black, 1 dark red. There the numbers are the mask, as long
     as the colours agree that 0 alone is the background.
     """
     transparent = image.mode == 'PA' or 'transparency' in image.info
-    colours = np.array(image.convert('RGBA' if transparent else 'RGB'))
-    if (colours[..., :3] == colours[..., :1]).all():
-        return colours
+    values = np.array(image.convert('RGBA' if transparent else 'RGB'))
+    colours = values[..., :3]
+    if (colours == colours[..., :1]).all() and colours.max(initial=0) in (0, 1, 255):
+        return values
     numbers = np.array(image if image.mode == 'P' else image.getchannel('P'))
-    if ((numbers == 0) != (colours[..., :3] == 0).all(-1)).any():
-        raise UserError(f'{shown}: the mask is coloured, and black is not the number 0 of its '
-                        'palette: save it as 0 and 255, grey')
+    if ((numbers == 0) != (colours == 0).all(-1)).any():
+        raise UserError(f'{shown}: the palette of the mask is not black and white, and black is '
+                        'not its number 0: save the mask in grey, as 0 and 255')
     return numbers
 
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -135,6 +136,15 @@ def too_large(where: str) -> UserError:
     """What is said of a picture that the memory does not hold."""
     return UserError(f'{where} is larger than the memory allows: cut it into parts, e.g. '
                      'gdal_translate -srcwin 0 0 2048 2048 IN OUT.png')
+
+
+@contextlib.contextmanager
+def memory_told(where: str) -> Iterator[None]:
+    """Within the block, a lack of memory is a UserError."""
+    try:
+        yield
+    except MemoryError:
+        raise too_large(where) from None
 
 
 def _free_memory() -> float:

@@ -219,13 +219,14 @@ BLACK_WHITE, WHITE_BLACK = [0, 0, 0, 255, 255, 255], [255, 255, 255, 0, 0, 0]
 @pytest.mark.parametrize('palette, numbers, right', [
     (BLACK_WHITE, MASK, True), (WHITE_BLACK, ~MASK, True), ([0, 0, 0, 128, 0, 0], MASK, True),
     ([0, 0, 0, 0, 0, 0], MASK, None), ([128, 0, 0, 0, 0, 0], ~MASK, False),
-    ([0, 0, 0, 90, 90, 90], MASK, False), ([0, 128, 0, 128, 0, 0], MASK, False)])
+    ([0, 0, 0, 90, 90, 90], MASK, True),
+    ([90, 90, 90, 0, 0, 0], ~MASK, False), ([0, 128, 0, 128, 0, 0], MASK, False)])
 def test_a_palette_is_read_by_its_colours(tmp_path, palette, numbers, right):
     image = Image.fromarray(numbers.astype(np.uint8))
     image.putpalette(palette)
     image.save(tmp_path / 'palette.png')
     if right is False:
-        with pytest.raises(UserError, match='the mask (is coloured|holds the values)'):
+        with pytest.raises(UserError, match='the palette of the mask is not black and white'):
             read_mask(tmp_path / 'palette.png')
     else:
         mask = read_mask(tmp_path / 'palette.png')
