@@ -24,8 +24,12 @@ class _NoJSON(ValueError):
     """What Python's reader would accept, though it is no JSON."""
 
 
+class _NotFinite(_NoJSON):
+    """NaN or Infinity."""
+
+
 def _refuse(name: str) -> None:
-    raise _NoJSON(f'{name} is no JSON: write null or a number')
+    raise _NotFinite(f'{name} is no JSON: write null or a number')
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -52,6 +56,8 @@ def parse_json(text: str, *, where: str) -> Any:
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode('utf-8')
         return value
+    except _NotFinite as error:
+        raise UserError(f'{where}: {_place_of_one(text)}{error}') from None
     except _NoJSON as error:
         raise UserError(f'{where}: {error}') from None
     except UnicodeEncodeError:
@@ -62,6 +68,24 @@ def parse_json(text: str, *, where: str) -> Any:
     except ValueError as error:  # JSONDecodeError, and whole numbers of over 4,300 digits
         raise UserError(f'{where}: no JSON ({error}): the file is damaged, or of another kind'
                         ) from None
+
+
+def _place_of_one(text: str) -> str:
+    """'annotations[3].bbox[0]: ', the place of the first NaN or Infinity in JSON text; '' where
+    the text is damaged behind it, too."""
+    def find(value: Any, place: str) -> str | None:
+        if isinstance(value, float) and value - value != 0:
+            return f'{place.lstrip(".")}: ' if place else ''
+        children = (((f'.{key}', child) for key, child in value.items())
+                    if isinstance(value, dict) else
+                    ((f'[{i}]', child) for i, child in enumerate(value))
+                    if isinstance(value, list) else ())
+        return next(filter(None, (find(child, place + step) for step, child in children)), None)
+
+    try:
+        return find(json.loads(text), '') or ''
+    except (ValueError, RecursionError):
+        return ''
 
 
 def convert(value: Any, kind: type[T], *, where: str) -> T:
