@@ -8,26 +8,30 @@ import collections
 import dataclasses
 import functools
 import hashlib
-import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 from pycocotools import mask as coco_mask
 
 from rsrefseg2.errors import UserError
-from rsrefseg2.rle import checked, from_polygons
+from rsrefseg2.files import confined
+from rsrefseg2.rle import checked, from_polygons, require_within
 
-from .checks import SPLITS, field
+from .checks import SPLITS, is_file
+from .coco_files import Annotation, Id, ImageRecord, Instances, load_instances
 from .content import on_all_cores
-from .convert import box_and_area, check_new, text_rle, write_dataset
+from .convert import box_and_area, text_rle, write_dataset
 from .expressions import Limits, NotUnderstood, expressions_of, solve, spoken_names
 from .expressions.language import Picture, Thing
+from .images import read_image
+from .new_folder import complete_folder
+from .pictures import is_turned
 
+CROWDS = 'crowds: their category is left out of the picture'
 SHARES = (0.7, 0.1, 0.2)     # of the pictures: train, val, test
 MIN_AREA, MIN_SIDE = 64, 8   # pixels: below, an instance is doubtful
 MAX_OVERLAP = 0.3            # IoU of two instances of a category: above, both are doubtful
@@ -39,8 +43,8 @@ class Job(NamedTuple):
     number: int
     path: str
     split: str
-    image: dict[str, Any]
-    annotations: list[dict[str, Any]]
+    image: ImageRecord
+    annotations: list[Annotation]
 
 
 def convert_coco(path: str, images: str, *, to: str, out: str | Path, seed: int = 0,
@@ -62,82 +66,76 @@ def convert_coco(path: str, images: str, *, to: str, out: str | Path, seed: int 
         exclude: categories that no sentence speaks of.
         boxes_as_masks: fill the box of an annotation that has no segmentation.
     """
-    check_new(out)
     if len(shares) != 3 or min(shares) < 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
         raise UserError(f'the shares of train, val and test must be three numbers from 0 that add '
                         f'up to 1, got {" ".join(map(str, shares))}')
-    content, categories = _load(path)
-    unknown = sorted(set(exclude) - set(categories.values()))
-    if unknown:
-        raise UserError(f'--exclude names {", ".join(unknown)}; the categories are '
-                        f'{", ".join(categories.values())}')
-    spoken = spoken_names(categories.values(), given=names)
-    jobs = _jobs(path, content, images, seed, shares)
-    work = functools.partial(_scene, categories=categories, names=spoken, seed=seed, limits=limits,
-                             exclude=frozenset(exclude), boxes_as_masks=boxes_as_masks,
-                             where=repr(path))
+    with complete_folder(out) as root:
+        file = load_instances(path)
+        categories = file.categories
+        unknown = sorted(set(exclude) - set(categories.values()))
+        if unknown:
+            raise UserError(f'--exclude names {", ".join(unknown)}; the categories are '
+                            f'{", ".join(categories.values())}')
+        spoken = spoken_names(categories.values(), given=names)
+        jobs = _jobs(path, file, images, seed, shares)
+        work = functools.partial(_scene, categories=categories, names=spoken, seed=seed,
+                                 limits=limits, exclude=frozenset(exclude),
+                                 boxes_as_masks=boxes_as_masks, where=repr(path))
+        records, counts = _described(work, jobs, path)
+        summary = {'source': os.path.basename(path), 'seed': seed, 'shares': list(shares),
+                   'limits': dataclasses.asdict(limits), 'names': spoken,
+                   'exclude': sorted(exclude),
+                   'pictures': {'annotated': len(jobs), 'with sentences': len(records)},
+                   'instances': dict(sorted(counts.items())), 'splits': _summary(records)}
+        write_dataset(root, to, records, categories=tuple(categories.values()), summary=summary)
+    return summary
+
+
+def _described(work: Callable[[Job], tuple[dict[str, Any], collections.Counter]],
+               jobs: Sequence[Job], path: str) -> tuple[list[dict[str, Any]], collections.Counter]:
+    """The records that have sentences, numbered within their splits, and what was counted."""
     counts: collections.Counter[str] = collections.Counter()
+    scenes: collections.Counter[str] = collections.Counter()
     records = []
     for record, seen in on_all_cores(work, jobs, title='describing pictures'):
         counts.update(seen)
         if record['sentences']:
+            record['scene'] = scenes[record['split']]
+            scenes[record['split']] += 1
             records.append(record)
     if not records:
-        raise UserError(f'{path!r}: no instance of {len(jobs)} pictures can be named by the rules')
-    scenes = collections.Counter()
-    for record in records:
-        record['scene'] = scenes[record['split']]
-        scenes[record['split']] += 1
-    summary = {'source': os.path.basename(path), 'seed': seed, 'shares': list(shares),
-               'limits': dataclasses.asdict(limits), 'names': spoken, 'exclude': sorted(exclude),
-               'pictures': {'annotated': len(jobs), 'with sentences': len(records)},
-               'instances': dict(sorted(counts.items())), 'splits': _summary(records)}
-    write_dataset(out, to, records, categories=tuple(categories.values()), summary=summary)
-    return summary
+        why = ', '.join(f'{what}: {count}' for what, count in sorted(counts.items()) if count)
+        advice = ('set iscrowd to 0 where each is one instance (CVAT writes 1 for every brush mask)'
+                  if counts[CROWDS] else 'rsrefseg2/datasets/expressions/__init__.py says which '
+                  'instances the rules name')
+        raise UserError(f'{path!r}: no instance of {len(jobs)} pictures can be named by the rules '
+                        f'({why or "none is annotated"}): {advice}')
+    return records, counts
 
 
 # ---------------------------------------------------------------- reading
 
 
-def _load(path: str) -> tuple[dict[str, Any], dict[Any, str]]:
-    """The file, and category id -> name in the order of the ids."""
-    try:
-        with open(path, encoding='utf-8-sig') as file:
-            content = json.load(file)
-    except OSError as error:
-        raise UserError(f'{path!r} cannot be opened ({error.strerror}): give the path of the COCO '
-                        'instance file') from None
-    except ValueError as error:
-        raise UserError(f'{path!r}: not complete JSON ({error}): fetch the file again') from None
-    for key in ('images', 'annotations', 'categories'):
-        field(content, key, repr(path))
-    categories = {field(c, 'id', f'{path!r}, category {n}'):
-                  field(c, 'name', f'{path!r}, category {n}')
-                  for n, c in enumerate(content['categories'])}
-    return content, dict(sorted(categories.items()))
-
-
-def _jobs(path: str, content: dict[str, Any], images: str, seed: int,
-          shares: Sequence[float]) -> list[Job]:
+def _jobs(path: str, file: Instances, images: str, seed: int, shares: Sequence[float]
+          ) -> list[Job]:
     """The pictures that have annotations, in the order of the file."""
-    of_image: dict[Any, list[dict[str, Any]]] = {}
-    for number, annotation in enumerate(content['annotations']):
-        where = f'{path!r}, annotation {number}'
-        of_image.setdefault(field(annotation, 'image_id', where), []).append(annotation)
+    of_image: dict[Id, list[Annotation]] = {}
+    for annotation in file.annotations:
+        of_image.setdefault(annotation.image_id, []).append(annotation)
     jobs, ids = [], set()
-    for number, image in enumerate(content['images']):
+    for number, image in enumerate(file.images):
         where = f'{path!r}, image {number}'
-        name, image_id = field(image, 'file_name', where), field(image, 'id', where)
-        if image_id in ids:
-            raise UserError(f'{where}: id {image_id} occurs twice')
-        ids.add(image_id)
-        file = os.path.join(images, name)
-        if image_id not in of_image:
+        if image.id in ids:
+            raise UserError(f'{where}: id {image.id} occurs twice')
+        ids.add(image.id)
+        picture = confined(images, image.file_name, where=where)
+        if image.id not in of_image:
             continue
-        if not os.path.isfile(file):
-            raise UserError(f'{where}: the picture {file!r} is missing: is {images!r} the folder '
+        if not is_file(picture):
+            raise UserError(f'{where}: the picture {picture!r} is missing: is {images!r} the folder '
                             'that the file names start from?')
-        jobs.append(Job(number, file, split_of(name, seed, shares), image, of_image[image_id]))
+        jobs.append(Job(number, picture, split_of(image.file_name, seed, shares), image,
+                        of_image[image.id]))
     lost = set(of_image) - ids
     if lost:
         raise UserError(f'{path!r}: {len(lost)} annotated pictures (id {min(lost, key=str)}) are '
@@ -152,16 +150,16 @@ def split_of(name: str, seed: int, shares: Sequence[float]) -> str:
     return next((split for split, end in zip(SPLITS, np.cumsum(shares)) if place < end), 'test')
 
 
-def _mask(annotation: dict[str, Any], size: tuple[int, int], where: str,
+def _mask(annotation: Annotation, size: tuple[int, int], where: str,
           boxes_as_masks: bool) -> tuple[dict[str, Any], str]:
     """The instance's mask as RLE, and what it was made of."""
-    segmentation = annotation.get('segmentation')
+    segmentation = annotation.segmentation
     if isinstance(segmentation, dict):
         rle, kind = checked(segmentation, where=where), 'run lengths'
     elif segmentation:
         rle, kind = from_polygons(segmentation, size, where=where), 'polygons'
     elif boxes_as_masks:
-        x0, y0, x1, y1 = _corners(_box(annotation, where))
+        x0, y0, x1, y1 = _corners(_box(annotation, size, where))
         rle = from_polygons([[x0, y0, x1, y0, x1, y1, x0, y1]], size, where=where)
         kind = 'filled boxes'
     else:
@@ -176,27 +174,29 @@ def _mask(annotation: dict[str, Any], size: tuple[int, int], where: str,
 # ---------------------------------------------------------------- one picture
 
 
-def _scene(job: Job, *, categories: Mapping[Any, str], names: Mapping[str, Sequence[str]],
+def _scene(job: Job, *, categories: Mapping[Id, str], names: Mapping[str, Sequence[str]],
            seed: int, limits: Limits, exclude: frozenset[str], boxes_as_masks: bool,
            where: str) -> tuple[dict[str, Any], collections.Counter]:
     """The picture's scene record with its sentences, and what was counted on the way."""
     counts: collections.Counter[str] = collections.Counter()
-    size = _size(job, where)
+    size, turned = _size(job, where)
+    if turned:
+        counts['pictures turned as their EXIF orientation says'] += 1
     objects, crowds = [], set(exclude)
     for annotation in job.annotations:
-        here = f'{where}, annotation {annotation.get("id")}'
-        number = field(annotation, 'category_id', here)
+        here, number = f'{where}, annotation {annotation.id}', annotation.category_id
         if number not in categories:
-            raise UserError(f'{here}: category {number} is not among the categories')
-        if annotation.get('iscrowd'):
+            raise UserError(f'{here}: category {number!r} is not among the categories (ids '
+                            f'{", ".join(map(repr, categories)):.80}): correct the record')
+        if annotation.iscrowd:
             crowds.add(categories[number])
-            counts['crowds: their category is left out of the picture'] += 1
+            counts[CROWDS] += 1
             continue
         rle, kind = _mask(annotation, size, here, boxes_as_masks)
         counts[f'masks from {kind}'] += 1
         objects.append({'category': categories[number], 'rle': rle, **box_and_area(rle),
-                        'annotation': annotation.get('id'),
-                        'annotated_box': _box(annotation, here)})
+                        'annotation': annotation.id,
+                        'annotated_box': _box(annotation, size, here)})
     doubtful = _doubtful(objects)
     counts['doubtful'] += len(doubtful)
     things = [Thing(thing['category'], _corners(thing['bbox']), thing['area'], i in doubtful)
@@ -219,31 +219,32 @@ def _scene(job: Job, *, categories: Mapping[Any, str], names: Mapping[str, Seque
                  for e in expressions_of(picture, names, rng, limits=limits, check=check)]
     counts['named by a sentence'] += len({sentence['target'] for sentence in sentences})
     record = {'scene': 0, 'split': job.split, 'source': job.path,
-              'files': [job.image['file_name']], 'objects': objects, 'sentences': sentences}
+              'files': [job.image.file_name], 'objects': objects, 'sentences': sentences}
+    if turned:
+        record['turned'] = True
     return record, counts
 
 
-def _size(job: Job, where: str) -> tuple[int, int]:
-    """(H, W) that the file states, if it is the picture's."""
-    stated = tuple(field(job.image, key, f'{where}, image {job.number}')
-                   for key in ('height', 'width'))
-    try:
-        with Image.open(job.path) as image:
-            width, height = image.size
-    except OSError as error:
-        raise UserError(f'{job.path!r}: the image cannot be read ({error})') from None
-    if stated != (height, width):
-        raise UserError(f'{job.path!r} is {height} x {width} (height x width), {where} says '
-                        f'{stated[0]} x {stated[1]}: the two are of different versions')
-    return stated
+def _size(job: Job, where: str) -> tuple[tuple[int, int], bool]:
+    """(H, W) that the file states, if it is the picture's as viewers and labelling tools show it;
+    whether they turn the picture for that. It is read to its end: what is damaged is not copied."""
+    stated = job.image.height, job.image.width
+    found = read_image(job.path, upright=True).shape[:2]
+    turned = is_turned(job.path)
+    if stated != found:
+        shown = ' as viewers turn it (EXIF orientation)' if turned else ''
+        why = ('it was annotated as it is stored: remove the tag (exiftool -Orientation= IN)'
+               if turned and stated == found[::-1] else 'the two are of different versions')
+        raise UserError(f'{job.path!r} is {found[0]} x {found[1]} (height x width){shown}, {where}, '
+                        f'image {job.number} says {stated[0]:g} x {stated[1]:g}: {why}')
+    return found, turned
 
 
-def _box(annotation: dict[str, Any], where: str) -> list[float]:
-    box = field(annotation, 'bbox', where)
-    if not isinstance(box, list) or len(box) != 4 or any(
-            not isinstance(v, (int, float)) for v in box):
-        raise UserError(f'{where}: the bbox is {box}, expected [x, y, width, height]')
-    return [float(v) for v in box]
+def _box(annotation: Annotation, size: tuple[int, int], where: str) -> list[float]:
+    if annotation.bbox is None:
+        raise UserError(f'{where}: bbox is missing: give [x, y, width, height]')
+    require_within(_corners(annotation.bbox), size, where=where, what='bbox')
+    return list(annotation.bbox)
 
 
 def _corners(bbox: Sequence[float]) -> tuple[float, float, float, float]:

@@ -6,8 +6,9 @@ import hashlib
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from tqdm import tqdm
@@ -63,22 +64,49 @@ def on_all_cores(work: Callable[[Any], Any], items: Sequence[Any], *, title: str
     """work(item) for each item, in order, with a progress bar on a terminal.
 
     In processes, as Python code does not share a core; in this one where there is little to do.
+
+    Raises:
+        UserError: see `in_processes`.
     """
     bar = tqdm(total=len(items), desc=title, leave=False, dynamic_ncols=True,
                disable=not sys.stderr.isatty())
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    with bar:
+        for result in in_processes(work, items, title=title, chunk=chunk,
+                                   workers=1 if len(items) < 2 * chunk else cores):
+            bar.update()
+            yield result
+
+
+def in_processes(work: Callable[[Any], Any], items: Iterable[Any], *, title: str, workers: int,
+                 chunk: int = 16, before: Callable[[], Any] | None = None) -> Iterator[Any]:
+    """work(item) for each item, in order, in `workers` processes; in this one where it is one.
+
+    Args:
+        title: What is done, for messages.
+        before: Called first in every process.
+
+    Raises:
+        UserError: the memory does not suffice, or the system ends a process (which it does then).
+    """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(bar)
-        if cores == 1 or len(items) < 2 * chunk:
+        if workers <= 1:
             results = map(work, items)
         else:
             # A forked process has everything imported; others import torch first.
             kind = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else None
-            pool = ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context(kind))
+            pool = ProcessPoolExecutor(workers, multiprocessing.get_context(kind), before)
             stack.callback(pool.shutdown, cancel_futures=True)
             results = pool.map(work, items, chunksize=chunk)
-        for result in results:
-            bar.update()
+        while True:
+            try:
+                result = next(results)
+            except StopIteration:
+                return
+            except (BrokenProcessPool, MemoryError):
+                raise UserError(f'{title}: the system ended a process, as it does when the memory '
+                                'does not suffice: free some, or use fewer cores (taskset -c 0 '
+                                'COMMAND)') from None
             yield result
 
 

@@ -17,16 +17,18 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from rsrefseg2.errors import UserError
+from rsrefseg2.files import write_text
 from rsrefseg2.rle import checked
 
 from .base import RefSegDataset
 from .checks import SPLITS
 from .content import on_all_cores
+from .images import read_image
 from .masks import read_mask
+from .new_folder import complete_folder
 from .readers import open_split
 from .rrsisd import CLASSES
-from .writers import LAYOUTS, UNKNOWN, Layout, Picture, complete_folder, running_totals
+from .writers import LAYOUTS, SCENES, UNKNOWN, Layout, Picture, running_totals
 
 SOURCES = ('refsegrs', 'rrsisd', 'risbench', 'jsonl')
 FROM_SENTENCE = ('refsegrs', 'risbench')   # their files name no category
@@ -43,27 +45,20 @@ def convert(source: str, data_root: str, *, to: str, out: str | Path,
     Returns:
         What was written and what the layout could not hold, one line each.
     """
-    check_new(out)
-    records: list[dict[str, Any]] = []
-    categories: tuple[str, ...] = ()
-    for split in splits:
-        options = dict(classes=None) if source == 'rrsisd' else {}
-        dataset = open_split(source, data_root, split, equal_images='content',
-                             serialize_data=False, **options)
-        records += _scenes(dataset, keep_category=source not in FROM_SENTENCE or to == 'rrsisd')
-        categories = dataset.metainfo['classes'] or ()
-    notes = _not_kept(source, LAYOUTS[to], records)
-    layout = write_dataset(out, to, records, categories=_in_order(categories, records))
+    with complete_folder(out) as root:
+        records: list[dict[str, Any]] = []
+        categories: tuple[str, ...] = ()
+        for split in splits:
+            options = dict(classes=None) if source == 'rrsisd' else {}
+            dataset = open_split(source, data_root, split, equal_images='content',
+                                 serialize_data=False, **options)
+            records += _scenes(dataset, keep_category=source not in FROM_SENTENCE or to == 'rrsisd')
+            categories = dataset.metainfo['classes'] or ()
+        notes = _not_kept(source, LAYOUTS[to], records)
+        layout = write_dataset(root, to, records, categories=_in_order(categories, records))
     written = collections.Counter(r['split'] for r in records for _ in r['sentences'])
     return [f'{sum(written.values())} triplets on {len(records)} pictures written in the layout '
             f'{layout.name}: {", ".join(f"{split} {written[split]}" for split in splits)}', *notes]
-
-
-def check_new(out: str | Path) -> None:
-    """A UserError where `out` holds anything: nothing is overwritten."""
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f'{out} is there and not empty: choose another --out, or remove it')
 
 
 def box_and_area(rle: dict[str, Any]) -> dict[str, Any]:
@@ -122,31 +117,33 @@ def _rle(sample: dict[str, Any]) -> dict[str, Any]:
 # ---------------------------------------------------------------- writing
 
 
-def write_dataset(out: str | Path, to: str, records: Sequence[dict[str, Any]], *,
+def write_dataset(root: Path, to: str, records: Sequence[dict[str, Any]], *,
                   categories: Sequence[str], summary: dict[str, Any] | None = None) -> Layout:
-    """Write scene records (see writers.py) with their pictures; `source` is a record's picture.
+    """Write scene records (see writers.py) with their pictures to the empty folder `root`.
 
-    Sample ids and the pictures' file formats are added to the records.
+    A record's `source` is its picture; where it is `turned`, the picture is written as viewers show
+    it. Sample ids and the pictures' file formats are added to the records.
+
+    Raises:
+        UserError: a picture cannot be read to its end, or a file not be written.
     """
     if any(thing['category'] is None for r in records for thing in r['objects']):
         categories = [*categories, UNKNOWN]
     scenes = collections.Counter(record['split'] for record in records)
     sentences = collections.Counter(r['split'] for r in records for _ in r['sentences'])
-    with complete_folder(out) as root:
-        layout = LAYOUTS[to](root, scenes=running_totals(scenes), categories=categories,
-                             sentences=running_totals(sentences))
-        layout.prepare()
-        _number(records, layout)
-        work = functools.partial(_write_pictures, layout=layout)
-        collections.deque(on_all_cores(work, records, title='writing pictures'), maxlen=0)
-        layout.write_annotations(records)
-        (root / 'scenes').mkdir()
-        for split in SPLITS:
-            with open(root / 'scenes' / f'scenes_{split}.jsonl', 'w', encoding='utf-8') as file:
-                file.writelines(_lines(record for record in records if record['split'] == split))
-        if summary is not None:
-            (root / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n',
-                                               encoding='utf-8')
+    layout = LAYOUTS[to](root, scenes=running_totals(scenes), categories=categories,
+                         sentences=running_totals(sentences))
+    layout.prepare()
+    _number(records, layout)
+    work = functools.partial(_write_pictures, layout=layout)
+    collections.deque(on_all_cores(work, records, title='writing pictures'), maxlen=0)
+    layout.write_annotations(records)
+    (root / SCENES).mkdir()
+    for split in SPLITS:
+        with open(root / SCENES / f'scenes_{split}.jsonl', 'w', encoding='utf-8') as file:
+            file.writelines(_lines(record for record in records if record['split'] == split))
+    if summary is not None:
+        write_text(root / 'summary.json', json.dumps(summary, indent=1) + '\n')
     return layout
 
 
@@ -154,7 +151,8 @@ def _number(records: Sequence[dict[str, Any]], layout: Layout) -> None:
     number = dict(layout.sentences)
     for record in records:
         split, suffix = record['split'], Path(record['source']).suffix.lower()
-        record['suffix'] = {'.jpeg': '.jpg', '.tiff': '.tif'}.get(suffix, suffix)
+        record['suffix'] = ('.png' if record.get('turned') else  # not JPEG: it would alter pixels
+                            {'.jpeg': '.jpg', '.tiff': '.tif'}.get(suffix, suffix))
         for position, sentence in enumerate(record['sentences']):
             sentence['keys'] = {layout.name: layout.key(split, record['scene'], number[split],
                                                         position)}
@@ -162,13 +160,15 @@ def _number(records: Sequence[dict[str, Any]], layout: Layout) -> None:
 
 
 def _write_pictures(record: dict[str, Any], *, layout: Layout) -> None:
-    picture: Picture = Path(record['source'])
+    source, turned = Path(record['source']), record.get('turned', False)
+    pixels = read_image(source, upright=turned)  # copied as it is, but never a damaged one
+    picture: Picture = pixels if turned else source
     layout.write_pictures(record, picture)
 
 
 def _lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
     for record in records:
-        kept = {key: value for key, value in record.items() if key not in ('source', 'suffix')}
+        kept = {key: value for key, value in record.items() if key not in ('source', 'suffix', 'turned')}
         yield json.dumps(kept) + '\n'
 
 
@@ -215,7 +215,7 @@ def _not_kept(source: str, layout: type[Layout], records: list[dict[str, Any]]) 
         kept = ', '.join(sorted(set(formats) - {'.jpg', '.jpeg'}))
         notes.append(f'pictures stay {kept} files (file_name says so): JPEG would alter their '
                      'pixels')
-    broken = [sentence for _, sentence in sentences if '\n' in sentence['text']]
+    broken = [sentence for _, sentence in sentences if len(sentence['text'].splitlines()) > 1]
     if broken and layout.suffix is not None:
         for sentence in broken:
             sentence['text'] = ' '.join(sentence['text'].splitlines())

@@ -82,6 +82,20 @@ def open_picture(path: str | os.PathLike, *, what: str = 'the image', upright: b
     return image
 
 
+def is_turned(path: str | os.PathLike, *, what: str = 'the image') -> bool:
+    """Whether viewers turn the picture, as `open_picture` does with `upright`.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
+    with open_regular(path, what=what) as file:
+        try:
+            with Image.open(file) as image:
+                return _orientation(image) != 1
+        except Exception as error:  # as above
+            raise UserError(f'{os.fsdecode(path)!r}: {what} {_fault(file, error)}') from error
+
+
 def _require_readable(image: Image.Image, file: BinaryIO, where: str) -> None:
     if image.format == 'EPS':  # Pillow has Ghostscript run it, and it is a program
         raise UserError(f'{where} is an EPS, which is not read: convert it to PNG')

@@ -18,7 +18,6 @@ import math
 import os
 import pickle
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,21 +26,21 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from rsrefseg2.errors import UserError
+from rsrefseg2.records import read_json_lines
 
 from .checks import SPLITS
 from .images import read_image
 
 Picture = np.ndarray | Path   # (H, W, 3) uint8 RGB, or the file that shows it
+SCENES = 'scenes'             # the folder of a conversion that names the source of every sample
 UNKNOWN = 'unknown'           # the category's name where a layout needs one and none is known
 _SPELLINGS = {'.jpeg': '.jpg', '.tiff': '.tif'}
 
 
 def read_scenes(root: str | Path, split: str) -> Iterator[dict[str, Any]]:
     """The scenes of a split, one at a time, as written."""
-    with open(Path(root) / f'scenes_{split}.jsonl', encoding='utf-8') as lines:
-        for line in lines:
-            yield json.loads(line)
+    for _, scene in read_json_lines(Path(root) / f'scenes_{split}.jsonl', what='the scenes'):
+        yield scene
 
 
 def running_totals(counts: Mapping[str, int]) -> dict[str, int]:
@@ -51,28 +50,6 @@ def running_totals(counts: Mapping[str, int]) -> dict[str, int]:
         before[split] = total
         total += counts.get(split, 0)
     return {**before, 'all': total}
-
-
-@contextlib.contextmanager
-def complete_folder(out: str | Path) -> Iterator[Path]:
-    """A folder to write to, which becomes `out` (in place of what is there) at the end, and is
-    removed where anything fails: `out` appears complete or not at all."""
-    out = Path(os.path.abspath(out))
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        root = Path(tempfile.mkdtemp(prefix=f'.{out.name}-', dir=out.parent))
-    except OSError as error:
-        raise UserError(f'cannot write to {out.parent} ({error.strerror}); choose another '
-                        '--out') from None
-    try:
-        root.chmod(0o755)
-        yield root
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(root, out)
-    except BaseException:
-        shutil.rmtree(root, ignore_errors=True)
-        raise
 
 
 def _suffix(path: Path) -> str:
@@ -108,6 +85,7 @@ class Layout:
     """
     name: str
     folders: tuple[str, ...]
+    annotation_files: tuple[str, ...]
     several_sentences = False         # whether one picture may have several sentences
     holds_category = False
     suffix: str | None = None         # the one picture format of the layout; None: any
@@ -128,24 +106,40 @@ class Layout:
         from 0; position: within its scene."""
         raise NotImplementedError
 
+    def files(self, record: dict[str, Any]) -> list[str]:
+        """The pictures and masks of a record, from `root`, in the order of its sentences."""
+        raise NotImplementedError
+
     def write_pictures(self, record: dict[str, Any], image: Picture) -> None:
+        """Write `files(record)`."""
         raise NotImplementedError
 
     def write_annotations(self, records: Iterable[dict[str, Any]]) -> None:
         """records: of all splits, in order."""
         raise NotImplementedError
 
+
+class _OneFile(Layout):
+    """A picture per scene, in a format of its own; one that was drawn as JPEG of quality 95."""
+    several_sentences = True
+    holds_category = True
+
+    def files(self, record: dict[str, Any]) -> list[str]:
+        return [f'{self.folders[-1]}/{self._file(record)}']
+
+    def write_pictures(self, record: dict[str, Any], image: Picture) -> None:
+        path = self.root / self.files(record)[0]
+        if isinstance(image, Path):
+            shutil.copyfile(image, path)
+        else:
+            options = (cv2.IMWRITE_JPEG_QUALITY, 95) if path.suffix == '.jpg' else ()
+            path.write_bytes(_encode(path.suffix, image, *options))
+
     def _image_id(self, record: dict[str, Any]) -> int:
         return self.scenes[record['split']] + record['scene'] + 1
 
-    def _keep(self, folder: str, image_id: int, image: Picture) -> None:
-        """The picture in its own format; one that was drawn as JPEG of quality 95."""
-        path = self.root / folder / f'{image_id:05d}'
-        if isinstance(image, Path):
-            shutil.copyfile(image, path.with_suffix(_suffix(image)))
-        else:
-            path.with_suffix('.jpg').write_bytes(_encode('.jpg', image,
-                                                         cv2.IMWRITE_JPEG_QUALITY, 95))
+    def _file(self, record: dict[str, Any]) -> str:
+        return f'{self._image_id(record):05d}{record.get("suffix", ".jpg")}'
 
 
 def _xyxy(thing: dict[str, Any]) -> list[int]:
@@ -153,7 +147,7 @@ def _xyxy(thing: dict[str, Any]) -> list[int]:
     return [x, y, x + width, y + height]
 
 
-class RRSISD(Layout):
+class RRSISD(_OneFile):
     """A picture per scene; the sentences in a pickle, the masks as RLE in instances.json.
 
     As in the release an annotation calls its category `categories_id`, its bbox is
@@ -163,21 +157,17 @@ class RRSISD(Layout):
     """
     name = 'rrsisd'
     folders = ('rrsisd', 'images/rrsisd/JPEGImages')
-    several_sentences = True
-    holds_category = True
+    annotation_files = ('rrsisd/instances.json', 'rrsisd/refs(unc).p')
 
     def key(self, split: str, scene: int, number: int, position: int) -> str:
         return str(number + 1)
-
-    def write_pictures(self, record: dict[str, Any], image: Picture) -> None:
-        self._keep(self.folders[1], self._image_id(record), image)
 
     def write_annotations(self, records: Iterable[dict[str, Any]]) -> None:
         refs, images, annotations = [], [], []
         for record in records:
             number = self._image_id(record)
             height, width = record['objects'][0]['rle']['size']
-            file = f'{number:05d}{record.get("suffix", ".jpg")}'
+            file = self._file(record)
             images.append({'file_name': file, 'height': height, 'width': width, 'id': number})
             ann_ids: dict[int, int] = {}
             for sentence in record['sentences']:
@@ -212,11 +202,17 @@ class _PhraseFiles(Layout):
     options: tuple[int, ...] = ()
     line: str
 
+    annotation_files = tuple(f'output_phrase_{split}.txt' for split in SPLITS)
+
+    def files(self, record: dict[str, Any]) -> list[str]:
+        return [f'{folder}/{sentence["keys"][self.name]}{self.suffix}'
+                for sentence in record['sentences'] for folder in self.folders]
+
     def write_pictures(self, record: dict[str, Any], image: Picture) -> None:
-        first = None
-        for sentence in record['sentences']:
-            name = sentence['keys'][self.name] + self.suffix
-            path = self.root / self.folders[0] / name
+        first, files = None, self.files(record)
+        for sentence, name, mask_name in zip(record['sentences'], files[::2], files[1::2],
+                                             strict=True):
+            path = self.root / name
             if first is not None:
                 _link(first, path)
             elif isinstance(image, Path) and _suffix(image) == self.suffix:
@@ -226,8 +222,7 @@ class _PhraseFiles(Layout):
                 path.write_bytes(_encode(self.suffix, pixels, *self.options))
             first = path
             mask = coco_mask.decode(record['objects'][sentence['target']]['rle']) * 255
-            (self.root / self.folders[1] / name).write_bytes(
-                _encode(self.suffix, mask, *self.options))
+            (self.root / mask_name).write_bytes(_encode(self.suffix, mask, *self.options))
 
     def write_annotations(self, records: Iterable[dict[str, Any]]) -> None:
         with contextlib.ExitStack() as stack:
@@ -268,19 +263,15 @@ class RISBench(_PhraseFiles):
         return f'train_{self.scenes[split] + scene}_{position}'
 
 
-class JSONLines(Layout):
+class JSONLines(_OneFile):
     """`{split}.jsonl`, an object per sentence, and `images/`. As RSRefSeg's converters write it:
     where the category is known RRSIS-D's form, else the bare form of the other two."""
     name = 'jsonl'
     folders = ('images',)
-    several_sentences = True
-    holds_category = True
+    annotation_files = tuple(f'{split}.jsonl' for split in SPLITS)
 
     def key(self, split: str, scene: int, number: int, position: int) -> str:
         return str(number + 1)
-
-    def write_pictures(self, record: dict[str, Any], image: Picture) -> None:
-        self._keep(self.folders[0], self._image_id(record), image)
 
     def write_annotations(self, records: Iterable[dict[str, Any]]) -> None:
         annotations = 0
@@ -297,7 +288,7 @@ class JSONLines(Layout):
     def _line(self, record: dict[str, Any], sentence: dict[str, Any],
               ann_id: int) -> dict[str, Any]:
         thing, number = record['objects'][sentence['target']], self._image_id(record)
-        file = f'{number:05d}{record.get("suffix", ".jpg")}'
+        file = self._file(record)
         line = {'split': record['split'], 'image_id': file, 'sent': sentence['text'],
                 'file_name': file, 'segmentation': thing['rle'],
                 'sent_id': int(sentence['keys'][self.name])}

@@ -5,25 +5,22 @@ import collections
 import dataclasses
 import functools
 import json
-import multiprocessing
 import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
+import msgspec
 from tqdm import tqdm
 
 from ..datasets.checks import SPLITS
-from ..datasets.writers import (
-    LAYOUTS,
-    Layout,
-    complete_folder,
-    read_scenes,
-    running_totals,
-)
+from ..datasets.content import in_processes
+from ..datasets.new_folder import complete_folder
+from ..datasets.writers import LAYOUTS, Layout, read_scenes, running_totals
 from ..errors import UserError, suggest
+from ..records import read_json, read_json_lines
 from .catalogue import CATEGORIES
 from .generate import KIND_WEIGHTS, VERSION, make_scene
 from .language import LEVELS
@@ -105,14 +102,6 @@ def _write_scene(index: int, *, recipe: Recipe, split: str, root: Path) -> str:
     return json.dumps(record) + '\n'
 
 
-def _map(work: functools.partial, count: int, workers: int) -> Iterator[str]:
-    if workers <= 1:
-        yield from map(work, range(count))
-        return
-    with multiprocessing.get_context().Pool(workers, cv2.setNumThreads, (0,)) as pool:
-        yield from pool.imap(work, range(count), chunksize=16)
-
-
 def _progress(lines: Iterable[str], *, total: int, split: str) -> Iterator[str]:
     """A live bar on a terminal, a plain line at every quarter elsewhere."""
     if sys.stderr.isatty():
@@ -147,38 +136,94 @@ def summarise(root: Path, recipe: Recipe) -> dict[str, Any]:
     return {'seed': recipe.seed, 'arguments': recipe.arguments(), 'splits': splits}
 
 
-def already_there(out: Path, recipe: Recipe, *, force: bool) -> bool:
-    """Whether `out` holds this very dataset. Any other content is an error, unless it is a SynthRS
-    dataset and `force` allows to replace it."""
+class _Arguments(msgspec.Struct):
+    scenes: dict[str, int]
+    layouts: list[Literal['rrsisd', 'refsegrs', 'risbench', 'jsonl']]
+
+
+class _Summary(msgspec.Struct):
+    """What tells summary.json from that of another tool."""
+    seed: int
+    arguments: _Arguments
+    splits: dict[str, Any]
+
+
+class _Sentence(msgspec.Struct):
+    keys: dict[str, str]
+
+
+class _Scene(msgspec.Struct):
+    scene: int
+    sentences: list[_Sentence]
+
+
+def own_files(out: Path) -> set[str]:
+    """The files, from `out`, of the SynthRS dataset that `out/summary.json` speaks of.
+
+    Raises:
+        UserError: that is no SynthRS dataset, or a file of it is damaged.
+    """
+    arguments = read_json(out / 'summary.json', _Summary).arguments
+    found = {'summary.json', *(f'scenes_{split}.jsonl' for split in SPLITS)}
+    layouts = [LAYOUTS[name](out / name, scenes=running_totals(arguments.scenes), sentences={})
+               for name in arguments.layouts]
+    for layout in layouts:
+        found.update(f'{layout.name}/{name}' for name in layout.annotation_files)
+        # earlier versions kept the pictures' hashes beside them
+        found.update(f'{layout.name}/{folder}/.content_hashes.json' for folder in layout.folders)
+    for split in SPLITS:
+        for _, scene in read_json_lines(out / f'scenes_{split}.jsonl', _Scene):
+            record = {'split': split, **msgspec.to_builtins(scene)}
+            for layout in layouts:
+                found.update(f'{layout.name}/{name}' for name in layout.files(record))
+    return found
+
+
+def arguments_of(out: Path) -> dict[str, Any] | None:
+    """The arguments that the dataset in `out` was made with; None where nothing is there.
+
+    Raises:
+        UserError: `out` is not empty and holds no SynthRS dataset.
+    """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return False
+        return None
     summary = out / 'summary.json'
-    if not summary.is_file():
-        raise UserError(f'{out} is not empty and holds no SynthRS dataset (no summary.json): '
-                        'choose another --out')
-    if force:
-        return False
     try:
-        found = json.loads(summary.read_text(encoding='utf-8'))['arguments']
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f'{summary} cannot be read: rewrite the dataset with --force') from None
+        read_json(summary, _Summary)
+    except UserError as error:
+        why = error if summary.exists() else 'no summary.json'
+        raise UserError(f'{out} is not empty and holds no SynthRS dataset ({why}): choose another '
+                        '--out, or remove it') from None
+    return read_json(summary)['arguments']
+
+
+def require_equal(found: dict[str, Any], recipe: Recipe, out: Path) -> None:
+    """A UserError where the dataset in `out` was made with other arguments."""
     wanted = json.loads(json.dumps(recipe.arguments()))
-    if found == wanted:
-        return True
-    differing = ', '.join(
-        f"{key} {found.get(key, 'not given')} (asked: {wanted.get(key, 'not given')})"
-        for key in {**wanted, **found} if found.get(key) != wanted.get(key))
-    raise UserError(f'{out} holds another SynthRS dataset: {differing}; choose another --out, or '
-                    'rewrite it with --force')
+    if found != wanted:
+        differing = ', '.join(
+            f"{key} {found.get(key, 'not given')} (asked: {wanted.get(key, 'not given')})"
+            for key in {**wanted, **found} if found.get(key) != wanted.get(key))
+        raise UserError(f'{out} holds another SynthRS dataset: {differing}; choose another --out, '
+                        'or rewrite it with --force')
 
 
 def build(out: Path, recipe: Recipe, *, workers: int = 1, force: bool = False) -> dict[str, Any]:
-    """Write the dataset to `out`, which appears complete or not at all; -> the summary."""
+    """Write the dataset to `out`, which appears complete or not at all; -> the summary.
+
+    Args:
+        force: replace another SynthRS dataset, as long as `out` holds nothing else.
+
+    Raises:
+        UserError: `out` holds something else, or is being written.
+    """
     out = Path(os.path.abspath(out))
-    if already_there(out, recipe, force=force):
+    found = arguments_of(out)
+    if found is not None and not force:
+        require_equal(found, recipe, out)
         print(f'{out} already holds this dataset; nothing to do')
-        return json.loads((out / 'summary.json').read_text(encoding='utf-8'))
-    with complete_folder(out) as root:
+        return read_json(out / 'summary.json')
+    with complete_folder(out, own=set() if found is None else own_files(out)) as root:
         layouts = recipe.make_layouts(root)
         for layout in layouts:
             layout.prepare()
@@ -186,7 +231,9 @@ def build(out: Path, recipe: Recipe, *, workers: int = 1, force: bool = False) -
             count = recipe.scenes[split]
             work = functools.partial(_write_scene, recipe=recipe, split=split, root=root)
             with open(root / f'scenes_{split}.jsonl', 'w', encoding='utf-8') as file:
-                file.writelines(_progress(_map(work, count, workers), total=count, split=split))
+                lines = in_processes(work, range(count), workers=workers, title=f'{split} scenes',
+                                     before=functools.partial(cv2.setNumThreads, 0))
+                file.writelines(_progress(lines, total=count, split=split))
         for layout in layouts:
             layout.write_annotations(record for split in SPLITS
                                      for record in read_scenes(root, split))

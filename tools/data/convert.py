@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import collections
-import json
 import os
 from pathlib import Path
 
@@ -20,7 +19,8 @@ from rsrefseg2.datasets.coco import SHARES, convert_coco
 from rsrefseg2.datasets.convert import SOURCES, convert
 from rsrefseg2.datasets.expressions import Limits
 from rsrefseg2.datasets.writers import LAYOUTS
-from rsrefseg2.errors import UserError, report_user_errors
+from rsrefseg2.errors import report_user_errors
+from rsrefseg2.records import read_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,17 +48,16 @@ def parse_args() -> argparse.Namespace:
                       help='say nothing of these: the annotators covered them in part only')
     coco.add_argument('--boxes-as-masks', action='store_true',
                       help='fill the boxes of annotations without a segmentation')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.seed < 0 or min(args.per_object, args.per_image) < 1:
+        parser.error('--seed must be at least 0, --per-object and --per-image at least 1')
+    return args
 
 
 def read_names(path: Path | None) -> dict[str, list[str]] | None:
     if path is None:
         return None
-    try:
-        names = json.loads(path.read_text(encoding='utf-8'))
-        return {category: [str(name) for name in called] for category, called in names.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise UserError(f'{path} cannot be read as {{category: [names]}} ({error})') from None
+    return read_json(path, dict[str, list[str]], what='the file of names')
 
 
 def from_coco(args: argparse.Namespace) -> None:
