@@ -11,7 +11,7 @@ from ..datasets import read_image
 from ..datasets.base import RefSegDataset
 from ..datasets.content import on_all_cores
 from ..datasets.masks import mask_of
-from ..datasets.readers import open_split, splits_of
+from ..datasets.readers import open_split, own_names, splits_of
 from ..datasets.statistics import (
     COUNTS,
     MaskStatistics,
@@ -21,15 +21,18 @@ from ..datasets.statistics import (
     mask_statistics,
 )
 from ..errors import UserError
+from ..files import require_free, write_text
 from ..visualization.browse import Plot, Sample, browse_page, thumbnail
 from ..visualization.charts import bars, columns, heat
+from ..visualization.page import MARK
 
 SHARES = (0, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1)   # limits of the mask area's bars
 MOST = 20                                                       # words and categories shown
 
 
 def write_browse_page(path: Path, name: str, data_root: str, *, split: str, most: int = 400,
-                      seed: int = 0, side: int = 256, **options) -> list[str]:
+                      seed: int = 0, side: int = 256, overwrite: bool = False,
+                      **options) -> list[str]:
     """Write the page; -> its table as lines for the terminal.
 
     Sentence statistics are over all splits that can be read, masks and positions over `split`.
@@ -38,7 +41,13 @@ def write_browse_page(path: Path, name: str, data_root: str, *, split: str, most
         name: of the data set, in readers.READERS; `options` go to its reader.
         most: samples shown, drawn by `seed` where the split has more.
         side: pixels of a thumbnail's longer side at most.
+        overwrite: replace a file at `path` that is no page of ours.
+
+    Raises:
+        UserError: such a file is there; the split cannot be read.
     """
+    require_free(path, mark=MARK, overwrite=overwrite)
+    options = {**own_names(name, data_root), **options}
     options['serialize_data'] = False   # no worker shares it; mmengine would collect all garbage
     dataset = open_split(name, data_root, split, **options)
     splits, absent = {}, []
@@ -59,7 +68,7 @@ def write_browse_page(path: Path, name: str, data_root: str, *, split: str, most
     title = dataset.TITLE if is_benchmark(dataset) else f"Data in {dataset.TITLE}'s layout"
     page = browse_page(samples, title=f'{title}, {split}', note=note, figures=table,
                        plots=_plots(dataset, sentences, mask_statistics(dataset)))
-    path.write_text(page, encoding='utf-8')
+    write_text(path, page)
     lines = [f'{figure.name}: {figure.measured:,.4g}' if isinstance(figure.measured, float) else
              f'{figure.name}: {figure.measured:,}' for figure in table]
     return [line if figure.published is None else f'{line} (published: {figure.published:,})'

@@ -50,6 +50,7 @@ class RefSegDataset(BaseDataset):
     SPLITS: ClassVar[Sequence[str]] = SPLITS
     PUBLISHED: ClassVar[Mapping[str, int]] = {}  # triplets per split, as the publication says
     SYNONYMS: ClassVar[Mapping[str, str]] = {}  # what sentences call the classes beside their names
+    OTHER_NAMES: ClassVar[str] = ''  # what else helps where a category's name is not known
     EQUAL_IMAGES: ClassVar[Literal['path', 'content']] = 'path'
 
     def __init__(self, *, data_root: str, split: str, pipeline: Sequence[dict | Callable] = (),
@@ -128,7 +129,7 @@ class RefSegDataset(BaseDataset):
         if category is not None and classes is not None and category not in classes:
             raise UserError(f'{where}: category {category!r} is not among the {len(classes)} '
                             f'classes of {self.TITLE}{suggest(category, classes)}: '
-                            'correct the name')
+                            f'correct the name{self.OTHER_NAMES}')
 
     def _report_unknown(self, records: list[dict]) -> None:
         unknown = sum(record['category'] is None for record in records)

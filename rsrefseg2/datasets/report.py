@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 TINY = 25  # pixels: 5 x 5
 # kind -> severity, what to do
 KINDS = {
-    'unreadable split': ('error', 'mend or fetch the file, or name the splits that you have'),
-    'bad record': ('error', 'mend the record: training and testing stop at it'),
+    'unreadable split': ('error', 'do what the line says, or name the splits that you have by --splits'),
+    'bad record': ('error', 'correct the record: training and testing stop at it'),
     'missing image': ('error', 'fetch the download again: it is incomplete'),
     'missing mask': ('error', 'fetch the download again: it is incomplete'),
-    'unreadable image': ('error', 'fetch the file again'),
-    'bad mask': ('error', 'fetch the file or the annotation again'),
+    'unreadable image': ('error', 'do what the line says: training and testing stop at it'),
+    'bad mask': ('error', 'do what the line says: training and testing stop at it'),
     'count': ('warning', 'fetch the download again, unless you left samples out yourself'),
     'orphan': ('warning', 'fetch the text or annotation files again: they may be incomplete'),
     'resized mask': ('warning', 'nothing: the mask follows the image, by nearest neighbour'),

@@ -41,6 +41,8 @@ class RRSISD(RefSegDataset):
     PUBLISHED = dict(train=12181, val=1740, test=3481)
     METAINFO = dict(classes=CLASSES)
     SYNONYMS = SPACED
+    OTHER_NAMES = ('; of other data in this layout, take any name by --any-category (verify.py, '
+                   'browse.py) or classes=None (configs)')
 
     def __init__(self, *, classes: Sequence[str] | None = CLASSES, made_by: str | None = None,
                  **kwargs: Any) -> None:

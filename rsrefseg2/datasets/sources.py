@@ -1,18 +1,21 @@
 """Where each benchmark comes from, and how it gets into its folder."""
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import lzma
 import os
-import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
-from rsrefseg2.errors import UserError, make_folder
+from rsrefseg2.errors import UserError, make_folder, os_errors_told
+from rsrefseg2.files import open_regular, replacing
 
 
 class Source(NamedTuple):
@@ -90,24 +93,32 @@ def unpack(archives: Sequence[str | os.PathLike], folder: str | os.PathLike) -> 
     folder = make_folder(folder)
     written = 0
     for archive in archives:
-        try:
-            if zipfile.is_zipfile(archive):
-                with zipfile.ZipFile(archive) as opened:
-                    entries = [(e.filename, e.file_size, e) for e in opened.infolist()
-                               if not e.is_dir()]
-                    written += _write_entries(entries, opened.open, folder, str(archive))
-            elif os.path.isfile(archive) and tarfile.is_tarfile(archive):
-                with tarfile.open(archive) as opened:
-                    entries = [(e.name, e.size, e) for e in opened if e.isfile()]
-                    written += _write_entries(entries, opened.extractfile, folder, str(archive))
-            else:
-                raise UserError(f'{archive}: not there, or no complete zip or tar archive: '
-                                'fetch it again (unpack other kinds by hand)')
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, RuntimeError,
-                NotImplementedError) as error:
-            raise UserError(f'{archive}: the archive cannot be unpacked ({error}): fetch it '
-                            'again') from error
+        with open_regular(archive, what='the archive') as file:
+            try:
+                entries, opened = _entries(file)
+                if not entries:
+                    raise UserError(f'{archive}: no file in it, or no complete zip or tar archive: '
+                                    'fetch it again (unpack other kinds by hand)')
+                written += _write_entries(entries, opened, folder, str(archive))
+            except UserError:
+                raise
+            except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError,
+                    OSError, RuntimeError, NotImplementedError, ValueError) as error:
+                raise UserError(f'{archive}: the archive cannot be unpacked ({error}): fetch it '
+                                'again') from error
     return written
+
+
+def _entries(file: BinaryIO) -> tuple[list[tuple[str, int, Any]], Callable[[Any], Any] | None]:
+    """(name, size, entry) of the files in an archive, and what opens an entry."""
+    if zipfile.is_zipfile(file):
+        found = zipfile.ZipFile(file)
+        return [(e.filename, e.file_size, e) for e in found.infolist() if not e.is_dir()], found.open
+    file.seek(0)
+    with contextlib.suppress(tarfile.ReadError):
+        found = tarfile.open(fileobj=file)
+        return [(e.name, e.size, e) for e in found if e.isfile()], found.extractfile
+    return [], None
 
 
 def _write_entries(entries: Sequence[tuple[str, int, Any]], opened: Callable[[Any], Any],
@@ -122,10 +133,10 @@ def _write_entries(entries: Sequence[tuple[str, int, Any]], opened: Callable[[An
         target = folder.joinpath(*parts.parts)
         if target.is_file() and target.stat().st_size == size:
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(target.name + '.part')
-        with opened(entry) as source, open(partial, 'wb') as file:
-            shutil.copyfileobj(source, file, 2**20)
-        os.replace(partial, target)
+        make_folder(target.parent)
+        with opened(entry) as source, replacing(target) as partial:
+            with open(partial, 'wb') as file, os_errors_told(f'unpacking {target}'):
+                while block := source.read(2**20):
+                    file.write(block)
         written += 1
     return written

@@ -12,7 +12,7 @@ from .base import RefSegDataset
 from .checks import Faults, missing_files
 from .content import remember
 from .looks import Looks, look_at_all
-from .readers import open_split, splits_of
+from .readers import open_split, own_names, splits_of, written_triplets
 from .report import KINDS, SEVERITIES, TINY, Finding, Report, as_dict, as_text
 
 __all__ = ['Finding', 'Report', 'as_dict', 'as_text', 'verify']
@@ -32,6 +32,7 @@ def verify(name: str, root: str, *, splits: Sequence[str] | None = None,
         UserError: there is no such data set, or no folder `root`.
     """
     chosen = tuple(splits or splits_of(name))
+    options = {**own_names(name, root), **options}
     data = {split: open_split(name, root, split, lazy_init=True, **options) for split in chosen}
     if not os.path.isdir(root):
         data[chosen[0]].read_records()  # says what to do
@@ -41,12 +42,14 @@ def verify(name: str, root: str, *, splits: Sequence[str] | None = None,
         records[split], unread = _read(dataset, report.findings)
         readable &= not unread
         report.samples[split] = len(records[split])
-        published = dataset.PUBLISHED.get(split)
-        if not (records[split] or unread or dataset.faults.found):
+        written = written_triplets(root, split)
+        known = dataset.PUBLISHED.get(split) if written is None else written
+        if not (records[split] or unread or dataset.faults.found or known == 0):
             report.findings.append(Finding('unreadable split', split, root, 'no triplet'))
-        elif published not in (None, len(records[split])) and not unread:
+        elif known not in (None, len(records[split])) and not unread:
             report.findings.append(Finding(
-                'count', split, root, f'{len(records[split])} triplets, published: {published}'))
+                'count', split, root, f'{len(records[split])} triplets, '
+                f'{"published" if written is None else "written"}: {known}'))
     missing = _missing(records, report.findings)
     if readable and set(chosen) == set(splits_of(name)):
         report.findings.extend(_orphans(r for split in chosen for r in records[split]))

@@ -12,10 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from rsrefseg2.files import write_text
+
 from .panel import iou, panel
 from .plots import readable
 
 FOLDER = Path(__file__).parent
+# By which a page is known as ours (files.require_free): it stands in the head of every template.
+MARK = '<meta name="generator" content="RSRefSeg2">'
 
 
 def spread(n: int, total: int) -> list[int]:
@@ -85,7 +89,7 @@ def page(cases: Iterable[Case], *, title: str, note: str = '',
 def fill_template(name: str, **values: object) -> str:
     """A page of this folder with the common style and these values in place."""
     style, template = ((FOLDER / file).read_text(encoding='utf-8') for file in ('page.css', name))
-    return Template(template).substitute(style=style, **values)
+    return Template(template).substitute(style=style, mark=MARK, **values)
 
 
 def data_uri(picture: np.ndarray, *, quality: int = 88) -> str:
@@ -98,7 +102,7 @@ def data_uri(picture: np.ndarray, *, quality: int = 88) -> str:
 
 def write_page(path: str | Path, cases: Iterable[Case], **kwargs) -> None:
     """`page`, written to a file."""
-    Path(path).write_text(page(cases, **kwargs), encoding='utf-8')
+    write_text(path, page(cases, **kwargs))
 
 
 def _scores(scores: Mapping[str, float]) -> str:

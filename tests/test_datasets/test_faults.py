@@ -83,7 +83,7 @@ AT_START = {
             f'{REF0}: the ref has category 17, its annotation 18: correct one of the two',
         'category of another name':
             f"{REF0}: category 'vehicles' is not among the 20 classes of RRSIS-D (did you mean "
-            'vehicle?): correct the name',
+            'vehicle?): correct the name' + RRSISD.OTHER_NAMES,
         'unknown split': f"{REFS}, record 0: split 'trian' is not one of train, val, test (did you "
                          'mean train?)',
         'sentences no list': f'{REF0}: sentences: expected array, got str: correct the record',

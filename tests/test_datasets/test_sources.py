@@ -1,6 +1,7 @@
 """Getting a benchmark: from a stand-in of the hub, from archives; verified at the end."""
 import hashlib
 import io
+import os
 import shutil
 import tarfile
 import zipfile
@@ -116,8 +117,13 @@ def test_damaged_archives(archive, tmp_path):
     flipped = bytearray((tmp_path / 'stored.zip').read_bytes())
     flipped[100] ^= 1
     (tmp_path / 'flipped.zip').write_bytes(flipped)
-    for name in ('cut.zip', 'flipped.zip', 'none.zip'):
+    (tmp_path / 'zeros.tar').write_bytes(bytes(10240))  # two blocks of zeros end a tar file
+    for name in ('cut.zip', 'flipped.zip', 'zeros.tar'):
         with pytest.raises(UserError, match=f'{name}: .*fetch it again'):
+            unpack([tmp_path / name], tmp_path / 'data')
+    os.mkfifo(tmp_path / 'fifo.zip')
+    for name, says in (('none.zip', 'does not exist'), ('fifo.zip', 'is a FIFO')):
+        with pytest.raises(UserError, match=f'{name}.*{says}'):
             unpack([tmp_path / name], tmp_path / 'data')
     assert not (tmp_path / 'data/a.txt').exists()  # never half a file under its name
 

@@ -29,9 +29,11 @@ def parse_args() -> argparse.Namespace:
                         help='longer side of a thumbnail (%(default)s)')
     parser.add_argument('--any-category', action='store_true',
                         help='rrsisd: take the category names that the files have')
+    parser.add_argument('--overwrite', action='store_true',
+                        help='replace a file at --out that is no page of this command')
     args = parser.parse_args()
-    if min(args.max, args.thumbnail) < 1:
-        parser.error('--max and --thumbnail must be at least 1')
+    if min(args.max, args.thumbnail) < 1 or args.seed < 0:
+        parser.error('--max and --thumbnail must be at least 1, --seed at least 0')
     if args.any_category and args.dataset != 'rrsisd':
         parser.error('--any-category is for rrsisd; the other readers take any')
     return args
@@ -43,7 +45,8 @@ def main() -> None:
     make_folder(args.out.parent)
     options = dict(classes=None) if args.any_category else {}
     for line in write_browse_page(args.out, args.dataset, args.root, split=args.split,
-                                  most=args.max, seed=args.seed, side=args.thumbnail, **options):
+                                  most=args.max, seed=args.seed, side=args.thumbnail,
+                                  overwrite=args.overwrite, **options):
         print(line)
     print(f'open {args.out} ({args.out.stat().st_size / 1e6:.1f} MB)')
 

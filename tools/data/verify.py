@@ -1,7 +1,7 @@
 """Say exactly what is wrong with a copy of a benchmark, or that nothing is.
 
     python tools/data/verify.py DATASET ROOT [--json [FILE]] [--list] [--splits test ...]
-                                [--tokenizer CHECKPOINT]
+                                [--tokenizer CHECKPOINT] [--any-category]
 
 Reads every record, image and mask with all cores. Exit code 0: clean, 1: warnings, 2: errors.
 """
@@ -14,9 +14,10 @@ from pathlib import Path
 
 # Libraries write notices to stdout while they are imported; there, only the result belongs.
 with contextlib.redirect_stdout(sys.stderr):
-    from rsrefseg2.datasets.readers import READERS
+    from rsrefseg2.datasets.readers import BENCHMARKS, READERS
     from rsrefseg2.datasets.verify import as_dict, as_text, verify
-    from rsrefseg2.errors import report_user_errors
+    from rsrefseg2.errors import make_folder, report_user_errors
+    from rsrefseg2.files import require_free, write_text
     from rsrefseg2.models.tokenization import StandInTokenizer
     from rsrefseg2.models.towers import load_tokenizer
 
@@ -29,7 +30,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('dataset', choices=READERS, metavar='DATASET', help=', '.join(READERS))
     parser.add_argument('root', help='its folder; data/README.md shows the trees')
     parser.add_argument('--splits', nargs='+', help='look at these only (default: all)')
-    parser.add_argument('--benchmark', help='jsonl: refsegrs, rrsisd or risbench')
+    parser.add_argument('--benchmark', choices=BENCHMARKS, metavar='BENCHMARK',
+                        help='jsonl: refsegrs, rrsisd or risbench')
     parser.add_argument('--list', action='store_true', help='print every finding, not 3 of a kind')
     parser.add_argument('--json', nargs='?', const='-', metavar='FILE',
                         help='write one JSON object to FILE, or to stdout and nothing else there')
@@ -38,7 +40,19 @@ def parse_args() -> argparse.Namespace:
                              'words and punctuation marks are counted, which are never more')
     parser.add_argument('--max-tokens', type=int, default=64,
                         help='positions of the text tower (%(default)s)')
-    return parser.parse_args()
+    parser.add_argument('--any-category', action='store_true',
+                        help='rrsisd: take the category names that the files have (default where '
+                             'tools/data/convert.py or tools/synthrs_generate.py wrote them)')
+    parser.add_argument('--overwrite', action='store_true',
+                        help='replace a FILE that is no report of this command')
+    args = parser.parse_args()
+    if args.any_category and args.dataset != 'rrsisd':
+        parser.error('--any-category is for rrsisd; the other readers take any')
+    if args.benchmark is not None and args.dataset != 'jsonl':
+        parser.error('--benchmark is for jsonl; the other readers are of one benchmark')
+    if args.max_tokens < 1:
+        parser.error('--max-tokens must be at least 1')
+    return args
 
 
 def token_counter(checkpoint: str | None) -> Callable[[str], int]:
@@ -51,6 +65,11 @@ def token_counter(checkpoint: str | None) -> Callable[[str], int]:
 def main() -> int:
     args = parse_args()
     options = {} if args.benchmark is None else dict(benchmark=args.benchmark)
+    if args.any_category:
+        options['classes'] = None
+    if args.json not in (None, '-'):
+        make_folder(Path(args.json).parent)
+        require_free(args.json, mark='"verdict"', option='--json FILE', overwrite=args.overwrite)
     with contextlib.redirect_stdout(sys.stderr):
         report = verify(args.dataset, args.root, splits=args.splits,
                         count_tokens=token_counter(args.tokenizer), max_tokens=args.max_tokens,
@@ -62,7 +81,7 @@ def main() -> int:
         if args.json == '-':
             print(text)
         else:
-            Path(args.json).write_text(text + '\n', encoding='utf-8')
+            write_text(args.json, text + '\n')
     return EXIT_CODES[report.verdict]
 
 
