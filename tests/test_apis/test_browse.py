@@ -15,6 +15,7 @@ from rsrefseg2.datasets.statistics import (
     figures,
     mask_statistics,
 )
+from rsrefseg2.errors import UserError
 from rsrefseg2.visualization.browse import Sample, browse_page, size_of, thumbnail
 from rsrefseg2.visualization.charts import bars, columns, heat
 from rsrefseg2.visualization.panel import GREEN
@@ -136,6 +137,18 @@ def test_a_split_that_cannot_be_read_is_named(roots, tmp_path):
     assert 'train left out of the sentence statistics' in lines[-1]
     assert 'train left out' in (tmp_path / 'page.html').read_text()
     assert not any('4,431' in line for line in lines)
+
+
+def test_the_page_replaces_its_like_alone(roots, tmp_path):
+    lines = tmp_path / 'val.jsonl'
+    lines.write_text('{}')
+    with pytest.raises(UserError, match='val.jsonl is there.*--overwrite'):
+        write_browse_page(lines, 'risbench', str(roots['risbench']), split='val')
+    assert lines.read_text() == '{}'
+    for overwrite in (True, False):  # the second time it is a page
+        write_browse_page(lines, 'risbench', str(roots['risbench']), split='val',
+                          overwrite=overwrite)
+    assert '<title>' in lines.read_text()
 
 
 def test_sentences_are_escaped_and_filters_have_their_values():

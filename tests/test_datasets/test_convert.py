@@ -129,6 +129,16 @@ def test_a_mask_of_another_size_stays_as_it_is(roots, tmp_path):
     assert sizes == {(WIDTH, HEIGHT)}
 
 
+@pytest.mark.parametrize('there', ['rrsisd', 'risbench', 'jsonl'])
+def test_a_damaged_picture_is_not_copied(roots, tmp_path, there):
+    root = shutil.copytree(roots['rrsisd'], tmp_path / 'source')
+    path = root / 'images/rrsisd/JPEGImages/00003.jpg'
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(UserError, match='00003.jpg'):
+        convert('rrsisd', str(root), to=there, out=tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
 def test_nothing_is_overwritten_and_a_failure_leaves_nothing(roots, tmp_path):
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine/photo.jpg').write_bytes(b'x')

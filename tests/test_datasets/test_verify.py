@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rsrefseg2.datasets.convert import convert
 from rsrefseg2.datasets.verify import as_dict, as_text, verify
 from tests.fabricate import FAULTS, change_instances, fabricate, rle_of, set_line
 from tests.test_datasets.test_faults import AT_SAMPLE, AT_START, without_reason
@@ -114,6 +115,40 @@ def test_the_tool(run, tmp_path):
     assert json.loads((tmp_path / 'report.json').read_text())['verdict'] == 'errors'
     code, out, err = run('data/verify.py', 'rrsisd', tmp_path / 'none')
     assert code == 2 and out == '' and err.startswith('error: data root ')
+
+
+@pytest.mark.parametrize('layout', ['rrsisd', 'risbench', 'jsonl'])
+def test_own_conversions_pass(tmp_path, layout):
+    """They have other categories and counts than the benchmark of the layout, and empty splits."""
+    source = fabricate('rrsisd', tmp_path / 'source')
+    change_instances(lambda c: [k.update(name=f'kind {k["id"]}') for k in c['categories']])(source)
+    convert('rrsisd', str(source), to=layout, out=tmp_path / 'out', splits=('train', 'val'))
+    report = verify(layout, str(tmp_path / 'out'))
+    assert report.verdict == 'clean' and report.samples == {'train': 4, 'val': 2, 'test': 0}
+    (tmp_path / 'out/scenes/scenes_train.jsonl').write_text('{"sentences": []}\n')
+    assert 'written: 0' in as_text(verify(layout, str(tmp_path / 'out')))
+
+
+def test_other_names_and_the_advice_for_them(run, tmp_path):
+    root = fabricate('rrsisd', tmp_path)
+    change_instances(lambda c: [k.update(name=f'kind {k["id"]}') for k in c['categories']])(root)
+    code, out, _ = run('data/verify.py', 'rrsisd', root)
+    assert code == 2 and 'take any name by --any-category' in out
+    code, out, _ = run('data/verify.py', 'rrsisd', root, '--any-category')
+    assert code == 1 and ' 0 errors' in out  # the counts are not the benchmark's
+
+
+def test_options_are_checked_before_the_long_work(run, tmp_path):
+    root = fabricate('rrsisd', tmp_path / 'data')
+    kept = (root / 'rrsisd/instances.json').read_bytes()
+    for options, says in ((['--benchmark', 'rrsisd'], '--benchmark is for jsonl'),
+                          (['--max-tokens', '0'], 'must be at least 1'),
+                          (['--json', root / 'rrsisd/instances.json'], 'did not write')):
+        code, out, error = run('data/verify.py', 'rrsisd', root, *options)
+        assert code == 2 and out == '' and says in error
+    assert (root / 'rrsisd/instances.json').read_bytes() == kept
+    for _ in range(2):  # a report replaces a report
+        assert run('data/verify.py', 'rrsisd', root, '--json', tmp_path / 'new/report.json')[0] == 1
 
 
 def test_a_huge_mask_is_damage(tmp_path):

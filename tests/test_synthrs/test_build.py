@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 from rsrefseg2.datasets import RRSISD, RefSegRS, RISBench
 from rsrefseg2.datasets.writers import read_scenes
 from rsrefseg2.errors import UserError
-from rsrefseg2.synthrs.build import build
+from rsrefseg2.synthrs.build import build, own_files
 
 from .conftest import PER_LEVEL, SCENES, recipe
 
@@ -166,6 +166,21 @@ def test_force_replaces_and_a_failure_leaves_the_old_one(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ['data']
     build(out, recipe(**small, seed=4), force=True)
     assert json.loads((out / 'summary.json').read_text())['seed'] == 4
+
+
+def test_force_removes_a_synthrs_dataset_alone(tmp_path):
+    small = dict(scenes={'train': 1, 'val': 0, 'test': 1})
+    out = tmp_path / 'data'
+    build(out, recipe(**small))
+    assert own_files(out) >= {name.as_posix() for name in files_of(out)}
+    (out / 'rrsisd/notes.txt').write_text('mine')
+    with pytest.raises(UserError, match="1 files that this command did not write .'rrsisd/notes"):
+        build(out, recipe(**small, seed=4), force=True)
+    for text in ('{"seed": 0, "splits": {}}', '{'):  # of another tool, damaged
+        (out / 'summary.json').write_text(text)
+        with pytest.raises(UserError, match='holds no SynthRS dataset'):
+            build(out, recipe(**small, seed=4), force=True)
+    assert (out / 'rrsisd/notes.txt').read_text() == 'mine' and (out / 'scenes_train.jsonl').exists()
 
 
 @pytest.mark.parametrize('arguments, message', [
