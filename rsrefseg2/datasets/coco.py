@@ -132,8 +132,8 @@ def _jobs(path: str, file: Instances, images: str, seed: int, shares: Sequence[f
         if image.id not in of_image:
             continue
         if not is_file(picture):
-            raise UserError(f'{where}: the picture {picture!r} is missing: is {images!r} the folder '
-                            'that the file names start from?')
+            raise UserError(f'{where}: the picture {picture!r} is missing: is {images!r} the '
+                            'folder that the file names start from?')
         jobs.append(Job(number, picture, split_of(image.file_name, seed, shares), image,
                         of_image[image.id]))
     lost = set(of_image) - ids
@@ -235,8 +235,8 @@ def _size(job: Job, where: str) -> tuple[tuple[int, int], bool]:
         shown = ' as viewers turn it (EXIF orientation)' if turned else ''
         why = ('it was annotated as it is stored: remove the tag (exiftool -Orientation= IN)'
                if turned and stated == found[::-1] else 'the two are of different versions')
-        raise UserError(f'{job.path!r} is {found[0]} x {found[1]} (height x width){shown}, {where}, '
-                        f'image {job.number} says {stated[0]:g} x {stated[1]:g}: {why}')
+        raise UserError(f'{job.path!r} is {found[0]} x {found[1]} (height x width){shown}, '
+                        f'{where}, image {job.number} says {stated[0]:g} x {stated[1]:g}: {why}')
     return found, turned
 
 

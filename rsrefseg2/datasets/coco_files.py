@@ -10,7 +10,7 @@ from rsrefseg2.files import read_bytes
 from rsrefseg2.records import convert, decode_json
 
 Id = int | float | str       # COCO's are whole numbers; tools also write 7.0 and names
-Size = Annotated[float, msgspec.Meta(gt=0, lt=2**31)]  # whole numbers, but for tools that write 743.0
+Size = Annotated[float, msgspec.Meta(gt=0, lt=2**31)]  # tools also write 743.0
 
 
 class ImageRecord(msgspec.Struct):
@@ -22,7 +22,7 @@ class ImageRecord(msgspec.Struct):
 
 
 class Annotation(msgspec.Struct):
-    """An instance. `segmentation` is looked at where it is read (rle.py), `bbox` is [x, y, w, h]."""
+    """An instance. `segmentation` is checked where it is read (rle.py); bbox: [x, y, w, h]."""
     image_id: Id
     category_id: Id
     id: Id | None = None
@@ -59,8 +59,8 @@ def load_instances(path: str) -> Instances:
     content = decode_json(read_bytes(path, what='the COCO instance file'), _File, where=repr(path))
     images = [convert(record, ImageRecord, where=f'{path!r}, image {number}')
               for number, record in enumerate(content.images)]
-    annotations = [convert(record, Annotation,
-                           where=f'{path!r}, annotation {record.get("id", f"number {number}")!s:.80}')
+    annotations = [convert(record, Annotation, where=f'{path!r}, annotation '
+                           f'{record.get("id", f"number {number}")!s:.80}')
                    for number, record in enumerate(content.annotations)]
     categories: dict[Id, str] = {}
     for number, record in enumerate(content.categories):

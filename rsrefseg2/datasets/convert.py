@@ -168,7 +168,8 @@ def _write_pictures(record: dict[str, Any], *, layout: Layout) -> None:
 
 def _lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
     for record in records:
-        kept = {key: value for key, value in record.items() if key not in ('source', 'suffix', 'turned')}
+        kept = {key: value for key, value in record.items()
+                if key not in ('source', 'suffix', 'turned')}
         yield json.dumps(kept) + '\n'
 
 

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 TINY = 25  # pixels: 5 x 5
 # kind -> severity, what to do
 KINDS = {
-    'unreadable split': ('error', 'do what the line says, or name the splits that you have by --splits'),
+    'unreadable split': ('error', 'do what the line says, or name the splits that you have '
+                                  '(--splits)'),
     'bad record': ('error', 'correct the record: training and testing stop at it'),
     'missing image': ('error', 'fetch the download again: it is incomplete'),
     'missing mask': ('error', 'fetch the download again: it is incomplete'),

@@ -113,7 +113,8 @@ def _entries(file: BinaryIO) -> tuple[list[tuple[str, int, Any]], Callable[[Any]
     """(name, size, entry) of the files in an archive, and what opens an entry."""
     if zipfile.is_zipfile(file):
         found = zipfile.ZipFile(file)
-        return [(e.filename, e.file_size, e) for e in found.infolist() if not e.is_dir()], found.open
+        return [(e.filename, e.file_size, e) for e in found.infolist()
+                if not e.is_dir()], found.open
     file.seek(0)
     with contextlib.suppress(tarfile.ReadError):
         found = tarfile.open(fileobj=file)

@@ -26,7 +26,8 @@ ANY = st.recursive(
 @pytest.fixture(scope='module')
 def three(tmp_path_factory):
     """Three pictures, and the content of their instance file."""
-    root = fabricate_coco(tmp_path_factory.mktemp('coco') / 'source', lambda content: content.update(
+    folder = tmp_path_factory.mktemp('coco')
+    root = fabricate_coco(folder / 'source', lambda content: content.update(
         images=content['images'][:3],
         annotations=[a for a in content['annotations'] if a['image_id'] < 3]))
     return root, json.loads((root / 'instances.json').read_text())
@@ -38,7 +39,8 @@ def written(root, content, out, **options):
     return convert_coco(str(path), str(root / 'images'), to='rrsisd', out=out, **options)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_value_anywhere(three, tmp_path, data):
     root, content = three

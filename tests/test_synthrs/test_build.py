@@ -180,7 +180,8 @@ def test_force_removes_a_synthrs_dataset_alone(tmp_path):
         (out / 'summary.json').write_text(text)
         with pytest.raises(UserError, match='holds no SynthRS dataset'):
             build(out, recipe(**small, seed=4), force=True)
-    assert (out / 'rrsisd/notes.txt').read_text() == 'mine' and (out / 'scenes_train.jsonl').exists()
+    assert (out / 'rrsisd/notes.txt').read_text() == 'mine'
+    assert (out / 'scenes_train.jsonl').exists()
 
 
 @pytest.mark.parametrize('arguments, message', [
