@@ -107,7 +107,7 @@ def _copy_side_files(source: Path, folder: Path) -> None:
     config."""
     for pattern in ('*.json', '*.txt', '*.model'):
         for file in sorted(source.glob(pattern)):
-            if (file.name not in ('config.json', 'adapter_config.json')
+            if (file.is_file() and file.name not in ('config.json', 'adapter_config.json')
                     and not file.name.endswith('.index.json')):
                 shutil.copyfile(file, folder / file.name)
 
@@ -135,7 +135,7 @@ def write_adapters(model: RSRefSeg2, out: Path, bases: dict[str, str | None]) ->
                   metadata={'format': 'pt'})
         written.append(folder)
     if not written:
-        raise UserError('no tower of this model is adapted with LoRA: leave --adapters away')
+        raise UserError('no tower of this model is adapted with LoRA: drop --adapters')
     return written
 
 
