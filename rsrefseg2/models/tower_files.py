@@ -7,17 +7,19 @@ then inside the package rsrefseg2, where the shipped tiny towers lie.
 """
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from safetensors import SafetensorError, safe_open
 
-from rsrefseg2.errors import UserError
+from rsrefseg2.errors import UserError, os_errors_told
 from rsrefseg2.files import confined, open_regular
 from rsrefseg2.records import read_json
 
@@ -111,6 +113,21 @@ def held_weights(folder: Path) -> int:
             raise UserError(f'the weights in {file} cannot be read ({" ".join(str(error).split())}'
                             '): fetch or save them again') from error
     return held
+
+
+@contextlib.contextmanager
+def weights_written(folder: Path) -> Iterator[None]:
+    """Within the block, weights are saved to `folder`: what the disk refuses is one line.
+
+    Raises:
+        UserError: the disk is full or cannot be written.
+    """
+    try:
+        with os_errors_told(f'writing to {folder}'):
+            yield
+    except SafetensorError as error:  # its only fault in writing: the system's, as text
+        raise UserError(f'writing to {folder}: {" ".join(str(error).split())}: free some space or '
+                        'choose another folder') from error
 
 
 def require_regular(folder: Path) -> None:
