@@ -161,3 +161,13 @@ def require_free(path: str | os.PathLike, *, mark: str | None = None, option: st
     kind = 'a link' if path.is_symlink() else 'a file'
     raise UserError(f'{path} is there, {kind} that this command did not write: move it, choose '
                     f'another {option}, or replace it with --overwrite')
+
+
+def require_writable(folder: str | os.PathLike) -> None:
+    """Files can be made in `folder`: asked before work begins whose results go there.
+
+    Raises:
+        UserError: they cannot (a read-only disk, no permission).
+    """
+    with os_errors_told(f'writing to {os.fspath(folder)}'):
+        tempfile.TemporaryFile(dir=folder).close()

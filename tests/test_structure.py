@@ -18,7 +18,7 @@ BASE = LEVELS[0]
 PARTS = {'dual_modality_encoder': 'encoder', 'prompter': 'prompter',
          'mask_generator': 'mask generator', 'losses': 'losses'}
 LEAVES = {'outputs', 'lora', 'towers', 'tower_configs', 'tower_files', 'tower_sources',
-          'known_towers', 'tokenization', 'distributed', 'memory', 'tower_reading'}
+          'tower_records', 'known_towers', 'tokenization', 'distributed', 'memory', 'tower_reading'}
 
 
 def module_name(path):

@@ -22,6 +22,8 @@ def main() -> None:
     parser.add_argument('tower', choices=['siglip', 'sam2'])
     parser.add_argument('--data', default='data/synthrs', type=Path, help='a SynthRS folder')
     parser.add_argument('--out', type=Path, help='default: work_dirs/towers/<tower>')
+    parser.add_argument('--overwrite', action='store_true',
+                        help='replace files in --out that no pretraining wrote')
     parser.add_argument('--steps', default=6000, type=int)
     parser.add_argument('--seed', default=0, type=int)
     parser.add_argument('--images', type=int, help='in a batch (12 for SigLIP, 4 for SAM)')
@@ -52,7 +54,7 @@ def main() -> None:
     torch.set_num_threads(1)
     pretrain(args.tower, data_root=args.data, steps=args.steps, seed=args.seed,
              images=args.images, lr=args.lr, start=args.start,
-             device=args.device, patches=args.patches, **options,
+             device=args.device, patches=args.patches, overwrite=args.overwrite, **options,
              out=args.out or Path('work_dirs/towers') / args.tower)
 
 

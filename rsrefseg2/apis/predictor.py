@@ -7,6 +7,7 @@
 """
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,10 @@ from ..datasets import read_image
 from ..engine import load_checkpoint, load_config, read_checkpoint
 from ..errors import UserError
 from ..models import RSRefSeg2
+from ..models.outputs import EncodedImages
 from ..registry import MODELS, SCOPE
+
+MOST_CHARACTERS = 10_000  # of a sentence; a text tower reads 16 to 77 tokens of it
 
 
 class Prediction(NamedTuple):
@@ -32,8 +36,21 @@ class Prediction(NamedTuple):
     dense_prompt: np.ndarray | None  # (H2/4, W2/4) float32 logits p_dense; None: the model has none
 
 
+class EncodedImage(NamedTuple):
+    """One image as the towers see it, and its size."""
+
+    features: EncodedImages
+    shape: tuple[int, int]  # (H, W)
+
+
 class Predictor:
-    """One model, one image at a time, any number of sentences.
+    """One model, any number of images and sentences.
+
+    Several threads may share a Predictor. Each asks about the image that it set itself, and one
+    pass runs at a time. To set in one thread and ask in others, hand the image over:
+
+        image = predictor.encode('harbour.png')
+        answers = predictor.predict('a ship', image)  # in any thread
 
     Args:
         config: path of a config, or a Config.
@@ -51,32 +68,68 @@ class Predictor:
             config = load_config(str(config))
         self.model = load_model(config, checkpoint, device)
         self.batch_size = batch_size
-        self._encoded, self._shape = None, None
+        self._lock = threading.Lock()  # one pass at a time: tokenizer and memory are shared
+        self._own = threading.local()  # .image: the one that this thread has set
+        self._setters = 0              # threads that have set an image ...
+        self._only: EncodedImage | None = None  # ... and the last image, while that is one thread
 
-    @torch.inference_mode()
-    def set_image(self, image: str | Path | np.ndarray) -> Predictor:
-        """Encodes a file or an (H, W, 3) uint8 RGB array with both image towers."""
-        image = read_image(str(image)) if isinstance(image, (str, Path)) else as_rgb(image)
+    def encode(self, image: str | Path | np.ndarray) -> EncodedImage:
+        """An image file, or an (H, W, 3) uint8 RGB array, seen by both image towers.
+
+        A photograph whose EXIF orientation turns it is turned, as viewers do; masks lie on that.
+
+        Raises:
+            UserError: it cannot be read as an image.
+        """
+        image = (read_image(str(image), upright=True) if isinstance(image, (str, Path))
+                 else as_rgb(image))
         # (H, W, 3) -> (3, H, W)
         tensor = torch.from_numpy(image.transpose(2, 0, 1).copy())
-        self._encoded = self.model.encode_images(*self.model.data_preprocessor.images([tensor]))
-        self._shape = image.shape[:2]
+        with self._lock, torch.inference_mode():
+            features = self.model.encode_images(*self.model.data_preprocessor.images([tensor]))
+        return EncodedImage(features, image.shape[:2])
+
+    def set_image(self, image: str | Path | np.ndarray) -> Predictor:
+        """`encode` it; this thread's next sentences are about it."""
+        encoded = self.encode(image)
+        with self._lock:
+            self._setters += not hasattr(self._own, 'image')
+            self._only = encoded if self._setters == 1 else None
+        self._own.image = encoded
         return self
 
-    @torch.inference_mode()
-    def predict(self, sentences: str | Sequence[str]) -> list[Prediction]:
-        """One Prediction for each sentence, in their order."""
-        if self._encoded is None:
-            raise RuntimeError('call set_image before predict')
-        sentences = check_sentences([sentences] if isinstance(sentences, str) else sentences)
-        return [answer for start in range(0, len(sentences), self.batch_size)
-                for answer in self._answer(sentences[start:start + self.batch_size])]
+    def predict(self, sentences: str | Sequence[str], image: EncodedImage | None = None
+                ) -> list[Prediction]:
+        """One Prediction for each sentence, in their order.
 
-    def _answer(self, sentences: list[str]) -> list[Prediction]:
+        Args:
+            image: of `encode`; None: the one that this thread has set, or else the one of the only
+                thread that has set any.
+        Raises:
+            RuntimeError: no image was set, or only by several other threads.
+            UserError: a sentence is empty, too long or no text; the model gives NaN.
+        """
+        image = self._image() if image is None else image
+        sentences = check_sentences([sentences] if isinstance(sentences, str) else sentences)
+        with self._lock, torch.inference_mode():
+            return [answer for start in range(0, len(sentences), self.batch_size)
+                    for answer in self._answer(sentences[start:start + self.batch_size], image)]
+
+    def _image(self) -> EncodedImage:
+        if hasattr(self._own, 'image'):
+            return self._own.image
+        if self._only is not None:
+            return self._only
+        if self._setters:
+            raise RuntimeError('several threads have set images, this one has not: call set_image '
+                               'in it, or give predict the image of encode')
+        raise RuntimeError('call set_image before predict')
+
+    def _answer(self, sentences: list[str], image: EncodedImage) -> list[Prediction]:
         """B sentences on the one image: image_index is 0 for each."""
         input_ids, lengths = self.model.data_preprocessor.tokenize(sentences)
-        outputs = self.model.segment(self._encoded, torch.zeros_like(lengths), input_ids, lengths)
-        logits = self.model.masks(outputs.mask_logits, [self._shape] * len(sentences))
+        outputs = self.model.segment(image.features, torch.zeros_like(lengths), input_ids, lengths)
+        logits = self.model.masks(outputs.mask_logits, [image.shape] * len(sentences))
         dense = outputs.prompts.p_dense
         dense = [None] * len(sentences) if dense is None else dense.float().cpu().numpy()
         return [Prediction(text, (mask > 0).cpu().numpy(), mask.float().cpu().numpy(), prompt)
@@ -94,13 +147,28 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def check_sentences(sentences: Sequence[str]) -> list[str]:
-    """The sentences as a list; an error for none at all and for an empty one."""
+    """The sentences as a list.
+
+    Raises:
+        UserError: there is none, or one is empty, too long or no text.
+    """
     sentences = list(sentences)
     if not sentences:
         raise UserError('no sentence was given; say what to look for')
     for i, sentence in enumerate(sentences, start=1):
-        if not isinstance(sentence, str) or not sentence.strip():
-            raise UserError(f'sentence {i} of {len(sentences)} is empty; say what to look for')
+        where = f'sentence {i} of {len(sentences)}'
+        if not isinstance(sentence, str):
+            raise UserError(f'{where} is no text but a {type(sentence).__name__}: give a str')
+        if not sentence.strip():
+            raise UserError(f'{where} is empty; say what to look for')
+        if len(sentence) > MOST_CHARACTERS:
+            raise UserError(f'{where} has {len(sentence)} characters, at most {MOST_CHARACTERS} '
+                            'are read: name the object in one sentence')
+        try:
+            sentence.encode('utf-8')
+        except UnicodeEncodeError:
+            raise UserError(f'{where} is not UTF-8: type it in a terminal that is set to UTF-8, or '
+                            'save its file as UTF-8') from None
     return sentences
 
 

@@ -146,7 +146,17 @@ class RSRefSeg2(BaseModel):
         return data_samples
 
     def masks(self, mask_logits: Tensor, ori_shapes: list[tuple[int, int]]) -> list[Tensor]:
-        """(B, H2/4, W2/4) -> B times (H, W) logits, upsampled once to the original sizes."""
+        """(B, H2/4, W2/4) -> B times (H, W) logits, upsampled once to the original sizes.
+
+        Raises:
+            UserError: a logit is NaN, of which `> 0` would make an empty mask.
+        """
+        bad = int(mask_logits.isnan().flatten(1).any(1).sum())
+        if bad:
+            raise UserError(f"the model's mask logits are NaN for {bad} of {len(mask_logits)} "
+                            'sentences of a batch: its weights are damaged, or too large for '
+                            'model.autocast: take another checkpoint, or set model.autocast=None '
+                            'and model.frozen_dtype=float32')
         if self.masks_via_input:
             mask_logits = upsample(mask_logits, self.mask_generator.input_size)
         return [upsample(logits[None], shape)[0]

@@ -27,6 +27,8 @@ from transformers.utils import logging as hf_logging
 from rsrefseg2.errors import UserError, suggest
 from rsrefseg2.models import tower_files
 from rsrefseg2.models.known_towers import FAMILIES, known_config
+from rsrefseg2.models.tower_records import TowerRecord
+from rsrefseg2.records import convert
 
 FAMILY_NAMES = {'siglip': 'a SigLIP, SigLIP2 or CLIP', 'sam': 'a SAM2 or SAM'}
 # model_type in config.json -> the classes that read it. `siglip2` is SigLIP2's NaFlex form; the
@@ -73,7 +75,11 @@ def make_config(family: str, given: dict, source: str, *, strict: bool = False
     Args:
         source: where it comes from, for error messages.
         strict: refuse unknown keys (transformers would keep them and never read them).
+    Raises:
+        UserError: a field is of another type or out of bounds, the sizes do not fit, or the model
+            is of another family.
     """
+    convert(given, TowerRecord, where=source)
     kind = given.get('model_type', DEFAULT_TYPE[family])
     _check_kind(family, kind, source)
     config_class = MODEL_TYPES[family][kind][0]
@@ -145,6 +151,21 @@ def _unknown(family: str, checkpoint: str) -> UserError:
         f"checkpoint {checkpoint!r} cannot be built with init='random': no folder (looked for "
         f'{tried}) and no known architecture{suggest(checkpoint, FAMILIES[family])}; the known '
         'ones are listed in rsrefseg2/models/known_towers.py')
+
+
+def count_weights(family: str, config: PreTrainedConfig, source: str) -> int:
+    """How many weights the model of `config` has, without memory for them.
+
+    Raises:
+        UserError: no model can be built by the config.
+    """
+    try:
+        with torch.device('meta'), quiet():
+            model = model_class(family, config)(config)
+    except Exception as error:  # transformers' own: an unknown activation, heads that do not fit
+        raise UserError(f'{source}: no model can be built by its config: {type(error).__name__}: '
+                        f'{" ".join(str(error).split())}') from error
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def write_siglip(model: RSRefSeg2, checkpoint: str, folder: Path) -> None:
             state = {key.replace(ours, theirs) if key.startswith(ours) else key: value
                      for key, value in state.items()}
     whole.load_state_dict(whole.state_dict() | state)  # strict: each key has its place
-    with quiet():
+    with quiet(), tower_files.weights_written(folder):
         whole.save_pretrained(str(folder))
     _copy_side_files(source, folder)
 
@@ -84,7 +84,7 @@ def write_siglip(model: RSRefSeg2, checkpoint: str, folder: Path) -> None:
 def write_sam(model: RSRefSeg2, checkpoint: str, folder: Path) -> None:
     """`folder`: transformers' Sam2Model or SamModel as `model`, which is merged, has trained it,
     with its mask decoder."""
-    with quiet():
+    with quiet(), tower_files.weights_written(folder):
         model.mask_generator.sam.save_pretrained(str(folder))
     _copy_side_files(tower_files.fetch(checkpoint, tower_files.missing_weights), folder)
 
@@ -107,7 +107,7 @@ def _copy_side_files(source: Path, folder: Path) -> None:
     config."""
     for pattern in ('*.json', '*.txt', '*.model'):
         for file in sorted(source.glob(pattern)):
-            if (file.name not in ('config.json', 'adapter_config.json')
+            if (file.is_file() and file.name not in ('config.json', 'adapter_config.json')
                     and not file.name.endswith('.index.json')):
                 shutil.copyfile(file, folder / file.name)
 
@@ -130,12 +130,13 @@ def write_adapters(model: RSRefSeg2, out: Path, bases: dict[str, str | None]) ->
             continue
         folder = out / family
         folder.mkdir(parents=True)
-        adapter_config(adapted, bases[family]).save_pretrained(str(folder))
-        save_file(adapter_state(adapted), folder / 'adapter_model.safetensors',
-                  metadata={'format': 'pt'})
+        with tower_files.weights_written(folder):
+            adapter_config(adapted, bases[family]).save_pretrained(str(folder))
+            save_file(adapter_state(adapted), folder / 'adapter_model.safetensors',
+                      metadata={'format': 'pt'})
         written.append(folder)
     if not written:
-        raise UserError('no tower of this model is adapted with LoRA: leave --adapters away')
+        raise UserError('no tower of this model is adapted with LoRA: drop --adapters')
     return written
 
 

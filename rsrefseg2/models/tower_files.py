@@ -7,14 +7,25 @@ then inside the package rsrefseg2, where the shipped tiny towers lie.
 """
 from __future__ import annotations
 
-import json
+import contextlib
+import math
+import os
 import re
+import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from rsrefseg2.errors import UserError
+import msgspec
+from safetensors import SafetensorError, safe_open
+
+from rsrefseg2.errors import UserError, os_errors_told
+from rsrefseg2.files import confined, open_regular
+from rsrefseg2.records import read_json
 
 PACKAGE = Path(__file__).resolve().parents[1]
 TOKENIZER_FILES = ('tokenizer.json', 'spiece.model', 'tokenizer.model')
+TOKENIZER_SETTINGS = ('tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json')
 # What is fetched: the original *.pt and *.npz files that some repositories also hold are not.
 HUB_PATTERNS = ('*.json', '*.safetensors', 'spiece.model', 'tokenizer.model', 'merges.txt')
 PICKLES = ('pytorch_model*.bin',)  # CLIP's: only where there are no *.safetensors
@@ -44,32 +55,102 @@ def is_hub_name(checkpoint: str) -> bool:
     return re.fullmatch(r'[\w.-]+/[\w.-]+', checkpoint) is not None and checkpoint[0] not in './'
 
 
-def read_config(folder: Path) -> dict:
-    """config.json of a tower's folder."""
-    path = folder / 'config.json'
-    try:
-        config = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise UserError(f'{path} cannot be read: {error}') from error
-    if not isinstance(config, dict):
-        raise UserError(f'{path} is no config: it holds a {type(config).__name__}, '
-                        'not an object')
-    return config
+class ShardIndex(msgspec.Struct):
+    """`*.index.json`: which file of the folder holds which weight."""
+
+    weight_map: dict[str, str]
+    metadata: dict[str, Any]  # nothing reads it here, transformers requires it
 
 
-def missing_weights(folder: Path) -> list[str]:
-    """Names of the weight files that `folder` lacks; [] when it is complete.
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a tower's folder; `tower_configs.make_config` checks what it holds.
 
-    One file, or shards by their index; safetensors before pickles.
+    Raises:
+        UserError: it is no regular file, or no JSON object.
+    """
+    return read_json(folder / 'config.json', dict[str, Any], what="the tower's config")
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold the weights, there or not: one, or shards by their index; safetensors
+    before pickles.
+
+    Raises:
+        UserError: an index is damaged, or a name in it leads out of the folder.
     """
     for name in WEIGHT_FILES:
         if (folder / name).is_file():
-            return []
+            return [folder / name]
         index = folder / f'{name}.index.json'
         if index.is_file():
-            shards = set(json.loads(index.read_text(encoding='utf-8'))['weight_map'].values())
-            return sorted(shard for shard in shards if not (folder / shard).is_file())
-    return [WEIGHT_FILES[0]]
+            shards = set(read_json(index, ShardIndex, what='the index of the weights')
+                         .weight_map.values())
+            return [Path(confined(folder, shard, where=str(index))) for shard in sorted(shards)]
+    return [folder / WEIGHT_FILES[0]]
+
+
+def missing_weights(folder: Path) -> list[str]:
+    """Names of the weight files that `folder` lacks; [] when it is complete."""
+    return [file.name for file in weight_files(folder) if not file.is_file()]
+
+
+def held_weights(folder: Path) -> int:
+    """How many weights the files hold by their headers; of pickles, their bytes.
+
+    Raises:
+        UserError: a header is damaged, or a file ends before its weights do.
+    """
+    held = 0
+    for file in weight_files(folder):
+        if file.suffix != '.safetensors':
+            held += file.stat().st_size
+            continue
+        try:
+            with safe_open(file, 'pt') as weights:
+                held += sum(math.prod(weights.get_slice(name).get_shape())
+                            for name in weights.keys())  # noqa: SIM118 (no dict)
+        except (SafetensorError, OSError) as error:
+            raise UserError(f'the weights in {file} cannot be read ({" ".join(str(error).split())}'
+                            '): fetch or save them again') from error
+    return held
+
+
+@contextlib.contextmanager
+def weights_written(folder: Path) -> Iterator[None]:
+    """Within the block, weights are saved to `folder`: what the disk refuses is one line.
+
+    Raises:
+        UserError: the disk is full or cannot be written.
+    """
+    try:
+        with os_errors_told(f'writing to {folder}'):
+            yield
+    except SafetensorError as error:  # its only fault in writing: the system's, as text
+        raise UserError(f'writing to {folder}: {" ".join(str(error).split())}: free some space or '
+                        'choose another folder') from error
+
+
+def require_regular(folder: Path) -> None:
+    """Every file of `folder` may be opened by a library: none is a FIFO or a device, which may
+    block for ever.
+
+    Raises:
+        UserError: the first that is.
+    """
+    for entry in sorted(folder.iterdir()):
+        if os.path.exists(entry) and not entry.is_dir() and not stat.S_ISREG(entry.stat().st_mode):
+            open_regular(entry, what='a file of the tower').close()
+
+
+def check_tokenizer_settings(folder: Path) -> None:
+    """The small files beside a tokenizer are JSON objects, where there are any.
+
+    Raises:
+        UserError: one is not.
+    """
+    for name in TOKENIZER_SETTINGS:
+        if (folder / name).exists():
+            read_json(folder / name, dict[str, Any], what="the tokenizer's settings")
 
 
 def missing_tokenizer(folder: Path) -> list[str]:

@@ -27,11 +27,18 @@ from transformers import (
 from rsrefseg2.errors import UserError
 from rsrefseg2.models import tower_files
 from rsrefseg2.models.tokenization import PretrainedTokenizer, StandInTokenizer, TowerTokenizer
-from rsrefseg2.models.tower_configs import make_config, model_class, quiet, random_config
+from rsrefseg2.models.tower_configs import (
+    count_weights,
+    make_config,
+    model_class,
+    quiet,
+    random_config,
+)
 from rsrefseg2.models.tower_sources import TowerSource, content_hash, set_source
 
 Init = Literal['pretrained', 'random']
 Checkpoint = str | Path | Mapping
+MOST_RANDOM_WEIGHTS = 2**34  # 64 GiB in float32; the largest known tower has 1.8e9
 
 # Weights of a checkpoint that are left out on purpose; anything else unexpected is an error.
 DROPPED_KEYS = {
@@ -87,7 +94,12 @@ def _load(family: str, checkpoint: Checkpoint, init: Init) -> PreTrainedModel:
     if init == 'random':
         return _build(family, checkpoint)
     folder = tower_files.fetch(checkpoint, tower_files.missing_weights)
+    tower_files.require_regular(folder)
     config = make_config(family, tower_files.read_config(folder), str(folder))
+    described, held = count_weights(family, config, str(folder)), tower_files.held_weights(folder)
+    if described > 4 * held:  # before memory is asked for them; a few may lack, see _check_loaded
+        raise UserError(f'{folder}: its config describes a model of {described} weights, its files '
+                        f'hold {held}: they do not belong together; fetch or save them again')
     with quiet():
         try:
             # Sizes that do not match are collected with the other faults instead of raised.
@@ -98,6 +110,7 @@ def _load(family: str, checkpoint: Checkpoint, init: Init) -> PreTrainedModel:
             raise UserError(f'the weights in {folder} cannot be read: {type(error).__name__}: '
                             f'{" ".join(str(error).split())}; fetch or save them again') from error
     _check_loaded(family, f'{checkpoint!r} ({folder})', info)
+    _check_finite(f'{checkpoint!r} ({folder})', model)
     set_source(model, TowerSource(checkpoint, content_hash(model)))
     return model
 
@@ -105,6 +118,11 @@ def _load(family: str, checkpoint: Checkpoint, init: Init) -> PreTrainedModel:
 def _build(family: str, checkpoint: str | dict) -> PreTrainedModel:
     """Random weights, as transformers draws them."""
     config = random_config(family, checkpoint)
+    source = repr(checkpoint) if isinstance(checkpoint, str) else 'the tower given as a dict'
+    weights = count_weights(family, config, source)
+    if weights > MOST_RANDOM_WEIGHTS:
+        raise UserError(f'{source} describes a model of {weights} weights, more than '
+                        f'{MOST_RANDOM_WEIGHTS}: correct its sizes')
     model = model_class(family, config)(config)
     set_source(model, None)
     if isinstance(model, Sam2Model):
@@ -116,16 +134,21 @@ def _build(family: str, checkpoint: str | dict) -> PreTrainedModel:
 
 
 def _read_tokenizer(folder: Path) -> PretrainedTokenizer:
+    tower_files.require_regular(folder)
+    tower_files.check_tokenizer_settings(folder)
     config = make_config('siglip', tower_files.read_config(folder), str(folder))
     vocab_size = config.text_config.vocab_size
     with quiet():
         try:
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True,
+                                                      trust_remote_code=False)
+            tokenizer('a ship')  # some faults show at the first word only
         except Exception as error:  # a missing dependency, a broken file: transformers says which
             raise UserError(f'the tokenizer in {folder} cannot be loaded: {type(error).__name__}: '
-                            f'{" ".join(str(error).split())}') from error
-    if len(tokenizer) > vocab_size:
-        raise UserError(f'the tokenizer in {folder} has {len(tokenizer)} tokens, its text tower '
+                            f'{" ".join(str(error).split())}; fetch or save it again') from error
+    tokens = 1 + max(tokenizer.get_vocab().values(), default=-1)
+    if tokens > vocab_size:
+        raise UserError(f'the tokenizer in {folder} has {tokens} tokens, its text tower '
                         f'only {vocab_size}: they do not belong together')
     return PretrainedTokenizer(tokenizer, source=str(folder),
                                with_bos=isinstance(config, CLIPConfig))
@@ -144,6 +167,14 @@ def _check_loaded(family: str, source: str, info: Mapping) -> None:
                                    ('of another shape', mismatched)) if keys]
     if problems:
         raise UserError(f'the weights of {source} do not fit its config: {"; ".join(problems)}')
+
+
+def _check_finite(source: str, model: PreTrainedModel) -> None:
+    """NaN in a tower would reach every mask."""
+    bad = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
+    if bad:
+        raise UserError(f'{len(bad)} weights of {source} are NaN or infinite, {bad[0]} for one: '
+                        'fetch or save them again')
 
 
 def _checked(checkpoint: Checkpoint, init: str) -> str | dict:

@@ -14,16 +14,31 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import torch
 import torch.nn.functional as F
 from mmengine.dataset import DefaultSampler
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from ..datasets import RRSISD, ImageGroupBatchSampler, unique_images_collate
+from ..errors import UserError, make_folder
+from ..files import open_regular, require_free, write_text
+from ..models.tower_files import weights_written
+from ..records import read_json, to_json
 from .pointing import pointing_game
 from .pretraining_tasks import SAM_SIZE, SamPretraining, SiglipPretraining, whiten_patches
 from .questions import questions
+
+RECORD = 'pretraining.jsonl'
+WRITTEN = (RECORD, 'config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json')
+
+
+class Summary(msgspec.Struct):
+    """summary.json of a SynthRS folder, as far as it is read here."""
+
+    arguments: dict[str, Any]
 
 
 def training_scenes(data_root: Path) -> RRSISD:
@@ -72,20 +87,51 @@ def train(module: nn.Module, stream: Iterator[dict], *, steps: int, lr: float,
 
 def load_start(model: nn.Module, folder: Path) -> None:
     """Earlier weights; patch positions are interpolated where the image size has changed."""
-    state, own = load_file(folder / 'model.safetensors'), model.state_dict()
+    path, own = folder / 'model.safetensors', model.state_dict()
+    open_regular(path, what='the weights to go on from').close()
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f'{path} cannot be read as weights ({" ".join(str(error).split())}): give '
+                        'another --start') from error
     name = 'vision_model.embeddings.position_embedding.weight'
-    if name in own and len(state[name]) != len(own[name]):
+    if name in own and name in state and len(state[name]) != len(own[name]):
         old, new = (math.isqrt(len(weights[name])) for weights in (state, own))
         grid = state[name].T.unflatten(1, (old, old))[None]  # (N, d1) -> (1, d1, h1, w1)
         grid = F.interpolate(grid, (new, new), mode='bicubic')
         state[name] = grid[0].flatten(1).T.contiguous()
+    other = sorted(name for name in own.keys() | state.keys() if name not in own
+                   or name not in state or own[name].shape != state[name].shape)
+    if other:
+        raise UserError(f'{path} holds another architecture ({len(other)} weights differ, '
+                        f'{other[0]} for one): give the sizes that it was trained with, or another '
+                        '--start')
     model.load_state_dict(state)
+
+
+def require_free_tower(out: Path, *, overwrite: bool = False) -> None:
+    """Nothing in `out` is replaced but what an earlier pretraining wrote, as its record says.
+
+    Raises:
+        UserError: a file of somebody else's is there.
+    """
+    record = out / RECORD
+    ours = False
+    if record.is_file() and not record.is_symlink():
+        with open_regular(record) as file:
+            ours = file.read(10) == b'{"tower": '
+    paths = [out / name for name in WRITTEN]
+    for path in paths:
+        require_free(path, overwrite=overwrite or (ours and not path.is_symlink()))
+    for path in paths:
+        if path.is_symlink() or not path.is_file():
+            path.unlink(missing_ok=True)  # a link would be followed, a FIFO waited for
 
 
 def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
              images: int | None = None, lr: float | None = None,
              patches: Literal['whitened', 'random'] = 'whitened', start: Path | None = None,
-             device: str = 'cpu', **options: Any) -> None:
+             device: str = 'cpu', overwrite: bool = False, **options: Any) -> None:
     """Train one tiny tower and save it to `out` (config.json, model.safetensors, tokenizer).
 
     Args:
@@ -97,10 +143,24 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
             batch, 4 (SigLIP's are `questions.ASKED`); its image is 192 x 192.
         start: a folder that this function wrote: go on from its weights.
         device: as torch names it; the seed gives the same weights on a CPU alone.
+        overwrite: replace files in `out` that no pretraining wrote.
+    Raises:
+        UserError: such a file is there; a number is not positive; the data or `start` are wrong.
     """
+    for name, number in dict(options, steps=steps, images=images, lr=lr).items():
+        if (isinstance(number, (int, float)) and name != 'reading'
+                and not (number > 0 and math.isfinite(number))):
+            raise UserError(f'--{name.replace("_", "-")} must be above 0, got {number}')
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f'device {device} cannot be used ({str(error).splitlines()[0]}); try '
+                        '--device cpu') from None
     torch.manual_seed(seed)
-    out.mkdir(parents=True, exist_ok=True)
     dataset = training_scenes(data_root)
+    recipe = read_json(data_root / 'summary.json', Summary, what='the summary of the data')
+    require_free_tower(out, overwrite=overwrite)
+    write_text(make_folder(out) / RECORD, to_json(dict(tower=tower)))  # from here on it is ours
     if tower == 'siglip':
         module = SiglipPretraining(out, **options)
         model, images, lr = module.siglip, images or 12, lr or 2e-3
@@ -122,17 +182,17 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
             some = next(batches(dataset, images=256, sentences=1, seed=seed))
             whiten_patches(embedding, module.images(some['inputs']))
     module.to(device)
-    with open(out / 'pretraining.jsonl', 'w') as file:
+    with open(out / RECORD, 'w') as file:
         def log(line: dict) -> None:
             print(json.dumps(line), flush=True)
             file.write(json.dumps(line) + '\n')
             file.flush()
-        recipe = json.loads((data_root / 'summary.json').read_text())['arguments']
-        log(dict(tower=tower, start=start and start.name, data=recipe,
+        log(dict(tower=tower, start=start and start.name, data=recipe.arguments,
                  images=images, **options, steps=steps, lr=lr, seed=seed,
                  device=device, torch=torch.__version__,
                  parameters=sum(p.numel() for p in model.parameters())))
         train(module, stream, steps=steps, lr=lr, log=log)
         if tower == 'siglip':
             log(dict(pointing=pointing_game(model, module.preprocess, data_root)))
-    model.save_pretrained(out)
+    with weights_written(out):
+        model.save_pretrained(out)

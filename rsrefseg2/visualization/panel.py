@@ -20,6 +20,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..terminal import visible
+
 INK, QUIET, PAPER, BLANK = (24, 28, 34), (98, 106, 117), (255, 255, 255), (241, 243, 245)
 GREEN, ORANGE = (38, 222, 129), (255, 107, 53)  # ground truth, prediction
 GAP, LINE, CAPTION = 12, 26, 24                 # pixels: margins, a heading line, a caption line
@@ -33,7 +35,7 @@ def panel(image: Any, text: str, *, pred_mask: Any = None, gt_mask: Any = None,
 
     Args:
         image: (H, W, 3) uint8 RGB array or tensor.
-        text: the sentence.
+        text: the sentence; control characters are shown as escapes, here and in the note.
         pred_mask, gt_mask: (H, W) bool, or None where there is none.
         dense_prompt: (h, w) logits p_dense (Eq. 7), or None. Any size: it covers the whole image.
         score: the IoU (0 to 1) that the caption gives; None: that of the two masks.
@@ -62,7 +64,7 @@ def panel(image: Any, text: str, *, pred_mask: Any = None, gt_mask: Any = None,
         (dense_caption, dense),
         (_prediction_caption(pred, gt, score),
          None if pred is None else overlay(shown, resize_mask(pred, size), ORANGE))]
-    return _compose(columns, size, tile, text if heading else None, note)
+    return _compose(columns, size, tile, visible(text) if heading else None, visible(note))
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int],

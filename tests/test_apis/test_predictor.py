@@ -1,4 +1,6 @@
 """Encode once, ask many: equal to full forwards; bad input is one clear line."""
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +73,50 @@ def test_a_file_equals_its_array(predictor, image, tmp_path):
         assert (predictor.set_image(path).predict('a ship')[0].logits == expected).all()
 
 
+def test_each_thread_asks_about_its_own_image(predictor, image):
+    """A second thread sets another image between the first one's two calls."""
+    other = np.ascontiguousarray(image[::-1, :40])
+    expected = [predictor.predict('a ship', predictor.encode(picture))[0]
+                for picture in (image, other)]
+    shared = Predictor.__new__(Predictor)
+    shared.__dict__.update(predictor.__dict__, _own=threading.local(), _setters=0, _only=None)
+    threads = [ThreadPoolExecutor(1) for _ in range(3)]
+    try:
+        threads[0].submit(shared.set_image, image).result()
+        assert (threads[2].submit(shared.predict, 'a ship').result()[0].logits
+                == expected[0].logits).all()  # one thread has set, another asks
+        threads[1].submit(shared.set_image, other).result()
+        answers = [thread.submit(shared.predict, 'a ship').result()[0] for thread in threads[:2]]
+        assert all((answer.logits == by_itself.logits).all()
+                   for answer, by_itself in zip(answers, expected, strict=True))
+        with pytest.raises(RuntimeError, match='several threads'):
+            threads[2].submit(shared.predict, 'a ship').result()
+    finally:
+        for thread in threads:
+            thread.shutdown()
+
+
+def test_a_photograph_lies_as_viewers_show_it(predictor, image, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # viewers turn it by 90 degrees
+    Image.fromarray(image).save(tmp_path / 'turned.png', exif=exif)
+    answer, = predictor.set_image(tmp_path / 'turned.png').predict('a ship')
+    expected, = predictor.set_image(np.rot90(image, -1)).predict('a ship')
+    assert answer.mask.shape == (53, 37) and (answer.logits == expected.logits).all()
+
+
+def test_no_mask_is_made_of_nan(predictor, image, monkeypatch):
+    segment = predictor.model.segment
+
+    def spoiled(*arguments):
+        outputs = segment(*arguments)
+        outputs.mask_logits[1, 3, 3] = torch.nan
+        return outputs
+    monkeypatch.setattr(predictor.model, 'segment', spoiled)
+    with pytest.raises(UserError, match='NaN for 1 of 2 sentences'):
+        predictor.set_image(image).predict(SENTENCES[:2])
+
+
 def test_without_a_dense_prompt(tiny_without_dense, image):
     predictor = Predictor(tiny_without_dense.config, tiny_without_dense.checkpoint, 'cpu')
     assert predictor.set_image(image).predict('a ship')[0].dense_prompt is None
@@ -89,8 +135,9 @@ def test_a_long_sentence_is_cut_and_warned_of_once(predictor, image, monkeypatch
 
 @pytest.mark.parametrize('sentences, message', [
     ('', 'sentence 1 of 1 is empty'), (['a car', ' \t'], 'sentence 2 of 2 is empty'),
-    ([], 'no sentence')])
-def test_empty_sentences(predictor, image, sentences, message):
+    ([], 'no sentence'), (['a car', 3], 'sentence 2 of 2 is no text but a int'),
+    ('ship ' * 3000, '15000 characters'), ('a car \udcff', 'not UTF-8')])
+def test_sentences_that_cannot_be_asked(predictor, image, sentences, message):
     with pytest.raises(UserError, match=message):
         predictor.set_image(image).predict(sentences)
 

@@ -1,4 +1,7 @@
 """tools/predict.py and tools/panels.py, and the gallery that the second one calls."""
+import errno
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +49,99 @@ def test_predict_reports_bad_input_in_one_line(run, tiny, root, tmp_path, change
     assert code == 1
     line, = error.strip().splitlines()
     assert line.startswith('error: ') and message in line
+
+
+@pytest.fixture(scope='module')
+def model(tiny):
+    return load_model(load_config(tiny.config), tiny.checkpoint, 'cpu')
+
+
+@pytest.fixture
+def ask(run, tiny, model, root, tmp_path, monkeypatch):
+    """predict.py in a folder with the picture x.jpg: exit code, stdout, stderr."""
+    shutil.copy(root / 'images/rrsisd/JPEGImages/00021.jpg', tmp_path / 'x.jpg')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr('rsrefseg2.apis.predictor.load_model', lambda *_: model)
+    return lambda *given: run('predict.py', *given, '--config', tiny.config, '--checkpoint',
+                              tiny.checkpoint, '--device', 'cpu')
+
+
+def put_file(path):
+    path.write_text('mine')
+
+
+def put_link(path):
+    path.symlink_to('x.jpg')
+
+
+def put_answer_of_another(path):
+    Image.new('L', (3, 3)).save(path)
+
+
+@pytest.mark.parametrize('put', [put_file, put_link, put_answer_of_another, Path.mkdir, os.mkfifo])
+@pytest.mark.parametrize('name', ['x_1_mask.png', 'x_2_panel.png'])
+def test_predict_replaces_nothing_of_others(ask, tmp_path, put, name, monkeypatch):
+    monkeypatch.setattr('rsrefseg2.apis.predictor.load_model', lambda *_: pytest.fail('too late'))
+    put(tmp_path / name)
+    before = os.lstat(tmp_path / name)
+    code, _, error = ask('x.jpg', 'a car', 'a ship', '--out', '.')
+    assert code == 1 and name in error and len(error.splitlines()) == 1
+    assert os.lstat(tmp_path / name) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(['x.jpg', name])
+
+
+def test_predict_replaces_its_own_and_what_it_may(ask, tmp_path):
+    picture = (tmp_path / 'x.jpg').read_bytes()
+    (tmp_path / 'x_1_mask.png').symlink_to('x.jpg')
+    assert ask('x.jpg', 'a car', '--out', '.', '--overwrite')[0] == 0
+    assert not (tmp_path / 'x_1_mask.png').is_symlink()
+    assert ask('x.jpg', 'a ship', '--out', '.')[0] == 0
+    Image.open('x.jpg').rotate(90).save('x.png')
+    code, _, error = ask('x.png', 'a ship', '--out', '.')
+    assert code == 1 and 'x_1_mask.png is there' in error
+    assert (tmp_path / 'x.jpg').read_bytes() == picture
+
+
+@pytest.mark.parametrize(('given', 'says'), [
+    (('x.jpg', 'sub/x.png', 'a ship'), 'would both write'),
+    (('x.jpg', 'x_1_mask.png', 'a ship'), 'is one of the pictures'),
+    (('x.jpg', 'a ship', 'sub/x.png'), 'behind the sentence'),
+    (('x.jpg', 'notes', 'a ship'), "'notes', is the name of a file"),
+    (('*.tif', 'a ship'), "'*.tif': the image does not exist"),
+    (('x.jpg', 'pipe.png', 'a ship'), 'FIFO'), (('x.jpg', 'torn.jpg', 'a ship'), 'torn.jpg'),
+    (('x.jpg', 'sub/x.png'), 'no sentence')])
+def test_predict_says_what_is_wrong_with_its_pictures(ask, tmp_path, given, says, monkeypatch):
+    monkeypatch.setattr('rsrefseg2.apis.predictor.load_model', lambda *_: pytest.fail('too late'))
+    (tmp_path / 'sub').mkdir()
+    for name in ('sub/x.png', 'x_1_mask.png'):
+        Image.new('RGB', (9, 9)).save(tmp_path / name)
+    (tmp_path / 'notes').write_text('of mine')
+    (tmp_path / 'torn.jpg').write_bytes((tmp_path / 'x.jpg').read_bytes()[:-400])
+    os.mkfifo(tmp_path / 'pipe.png')
+    code, _, error = ask(*given, '--out', '.' if 'x_1_mask.png' in given else 'out')
+    assert code == 1 and says in error and len(error.splitlines()) == 1
+
+
+def test_predict_asks_every_picture_whatever_its_name(ask, tmp_path):
+    names = [b'caf\xff', 'é'.encode() * 120, b'a\x1b[31mb', 'é'.encode() * 119 + b'ab']
+    pictures = [os.fsdecode(name + b'.jpg') for name in names]
+    for picture in pictures:
+        shutil.copy('x.jpg', picture)
+    code, printed, error = ask(*(f'./{picture}' for picture in pictures), 'a \x1b[31m car',
+                               '--out', 'out')
+    assert code == 0, error
+    assert len(list((tmp_path / 'out').iterdir())) == 2 * len(pictures)
+    assert '\x1b' not in printed and '\udcff' not in printed
+    assert 'a \\x1b[31m car' in printed and 'caf\\xff_1_mask.png' in printed
+
+
+def test_predict_on_a_full_disk(ask, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(Image.Image, 'save', full)
+    code, _, error = ask('x.jpg', 'a car', '--out', 'out')
+    assert code == 1 and 'x_1_mask.png: No space left' in error
+    assert not list((tmp_path / 'out').iterdir())
 
 
 def test_the_demo_finds_the_objects_of_its_scene(run, tmp_path):
@@ -128,8 +224,7 @@ def test_panels_reports_bad_input_in_one_line(run, tiny, tmp_path):
         assert code == 1 and line.startswith('error: ') and message in line
 
 
-def test_worst_are_the_lowest(tiny):
-    model = load_model(load_config(tiny.config), tiny.checkpoint, 'cpu')
+def test_worst_are_the_lowest(tiny, model):
     dataset = load_split(load_config(tiny.config), 'train')
     every = gather_cases(model, dataset, n=100, batch_size=3)
     assert [case.sample_id for case in every] == ['1040', '1003', '1004', '1011']

@@ -1,16 +1,20 @@
 """Towers: known architectures, the hub's folder format, tokenizers, what a user gets wrong."""
 import json
+import os
+import shutil
 import socket
 import time
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rsrefseg2.errors import UserError
 from rsrefseg2.models import tower_files
 from rsrefseg2.models.known_towers import SAM, SIGLIP
 from rsrefseg2.models.tokenization import StandInTokenizer, write_word_tokenizer
-from rsrefseg2.models.tower_configs import random_config
+from rsrefseg2.models.tower_configs import count_weights, make_config, random_config
 from rsrefseg2.models.towers import load_sam, load_siglip, load_tokenizer
 from tests import tiny_towers
 
@@ -246,8 +250,8 @@ def test_missing_unexpected_and_mismatched_weights_are_counted_and_named(tmp_pat
 
 
 @pytest.mark.parametrize(('name', 'content', 'says'), [
-    ('config.json', '{"model_type": ', 'cannot be read'),
-    ('config.json', '[]', 'is no config'),
+    ('config.json', '{"model_type": ', 'config.json: no JSON'),
+    ('config.json', '[]', 'config.json: expected object, got array'),
     ('model.safetensors', 'not a weight file', 'weights in')])
 def test_broken_files(tmp_path, name, content, says):
     folder = tiny_towers.write_siglip(tmp_path)
@@ -266,10 +270,105 @@ def test_incomplete_folders(tmp_path):
     assert 'not a folder' in user_error(load_siglip, 'no/such/folder')
 
 
+# (a part of the config or none, key, value) -> what the line names
+BAD_FIELDS = [
+    (None, 'model_type', ['siglip'], 'model_type: expected str'),
+    (None, 'text_config', 5, 'text_config: expected object'),
+    (None, 'text_config', None, 'its files hold'),  # the default, of 110 million weights
+    ('text_config', 'num_hidden_layers', 10**9, 'text_config.num_hidden_layers'),
+    ('text_config', 'num_hidden_layers', 10**30, 'text_config.num_hidden_layers'),
+    ('vision_config', 'hidden_size', 2**16, 'its files hold'),
+    ('vision_config', 'patch_size', 0, 'vision_config.patch_size'),
+    ('vision_config', 'hidden_act', 'nope', 'no model can be built'),
+]
+
+
+@pytest.mark.parametrize(('part', 'key', 'value', 'says'), BAD_FIELDS)
+def test_fields_of_a_config_are_checked_before_memory_is_asked(towers, tmp_path, part, key, value,
+                                                               says):
+    config = json.loads((towers.siglip / 'config.json').read_text())
+    (config[part] if part else config)[key] = value
+    folder = copy_of(towers.siglip, tmp_path)
+    (folder / 'config.json').write_text(json.dumps(config))
+    message = user_error(load_siglip, folder)
+    assert says in message and str(folder) in message
+
+
+def copy_of(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / 'tower')
+
+
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+                    lambda inner: st.lists(inner, max_size=3)
+                    | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=6)
+FIELDS = st.sampled_from([(part, key) for part in ('text_config', 'vision_config') for key in (
+    'hidden_size', 'num_hidden_layers', 'num_attention_heads', 'image_size', 'patch_size',
+    'hidden_act', 'layer_norm_eps', 'vocab_size', 'model_type')] + [
+        (None, key) for key in ('model_type', 'text_config', 'vision_config', 'projection_dim')])
+
+
+@settings(max_examples=12, deadline=None)
+@given(field=FIELDS, value=JSON)
+def test_any_value_in_a_config_is_read_or_one_line(field, value):
+    part, key = field
+    config = tiny_towers.siglip_config()
+    (config[part] if part else config)[key] = value
+    try:
+        made = make_config('siglip', config, 'x/config.json')
+        count_weights('siglip', made, 'x/config.json')
+    except UserError as error:
+        assert 'x/config.json' in str(error) and '\n' not in str(error)
+
+
+@pytest.mark.parametrize(('index', 'says'), [
+    ('{', 'no JSON'), ('[' * 100_000, 'nested too deep'), ('[]', 'expected object'),
+    ('{}', 'weight_map'),
+    ('{"metadata": {}, "weight_map": {"a": 5}}', 'expected str'),
+    ('{"metadata": {}, "weight_map": {"a": "../other/model.safetensors"}}', 'out of its folder'),
+    ('{"metadata": {}, "weight_map": {"a": "/other/model.safetensors"}}', 'out of its folder')])
+def test_an_index_is_held_to_its_schema_and_folder(towers, tmp_path, index, says):
+    folder = copy_of(towers.siglip, tmp_path)
+    (folder / 'model.safetensors').unlink()
+    (folder / 'model.safetensors.index.json').write_text(index)
+    message = user_error(load_siglip, folder)
+    assert says in message and 'model.safetensors.index.json' in message
+
+
+@pytest.mark.parametrize('name', ['tokenizer_config.json', 'special_tokens_map.json',
+                                  'generation_config.json', 'notes.txt'])
+def test_a_fifo_in_a_tower_is_not_opened(towers, tmp_path, name):
+    folder = copy_of(towers.siglip, tmp_path)
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    for load in (load_siglip, load_tokenizer):
+        message = user_error(load, folder)
+        assert name in message and 'FIFO' in message
+
+
+@pytest.mark.parametrize('size', [0, 8, 1000, -1000])
+def test_weights_that_end_early(towers, tmp_path, size):
+    folder = copy_of(towers.siglip, tmp_path)
+    whole = (folder / 'model.safetensors').read_bytes()
+    (folder / 'model.safetensors').write_bytes(whole[:size])
+    assert 'cannot be read' in user_error(load_siglip, folder)
+
+
+def test_weights_with_nan_and_token_ids_beyond_the_tower(towers, tmp_path):
+    folder = copy_of(towers.siglip, tmp_path)
+    tiny_towers.edit_weights(folder, add={'logit_bias': torch.full((1,), torch.nan)})
+    assert 'NaN or infinite, logit_bias' in user_error(load_siglip, folder)
+    content = json.loads((folder / 'tokenizer.json').read_text())
+    content['model']['vocab']['car'] = 10**6
+    (folder / 'tokenizer.json').write_text(json.dumps(content))
+    assert '1000001 tokens' in user_error(load_tokenizer, folder)
+
+
 @pytest.mark.parametrize(('config', 'says'), [
     ({'text_confg': {}}, "unknown key 'text_confg' (did you mean text_config?)"),
     ({'text_config': {'hiden_size': 8}}, "text_config: unknown key 'hiden_size'"),
-    ({'text_config': {'hidden_size': 'wide'}}, 'not a valid siglip config')])
+    ({'text_config': {'hidden_size': 'wide'}}, 'text_config.hidden_size: expected int'),
+    ({'text_config': {'hidden_size': 64, 'num_attention_heads': 7}}, 'divisible by num_heads'),
+    ({'text_config': {'hidden_act': 'wide'}}, "KeyError: 'wide'")])
 def test_wrong_dicts(config, says):
     assert says in user_error(load_siglip, config, init='random')
 

@@ -46,6 +46,26 @@ def test_a_tower_is_trained_saved_and_loads(dataset, tmp_path):
     assert head['layers'] == 2 and not {'positions', 'patches'} & set(head)  # of the first run
 
 
+def test_a_pretraining_replaces_its_own_files_alone(dataset, tmp_path):
+    given = dict(data_root=dataset, steps=1, seed=0, images=1)
+    target = tmp_path / 'of_mine'
+    target.write_text('mine')
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'config.json').symlink_to(target)
+    for wrong, says in ((dict(), 'config.json is there, a link'), (dict(steps=0), '--steps'),
+                        (dict(lr=math.nan), '--lr'), (dict(device='abacus'), 'abacus'),
+                        (dict(data_root=tmp_path), str(tmp_path)),
+                        (dict(start=out, overwrite=True), 'the weights to go on from')):
+        with pytest.raises(UserError, match=says):
+            pretrain('sam2', out=out, **{**given, **wrong})
+    pretrain('sam2', out=out, **given)  # begun by the last one: ours
+    assert target.read_text() == 'mine' and not (out / 'config.json').is_symlink()
+    (out / 'pretraining.jsonl').write_text('{"other": 1}')
+    with pytest.raises(UserError, match='pretraining.jsonl is there, a file'):
+        pretrain('sam2', out=out, **given)
+
+
 def test_sam_goes_on_from_where_it_was(dataset, tmp_path):
     pretrain('sam2', data_root=dataset, out=tmp_path / 'a', steps=1, seed=0, images=2)
     pretrain('sam2', data_root=dataset, out=tmp_path / 'b', steps=1, seed=1, images=2,
