@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import UserError
 from .breakdowns import BREAKDOWNS, UNKNOWN, in_order
-from .dump import read_dump
+from .dump_records import read_dump
 from .errors import (
     CAUSES,
     Cause,

@@ -20,10 +20,11 @@ from rsrefseg2.apis.published_config import published_config, recorded_config
 from rsrefseg2.engine import load_config, read_checkpoint
 from rsrefseg2.engine.checkpoint import trained_keys
 from rsrefseg2.errors import UserError
-from rsrefseg2.evaluation import ImageSums, encode, find_protocol, score_intervals
+from rsrefseg2.evaluation import ImageSums, find_protocol, score_intervals
 from rsrefseg2.models.known_towers import licence_of
 from rsrefseg2.models.tower_sources import tower_sources
 from rsrefseg2.registry import MODELS
+from rsrefseg2.rle import encode
 from tests import tiny_towers
 from tests.training import ROOT, write_config
 
