@@ -11,11 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from ..files import MARK, replacing, write_text
 from .panel import iou, panel
 from .plots import readable
 
 FOLDER = Path(__file__).parent
+LONGEST_ID = 160  # bytes of it in a file's name; many systems allow 255 in all
 
 
 def spread(n: int, total: int) -> list[int]:
@@ -24,8 +27,10 @@ def spread(n: int, total: int) -> list[int]:
 
 
 def file_name(number: int, sample_id: str) -> str:
-    """Of a sample's picture among others; the id's characters where every file system has them."""
+    """Of a sample's picture among others: the id's characters that every file system has, as many
+    as fit into a name."""
     plain = ''.join(c if c.isalnum() or c in '-_.' else '_' for c in sample_id)
+    plain = plain.encode()[:LONGEST_ID].decode(errors='ignore')
     return f'{number:03d}_{plain}.png'
 
 
@@ -85,7 +90,7 @@ def page(cases: Iterable[Case], *, title: str, note: str = '',
 def fill_template(name: str, **values: object) -> str:
     """A page of this folder with the common style and these values in place."""
     style, template = ((FOLDER / file).read_text(encoding='utf-8') for file in ('page.css', name))
-    return Template(template).substitute(style=style, **values)
+    return Template(template).substitute(style=style, mark=MARK, **values)
 
 
 def data_uri(picture: np.ndarray, *, quality: int = 88) -> str:
@@ -97,8 +102,16 @@ def data_uri(picture: np.ndarray, *, quality: int = 88) -> str:
 
 
 def write_page(path: str | Path, cases: Iterable[Case], **kwargs) -> None:
-    """`page`, written to a file."""
-    Path(path).write_text(page(cases, **kwargs), encoding='utf-8')
+    """`page`, written to a file, whole or not at all."""
+    write_text(path, page(cases, **kwargs))
+
+
+def write_panel(path: Path, case: Case) -> None:
+    """The case's panel as a PNG that bears `MARK`, whole or not at all."""
+    info = PngInfo()
+    info.add_text('Software', MARK)
+    with replacing(path) as temporary:
+        Image.fromarray(case.draw()).save(temporary, pnginfo=info)
 
 
 def _scores(scores: Mapping[str, float]) -> str:

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from ..errors import UserError, suggest
+from ..files import read_text
 from .error_plots import _finish
 
 # Okabe and Ito's, without the yellow that paper swallows; further runs repeat them, dashed.
@@ -76,15 +77,12 @@ def read_run(path: str | Path) -> Run:
 
 def _lines(file: Path) -> Iterator[tuple[str, int, dict[str, float]]]:
     """(phase, step, values) of each line; a last one that was cut off is left out."""
-    try:
-        lines = file.read_text(encoding='utf-8').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f'{file} cannot be read ({error})') from None
+    lines = read_text(file, what='the log').splitlines()
     for number, line in enumerate(lines, 1):
         try:
             found = json.loads(line)
             step = int(found['step'])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             if number == len(lines) and number > 1:
                 return  # the process died while it wrote
             raise UserError(f'{file}, line {number} is no line of a log of tools/train.py: give '

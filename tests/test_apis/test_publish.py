@@ -440,7 +440,7 @@ def test_another_publication_is_not_replaced(runs, tmp_path):
     with pytest.raises(UserError, match=f'another publication .{first.weights}'):
         publish(run.cfg, other, out)
     assert {path: path.read_bytes() for path in out.iterdir()} == before
-    assert not (tmp_path / '.out.unfinished').exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['other.pth', 'out']
 
 
 def test_a_full_disk_leaves_nothing(runs, tmp_path, monkeypatch):
@@ -456,7 +456,7 @@ def test_a_full_disk_leaves_nothing(runs, tmp_path, monkeypatch):
     (dict(checkpoint='missing.pth'), 'does not exist'),
     (dict(out='taken'), 'is not empty'), (dict(out='file'), 'is a file'),
     (dict(siglip='nonsense'), 'no name of the hub'),
-    (dict(scores='missing.json'), 'cannot be read'), (dict(scores='bare.json'), 'no protocol'),
+    (dict(scores='missing.json'), "'missing.json': the file of scores does not exist"), (dict(scores='bare.json'), 'no protocol'),
     (dict(scores='several.json'), 'several evaluators')])
 def test_bad_input_is_one_line(run, runs, tmp_path, monkeypatch, change, message):
     monkeypatch.chdir(tmp_path)
