@@ -14,7 +14,6 @@ from .errors import UserError, os_errors_told
 
 _KINDS = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a FIFO', stat.S_IFCHR: 'a device',
           stat.S_IFBLK: 'a device', stat.S_IFSOCK: 'a socket'}
-MARK = 'written by rsrefseg2'  # in the pages, pictures and figures that tools write
 MARK_WITHIN = 2048  # bytes at either end of a file in which its mark is looked for
 
 
@@ -139,8 +138,8 @@ def require_free(path: str | os.PathLike, *, mark: str | None = None, option: st
     """`path` may be written: nothing is there, or a file that bears our `mark`.
 
     Args:
-        mark: Text that our own files of this kind hold within `MARK_WITHIN` bytes of an end; None: our
-            files bear none, so any file there is refused.
+        mark: Text that our own files of this kind hold within `MARK_WITHIN` bytes of an end; None:
+            our files bear none, so any file there is refused.
         option: The option that names the place, for the message.
         overwrite: Replace whatever file is there; the user said so.
 
