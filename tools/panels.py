@@ -7,7 +7,6 @@ and the panels are those with the lowest IoU.
 """
 import argparse
 import math
-from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
@@ -17,7 +16,8 @@ from rsrefseg2.datasets.writers import read_scenes
 from rsrefseg2.engine import explain_out_of_memory, load_config
 from rsrefseg2.errors import make_folder, report_user_errors
 from rsrefseg2.evaluation import COLUMNS
-from rsrefseg2.files import MARK, require_free
+from rsrefseg2.files import require_free
+from rsrefseg2.visualization import MARK
 
 
 def parse_args() -> argparse.Namespace:

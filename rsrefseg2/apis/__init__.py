@@ -9,6 +9,6 @@ from .report import page_path, predict_dense, write_report
 
 __all__ = ['ACTIVATION_HEADS', 'RELEASED', 'Prediction', 'Predictor', 'Published',
            'activation_rows', 'check_sentences', 'choose_ids', 'compare_rows', 'find_indices',
-           'from_release', 'gather_cases', 'load_model', 'load_split', 'native_encoder', 'page_path',
-           'predict_dense', 'publish', 'read_scores', 'score_dump', 'to_release', 'write_gallery',
-           'write_report']
+           'from_release', 'gather_cases', 'load_model', 'load_split', 'native_encoder',
+           'page_path', 'predict_dense', 'publish', 'read_scores', 'score_dump', 'to_release',
+           'write_gallery', 'write_report']

@@ -14,11 +14,19 @@ from mmengine.registry import init_default_scope
 from ..datasets import RefSegDataset, unique_images_collate
 from ..engine import case_of
 from ..errors import UserError, suggest
-from ..files import MARK, require_free
+from ..files import require_free
 from ..models import RSRefSeg2
 from ..registry import DATASETS, SCOPE
 from ..structures import RefSegDataSample
-from ..visualization import Case, file_name, spread, write_page, write_panel
+from ..visualization import (
+    MARK,
+    PICTURE_MARK,
+    Case,
+    file_name,
+    spread,
+    write_page,
+    write_panel,
+)
 
 
 def load_split(config: Config, split: str) -> RefSegDataset:
@@ -91,8 +99,9 @@ def write_gallery(out: Path, cases: Sequence[Case], *, overwrite: bool = False, 
         UserError: a file of somebody else's is there, see `files.require_free`.
     """
     paths = [out / file_name(number, case.sample_id) for number, case in enumerate(cases)]
-    for path in (*paths, out / 'index.html'):
-        require_free(path, mark=MARK, overwrite=overwrite)
+    require_free(out / 'index.html', mark=MARK, overwrite=overwrite)
+    for path in paths:
+        require_free(path, mark=PICTURE_MARK, overwrite=overwrite)
     for path, case in zip(paths, cases, strict=True):
         write_panel(path, case)
     write_page(out / 'index.html', cases, **page_options)

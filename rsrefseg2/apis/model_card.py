@@ -166,8 +166,8 @@ def _use(facts: Facts) -> str:
              f'python tools/predict.py IMAGE "the ship on the upper right" --config '
              f'{config} --checkpoint {weights}\n'
              f'python tools/test.py {config} {weights}\n```',
-             f'{code(facts.config)} is a Python program that these commands run: run it only if you '
-             'trust where it came from. The weights are plain tensors.',
+             f'{code(facts.config)} is a Python program that these commands run: run it only if '
+             'you trust where it came from. The weights are plain tensors.',
              'Data are looked for below `$RSREFSEG2_DATA`, or `data/`.']
     for tower in facts.towers:
         if not facts.merged and not tower.drawn and tower.name is None:

@@ -120,7 +120,8 @@ def publish(cfg: Config, checkpoint: str | Path, out: str | Path, *, scores: Sco
         if scores and scores.tested:
             check_tested(scores, checkpoint, source, dict(state_dict=given))
         weights = write_weights(
-            stage, name, state_dict=given, towers=sources, meta={key: meta[key] for key in META if key in meta})
+            stage, name, state_dict=given, towers=sources,
+            meta={key: meta[key] for key in META if key in meta})
         card = write_card(Facts(
             name=name, weights=weights, config=f'{name}.py', meta=meta, scores=scores,
             trained=portable(recorded or cfg.to_dict()),
@@ -148,8 +149,8 @@ def check_name(name: str) -> str:
     """
     odd = sorted(set(ODD.findall(name)))
     if odd:
-        raise UserError(f'the config is named {name!r}: published files have its name, and not every '
-                        f'system takes {" ".join(map(repr, odd))} in one: rename the config')
+        raise UserError(f'the config is named {name!r}: published files have its name, and not '
+                        f'every system takes {" ".join(map(repr, odd))} in one: rename the config')
     return name
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..datasets import RefSegDataset
 from ..errors import make_folder
-from ..files import MARK, require_free
+from ..files import require_free
 from ..evaluation import (
     COLUMNS,
     RATES,
@@ -25,7 +25,7 @@ from ..evaluation import (
     score_record,
 )
 from ..models import RSRefSeg2
-from ..visualization import Case, bar_table, curve, histogram, resize_mask, write_page
+from ..visualization import MARK, Case, bar_table, curve, histogram, resize_mask, write_page
 from .dumps import find_samples, load_picture
 from .gallery import predict_samples
 

@@ -1,4 +1,4 @@
-"""Files of scores: what tools/test.py writes (scores.json) and tools/analysis/score.py --json prints.
+"""Files of scores: the scores.json of tools/test.py, the output of tools/analysis/score.py --json.
 
 One object of percentages by name; null is an undefined score. Beside them `protocol`, `samples`,
 `checkpoint` (what was tested), the scores by group, `intervals`.

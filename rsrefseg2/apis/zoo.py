@@ -201,7 +201,8 @@ def _table(index: Index, table: Table, records: list[Record]) -> Iterator[str]:
         commands.setdefault((seeds, runs[0]['scale'] or 'paper',
                              json.dumps(runs[0]['options'], sort_keys=True)), []).append(row.name)
         lines.append([
-            *map(text, row.values), link(row.name, f'../{row.config}') + ' †' * (row.config == table.parent),
+            *map(text, row.values),
+            link(row.name, f'../{row.config}') + ' †' * (row.config == table.parent),
             ' '.join(map(str, seeds)), *_scores(runs),
             *(_scores(runs, ('gIoU',), level)[0] for level in levels),
             *(_scores(runs, ('object_hit',), level)[0] for level in hits),

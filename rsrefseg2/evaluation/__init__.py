@@ -34,5 +34,5 @@ __all__ = ['CAUSES', 'COLUMNS', 'PROTOCOLS', 'RATES', 'TENTHS', 'THRESHOLDS', 'C
            'cause_from_masks', 'cause_from_prompt', 'coarse_localisation', 'compare', 'cover',
            'dumped_samples', 'fails', 'find_protocol', 'fit_thresholds',
            'has_prompts', 'kind', 'mask_agreement', 'mask_localisation', 'read_dump',
-           'read_thresholds', 'sample_of', 'score', 'score_differences', 'score_intervals', 'score_record',
-           'score_table', 'with_masks']
+           'read_thresholds', 'sample_of', 'score', 'score_differences', 'score_intervals',
+           'score_record', 'score_table', 'with_masks']

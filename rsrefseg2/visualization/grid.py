@@ -19,7 +19,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from ..errors import make_folder
-from ..files import MARK, replacing, require_free
+from ..files import replacing, require_free
+from .page import PICTURE_MARK
 from .panel import heat, overlay, resize_image, resize_mask, wrap
 
 DPI = 300                      # of the PNG, and of the pictures in the PDF
@@ -111,7 +112,7 @@ def free_paths(stem: str | Path, *, option: str = '--out', overwrite: bool = Fal
     make_folder(stem.parent)
     paths = [Path(f'{stem}.png'), Path(f'{stem}.pdf')]
     for path in paths:
-        require_free(path, mark=MARK, option=option, overwrite=overwrite)
+        require_free(path, mark=PICTURE_MARK, option=option, overwrite=overwrite)
     return paths
 
 
@@ -125,12 +126,13 @@ def save(figure: Figure, stem: str | Path, *, option: str = '--out', overwrite: 
     paths = free_paths(stem, option=option, overwrite=overwrite)
     with matplotlib.rc_context({'pdf.fonttype': 42}):  # TrueType: publishers refuse Type 3
         with replacing(paths[0]) as temporary:
-            figure.savefig(temporary, dpi=DPI, facecolor='white', metadata={'Software': MARK})
+            figure.savefig(temporary, dpi=DPI, facecolor='white',
+                           metadata={'Software': PICTURE_MARK})
         with replacing(paths[1]) as temporary:
             # without the date: the same figure is the same file
             figure.savefig(temporary, dpi=DPI, facecolor='white', metadata={'CreationDate': None})
             with open(temporary, 'ab') as file:  # a comment: other metadata may be compressed
-                file.write(f'% {MARK}\n'.encode())
+                file.write(f'% {PICTURE_MARK}\n'.encode())
     return paths
 
 

@@ -13,11 +13,14 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ..files import MARK, replacing, write_text
+from ..files import replacing, write_text
 from .panel import iou, panel
 from .plots import readable
 
 FOLDER = Path(__file__).parent
+# By which a page is known as ours (files.require_free): it stands in the head of every template.
+MARK = '<meta name="generator" content="RSRefSeg2">'
+PICTURE_MARK = 'written by rsrefseg2'  # the same of a PNG or PDF
 LONGEST_ID = 160  # bytes of it in a file's name; many systems allow 255 in all
 
 
@@ -107,9 +110,9 @@ def write_page(path: str | Path, cases: Iterable[Case], **kwargs) -> None:
 
 
 def write_panel(path: Path, case: Case) -> None:
-    """The case's panel as a PNG that bears `MARK`, whole or not at all."""
+    """The case's panel as a PNG that bears `PICTURE_MARK`, whole or not at all."""
     info = PngInfo()
-    info.add_text('Software', MARK)
+    info.add_text('Software', PICTURE_MARK)
     with replacing(path) as temporary:
         Image.fromarray(case.draw()).save(temporary, pnginfo=info)
 

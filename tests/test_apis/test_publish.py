@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from transformers import AutoModel, CLIPModel, Sam2Model, Siglip2Model, SiglipModel
 
@@ -426,6 +427,15 @@ model = dict(prompter=dict(inner=16, heads=2, mlp_hidden=16))
     assert header['datasets'] == ['synthrs'] and 'shipped' in rows['sam'][0]
 
 
+def test_a_recorded_config_may_have_keys_that_are_no_names():
+    """mmengine writes them as dict({...})."""
+    rates = {'encoder.': 0.05, 'prompter.sparse.': 1.0}
+    text = Config(dict(optim_wrapper=dict(rates=rates, clip=None))).pretty_text
+    assert 'dict({' in text
+    assert recorded_config({'cfg': text}) == dict(optim_wrapper=dict(rates=rates, clip=None))
+    assert recorded_config({'cfg': 'a = dict([1], b=2)'}) is None
+
+
 # ------------------------------------------------------------------ refusals
 
 def test_another_publication_is_not_replaced(runs, tmp_path):
@@ -456,7 +466,8 @@ def test_a_full_disk_leaves_nothing(runs, tmp_path, monkeypatch):
     (dict(checkpoint='missing.pth'), 'does not exist'),
     (dict(out='taken'), 'is not empty'), (dict(out='file'), 'is a file'),
     (dict(siglip='nonsense'), 'no name of the hub'),
-    (dict(scores='missing.json'), "'missing.json': the file of scores does not exist"), (dict(scores='bare.json'), 'no protocol'),
+    (dict(scores='missing.json'), "'missing.json': the file of scores does not exist"),
+    (dict(scores='bare.json'), 'no protocol'),
     (dict(scores='several.json'), 'several evaluators')])
 def test_bad_input_is_one_line(run, runs, tmp_path, monkeypatch, change, message):
     monkeypatch.chdir(tmp_path)
