@@ -20,6 +20,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..terminal import visible
+
 INK, QUIET, PAPER, BLANK = (24, 28, 34), (98, 106, 117), (255, 255, 255), (241, 243, 245)
 GREEN, ORANGE = (38, 222, 129), (255, 107, 53)  # ground truth, prediction
 GAP, LINE, CAPTION = 12, 26, 24                 # pixels: margins, a heading line, a caption line
@@ -160,7 +162,7 @@ def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 def wrap(text: str, length: Callable[[str], float], width: float) -> list[str]:
     """Lines of at most `width` by `length`; a word that is longer than a line is broken."""
     lines = ['']
-    for word in text.split():
+    for word in visible(text).split():
         if lines[-1] and length(f'{lines[-1]} {word}') <= width:
             lines[-1] += f' {word}'
             continue

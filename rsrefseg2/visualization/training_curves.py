@@ -14,7 +14,7 @@ from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from ..errors import UserError, suggest
 from ..files import read_text
-from .error_plots import _finish
+from .error_plots import _finish, literal
 
 # Okabe and Ito's, without the yellow that paper swallows; further runs repeat them, dashed.
 COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#e69f00', '#000000')
@@ -82,14 +82,14 @@ def _lines(file: Path) -> Iterator[tuple[str, int, dict[str, float]]]:
         try:
             found = json.loads(line)
             step = int(found['step'])
+            values = {name: float(value) for name, value in found.items()
+                      if name not in NOT_VALUES and isinstance(value, (int, float))}
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             if number == len(lines) and number > 1:
                 return  # the process died while it wrote
             raise UserError(f'{file}, line {number} is no line of a log of tools/train.py: give '
                             "a run's work dir, or its scalars.json") from None
-        yield 'train' if 'iter' in found else 'val', step, {
-            name: float(value) for name, value in found.items()
-            if name not in NOT_VALUES and isinstance(value, (int, float))}
+        yield 'train' if 'iter' in found else 'val', step, values
 
 
 def choose(runs: Sequence[Run], keys: Sequence[str] | None = None) -> list[str]:
@@ -129,7 +129,7 @@ def plot_runs(runs: Sequence[Run], keys: Sequence[str] | None = None) -> Figure:
             if name in run.curves:
                 _draw(axes, name, run.curves[name], style)
         unit = f', {UNITS[name]}' if name in UNITS else ''
-        axes.set_title(f'{name.removeprefix("train/").replace("/", " ")}{unit}', loc='left',
+        axes.set_title(literal(name.removeprefix('train/').replace('/', ' ')) + unit, loc='left',
                        fontsize=9)
         axes.tick_params(labelsize=8, labelbottom=True)
         axes.margins(x=0.02)
@@ -138,7 +138,7 @@ def plot_runs(runs: Sequence[Run], keys: Sequence[str] | None = None) -> Figure:
     for axes in plots:  # the rest of the last row
         axes.remove()
     figure.legend([Line2D([], [], linewidth=2, **style) for style in _styles(len(runs))],
-                  [run.name for run in runs], loc='outside upper left', ncols=min(4, len(runs)),
+                  [literal(run.name) for run in runs], loc='outside upper left', ncols=min(4, len(runs)),
                   frameon=False, fontsize=9)
     figure.supxlabel('iterations', fontsize=9)
     return figure
