@@ -14,12 +14,13 @@ from msgspec import Meta
 
 from ..engine import read_checkpoint
 from ..errors import UserError
-from ..evaluation import find_protocol
+from ..evaluation import COLUMNS, RATES, find_protocol
 from ..models.tower_sources import state_hash
 from ..records import convert, read_json
 
 Percent = Annotated[float, Meta(ge=0, le=100)] | None
 Count = Annotated[int, Meta(ge=0)]
+PERCENTAGES = (*COLUMNS, *RATES, 'category_gIoU', 'shuffled')
 Groups = dict[str, dict[str, float | None]]
 
 
@@ -30,9 +31,9 @@ class Tested(TypedDict):
     sha256: str  # of its weights, by name (`tower_sources.state_hash`)
 
 
-# What a file holds that is no percentage; the rest is `by_<breakdown>` and percentages.
+# What a file holds beside percentages and the groups, `by_<breakdown>`.
 Known = TypedDict('Known', {
-    'gIoU': Percent, 'protocol': str, 'samples': Count, 'images': Count,
+    'protocol': str, 'samples': Count, 'images': Count, 'cut_sentences': Count,
     'undefined': list[str], 'intervals': dict[str, tuple[Percent, Percent] | None],
     'checkpoint': Tested, 'baselines': dict[str, Any], 'baselines_by_level': dict[str, Any]},
     total=False)
@@ -59,16 +60,18 @@ def read_scores_file(path: str | Path, *, needs: Sequence[str] = ('gIoU', 'proto
     if 'protocol' in given:
         find_protocol(given['protocol'])
     for name, value in given.items():
-        if name not in Known.__annotations__:
-            convert({name: value}, dict[str, Groups if name.startswith('by_') else Percent],
-                    where=f'{where}: {name}')
+        if name.startswith('by_'):
+            convert(value, Groups, where=f'{where}: {name}')
+        elif name in PERCENTAGES or name.endswith('_hit'):
+            convert(value, Percent, where=f'{where}: {name}')
     return given
 
 
 def percentages(scores: Mapping[str, Any]) -> dict[str, float | None]:
-    """The overall scores of a file, without counts and groups."""
+    """The overall scores of a file, without counts and groups; an evaluator may have its own."""
     return {name: value for name, value in scores.items()
-            if name == 'gIoU' or (name not in Known.__annotations__ and not name.startswith('by_'))}
+            if name not in Known.__annotations__ and not isinstance(value, bool)
+            and (value is None or isinstance(value, (int, float)))}
 
 
 def describe_tested(path: str | Path) -> Tested:

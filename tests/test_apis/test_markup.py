@@ -64,7 +64,8 @@ def test_a_file_name_holds_any_id(number, name):
 
 
 @FEW
-@given(key=st.sampled_from(sorted([*GOOD, 'object_hit', 'checkpoint', 'undefined', 'by_kind'])),
+@given(key=st.sampled_from(sorted([*GOOD, 'object_hit', 'checkpoint', 'undefined', 'by_kind',
+                                    'cut_sentences'])),
        value=st.none() | st.booleans() | st.integers(-9, 999) | st.floats() | st.text(max_size=3)
        | st.lists(st.integers(), max_size=2) | st.dictionaries(st.text(max_size=2), st.integers()))
 def test_any_scores_are_read_or_one_line(key, value, tmp_path):
@@ -85,6 +86,12 @@ def test_what_is_no_score_is_refused(changed, tmp_path):
     path.write_text(json.dumps(GOOD | changed))
     with pytest.raises(UserError, match=next(iter(changed))):
         read_scores_file(path)
+
+
+def test_counts_are_no_scores_and_an_evaluators_own_scores_are(tmp_path):
+    path = tmp_path / 'scores.json'
+    path.write_text(json.dumps(GOOD | dict(cut_sentences=750, mine=3.5, note='text')))
+    assert set(read_scores(path).values) == {'gIoU', 'cIoU', 'mine'}
 
 
 def test_scores_of_other_weights_are_refused(tmp_path):

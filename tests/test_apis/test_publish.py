@@ -182,7 +182,8 @@ def test_the_tools_read_it(run, runs, merged, tmp_path, rrsisd_root, monkeypatch
                              '--cfg-options', f'experiment_name=publish_{i}')
         assert code in (0, None), error
         found.append(json.loads((tmp_path / str(i) / 'scores.json').read_text()))
-    assert found[0] == found[1]
+    tested = [scores.pop('checkpoint') for scores in found]
+    assert found[0] == found[1] and [one['file'] for one in tested] == ['paper.pth', weights.name]
     picture = next(rrsisd_root.rglob('*.jpg'))
     code, printed, _ = run('predict.py', picture, 'a red car', '--config', config, '--checkpoint',
                            weights, '--out', tmp_path / 'predicted', '--device', 'cpu')
