@@ -14,7 +14,7 @@ from .errors import UserError, os_errors_told
 
 _KINDS = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a FIFO', stat.S_IFCHR: 'a device',
           stat.S_IFBLK: 'a device', stat.S_IFSOCK: 'a socket'}
-MARK_WITHIN = 2048  # bytes of a file in which its mark is looked for
+MARK_WITHIN = 2048  # bytes at either end of a file in which its mark is looked for
 
 
 def open_regular(path: str | os.PathLike, *, what: str = 'the file') -> BinaryIO:
@@ -139,8 +139,8 @@ def require_free(path: str | os.PathLike, *, mark: str | None = None, option: st
     """`path` may be written: nothing is there, or a file that bears our `mark`.
 
     Args:
-        mark: Text that our own files of this kind hold in their first `MARK_WITHIN` bytes; None: our
-            files bear none, so any file there is refused.
+        mark: Text that our own files of this kind hold within `MARK_WITHIN` bytes of an end; None:
+            our files bear none, so any file there is refused.
         option: The option that names the place, for the message.
         overwrite: Replace whatever file is there; the user said so.
 
@@ -156,7 +156,10 @@ def require_free(path: str | os.PathLike, *, mark: str | None = None, option: st
         return
     if mark is not None and path.is_file() and not path.is_symlink():
         with open_regular(path) as file:
-            if mark.encode() in file.read(MARK_WITHIN):
+            ends = [file.read(MARK_WITHIN)]
+            file.seek(max(0, path.stat().st_size - MARK_WITHIN))
+            ends.append(file.read(MARK_WITHIN))
+            if any(mark.encode() in end for end in ends):
                 return
     kind = 'a link' if path.is_symlink() else 'a file'
     raise UserError(f'{path} is there, {kind} that this command did not write: move it, choose '

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from .errors import UserError
-from .files import as_utf8, read_bytes
+from .errors import UserError, os_errors_told
+from .files import as_utf8, open_regular, read_bytes
 
 T = TypeVar('T')
 _SURROGATE = re.compile(r'\\u[dD][89a-fA-F]')
@@ -129,21 +129,23 @@ def read_json(path: str | os.PathLike, kind: type[T] = Any, *, what: str = 'the 
 
 def read_json_lines(path: str | os.PathLike, kind: type[T] = Any, *, what: str = 'the file'
                     ) -> Iterator[tuple[str, T]]:
-    """(`file:line`, the `kind` that the line holds) for each line of a file that is not blank.
+    """(`file:line`, the `kind` that the line holds) for each line of a file that is not blank; one
+    line is in memory at a time.
 
     Raises:
         UserError: see `files.read_bytes` and `decode_json`.
     """
-    for number, line in enumerate(as_utf8(read_bytes(path, what=what), os.fsdecode(path))
-                                  .split('\n'), start=1):
-        if line.strip():
-            where = f'{os.fsdecode(path)}:{number}'
-            yield where, decode_json(line, kind, where=where)
+    name = os.fsdecode(path)
+    with open_regular(path, what=what) as file, os_errors_told(f'reading {name}'):
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                where = f'{name}:{number}'
+                yield where, decode_json(line, kind, where=where)
 
 
-def to_json(value: Any, *, indent: int | None = None) -> str:
+def to_json(value: Any, *, indent: int | None = None, ascii_only: bool = True) -> str:
     """Strict JSON of `value`: what is not a finite number (an undefined score) becomes null."""
-    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+    return json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=ascii_only)
 
 
 def _finite(value: Any) -> Any:

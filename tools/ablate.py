@@ -18,6 +18,7 @@ from rsrefseg2.apis import ablation_results as results
 from rsrefseg2.apis import ablation_runs as runs
 from rsrefseg2.apis.ablations import INDEX, Index, Table, read_index, readme
 from rsrefseg2.errors import UserError, report_user_errors
+from rsrefseg2.files import read_text
 
 
 def parse_args() -> argparse.Namespace:
@@ -61,8 +62,7 @@ def parse_args() -> argparse.Namespace:
 def list_tables(index: Index, path: str, form: str | None) -> None:
     """All tables, or the data as they are."""
     if form == 'json':
-        with open(path, encoding='utf-8') as file:
-            print(file.read(), end='')
+        print(read_text(path), end='')
     elif form == 'markdown':
         print(readme(index), end='')
     else:

@@ -11,7 +11,6 @@ written. No code in the file is run.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from mmengine.config import DictAction
@@ -19,6 +18,8 @@ from mmengine.config import DictAction
 from rsrefseg2.apis import RELEASED, from_release, to_release
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import make_folder, report_user_errors
+from rsrefseg2.files import require_free, write_text
+from rsrefseg2.records import to_json
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'release'
 
@@ -35,6 +36,8 @@ def parse_args() -> argparse.Namespace:
                         "config's towers, if they are the towers' own bit for bit")
     parser.add_argument('--report', metavar='JSON', type=Path,
                         help='write where every single key went')
+    parser.add_argument('--overwrite', action='store_true',
+                        help='replace the files that are there')
     parser.add_argument('--config', help='of another variant (default: '
                                          'configs/release/<dataset>.py)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
@@ -49,7 +52,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config or str(CONFIGS / f'{args.dataset}.py'), options=args.cfg_options)
-    make_folder(args.out.parent)
+    for path, option in ((args.out, 'OUT'), (args.report, '--report')):
+        if path is not None:
+            make_folder(path.parent)
+            require_free(path, option=option, overwrite=args.overwrite)
     if args.back:
         report = to_release(args.source, args.out, cfg=cfg, dataset=args.dataset)
     else:
@@ -58,8 +64,7 @@ def main() -> None:
     for line in report.lines():
         print(line)
     if args.report:
-        make_folder(args.report.parent)
-        args.report.write_text(json.dumps(report.to_dict(), indent=2), encoding='utf-8')
+        write_text(args.report, to_json(report.to_dict(), indent=2))
     print(f'written: {args.out}')
 
 

@@ -6,16 +6,18 @@ Without --worst the samples are spread evenly over the split; with it the whole 
 and the panels are those with the lowest IoU.
 """
 import argparse
-import json
-from pathlib import Path
+import math
 
 from mmengine.config import Config, DictAction
 
 from rsrefseg2.apis import gather_cases, load_model, load_split, write_gallery
+from rsrefseg2.apis.scores_files import percentages, read_scores_file
 from rsrefseg2.datasets.writers import read_scenes
 from rsrefseg2.engine import explain_out_of_memory, load_config
-from rsrefseg2.errors import UserError, make_folder, report_user_errors
+from rsrefseg2.errors import make_folder, report_user_errors
 from rsrefseg2.evaluation import COLUMNS
+from rsrefseg2.files import require_free
+from rsrefseg2.visualization import MARK
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,6 +26,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('--out', required=True, help='folder to write to')
+    parser.add_argument('--overwrite', action='store_true',
+                        help='replace files there that this command did not write')
     parser.add_argument('--split', default='test', choices=('train', 'val', 'test'))
     parser.add_argument('--max', type=int, default=24, metavar='N', help='panels (%(default)s)')
     parser.add_argument('--worst', action='store_true', help='the N samples of lowest IoU')
@@ -42,12 +46,9 @@ def read_scores(path: str | None) -> dict[str, float]:
     """The paper's columns of a scores.json; empty without one."""
     if path is None:
         return {}
-    try:
-        scores = json.loads(Path(path).read_text(encoding='utf-8'))
-        return {key: float(scores[key]) for key in (*COLUMNS, 'shuffled') if key in scores}
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f'{path} cannot be read as scores of tools/test.py ({error}); '
-                        'leave --scores away') from None
+    scores = percentages(read_scores_file(path, needs=()))
+    return {key: math.nan if scores[key] is None else scores[key]
+            for key in (*COLUMNS, 'shuffled') if key in scores}
 
 
 def read_levels(config: Config, split: str) -> dict[str, str] | None:
@@ -67,15 +68,18 @@ def main() -> None:
     scores = read_scores(args.scores)
     config = load_config(args.config, options=args.cfg_options)
     dataset = load_split(config, args.split)  # missing data are seen before the model is loaded
+    levels = read_levels(config, args.split)
     out = make_folder(args.out)
+    require_free(out / 'index.html', mark=MARK, overwrite=args.overwrite)
     with explain_out_of_memory(config):
         model = load_model(config, args.checkpoint, args.device)
         cases = gather_cases(model, dataset, n=args.max, worst=args.worst,
-                             groups=read_levels(config, args.split))
+                             groups=levels)
     kind = 'lowest IoU first' if args.worst else 'spread evenly over the split'
     page = write_gallery(out, cases, title=f'{len(cases)} samples of the {args.split} split',
                          note=f'{args.config} · {args.checkpoint} · {kind} · scored at the '
-                              'original size, logits > 0 (protocol paper)', scores=scores)
+                              'original size, logits > 0 (protocol paper)', scores=scores,
+                         overwrite=args.overwrite)
     print(f'{len(cases)} panels in {out}\nopen {page}')
 
 

@@ -6,13 +6,13 @@ interrupted continues with --dump FILE --resume. --report writes one self-contai
 from __future__ import annotations
 
 import argparse
-import json
 import os
 
 from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 
 from rsrefseg2.apis import load_split, page_path, predict_dense, write_report
+from rsrefseg2.apis.scores_files import describe_tested
 from rsrefseg2.engine import (
     build_runner,
     explain_out_of_memory,
@@ -24,7 +24,9 @@ from rsrefseg2.engine import (
 )
 from rsrefseg2.errors import report_user_errors
 from rsrefseg2.evaluation import PROTOCOLS, find_protocol
+from rsrefseg2.files import write_text
 from rsrefseg2.models import RSRefSeg2
+from rsrefseg2.records import to_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -80,8 +82,8 @@ def main() -> None:
             reports = [metric.report for metric in runner.test_loop.evaluator.metrics]
             metrics.update(reports[0] if len(reports) == 1 else {'evaluators': reports})
             path = os.path.join(cfg.work_dir, 'scores.json')
-            with open(path, 'w') as file:
-                json.dump(metrics, file, indent=2)
+            metrics['checkpoint'] = describe_tested(args.checkpoint)
+            write_text(path, to_json(metrics, indent=2))
             print(f'scores written to {path}')
             if args.report:
                 page = report_on(cfg, runner.model, args.dump, args.report, args.checkpoint)

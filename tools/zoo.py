@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 
 # Libraries write notices to stdout while they are imported; there, only the page belongs.
@@ -20,6 +19,7 @@ with contextlib.redirect_stdout(sys.stderr):
     from rsrefseg2.apis.run_records import add_records, seed_scores
     from rsrefseg2.apis.zoo import zoo_page
     from rsrefseg2.errors import report_user_errors
+    from rsrefseg2.records import to_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,7 +48,7 @@ def main() -> None:
         if args.add:
             result = f'{add_records(args.add, args.name, logs=args.logs)}\n'
         elif args.seeds:
-            result = json.dumps(seed_scores(args.seeds), indent=1) + '\n'
+            result = to_json(seed_scores(args.seeds), indent=1) + '\n'
         else:
             result = zoo_page()
     print(result, end='')

@@ -4,14 +4,17 @@ from __future__ import annotations
 import csv
 import functools
 import io
-import json
+import math
 import statistics
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ..errors import UserError
+from ..records import to_json
 from .ablation_runs import Run
-from .ablations import Index, Row, Table, markdown, number
+from .ablations import Index, Row, Table, number
+from .markup import csv_cell, table as markdown, text
+from .scores_files import read_scores_file
 
 TINY_NOTE = ("Tiny towers on SynthRS: these numbers say that the code runs and learns, and nothing "
              "about the paper's, which are of RRSIS-D.")
@@ -45,7 +48,7 @@ def collect(table: Table, runs: Iterable[Run], scores: Iterable[str]
     for run in runs:
         if run.scores.is_file():
             found.setdefault(run.row.name, []).append(
-                json.loads(run.scores.read_text(encoding='utf-8')))
+                read_scores_file(run.scores, needs=()))
     return [(row, {score: summarize(row.paper.get(score), [
         look_up(given, score) for given in found.get(row.name, ())]) for score in scores})
         for row in table.rows]
@@ -53,18 +56,20 @@ def collect(table: Table, runs: Iterable[Run], scores: Iterable[str]
 
 def look_up(scores: Mapping, name: str) -> float:
     """A score by its name: its keys, joined by dots ('by_level.position.gIoU'), where no key is
-    the name itself, as 'Pr@0.5' is.
+    the name itself, as 'Pr@0.5' is; NaN for an undefined one.
 
     Raises:
         UserError: there is none.
     """
-    if name in scores:
-        return scores[name]
     try:
-        return functools.reduce(dict.__getitem__, name.split('.'), scores)
-    except KeyError as error:
+        value = (scores[name] if name in scores
+                 else functools.reduce(dict.__getitem__, name.split('.'), scores))
+    except (KeyError, TypeError):  # TypeError: a part of the name is a score itself
+        value = ''
+    if isinstance(value, (str, dict, list)):
         raise UserError(f'a scores.json has no {name}: test with an evaluator that gives it '
-                        '(SynthRSMetric for scores by level)') from error
+                        '(SynthRSMetric for scores by level)')
+    return math.nan if value is None else value
 
 
 def summarize(paper: float | None, values: list[float]) -> Result:
@@ -103,7 +108,7 @@ def as_terminal(head: list[str], lines: list[list[str]]) -> str:
 
 def as_markdown(head: list[str], lines: list[list[str]]) -> str:
     """A Markdown table."""
-    return '\n'.join(markdown(head, lines))
+    return '\n'.join(markdown(list(map(text, head)), [list(map(text, line)) for line in lines]))
 
 
 def as_csv(index: Index, table: Table, results: list[tuple[Row, dict[str, Result]]]) -> str:
@@ -111,20 +116,21 @@ def as_csv(index: Index, table: Table, results: list[tuple[Row, dict[str, Result
     parts = ('mean', 'spread', 'paper', 'difference')
     out = io.StringIO()
     writer = csv.writer(out, lineterminator='\n')
-    writer.writerow(['row', *table.columns, 'seeds',
-                     *(f'{score} {part}' for score in index.scores for part in parts)])
+    lines = [['row', *table.columns, 'seeds',
+              *(f'{score} {part}' for score in index.scores for part in parts)]]
     for row, by_score in results:
-        writer.writerow([row.name, *row.values, max(r.seeds for r in by_score.values()),
-                         *(getattr(result, part) for result in by_score.values()
-                           for part in parts)])
+        lines.append([row.name, *row.values, max(r.seeds for r in by_score.values()),
+                      *(getattr(result, part) for result in by_score.values()
+                        for part in parts)])
+    writer.writerows([csv_cell(value) for value in line] for line in lines)
     return out.getvalue().rstrip('\n')
 
 
 def as_json(table: Table, results: list[tuple[Row, dict[str, Result]]]) -> str:
     """The same, for programs."""
-    return json.dumps({'table': table.key, 'title': table.title, 'rows': [
+    return to_json({'table': table.key, 'title': table.title, 'rows': [
         {'row': row.name, 'config': row.config, 'known': row.known,
          'setting': dict(zip(table.columns, row.values, strict=True)),
          'scores': {score: {**result._asdict(), 'difference': result.difference}
                     for score, result in by_score.items()}}
-        for row, by_score in results]}, indent=2, ensure_ascii=False)
+        for row, by_score in results]}, indent=2, ascii_only=False)

@@ -19,6 +19,7 @@ from mmengine.config import Config
 
 from ..engine import load_config, with_options
 from ..errors import UserError, make_folder, suggest
+from ..files import read_text, write_text
 from .ablations import Row, Table, tiny_config
 
 Launcher = Literal['none', 'pytorch', 'slurm']
@@ -61,7 +62,7 @@ class Run(NamedTuple):
         last = self.folder / 'last_checkpoint'
         if best:
             return best[-1]
-        return self.folder / Path(last.read_text().strip()).name if last.is_file() else None
+        return self.folder / Path(read_text(last).strip()).name if last.is_file() else None
 
     def state(self) -> str:
         """One of STATES."""
@@ -106,11 +107,11 @@ def write_config(run: Run, options: dict | None = None, repository: str | Path =
         config = load_config(path, options=options)
     config.merge_from_dict({'randomness.seed': run.seed, 'work_dir': str(run.folder)})
     text = Config(config.to_dict()).pretty_text
-    if run.config.is_file() and run.config.read_text(encoding='utf-8') != text:
+    if run.config.is_file() and read_text(run.config) != text:
         raise UserError(f'{run.folder} was begun with another config than {path} is now with '
                         f'these options ({run.config}): remove it, or give another --work-dir')
     make_folder(run.folder)
-    run.config.write_text(text, encoding='utf-8')
+    write_text(run.config, text)
 
 
 def train_command(run: Run, launcher: Launcher = 'none', ranks: int = 1) -> list[str]:
@@ -156,7 +157,7 @@ def execute(run: Run, launcher: Launcher = 'none', ranks: int = 1) -> str:
 def submit(run: Run, ranks: int, arguments: str = '') -> str:
     """One SLURM job that trains and tests; its number."""
     script = run.folder / 'job.sh'
-    script.write_text(job_script(run, ranks))
+    write_text(script, job_script(run, ranks))
     command = ['sbatch', '--parsable', f'--ntasks={ranks}', f'--job-name={run.row.name}',
                f'--output={run.log}', '--open-mode=append', *shlex.split(arguments), str(script)]
     try:
@@ -166,7 +167,7 @@ def submit(run: Run, ranks: int, arguments: str = '') -> str:
         raise UserError('sbatch is not there: --launcher slurm needs a SLURM cluster') from error
     except subprocess.CalledProcessError as error:
         raise UserError(f'sbatch refused {run.row.name}: {error.stderr.strip()}') from error
-    (run.folder / 'job').write_text(number)
+    write_text(run.folder / 'job', number)
     return number
 
 
@@ -198,7 +199,7 @@ def _in_queue(run: Run) -> bool:
     if not job.is_file():
         return False
     try:
-        found = subprocess.run(['squeue', '--noheader', '--jobs', job.read_text()],
+        found = subprocess.run(['squeue', '--noheader', '--jobs', read_text(job)],
                                capture_output=True, text=True)
     except FileNotFoundError:
         return False

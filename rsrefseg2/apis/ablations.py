@@ -6,15 +6,16 @@ decides whether the tiny model learns where.
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NotRequired, TypedDict
 
 from mmengine.config import Config
 
 from ..engine import load_config
 from ..errors import UserError, suggest
+from ..records import read_json
+from .markup import code, table as markdown, text
 
 INDEX = 'configs/ablations/index.json'
 WHERE = 'configs/where/index.json'
@@ -79,22 +80,57 @@ class Index(NamedTuple):
         raise UserError(f'no table {key!r}{suggest(wanted, keys)}; there are {", ".join(keys)}')
 
 
+class RowEntry(TypedDict):
+    """A `Row` in the file."""
+
+    values: list[str]
+    config: str
+    paper: NotRequired[dict[str, float | None]]
+    known: NotRequired[bool]
+    forces: NotRequired[list[str]]
+    tiny: NotRequired[dict[str, object]]
+
+
+class TableEntry(TypedDict):
+    """A `Table` in the file."""
+
+    table: str
+    number: str
+    title: str
+    columns: list[str]
+    parent: str
+    varies: list[str]
+    notes: list[str]
+    rows: list[RowEntry]
+
+
+class IndexFile(TypedDict):
+    """An `Index` in its file."""
+
+    source: str
+    note: str
+    scores: list[str]
+    tables: list[TableEntry]
+
+
 def read_index(root: str | Path = '.', index: str = INDEX) -> Index:
     """The index at path `index` of the repository at `root`.
 
     Raises:
-        UserError: it is not there.
+        UserError: it is not there, or is no index.
     """
     path = Path(root) / index
-    try:
-        given = json.loads(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise UserError(f'{path} cannot be read ({error.strerror}): run this in the '
-                        "repository's root") from error
+    if not path.exists():
+        raise UserError(f"{path} does not exist: run this in the repository's root")
+    given = read_json(path, IndexFile, what='the index')
     tables = []
     for table in given['tables']:
         rows = tuple(Row(**{key: tuple(value) if isinstance(value, list) else value
                             for key, value in row.items()}) for row in table['rows'])
+        for row in rows:
+            if len(row.values) != len(table['columns']):
+                raise UserError(f'{path}: {table["table"]}, row {row.config}: {len(row.values)} '
+                                f'values for {len(table["columns"])} columns: give one for each')
         tables.append(Table(table['table'], table['number'], table['title'],
                             tuple(table['columns']), table['parent'], tuple(table['varies']),
                             tuple(table['notes']), rows))
@@ -162,22 +198,15 @@ def readme(index: Index) -> str:
         '`python tools/ablate.py table06 --scale tiny`. One row: '
         '`python tools/train.py CONFIG`.']
     for table in index.tables:
-        lines += ['', f'## Table {table.number}: {table.title}', '',
-                  f'`{table.key}`, on `{table.parent}`; varies '
-                  f'{", ".join(f"`{key}`" for key in table.varies)}.', '']
-        lines += [f'- {note}' for note in table.notes] + [''] * bool(table.notes)
-        lines += list(markdown([*table.columns, 'config', *index.scores], (
-            [*row.values[:-1], row.values[-1] + ' ?' * (not row.known),
-             f'{row.config}' + ' †' * (row.config == table.parent),
-             *(number(row.paper[score]) for score in index.scores)] for row in table.rows)))
+        lines += ['', f'## Table {table.number}: {text(table.title)}', '',
+                  f'{code(table.key)}, on {code(table.parent)}; varies '
+                  f'{", ".join(map(code, table.varies))}.', '']
+        lines += [f'- {text(note)}' for note in table.notes] + [''] * bool(table.notes)
+        lines += list(markdown(list(map(text, [*table.columns, 'config', *index.scores])), (
+            [*map(text, row.values[:-1]), text(row.values[-1]) + ' ?' * (not row.known),
+             text(row.config) + ' †' * (row.config == table.parent),
+             *(number(row.paper.get(score)) for score in index.scores)] for row in table.rows)))
     return '\n'.join(lines) + '\n'
-
-
-def markdown(header: list[str], rows: Iterator[list[str]] | list[list[str]]) -> Iterator[str]:
-    """The lines of a Markdown table."""
-    yield f'| {" | ".join(header)} |'
-    yield '|' + '---|' * len(header)
-    yield from (f'| {" | ".join(row)} |' for row in rows)
 
 
 def number(value: float | None) -> str:

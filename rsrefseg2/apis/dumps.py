@@ -8,7 +8,7 @@ import numpy as np
 
 from ..datasets import read_image
 from ..errors import UserError, suggest
-from ..evaluation import Sample, decode, read_dump
+from ..evaluation import Sample, read_dump, sample_of
 
 GROUND = 90  # grey, where a dump names no image
 
@@ -21,12 +21,10 @@ def find_samples(path: str | Path, ids: Collection[str]) -> dict[str, Sample]:
     """
     wanted, known, found = set(ids), [], {}
     for record in read_dump(path):
-        name, where = record['id'], record['where']
+        name = record['id']
         known.append(name)
-        pred, gt = record.pop('prediction'), record.pop('ground_truth')
         if name in wanted:
-            found[name] = Sample(record, decode(pred, where=f'{where} prediction'),
-                                 decode(gt, where=f'{where} ground_truth'))
+            found[name] = sample_of(record)
     missing = [name for name in ids if name not in found]
     if missing:
         raise UserError(f'dump {path} has no sample {missing[0]!r}{suggest(missing[0], known)}: '

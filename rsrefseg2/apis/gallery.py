@@ -10,15 +10,23 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
-from PIL import Image
 
 from ..datasets import RefSegDataset, unique_images_collate
 from ..engine import case_of
 from ..errors import UserError, suggest
+from ..files import require_free
 from ..models import RSRefSeg2
 from ..registry import DATASETS, SCOPE
 from ..structures import RefSegDataSample
-from ..visualization import Case, file_name, spread, write_page
+from ..visualization import (
+    MARK,
+    PICTURE_MARK,
+    Case,
+    file_name,
+    spread,
+    write_page,
+    write_panel,
+)
 
 
 def load_split(config: Config, split: str) -> RefSegDataset:
@@ -60,6 +68,16 @@ def gather_cases(model: RSRefSeg2, dataset: RefSegDataset, *, n: int, worst: boo
 def predict_samples(model: RSRefSeg2, dataset: RefSegDataset, ids: Sequence[str], *,
                     batch_size: int = 8) -> Iterator[tuple[RefSegDataSample, np.ndarray]]:
     """(predicted sample on the CPU, its image (H, W, 3) uint8) for each id, in their order."""
+    for _, sample, image in _predictions(model, dataset, find_indices(dataset, ids), batch_size):
+        yield sample, image
+
+
+def find_indices(dataset: RefSegDataset, ids: Sequence[str]) -> list[int]:
+    """Where the samples of these ids stand in the data set.
+
+    Raises:
+        UserError: it has no sample of that id.
+    """
     wanted = set(ids)
     where = {name: i for i in range(len(dataset))
              if (name := dataset.get_data_info(i)['sample_id']) in wanted}
@@ -68,17 +86,24 @@ def predict_samples(model: RSRefSeg2, dataset: RefSegDataset, ids: Sequence[str]
         known = (dataset.get_data_info(i)['sample_id'] for i in range(len(dataset)))
         raise UserError(f'the {dataset.split} split of {dataset.data_root} has no sample '
                         f'{missing[0]!r}{suggest(missing[0], known)}')
-    for _, sample, image in _predictions(model, dataset, [where[name] for name in ids], batch_size):
-        yield sample, image
+    return [where[name] for name in ids]
 
 
-def write_gallery(out: Path, cases: Sequence[Case], **page_options) -> Path:
+def write_gallery(out: Path, cases: Sequence[Case], *, overwrite: bool = False, **page_options
+                  ) -> Path:
     """Writes <out>/<number>_<sample id>.png for each case, and <out>/index.html; returns the page.
 
     The pictures carry sentence and sample; on the page these are text, so that it can be searched.
+
+    Raises:
+        UserError: a file of somebody else's is there, see `files.require_free`.
     """
-    for number, case in enumerate(cases):
-        Image.fromarray(case.draw()).save(out / file_name(number, case.sample_id))
+    paths = [out / file_name(number, case.sample_id) for number, case in enumerate(cases)]
+    require_free(out / 'index.html', mark=MARK, overwrite=overwrite)
+    for path in paths:
+        require_free(path, mark=PICTURE_MARK, overwrite=overwrite)
+    for path, case in zip(paths, cases, strict=True):
+        write_panel(path, case)
     write_page(out / 'index.html', cases, **page_options)
     return out / 'index.html'
 

@@ -1,15 +1,14 @@
 """The page of a published model: what it is, what it was trained and tested on, whose weights."""
 from __future__ import annotations
 
-import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from ..errors import UserError
 from ..evaluation import (
     COLUMNS,
     Interval,
@@ -20,7 +19,9 @@ from ..evaluation import (
     score_intervals,
 )
 from ..models.tower_files import is_hub_name
+from .markup import code, link, text
 from .published_config import DATA
+from .scores_files import Tested, percentages, read_scores_file
 
 METHOD = (
     'An overhead image and a sentence go in, the mask of just that object comes out. RSRefSeg 2 '
@@ -38,6 +39,7 @@ class Scores(NamedTuple):
     protocol: Protocol
     samples: int | None
     source: str
+    tested: Tested | None = None  # the checkpoint that they are of, where the file says it
 
 
 class Tower(NamedTuple):
@@ -59,8 +61,8 @@ class Tower(NamedTuple):
         """Where it comes from, for people."""
         if self.name is None:
             return 'drawn at random' if self.drawn else f'a folder of the author ({UNKNOWN} which)'
-        return (f'[{self.name}](https://huggingface.co/{self.name})' if self.on_hub
-                else f'`{self.name}`, shipped with the code')
+        return (link(self.name, f'https://huggingface.co/{self.name}') if self.on_hub
+                else f'{code(self.name)}, shipped with the code')
 
 
 class Facts(NamedTuple):
@@ -86,22 +88,19 @@ def read_scores(path: str | Path) -> Scores:
     """A scores.json of tools/test.py, or what tools/analysis/score.py --json prints.
 
     Raises:
-        UserError: it cannot be read, or is none.
+        UserError: see `read_scores_file`.
     """
-    try:
-        given = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise UserError(f'scores {path} cannot be read ({error}): tools/test.py writes a '
-                        'scores.json') from error
-    if isinstance(given, dict) and 'evaluators' in given:
-        raise UserError(f"{path} holds several evaluators' scores: give a file of one of them")
-    if not isinstance(given, dict) or 'gIoU' not in given or 'protocol' not in given:
-        raise UserError(f'{path} names no gIoU or no protocol: give a scores.json of tools/test.py')
-    values = {name: value for name, value in given.items()
-              if isinstance(value, (int, float)) and name not in ('samples', 'images')}
-    intervals = {name: Interval(*pair) for name, pair in given.get('intervals', {}).items()}
-    return Scores(values, intervals, find_protocol(given['protocol']), given.get('samples'),
-                  Path(path).name)
+    given = read_scores_file(path)
+    intervals = {name: Interval(*map(_defined, pair))
+                 for name, pair in given.get('intervals', {}).items() if pair}
+    return Scores({name: _defined(value) for name, value in percentages(given).items()},
+                  intervals, find_protocol(given['protocol']), given.get('samples'),
+                  Path(path).name, given.get('checkpoint'))
+
+
+def _defined(value: float | None) -> float:
+    """A score; NaN for null."""
+    return math.nan if value is None else value
 
 
 def score_dump(path: str | Path, protocol: Protocol) -> Scores:
@@ -120,7 +119,7 @@ def score_dump(path: str | Path, protocol: Protocol) -> Scores:
 def write_card(facts: Facts) -> str:
     """The model card as Markdown under the hub's metadata."""
     header = yaml.safe_dump(_metadata(facts), sort_keys=False, allow_unicode=True)
-    parts = [f'---\n{header}---', f'# {facts.name}', METHOD, _files(facts), _use(facts),
+    parts = [f'---\n{header}---', f'# {text(facts.name)}', METHOD, _files(facts), _use(facts),
              _training(facts), _scores(facts), _towers(facts)]
     return '\n\n'.join(parts) + '\n'
 
@@ -148,9 +147,9 @@ def _files(facts: Facts) -> str:
     if facts.merged:
         held = 'the prompter, the mask decoder, the scales'
     kind = ' in float16, read as float32' if facts.half else ''
-    rows = [(f'`{facts.weights}`', f'{held}; plain tensors{kind}, its name ends in the first 8 '
+    rows = [(code(facts.weights), f'{held}; plain tensors{kind}, its name ends in the first 8 '
                                    'digits of its SHA-256'),
-            (f'`{facts.config}`', 'the whole config')]
+            (code(facts.config), 'the whole config')]
     if facts.merged:
         rows += [('`siglip/`', 'the image and text tower with LoRA merged, as transformers reads '
                                'them: `AutoModel.from_pretrained`, without peft'),
@@ -161,12 +160,14 @@ def _files(facts: Facts) -> str:
 
 
 def _use(facts: Facts) -> str:
-    given = f'DIR/{facts.config} DIR/{facts.weights}'
+    config, weights = (shlex.quote(f'DIR/{name}') for name in (facts.config, facts.weights))
     lines = ['## Use', 'With the code of RSRefSeg 2 installed, DIR being this folder:',
              '```bash\n'
              f'python tools/predict.py IMAGE "the ship on the upper right" --config '
-             f'DIR/{facts.config} --checkpoint DIR/{facts.weights}\n'
-             f'python tools/test.py {given}\n```',
+             f'{config} --checkpoint {weights}\n'
+             f'python tools/test.py {config} {weights}\n```',
+             f'{code(facts.config)} is a Python program that these commands run: run it only if '
+             'you trust where it came from. The weights are plain tensors.',
              'Data are looked for below `$RSREFSEG2_DATA`, or `data/`.']
     for tower in facts.towers:
         if not facts.merged and not tower.drawn and tower.name is None:
@@ -205,8 +206,8 @@ def _training(facts: Facts) -> str:
             ('towers', _adapted(config.get('model') or {})),
             ('torch', meta.get('torch'))]
     return '## Training\n\n' + _table(
-        ('what', 'value'), [(what, UNKNOWN if value in (None, '') else value)
-                            for what, value in rows])
+        ('what', 'value'), [(what, UNKNOWN if value in (None, '') else value if what == 'data'
+                             else text(value)) for what, value in rows])
 
 
 def _adapted(model: Mapping) -> str:
@@ -226,13 +227,13 @@ def _scores(facts: Facts) -> str:
     rows = []
     for name, value in scores.values.items():
         pair = scores.intervals.get(name)
-        rows.append((name, _number(value), f'{_number(pair.low)} to {_number(pair.high)}'
+        rows.append((text(name), _number(value), f'{_number(pair.low)} to {_number(pair.high)}'
                      if pair else 'not computed'))
     told = [f'Percent, protocol `{scores.protocol.name}` ({scores.protocol.rules})']
     told += [f'{scores.samples} samples'] if scores.samples is not None else []
     told += [f"the config's test is {_split(facts.test)}"] if facts.test else []
     return (f'## Scores\n\n{"; ".join(told)}. Intervals: bootstrap over images.\n\n'
-            + _table(('score', scores.source, '95 % interval'), rows))
+            + _table(('score', text(scores.source), '95 % interval'), rows))
 
 
 def _towers(facts: Facts) -> str:
@@ -250,8 +251,8 @@ def _towers(facts: Facts) -> str:
 def _split(dataset: Mapping | None) -> str:
     if not dataset or 'type' not in dataset:
         return UNKNOWN
-    split = f', split `{dataset["split"]}`' if 'split' in dataset else ''
-    return f'`{_place(dataset)}`, read as {dataset["type"]}{split}'
+    split = f', split {code(dataset["split"])}' if 'split' in dataset else ''
+    return f'{code(_place(dataset))}, read as {text(dataset["type"])}{split}'
 
 
 def _place(dataset: Mapping) -> str:

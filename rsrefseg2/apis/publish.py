@@ -6,7 +6,9 @@ import copy
 import filecmp
 import hashlib
 import os
+import re
 import shutil
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +19,8 @@ from torch import Tensor
 
 from ..engine import load_config, read_checkpoint
 from ..engine.checkpoint import trained_keys
-from ..errors import UserError, make_folder
+from ..errors import UserError, make_folder, os_errors_told
+from ..files import write_text
 from ..models import RSRefSeg2
 from ..models.known_towers import licence_of
 from ..models.tower_export import (
@@ -40,10 +43,12 @@ from .published_config import (
     write_config,
 )
 from .release import write_checkpoint
+from .scores_files import weights_hash
 
 # A tower's name in the model -> its family.
 FAMILY = {'encoder.vision_model': 'siglip', 'encoder.text_model': 'siglip',
           'mask_generator.sam': 'sam'}
+ODD = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\[\](){}`$&;!#%\ud800-\udfff]')  # in a file's name
 META = ('epoch', 'iter', 'epoch_length', 'seed', 'torch', 'dataset')  # plain, and of no machine
 
 
@@ -71,11 +76,12 @@ def publish(cfg: Config, checkpoint: str | Path, out: str | Path, *, scores: Sco
         names: 'siglip', 'sam' -> the hub name of a tower that the config names by a folder.
     Raises:
         UserError: the checkpoint does not fit the config; towers to merge were drawn at random; no
-            tower has adapters; a weight is too large for float16; `out` holds something else.
-            Nothing is written.
+            tower has adapters; a weight is too large for float16; the scores are of another
+            checkpoint; `out` holds something else. Nothing is written.
     """
-    out = Path(os.path.abspath(out))
+    out = Path(os.path.realpath(out))
     check_free(out)
+    name = check_name(Path(cfg.filename).stem)
     if merge_lora and cfg.model.get('init') == 'random':
         raise UserError('towers drawn at random (model.init=random) have no files that could be '
                         'written anew: leave --merge-lora away, the checkpoint holds them whole')
@@ -90,10 +96,9 @@ def publish(cfg: Config, checkpoint: str | Path, out: str | Path, *, scores: Sco
     sources = source.get('towers') or {}
     towers = describe_towers(model, names, sources)
 
-    name, recorded = Path(cfg.filename).stem, recorded_config(meta)
-    stage = out.with_name(f'.{out.name}.unfinished')
-    shutil.rmtree(stage, ignore_errors=True)
-    make_folder(stage)
+    recorded = recorded_config(meta)
+    with os_errors_told(f'writing to {out.parent}'):
+        stage = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
     try:
         folders = [str(folder.relative_to(stage)) for folder in
                    (write_adapters(model, stage / 'adapters', {
@@ -111,22 +116,55 @@ def publish(cfg: Config, checkpoint: str | Path, out: str | Path, *, scores: Sco
         else:
             sources = {key: dict(tower, checkpoint=names[FAMILY[key]] or FAMILY[key])
                        for key, tower in sources.items() if key in FAMILY}
+        given = {key: rounded(state[key], half) for key in sorted(held)}
+        if scores and scores.tested:
+            check_tested(scores, checkpoint, source, dict(state_dict=given))
         weights = write_weights(
-            stage, name, state_dict={key: rounded(state[key], half) for key in sorted(held)},
-            towers=sources, meta={key: meta[key] for key in META if key in meta})
+            stage, name, state_dict=given, towers=sources,
+            meta={key: meta[key] for key in META if key in meta})
         card = write_card(Facts(
             name=name, weights=weights, config=f'{name}.py', meta=meta, scores=scores,
             trained=portable(recorded or cfg.to_dict()),
             test=(config.get('test_dataloader') or {}).get('dataset'), towers=towers,
             merged=merge_lora, whole=whole, adapters=folders, half=half))
-        (stage / 'README.md').write_text(card, encoding='utf-8')
+        write_text(stage / 'README.md', card)
         put_in_place(stage, out)
     except (OSError, SafetensorError) as error:
         raise UserError(f'{out} cannot be written ({error}): free space, or choose another folder'
                         ) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-    return Published(out, weights, f'{name}.py', folders, advice(cfg, recorded, towers))
+    notes = advice(cfg, recorded, towers)
+    if scores and not scores.tested:
+        notes.append(f'{scores.source} does not say which checkpoint it is of: a scores.json of '
+                     'tools/test.py does')
+    return Published(out, weights, f'{name}.py', folders, notes)
+
+
+def check_name(name: str) -> str:
+    """The name of a config, after which the published files are named.
+
+    Raises:
+        UserError: some file system, shell or page would read it as something else.
+    """
+    odd = sorted(set(ODD.findall(name)))
+    if odd:
+        raise UserError(f'the config is named {name!r}: published files have its name, and not '
+                        f'every system takes {" ".join(map(repr, odd))} in one: rename the config')
+    return name
+
+
+def check_tested(scores: Scores, path: str | Path, *published: dict) -> None:
+    """The scores are of one of the checkpoints, the given or the written one.
+
+    Raises:
+        UserError: they are of another one.
+    """
+    hashes = [weights_hash(checkpoint) for checkpoint in published]
+    if scores.tested['sha256'] not in hashes:
+        raise UserError(f'{scores.source} holds the scores of other weights '
+                        f'({scores.tested["file"]}, sha256 {scores.tested["sha256"][:12]}) than '
+                        f'{path} (sha256 {hashes[0][:12]}): give the scores.json of its own test')
 
 
 def rounded(tensor: Tensor, half: bool) -> Tensor:
@@ -250,6 +288,9 @@ def put_in_place(stage: Path, out: Path) -> None:
     for file in stage.rglob('*'):
         if file.is_file():  # safetensors writes for its owner alone
             shutil.copymode(stage / 'README.md', file)
+    mask = os.umask(0)
+    os.umask(mask)
+    stage.chmod(0o777 & ~mask)  # mkdtemp's own is for one user alone
     os.replace(stage, out)
 
 

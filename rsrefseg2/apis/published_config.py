@@ -73,9 +73,11 @@ def differing_keys(given: dict[str, Any], recorded: dict[str, Any]) -> list[str]
 def _literal(node: ast.expr) -> Any:
     """A node of literals and of dict(...)."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
-        if node.args or not all(word.arg for word in node.keywords):
+        if not all(word.arg for word in node.keywords):
             raise ValueError('dict(...) of something else than keywords')
-        return {word.arg: _literal(word.value) for word in node.keywords}
+        # mmengine writes keys that are no names, 'encoder.' for one, as dict({...})
+        given, = map(_literal, node.args) if node.args else ({},)
+        return {**given, **{word.arg: _literal(word.value) for word in node.keywords}}
     if isinstance(node, ast.Dict):
         return {_literal(key): _literal(value) for key, value in zip(node.keys, node.values)}
     if isinstance(node, (ast.List, ast.Tuple)):

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..datasets import RefSegDataset
 from ..errors import make_folder
+from ..files import require_free
 from ..evaluation import (
     COLUMNS,
     RATES,
@@ -24,7 +25,7 @@ from ..evaluation import (
     score_record,
 )
 from ..models import RSRefSeg2
-from ..visualization import Case, bar_table, curve, histogram, resize_mask, write_page
+from ..visualization import MARK, Case, bar_table, curve, histogram, resize_mask, write_page
 from .dumps import find_samples, load_picture
 from .gallery import predict_samples
 
@@ -33,7 +34,7 @@ DensePrompts = Callable[[Sequence[str]], Mapping[str, np.ndarray]]
 
 def write_report(dump: str | Path, out: str | Path, *, protocol: Protocol, title: str,
                  cases: int = 6, images: str | Path | None = None,
-                 dense_prompts: DensePrompts | None = None) -> Path:
+                 dense_prompts: DensePrompts | None = None, overwrite: bool = False) -> Path:
     """Writes the page and returns its path. The dump is read twice; no mask but the cases' is kept.
 
     Args:
@@ -41,8 +42,9 @@ def write_report(dump: str | Path, out: str | Path, *, protocol: Protocol, title
         cases: of each kind: worst, median and best IoU.
         images: the folder to look in for the images; None: where the dump says they are.
         dense_prompts: ids -> id -> dense prompt (h, w) logits; None: the panels have none.
+        overwrite: see `page_path`.
     """
-    out = page_path(out)
+    out = page_path(out, overwrite=overwrite)
     report, curves, ranking = Report(protocol), Curves(protocol), []
     for sample in dumped_samples(dump):
         record = score_record(sample, protocol)
@@ -65,11 +67,16 @@ def write_report(dump: str | Path, out: str | Path, *, protocol: Protocol, title
     return out
 
 
-def page_path(out: str | Path) -> Path:
+def page_path(out: str | Path, *, overwrite: bool = False) -> Path:
     """The page's file: `out` itself where it ends in .html, else its index.html; the folder is
-    made."""
+    made.
+
+    Raises:
+        UserError: a file of somebody else's is there, and not `overwrite`.
+    """
     out = Path(out) if str(out).endswith('.html') else Path(out) / 'index.html'
     make_folder(out.parent)
+    require_free(out, mark=MARK, overwrite=overwrite)
     return out
 
 

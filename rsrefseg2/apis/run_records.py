@@ -2,7 +2,6 @@
 files, the folder that tools/train.py and tools/test.py share as --work-dir."""
 from __future__ import annotations
 
-import json
 import re
 import statistics
 import subprocess
@@ -10,15 +9,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from mmengine.config import Config
 
 from ..engine import load_config
 from ..errors import UserError, make_folder
 from ..evaluation import COLUMNS, dumped_samples, find_protocol, score, score_intervals
+from ..files import read_text, write_text
+from ..records import convert, read_json, to_json
 from ..visualization import read_runs
 from .ablations import WHERE, read_index, tiny_config
+from .scores_files import read_scores_file
 
 RECORDS = 'docs/results/runs'
 Record = dict[str, Any]
@@ -30,26 +32,44 @@ LOGGED = re.compile(r'train/(loss.*|grad_norm|lr|time)|val/(gIoU|cIoU|Pr@0.5|\w+
 SEED = re.compile(r'seed\d+')
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file.
+class RecordEntry(TypedDict):
+    """A `Record` in its file."""
+
+    config: str
+    scale: str | None
+    seed: int | None
+    options: dict[str, Any]
+    trained: str | None
+    minutes: float | None
+    dataset: str
+    split: str
+    scores: dict[str, Any]
+    intervals: dict[str, list[float | None]] | None
+    log: str | None
+
+
+class RecordFile(TypedDict):
+    """What a file of records holds."""
+
+    runs: list[RecordEntry]
+
+
+def read_record_file(path: Path) -> list[Record]:
+    """The records in a file, as they stand there.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, or holds no records.
     """
-    try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise UserError(f'{path} cannot be read ({error.strerror}): run this in the '
-                        "repository's root") from error
-    except ValueError as error:
-        raise UserError(f'{path} is no JSON file ({error})') from error
+    given = read_json(path, dict[str, Any], what='the file of records')
+    convert(given, RecordFile, where=str(path))
+    return given['runs']
 
 
 def read_records(root: str | Path = '.') -> list[Record]:
     """All records of the repository at `root`, each with its 'file'."""
     return [{**record, 'file': str(path.relative_to(root))}
             for path in sorted((Path(root) / RECORDS).glob('*.json'))
-            for record in read_json(path)['runs']]
+            for record in read_record_file(path)]
 
 
 def add_records(paths: Iterable[str | Path], name: str, *, logs: bool = False,
@@ -66,7 +86,7 @@ def add_records(paths: Iterable[str | Path], name: str, *, logs: bool = False,
     if Path(name).name != name:
         raise UserError(f'a record is named, not placed: {name!r} is a path')
     out = make_folder(Path(root) / RECORDS) / f'{name}.json'
-    known = read_json(out)['runs'] if out.is_file() else []
+    known = read_record_file(out) if out.is_file() else []
     records = {_identity(record): record for record in known}
     for folder in _finished(paths):
         record, curves = make_record(folder, root)
@@ -76,11 +96,11 @@ def add_records(paths: Iterable[str | Path], name: str, *, logs: bool = False,
                             f'than {folder}: give another name')
         if logs and curves:
             log = make_folder(out.with_suffix('')) / f'{_identity(record)}.json'
-            log.write_text('\n'.join(_log_lines(curves)) + '\n', encoding='utf-8')
+            write_text(log, '\n'.join(_log_lines(curves)) + '\n')
             record['log'] = str(log.relative_to(root))
         records[_identity(record)] = record
-    lines = ',\n'.join(json.dumps(records[key], ensure_ascii=False) for key in sorted(records))
-    out.write_text(f'{{"runs": [\n{lines}\n]}}\n', encoding='utf-8')
+    lines = ',\n'.join(to_json(records[key], ascii_only=False) for key in sorted(records))
+    write_text(out, f'{{"runs": [\n{lines}\n]}}\n')
     return out
 
 
@@ -149,9 +169,7 @@ def make_record(folder: Path, root: str | Path = '.') -> tuple[Record, dict[str,
             configs.
     """
     cfg, path, scale, reference = _configs(folder, Path(root))
-    scores = read_json(folder / 'scores.json')
-    if 'gIoU' not in scores:
-        raise UserError(f'{folder}/scores.json has no gIoU: it is not of one evaluator')
+    scores = read_scores_file(folder / 'scores.json')
     curves = _curves(folder)
     begun = min((found.name for found in folder.iterdir()
                  if re.fullmatch(r'\d{8}_\d{6}', found.name)), default=None)
@@ -161,7 +179,7 @@ def make_record(folder: Path, root: str | Path = '.') -> tuple[Record, dict[str,
     return {
         'config': path, 'scale': scale, 'seed': cfg.randomness.get('seed'),
         'options': _options(cfg, reference),
-        'trained': Path(last.read_text().strip()).stem if last.is_file() else None,
+        'trained': Path(read_text(last).strip()).stem if last.is_file() else None,
         'minutes': _minutes(curves.get('train/time')),
         'checkpoint': Path(cfg.load_from).name if cfg.get('load_from') else None,
         # the folder's name alone: a record says nothing of the machine
@@ -171,7 +189,7 @@ def make_record(folder: Path, root: str | Path = '.') -> tuple[Record, dict[str,
         'revision': begun and _revision(begun, root),
         'scores': {key: _rounded(value) for key, value in scores.items()
                    if key in ('by_level', 'by_rule')
-                   or not key.startswith(('by_', 'baselines'))},
+                   or not key.startswith(('by_', 'baselines', 'checkpoint'))},
         'intervals': _intervals(folder / 'dump.jsonl', scores), 'log': None}, curves
 
 
@@ -288,7 +306,7 @@ def _log_lines(curves: Mapping[str, Mapping[int, float]]) -> Iterator[str]:
         named = {name.partition('/')[2]: curve for name, curve in curves.items()
                  if name.startswith(phase)}
         for step in sorted(set().union(*named.values())):
-            yield json.dumps({**{name: float(f'{curve[step]:.5g}')
+            yield to_json({**{name: float(f'{curve[step]:.5g}')
                                  for name, curve in named.items() if step in curve},
                               **dict.fromkeys(more, step)})
 

@@ -3,17 +3,21 @@ ablations, records of runs. Nothing on it is typed."""
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ..engine import load_config
 from ..evaluation import COLUMNS
+from ..records import read_json
 from .ablation_results import TINY_NOTE, look_up, summarize
-from .ablations import INDEX, WHERE, Index, Table, markdown, number, read_index
-from .run_records import RECORDS, Record, read_json, read_records
+from .ablations import INDEX, WHERE, Index, Table, number, read_index
+from .markup import code, link, table as markdown, text
+from .run_records import RECORDS, Record, read_records
+from .scores_files import read_scores_file
 
 PAGE = 'docs/model_zoo.md'
 PUBLISHED = 'docs/results/published.json'
@@ -26,6 +30,24 @@ RUN_NOTE = ('Run here, by setting: mean over the seeds ± their standard deviati
 TABLE = ('method', 'venue', *COLUMNS, 'compared at', 'source')
 
 
+class PublishedTable(TypedDict):
+    """A table of other people's scores."""
+
+    number: str
+    title: str
+    config: str
+    release: str
+    rows: list[dict[str, str | float | None]]
+
+
+class PublishedFile(TypedDict):
+    """What PUBLISHED holds."""
+
+    note: str
+    sources: dict[str, str]
+    tables: list[PublishedTable]
+
+
 def zoo_page(root: str | Path = '.') -> str:
     """The whole page, of the repository at `root`.
 
@@ -33,7 +55,7 @@ def zoo_page(root: str | Path = '.') -> str:
         UserError: data that it needs are not there.
     """
     root = Path(root)
-    published = read_json(root / PUBLISHED)
+    published = read_json(root / PUBLISHED, PublishedFile)
     index, where, records = read_index(root), read_index(root, WHERE), read_records(root)
     ablations = [record for record in records if _tables(index, record)]
     placed = [record for record in records if _tables(where, record)]
@@ -57,7 +79,7 @@ def zoo_page(root: str | Path = '.') -> str:
             f'{where.note} What follows from it: [where.md](where.md). {RUN_NOTE}'])
         sections += _settings(where, placed)
     sections += [list(_others(others))] if others else []
-    sections.append(list(_quickstart(read_json(root / QUICKSTART))))
+    sections.append(list(_quickstart(read_scores_file(root / QUICKSTART))))
     return '\n\n'.join('\n'.join(lines) for lines in sections) + '\n'
 
 
@@ -81,21 +103,22 @@ def _benchmark(table: Mapping, sources: Mapping[str, str], records: list[Record]
     stem = Path(release).stem
     ours = [record for record in records if record['config'] == config
             and record['scale'] != 'tiny' and not record['options']]
-    yield from (f'## Table {table["number"]}: {table["title"]}', '')
+    yield from (f'## Table {table["number"]}: {text(table["title"])}', '')
     if table['rows']:
-        rows = [[row['method'], row['venue'], *(number(row[name]) for name in COLUMNS),
-                 row['scored_at'] or '-', row['source']] for row in table['rows']]
+        rows = [[text(row['method']), text(row['venue']),
+                 *(number(row[name]) for name in COLUMNS),
+                 text(row['scored_at'] or '-'), text(row['source'])] for row in table['rows']]
         for whose, scores in load_config(str(root / release)).test_evaluator.beside.items():
-            rows.append(['RSRefSeg 2', whose, *(number(scores.get(name)) for name in COLUMNS),
-                         'original', f'`{release}`'])
-        rows.append(['RSRefSeg 2', 'this code', *_scores(ours, COLUMNS), 'original', f'`{config}`'])
+            rows.append(['RSRefSeg 2', text(whose), *(number(scores.get(name)) for name in COLUMNS),
+                         'original', code(release)])
+        rows.append(['RSRefSeg 2', 'this code', *_scores(ours, COLUMNS), 'original', code(config)])
         yield from markdown(list(TABLE), rows)
         used = {name for row in table['rows'] for name in row['source'].split(', ')}
         yield ''
         yield from (f'- {name}: {what}.' for name, what in sources.items() if name in used)
     else:
         yield '- No number of it was at hand. `tools/test.py` prints ours, by category.'
-    yield f'- Config: [{config}](../{config}).'
+    yield f'- Config: {link(config, f"../{config}")}.'
     if ours:
         yield (f'- Run here: seeds {" ".join(str(run["seed"]) for run in ours)}; log '
                f'{_logs(ours)}; records {", ".join(_link(run["file"]) for run in ours)}.')
@@ -155,8 +178,8 @@ def _title(key: tuple) -> str:
     unit = {'iter': 'iterations', 'epoch': 'epochs'}.get(kind)
     trained = f'{-length} {unit}' if unit else 'not trained here'
     of = f'{scale.capitalize()} scale, {trained}' if scale else trained.capitalize()
-    return (f'{of}; {dataset}, {split}: {samples} sentences, '
-            f'protocol `{protocol}`')
+    return (f'{of}; {text(dataset)}, {text(split)}: {samples} sentences, '
+            f'protocol {code(protocol)}')
 
 
 def _table(index: Index, table: Table, records: list[Record]) -> Iterator[str]:
@@ -165,7 +188,8 @@ def _table(index: Index, table: Table, records: list[Record]) -> Iterator[str]:
                                        for record in records)))
     of_paper = bool(table.number)
     hits = () if of_paper else levels
-    yield from (f'#### Table {table.number}: {table.title}' if of_paper else f'#### {table.title}',
+    yield from (f'#### Table {table.number}: {text(table.title)}' if of_paper
+                else f'#### {text(table.title)}',
                 '')
     lines, commands = [], {}
     for row in table.rows:
@@ -177,14 +201,15 @@ def _table(index: Index, table: Table, records: list[Record]) -> Iterator[str]:
         commands.setdefault((seeds, runs[0]['scale'] or 'paper',
                              json.dumps(runs[0]['options'], sort_keys=True)), []).append(row.name)
         lines.append([
-            *row.values, f'[{row.name}](../{row.config})' + ' †' * (row.config == table.parent),
+            *map(text, row.values),
+            link(row.name, f'../{row.config}') + ' †' * (row.config == table.parent),
             ' '.join(map(str, seeds)), *_scores(runs),
             *(_scores(runs, ('gIoU',), level)[0] for level in levels),
             *(_scores(runs, ('object_hit',), level)[0] for level in hits),
             *([number(row.paper['gIoU'])] if of_paper else []), _minutes(runs), _logs(runs)])
-    yield from markdown([*table.columns, 'config', 'seeds', *SCORES,
-                         *(f'gIoU, {level}' for level in levels),
-                         *(f'object hit, {level}' for level in hits),
+    yield from markdown([*map(text, table.columns), 'config', 'seeds', *SCORES,
+                         *(f'gIoU, {text(level)}' for level in levels),
+                         *(f'object hit, {text(level)}' for level in hits),
                          *(["gIoU, the paper's"] if of_paper else []), 'minutes', 'log'], lines)
     yield from ('', 'Again, with log and dump:', '', '```bash')
     for (seeds, scale, options), names in commands.items():
@@ -198,7 +223,7 @@ def _table(index: Index, table: Table, records: list[Record]) -> Iterator[str]:
 def _as_arguments(options: str) -> str:
     given = json.loads(options)
     return ' --cfg-options ' * bool(given) + ' '.join(
-        shlex.quote(f'{key}={str(value).replace(" ", "")}') for key, value in given.items())
+        shlex.quote(f'{key}={"".join(str(value).split())}') for key, value in given.items())
 
 
 def _minutes(runs: list[Record]) -> str:
@@ -210,8 +235,8 @@ def _logs(runs: list[Record]) -> str:
     return ' '.join(_link(run['log'], str(run['seed'])) for run in runs if run['log']) or '-'
 
 
-def _link(path: str, text: str | None = None) -> str:
-    return f'[{text or Path(path).name}]({Path(path).relative_to("docs")})'
+def _link(path: str, shown: str | None = None) -> str:
+    return link(shown or Path(path).name, os.path.relpath(path, 'docs'))
 
 
 # ------------------------------------------------------------------ the rest
@@ -221,12 +246,14 @@ def _others(records: list[Record]) -> Iterator[str]:
     yield from ('## Other runs', '')
     yield from markdown(
         ['config', 'seed', 'tested on', *SCORES, 'minutes', 'log', 'again, with log and dump'],
-        [[f'[{record["config"]}](../{record["config"]})', str(record['seed']),
-          f'{record["dataset"]}, {record["split"]}, `{record["scores"]["protocol"]}`',
+        [[link(record['config'], f'../{record["config"]}'), str(record['seed']),
+          f'{text(record["dataset"])}, {text(record["split"])}, '
+          f'{code(record["scores"]["protocol"])}',
           *_scores([record]), _minutes([record]), _logs([record]),
-          f'`python tools/train.py {record["config"]}'
-          f'{_as_arguments(json.dumps(record["options"]))}`, then `python tools/test.py '
-          f'{record["config"]} CHECKPOINT --dump DUMP.jsonl`'] for record in records])
+          code(f'python tools/train.py {record["config"]}'
+               f'{_as_arguments(json.dumps(record["options"]))}') + ', then '
+          + code(f'python tools/test.py {record["config"]} CHECKPOINT --dump DUMP.jsonl')]
+         for record in records])
 
 
 def _quickstart(scores: Mapping[str, Any]) -> Iterator[str]:
@@ -238,7 +265,7 @@ def _quickstart(scores: Mapping[str, Any]) -> Iterator[str]:
                 f'`{scores["protocol"]}`, one seed; {_link(QUICKSTART)} holds more. These numbers '
                 'say that the code learns, and nothing about the paper\'s.', '')
     yield from markdown(['level', *(name.replace('_', ' ') for name in names)],
-                        [[level, *(number(row[name]) for name in names)]
+                        [[text(level), *(number(row[name]) for name in names)]
                          for level, row in rows.items()])
     yield from ('', f'- Config: [{QUICKSTART_CONFIG}](../{QUICKSTART_CONFIG}).',
                 '- Log: not kept; `bash tools/quickstart.sh` makes it, and the scores, again.',

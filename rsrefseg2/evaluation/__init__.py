@@ -2,7 +2,7 @@
 from .bootstrap import Difference, ImageSums, Interval, score_differences, score_intervals
 from .breakdowns import kind
 from .curves import Curves
-from .dump import decode, encode, read_dump
+from .dump_records import read_dump
 from .error_report import ErrorReport, attribute_dump, has_prompts, read_thresholds
 from .errors import (
     CAUSES,
@@ -21,6 +21,7 @@ from .scoring import (
     annotated_samples,
     compare,
     dumped_samples,
+    sample_of,
     score,
     score_record,
     with_masks,
@@ -31,7 +32,7 @@ __all__ = ['CAUSES', 'COLUMNS', 'PROTOCOLS', 'RATES', 'TENTHS', 'THRESHOLDS', 'C
            'Difference', 'ErrorReport', 'ImageSums', 'Interval', 'Protocol', 'RefSegMetric',
            'Report', 'Sample', 'Sums', 'Thresholds', 'annotated_samples', 'attribute_dump',
            'cause_from_masks', 'cause_from_prompt', 'coarse_localisation', 'compare', 'cover',
-           'decode', 'dumped_samples', 'encode', 'fails', 'find_protocol', 'fit_thresholds',
+           'dumped_samples', 'fails', 'find_protocol', 'fit_thresholds',
            'has_prompts', 'kind', 'mask_agreement', 'mask_localisation', 'read_dump',
-           'read_thresholds', 'score', 'score_differences', 'score_intervals', 'score_record',
-           'score_table', 'with_masks']
+           'read_thresholds', 'sample_of', 'score', 'score_differences', 'score_intervals',
+           'score_record', 'score_table', 'with_masks']

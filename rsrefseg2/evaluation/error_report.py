@@ -1,16 +1,16 @@
 """The causes of a split's failures by group, from a dump alone."""
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ..errors import UserError
+from ..records import convert, read_json
 from .breakdowns import BREAKDOWNS, UNKNOWN, in_order
-from .dump import read_dump
+from .dump_records import Share, read_dump
 from .errors import (
     CAUSES,
     Cause,
@@ -30,6 +30,15 @@ COLUMNS = ('failed', *CAUSES, 'samples')
 # other object.
 GROUPS = {**BREAKDOWNS, 'object_hit': lambda r: {True: 'hit', False: 'miss'}.get(
     r.get('object_hit'))}
+
+
+class ThresholdsEntry(TypedDict):
+    """`Thresholds` in a file."""
+
+    coarse_localisation: Share
+    mask_agreement: Share
+    successes: int
+    source: str
 
 
 class ErrorReport:
@@ -122,11 +131,11 @@ def read_thresholds(path: str | Path, *, other_than: str | Path) -> Thresholds:
                         'the same model (tools/test.py --dump on val)')
     if Path(path).suffix != '.json':
         return fit_thresholds(_with_prompts(path), Path(path).name)
-    try:
-        return Thresholds(**json.loads(Path(path).read_text(encoding='utf-8'))['thresholds'])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{path} holds no thresholds ({error}): give the dump of another split, or '
-                        'the JSON of tools/analysis/errors.py on one') from None
+    given = read_json(path, dict[str, Any], what='the file of thresholds').get('thresholds')
+    if given is None:
+        raise UserError(f'{path} holds no thresholds: give the dump of another split, or the JSON '
+                        'of tools/analysis/errors.py on one')
+    return Thresholds(**convert(given, ThresholdsEntry, where=f'{path}: thresholds'))
 
 
 def has_prompts(path: str | Path) -> bool:

@@ -16,7 +16,8 @@ from mmengine.logging import print_log
 
 from ..errors import UserError, make_folder
 from ..registry import METRICS
-from .dump import Lines, encode, find_parts, gather_parts
+from ..rle import encode
+from .dump import Lines, find_parts, gather_parts
 from .localisation import coarse_localisation, mask_agreement
 from .protocols import find_protocol
 from .report import Report

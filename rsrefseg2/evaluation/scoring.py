@@ -1,15 +1,16 @@
 """Scoring what any model has predicted: dumps, and folders of mask files."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import UserError
+from ..rle import decode
 from .bootstrap import ImageSums
-from .dump import decode, read_dump
+from .dump_records import Annotated, masks_of, read_dump
 from .protocols import Protocol
 from .report import Report
 
@@ -19,27 +20,30 @@ MASK_SUFFIXES = ('.png', '.tif', '.tiff', '.bmp', '.gif')
 class Sample(NamedTuple):
     """One sample to be scored."""
 
-    record: dict[str, Any]   # id, and what is known of it: file, sentence, category ...
+    record: dict[str, Any]   # id, and what is known of it: file, sentence, category ...; of a dump
+                             # also `where`, its file and line
     prediction: np.ndarray   # (H, W) bool
     ground_truth: np.ndarray  # (H, W) bool
 
 
 def dumped_samples(path: str | Path) -> Iterator[Sample]:
     """The samples of a dump."""
-    for record in read_dump(path):
-        where = record.pop('where')
-        yield Sample(record, decode(record.pop('prediction'), where=f'{where} prediction'),
-                     decode(record.pop('ground_truth'), where=f'{where} ground_truth'))
+    yield from map(sample_of, read_dump(path))
+
+
+def sample_of(record: Mapping[str, Any]) -> Sample:
+    """The sample of a record of `read_dump`, its masks decoded."""
+    return Sample({key: value for key, value in record.items()
+                   if key not in ('prediction', 'ground_truth')}, *masks_of(record))
 
 
 def annotated_samples(source: str | Path | Sequence) -> Iterator[Sample]:
     """The annotated side alone, of a dump (whose lines may lack a prediction) or of a data set (its
     items are `{'data_samples': RefSegDataSample}`); the predictions are empty."""
     if isinstance(source, (str, Path)):
-        for record in read_dump(source, required=('id', 'ground_truth')):
-            where = record.pop('where')
-            gt = decode(record.pop('ground_truth'), where=f'{where} ground_truth')
-            told = ('id', 'file', 'sentence', 'category', 'level', 'rule')
+        for record in read_dump(source, Annotated):
+            gt = decode(record['ground_truth'], where=f'{record["where"]} ground_truth')
+            told = ('id', 'file', 'sentence', 'category', 'level', 'rule', 'where')
             yield Sample({key: record.get(key) for key in told}, np.zeros_like(gt), gt)
         return
     for index in range(len(source)):
@@ -81,7 +85,7 @@ def with_masks(samples: Iterable[Sample], folder: str | Path,
 def score_record(sample: Sample, protocol: Protocol) -> dict[str, Any]:
     """The sample's record with area, intersection, union and iou under the protocol."""
     intersection, union = protocol.overlap(sample.prediction, sample.ground_truth,
-                                           where=f'sample {sample.record["id"]}')
+                                           where=name_of(sample.record))
     return {**sample.record, 'area': int(np.count_nonzero(sample.ground_truth)),
             'intersection': intersection, 'union': union,
             'iou': protocol.iou(intersection, union)}
@@ -119,7 +123,7 @@ def compare(first: Iterable[Sample], second: Iterable[Sample], protocol: Protoco
         reports[0].add(record)
         images[0].add(record)
         records[record['id']] = dict(
-            record=slim(record), gt=hash(sample.ground_truth.tobytes()))
+            record=slim(record), gt=fingerprint(sample.ground_truth))
     changes = []
     for sample in second:
         record = score_record(sample, protocol)
@@ -127,7 +131,12 @@ def compare(first: Iterable[Sample], second: Iterable[Sample], protocol: Protoco
         if other is None:
             raise UserError(f'sample {record["id"]} is in the second dump only: compare dumps of '
                             'one split')
-        if other['gt'] != hash(sample.ground_truth.tobytes()):
+        size, ours = other['gt'][0], fingerprint(sample.ground_truth)
+        if size != ours[0]:
+            raise UserError(f'sample {record["id"]}: its annotated mask is {size[0]} x {size[1]} '
+                            f'(height x width) in the first dump, {ours[0][0]} x {ours[0][1]} in '
+                            'the second: write both at the size of the image')
+        if other['gt'] != ours:
             raise UserError(f'sample {record["id"]} has another annotated mask in the second '
                             'dump: they come from different versions of the data')
         known = other['record']
@@ -139,6 +148,17 @@ def compare(first: Iterable[Sample], second: Iterable[Sample], protocol: Protoco
                         f'({", ".join(list(records)[:3])}): compare dumps of one split')
     changes.sort(key=lambda change: change['iou'][0] - change['iou'][1])
     return Comparison(reports, images, changes)
+
+
+def fingerprint(mask: np.ndarray) -> tuple[tuple[int, ...], int]:
+    """Shape and hash of a mask: a transposed one may have the same bytes."""
+    return mask.shape, hash(mask.tobytes())
+
+
+def name_of(record: Mapping[str, Any]) -> str:
+    """A sample for a message: where its record stands, if that is known, and its id."""
+    return f'{record["where"]}: sample {record["id"]}' if 'where' in record else (
+        f'sample {record["id"]}')
 
 
 def slim(record: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -18,8 +18,13 @@ class TowerSource(NamedTuple):
 
 
 def content_hash(tower: nn.Module) -> str:
-    """SHA-256 over the names, shapes and values of a tower's weights, in the order of the names."""
-    state = sorted(tower.state_dict().items())
+    """SHA-256 of a tower's weights, see `state_hash`."""
+    return state_hash(tower.state_dict())
+
+
+def state_hash(state_dict: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names, shapes and values of weights, in the order of the names."""
+    state = sorted(state_dict.items())
     with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter free
         digests = pool.map(_digest, (value for _, value in state))
         whole = hashlib.sha256()

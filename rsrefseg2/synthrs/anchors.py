@@ -5,11 +5,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from ..datasets.writers import read_scenes
 from ..errors import UserError
-from ..evaluation import decode, read_dump, score_table
+from ..evaluation import read_dump, score_table
+from ..rle import decode
 from .metric import hit_object
 from .solver import NotUnderstood, solve_without_anchor
 
@@ -34,6 +34,7 @@ def anchor_scores(dump: str | Path, data_root: str | Path, *, split: str = 'test
         UserError: a sample is not in the scenes, a sentence is not one of the generator's, or none
             is of level relation.
     """
+    scenes = f'{data_root}, split {split}'
     known = {sentence['keys'].get(layout): (scene, sentence)
              for scene in read_scenes(Path(data_root), split) for sentence in scene['sentences']}
     groups: dict[str, list[tuple[float, ...]]] = defaultdict(list)
@@ -45,8 +46,12 @@ def anchor_scores(dump: str | Path, data_root: str | Path, *, split: str = 'test
         if sentence['level'] != 'relation':
             continue
         objects, target = scene['objects'], sentence['target']
-        hit = hit_object(decode(record['prediction'], where=record['where']),
-                         [coco_mask.decode(thing['rle']) > 0 for thing in objects])
+        pred = decode(record['prediction'], where=f"{record['where']} prediction")
+        masks = [decode(thing['rle'], where=scenes) for thing in objects]
+        if pred.shape != masks[target].shape:
+            raise UserError(f"{record['where']}: the prediction is {pred.shape}, the scene's masks "
+                            f'are {masks[target].shape}: name the dataset that was tested on')
+        hit = hit_object(pred, masks)
         try:
             without = solve_without_anchor(sentence['text'], objects, scene['size'])
         except NotUnderstood as error:

@@ -13,12 +13,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from ..datasets.writers import read_scenes
+from ..rle import decode
 
 NAMES = ('whole image', 'largest object', 'random object', 'random object of the category',
          'text only')
+WHERE = 'an object of scenes_*.jsonl'       # for messages
 CELLS = 32                                 # the text-only maps have 32 x 32 cells
 STEPS = 400                                # thresholds 1/400 ... 199/400 are tried on train
 MAX_FIT = 4000                             # sentences of the train split that the choice looks at
@@ -32,7 +33,7 @@ def _iou(first: np.ndarray, second: np.ndarray) -> float:
 def _pairs(record: dict[str, Any]) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """(sentence, its target's mask (H, W) bool) of a scene."""
     for sentence in record['sentences']:
-        yield sentence, coco_mask.decode(record['objects'][sentence['target']]['rle']) > 0
+        yield sentence, decode(record['objects'][sentence['target']]['rle'], where=WHERE)
 
 
 class TextOnly:
@@ -95,7 +96,7 @@ def _shrink(mask: np.ndarray) -> np.ndarray:
 def _scene_scores(record: dict[str, Any], text_only: TextOnly) -> Iterator[dict[str, Any]]:
     """Per sentence its level and the (expected) IoU of every baseline."""
     objects = record['objects']
-    masks = [coco_mask.decode(thing['rle']) > 0 for thing in objects]
+    masks = [decode(thing['rle'], where=WHERE) for thing in objects]
     largest = max(range(len(objects)), key=lambda index: objects[index]['area'])
     for sentence in record['sentences']:
         target = masks[sentence['target']]

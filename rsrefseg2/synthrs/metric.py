@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from ..datasets.writers import LAYOUTS, read_scenes
 from ..errors import UserError
 from ..evaluation import RefSegMetric, score_table
 from ..registry import METRICS
+from ..rle import decode
 from .baselines import NAMES, baseline_scores
 
 
@@ -78,7 +78,7 @@ class SynthRSMetric(RefSegMetric):
         pred, gt = self.masks(sample)
         scene, sentence = self._find(sample['sample_id'])
         objects, target = scene['objects'], sentence['target']
-        masks = [coco_mask.decode(thing['rle']) > 0 for thing in objects]
+        masks = [decode(thing['rle'], where=str(self.file)) for thing in objects]
         if gt.shape != masks[target].shape or (gt != masks[target]).any():
             raise UserError(f"sample '{sample['sample_id']}' has another mask in {self.file} than "
                             'in the dataset that was read: they come from different runs of '

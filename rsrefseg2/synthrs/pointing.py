@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pycocotools import mask as coco_mask
 from transformers import SiglipModel
 
 from ..datasets import RRSISD, unique_images_collate
 from ..datasets.writers import read_scenes
 from ..models.data_preprocessor import RefSegDataPreprocessor
+from ..rle import decode
 
 PIPELINE = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')]
 BATCH = 96  # sentences
@@ -58,7 +58,7 @@ def _shows_most(scene: dict, patch: int, side: int) -> int | None:
     row, column = divmod(patch, side)
     cell = scene['size'] / side
     rows, columns = (slice(int(k * cell), math.ceil((k + 1) * cell)) for k in (row, column))
-    pixels = [int(coco_mask.decode(thing['rle'])[rows, columns].sum())
+    pixels = [int(decode(thing['rle'], where='an object of a scene')[rows, columns].sum())
               for thing in scene['objects']]
     most = max(pixels)
     return pixels.index(most) if most and pixels.count(most) == 1 else None

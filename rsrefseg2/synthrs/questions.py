@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from pycocotools import mask as coco_mask
 
 from ..datasets import RRSISD
 from ..datasets.writers import read_scenes
+from ..rle import decode
 from ..structures import RefSegDataSample
 from .generate import KIND_WEIGHTS
 from .language import (
@@ -117,7 +117,8 @@ def questions(dataset: RRSISD, data_root: Path, *, images: int, seed: int) -> It
             things = [Thing(**thing) for thing in scene['objects']]
             for text, meaning, target in ask(things, scene['size'], rng):
                 sample = RefSegDataSample(metainfo=dict(text=text, meaning=meaning))
-                sample.gt_mask = torch.from_numpy(coco_mask.decode(things[target].rle)).bool()
+                sample.gt_mask = torch.from_numpy(
+                    decode(things[target].rle, where=f'a scene of {data_root}').copy())
                 batch['data_samples'].append(sample)
                 index.append(u)
         yield {**batch, 'image_index': torch.tensor(index), 'image_ids': torch.tensor(index)}

@@ -7,6 +7,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from ..terminal import visible
+
 # Okabe and Ito's colours: told apart by every kind of colour vision, and in print
 COLOURS = {'where': '#d55e00', 'how': '#0072b2', 'both': '#cc79a7', 'undecided': '#b8bec5'}
 STYLES = {'exchange': ('#d55e00', 'o'), 'erode': ('#0072b2', 's'), 'dilate': ('#56b4e9', '^'),
@@ -31,8 +33,7 @@ def plot_causes(report: Mapping[str, Any]) -> Figure:
         if row:
             axes.annotate(f'n={row["samples"]}', (left, y), (4, 0), textcoords='offset points',
                           va='center', fontsize=7, color='#626a75')
-    axes.set_yticks(range(len(rows)), [name for name, _ in rows],
-                    fontsize=8)
+    axes.set_yticks(range(len(rows)), [literal(name) for name, _ in rows], fontsize=8)
     for label, (_, row) in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight('normal' if row else 'bold')
     highest = max(row['failed'] for _, row in rows if row)
@@ -71,6 +72,11 @@ def plot_interventions(told: Mapping[str, list[Mapping[str, Any]]]) -> Figure:
     grid[1, 0].set_ylabel('became failures, %')
     grid[0, 0].legend(loc='lower left', fontsize=8)
     return figure
+
+
+def literal(name: str) -> str:
+    """A name from data as matplotlib shows it as it stands: no formula, no control character."""
+    return visible(name).replace('$', r'\$')
 
 
 def _finish(axes: Any, axis: str) -> None:

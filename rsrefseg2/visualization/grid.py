@@ -19,6 +19,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from ..errors import make_folder
+from ..files import replacing, require_free
+from .page import PICTURE_MARK
 from .panel import heat, overlay, resize_image, resize_mask, wrap
 
 DPI = 300                      # of the PNG, and of the pictures in the PDF
@@ -99,17 +101,38 @@ def grid(rows: Sequence[Row], heads: Sequence[str], *, width: float = 7.16) -> F
     return figure
 
 
-def save(figure: Figure, stem: str | Path) -> list[Path]:
-    """Writes <stem>.png and <stem>.pdf (text as text, fonts embedded), whichever suffix of the two
-    is given, and makes their folder; -> both."""
+def free_paths(stem: str | Path, *, option: str = '--out', overwrite: bool = False) -> list[Path]:
+    """<stem>.png and <stem>.pdf, whichever suffix of the two is given; their folder is made.
+
+    Raises:
+        UserError: see `files.require_free`.
+    """
     stem = Path(stem)
     stem = stem.with_suffix('') if stem.suffix in ('.png', '.pdf') else stem
     make_folder(stem.parent)
     paths = [Path(f'{stem}.png'), Path(f'{stem}.pdf')]
+    for path in paths:
+        require_free(path, mark=PICTURE_MARK, option=option, overwrite=overwrite)
+    return paths
+
+
+def save(figure: Figure, stem: str | Path, *, option: str = '--out', overwrite: bool = False
+         ) -> list[Path]:
+    """Writes <stem>.png and <stem>.pdf (text as text, fonts embedded), see `free_paths`; -> both.
+
+    Raises:
+        UserError: see `free_paths` and `files.replacing`.
+    """
+    paths = free_paths(stem, option=option, overwrite=overwrite)
     with matplotlib.rc_context({'pdf.fonttype': 42}):  # TrueType: publishers refuse Type 3
-        figure.savefig(paths[0], dpi=DPI, facecolor='white')
-        # without the date: the same figure is the same file
-        figure.savefig(paths[1], dpi=DPI, facecolor='white', metadata={'CreationDate': None})
+        with replacing(paths[0]) as temporary:
+            figure.savefig(temporary, dpi=DPI, facecolor='white',
+                           metadata={'Software': PICTURE_MARK})
+        with replacing(paths[1]) as temporary:
+            # without the date: the same figure is the same file
+            figure.savefig(temporary, dpi=DPI, facecolor='white', metadata={'CreationDate': None})
+            with open(temporary, 'ab') as file:  # a comment: other metadata may be compressed
+                file.write(f'% {PICTURE_MARK}\n'.encode())
     return paths
 
 

@@ -11,15 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from rsrefseg2.files import write_text
-
+from ..files import replacing, write_text
 from .panel import iou, panel
 from .plots import readable
 
 FOLDER = Path(__file__).parent
 # By which a page is known as ours (files.require_free): it stands in the head of every template.
 MARK = '<meta name="generator" content="RSRefSeg2">'
+PICTURE_MARK = 'written by rsrefseg2'  # the same of a PNG or PDF
+LONGEST_ID = 160  # bytes of it in a file's name; many systems allow 255 in all
 
 
 def spread(n: int, total: int) -> list[int]:
@@ -28,8 +30,10 @@ def spread(n: int, total: int) -> list[int]:
 
 
 def file_name(number: int, sample_id: str) -> str:
-    """Of a sample's picture among others; the id's characters where every file system has them."""
+    """Of a sample's picture among others: the id's characters that every file system has, as many
+    as fit into a name."""
     plain = ''.join(c if c.isalnum() or c in '-_.' else '_' for c in sample_id)
+    plain = plain.encode()[:LONGEST_ID].decode(errors='ignore')
     return f'{number:03d}_{plain}.png'
 
 
@@ -101,8 +105,16 @@ def data_uri(picture: np.ndarray, *, quality: int = 88) -> str:
 
 
 def write_page(path: str | Path, cases: Iterable[Case], **kwargs) -> None:
-    """`page`, written to a file."""
+    """`page`, written to a file, whole or not at all."""
     write_text(path, page(cases, **kwargs))
+
+
+def write_panel(path: Path, case: Case) -> None:
+    """The case's panel as a PNG that bears `PICTURE_MARK`, whole or not at all."""
+    info = PngInfo()
+    info.add_text('Software', PICTURE_MARK)
+    with replacing(path) as temporary:
+        Image.fromarray(case.draw()).save(temporary, pnginfo=info)
 
 
 def _scores(scores: Mapping[str, float]) -> str:

@@ -162,7 +162,7 @@ def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 def wrap(text: str, length: Callable[[str], float], width: float) -> list[str]:
     """Lines of at most `width` by `length`; a word that is longer than a line is broken."""
     lines = ['']
-    for word in text.split():
+    for word in visible(text).split():
         if lines[-1] and length(f'{lines[-1]} {word}') <= width:
             lines[-1] += f' {word}'
             continue

@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from ..errors import UserError, suggest
-from .error_plots import _finish
+from ..files import read_text
+from .error_plots import _finish, literal
 
 # Okabe and Ito's, without the yellow that paper swallows; further runs repeat them, dashed.
 COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#e69f00', '#000000')
@@ -76,22 +77,19 @@ def read_run(path: str | Path) -> Run:
 
 def _lines(file: Path) -> Iterator[tuple[str, int, dict[str, float]]]:
     """(phase, step, values) of each line; a last one that was cut off is left out."""
-    try:
-        lines = file.read_text(encoding='utf-8').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f'{file} cannot be read ({error})') from None
+    lines = read_text(file, what='the log').splitlines()
     for number, line in enumerate(lines, 1):
         try:
             found = json.loads(line)
             step = int(found['step'])
-        except (ValueError, KeyError, TypeError):
+            values = {name: float(value) for name, value in found.items()
+                      if name not in NOT_VALUES and isinstance(value, (int, float))}
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             if number == len(lines) and number > 1:
                 return  # the process died while it wrote
             raise UserError(f'{file}, line {number} is no line of a log of tools/train.py: give '
                             "a run's work dir, or its scalars.json") from None
-        yield 'train' if 'iter' in found else 'val', step, {
-            name: float(value) for name, value in found.items()
-            if name not in NOT_VALUES and isinstance(value, (int, float))}
+        yield 'train' if 'iter' in found else 'val', step, values
 
 
 def choose(runs: Sequence[Run], keys: Sequence[str] | None = None) -> list[str]:
@@ -131,7 +129,7 @@ def plot_runs(runs: Sequence[Run], keys: Sequence[str] | None = None) -> Figure:
             if name in run.curves:
                 _draw(axes, name, run.curves[name], style)
         unit = f', {UNITS[name]}' if name in UNITS else ''
-        axes.set_title(f'{name.removeprefix("train/").replace("/", " ")}{unit}', loc='left',
+        axes.set_title(literal(name.removeprefix('train/').replace('/', ' ')) + unit, loc='left',
                        fontsize=9)
         axes.tick_params(labelsize=8, labelbottom=True)
         axes.margins(x=0.02)
@@ -140,7 +138,7 @@ def plot_runs(runs: Sequence[Run], keys: Sequence[str] | None = None) -> Figure:
     for axes in plots:  # the rest of the last row
         axes.remove()
     figure.legend([Line2D([], [], linewidth=2, **style) for style in _styles(len(runs))],
-                  [run.name for run in runs], loc='outside upper left', ncols=min(4, len(runs)),
+                  [literal(run.name) for run in runs], loc='outside upper left', ncols=min(4, len(runs)),
                   frameon=False, fontsize=9)
     figure.supxlabel('iterations', fontsize=9)
     return figure

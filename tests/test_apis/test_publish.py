@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from transformers import AutoModel, CLIPModel, Sam2Model, Siglip2Model, SiglipModel
 
@@ -20,10 +21,11 @@ from rsrefseg2.apis.published_config import published_config, recorded_config
 from rsrefseg2.engine import load_config, read_checkpoint
 from rsrefseg2.engine.checkpoint import trained_keys
 from rsrefseg2.errors import UserError
-from rsrefseg2.evaluation import ImageSums, encode, find_protocol, score_intervals
+from rsrefseg2.evaluation import ImageSums, find_protocol, score_intervals
 from rsrefseg2.models.known_towers import licence_of
 from rsrefseg2.models.tower_sources import tower_sources
 from rsrefseg2.registry import MODELS
+from rsrefseg2.rle import encode
 from tests import tiny_towers
 from tests.training import ROOT, write_config
 
@@ -180,7 +182,8 @@ def test_the_tools_read_it(run, runs, merged, tmp_path, rrsisd_root, monkeypatch
                              '--cfg-options', f'experiment_name=publish_{i}')
         assert code in (0, None), error
         found.append(json.loads((tmp_path / str(i) / 'scores.json').read_text()))
-    assert found[0] == found[1]
+    tested = [scores.pop('checkpoint') for scores in found]
+    assert found[0] == found[1] and [one['file'] for one in tested] == ['paper.pth', weights.name]
     picture = next(rrsisd_root.rglob('*.jpg'))
     code, printed, _ = run('predict.py', picture, 'a red car', '--config', config, '--checkpoint',
                            weights, '--out', tmp_path / 'predicted', '--device', 'cpu')
@@ -425,6 +428,15 @@ model = dict(prompter=dict(inner=16, heads=2, mlp_hidden=16))
     assert header['datasets'] == ['synthrs'] and 'shipped' in rows['sam'][0]
 
 
+def test_a_recorded_config_may_have_keys_that_are_no_names():
+    """mmengine writes them as dict({...})."""
+    rates = {'encoder.': 0.05, 'prompter.sparse.': 1.0}
+    text = Config(dict(optim_wrapper=dict(rates=rates, clip=None))).pretty_text
+    assert 'dict({' in text
+    assert recorded_config({'cfg': text}) == dict(optim_wrapper=dict(rates=rates, clip=None))
+    assert recorded_config({'cfg': 'a = dict([1], b=2)'}) is None
+
+
 # ------------------------------------------------------------------ refusals
 
 def test_another_publication_is_not_replaced(runs, tmp_path):
@@ -439,7 +451,7 @@ def test_another_publication_is_not_replaced(runs, tmp_path):
     with pytest.raises(UserError, match=f'another publication .{first.weights}'):
         publish(run.cfg, other, out)
     assert {path: path.read_bytes() for path in out.iterdir()} == before
-    assert not (tmp_path / '.out.unfinished').exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['other.pth', 'out']
 
 
 def test_a_full_disk_leaves_nothing(runs, tmp_path, monkeypatch):
@@ -455,7 +467,8 @@ def test_a_full_disk_leaves_nothing(runs, tmp_path, monkeypatch):
     (dict(checkpoint='missing.pth'), 'does not exist'),
     (dict(out='taken'), 'is not empty'), (dict(out='file'), 'is a file'),
     (dict(siglip='nonsense'), 'no name of the hub'),
-    (dict(scores='missing.json'), 'cannot be read'), (dict(scores='bare.json'), 'no protocol'),
+    (dict(scores='missing.json'), "'missing.json': the file of scores does not exist"),
+    (dict(scores='bare.json'), 'no protocol'),
     (dict(scores='several.json'), 'several evaluators')])
 def test_bad_input_is_one_line(run, runs, tmp_path, monkeypatch, change, message):
     monkeypatch.chdir(tmp_path)

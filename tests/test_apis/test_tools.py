@@ -216,7 +216,7 @@ def test_panels_writes_pictures_and_page(run, tiny, tmp_path, tmp_path_factory):
 def test_panels_reports_bad_input_in_one_line(run, tiny, tmp_path):
     (tmp_path / 'scores.json').write_text('{')
     for options, message in ((('--split', 'val'), 'no val_dataloader'),
-                             (('--scores', tmp_path / 'scores.json'), 'cannot be read as scores'),
+                             (('--scores', tmp_path / 'scores.json'), 'scores.json: no JSON'),
                              (('--cfg-options', f'test_dataloader.dataset.data_root={tmp_path}/x'),
                               'does not exist')):
         code, _, error = run('panels.py', tiny.config, tiny.checkpoint, '--out', tmp_path, *options)

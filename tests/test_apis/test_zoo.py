@@ -259,8 +259,9 @@ def test_scores_by_seed_with_their_mean_and_spread(repository, tmp_path, run):
 
 @pytest.mark.parametrize(('spoil', 'message'), [
     (lambda folder: (folder / 'scores.json').unlink(), 'no run below .* is finished'),
-    (lambda folder: (folder / 'scores.json').write_text('{'), 'is no JSON file'),
-    (lambda folder: (folder / 'scores.json').write_text('{"evaluators": []}'), 'has no gIoU'),
+    (lambda folder: (folder / 'scores.json').write_text('{'), r'scores\.json: no JSON'),
+    (lambda folder: (folder / 'scores.json').write_text('{"evaluators": []}'),
+     r'scores\.json holds several evaluators'),
     (lambda folder: (folder / 'more.py').touch(), r'holds 2 configs .*: more.py, seed0.py'),
     (lambda folder: (folder / 'seed0.py').rename(folder / 'mine.py'), 'named as 0 files'),
     (lambda folder: folder.parent.rename(folder.parent.with_name('t10_none')),

@@ -12,12 +12,12 @@ from rsrefseg2.evaluation import (
     cause_from_masks,
     cause_from_prompt,
     coarse_localisation,
-    encode,
     fit_thresholds,
     mask_agreement,
     mask_localisation,
     read_thresholds,
 )
+from rsrefseg2.rle import encode
 
 SHAPE = (128, 160)
 # rows, columns: the target, another object, both of 24 x 32 pixels

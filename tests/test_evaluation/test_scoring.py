@@ -15,15 +15,14 @@ from rsrefseg2.evaluation import (
     ImageSums,
     annotated_samples,
     compare,
-    decode,
     dumped_samples,
-    encode,
     read_dump,
     score,
     score_differences,
     score_intervals,
     with_masks,
 )
+from rsrefseg2.rle import decode, encode
 from rsrefseg2.evaluation.breakdowns import kind, length, size
 from tests.training import ROOT, run_in_new_process
 
@@ -99,11 +98,11 @@ def test_rle_is_cocos():
 
 
 @pytest.mark.parametrize('line, message', [
-    ('{', 'no JSON object'), ('[]', 'id, prediction, ground_truth missing'),
-    ('{"id": 1, "prediction": {}}', 'ground_truth missing'),
-    ('{"id": 1, "prediction": 7, "ground_truth": 7}', 'no mask in COCO RLE'),
+    ('{', ':1: no JSON'), ('[]', ':1: expected object, got array'),
+    ('{"id": 1, "prediction": {}}', ':1: .*ground_truth'),
+    ('{"id": 1, "prediction": 7, "ground_truth": 7}', ':1 prediction: no run-length mask'),
     ('{"id": 1, "prediction": {"size": [2, 2], "counts": [1, 2]}, "ground_truth": 0}',
-     'sum to 3, not 2 x 2'),
+     ':1 prediction: .*sum to 3, a mask of 2 x 2'),
     ('{"id": 1, "prediction": {"size": [2, 2], "counts": "1o"}, "ground_truth": 0}', 'cut off'),
     ('', 'holds no sample')])
 def test_a_damaged_dump_names_the_line(line, message, tmp_path):

@@ -7,12 +7,12 @@ tank is right in most such sentences. Columns: rsrefseg2/synthrs/anchors.py.
 """
 import argparse
 import contextlib
-import json
 import sys
 
 # Libraries write notices to stdout while they are imported; there, only the result belongs.
 with contextlib.redirect_stdout(sys.stderr):
     from rsrefseg2.errors import report_user_errors
+    from rsrefseg2.records import to_json
     from rsrefseg2.synthrs.anchors import anchor_scores, anchor_table
 
 
@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     scores = anchor_scores(args.dump, args.data, split=args.split, layout=args.layout)
-    print(json.dumps(scores) if args.json else anchor_table(scores))
+    print(to_json(scores) if args.json else anchor_table(scores))
 
 
 if __name__ == '__main__':

@@ -7,7 +7,6 @@ the share of resamples on the other side of 0.
 """
 import argparse
 import contextlib
-import json
 import sys
 
 # Libraries write notices to stdout while they are imported; there, only the result belongs.
@@ -24,6 +23,7 @@ with contextlib.redirect_stdout(sys.stderr):
         score_differences,
         score_table,
     )
+    from rsrefseg2.records import to_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,7 +37,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='of the bootstrap')
     parser.add_argument('--json', action='store_true',
                         help='print one JSON object, in percent, and nothing else')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.resamples < 1:
+        parser.error(f'--resamples must be at least 1, got {args.resamples}')
+    if min(args.seed, args.top) < 0:
+        parser.error(f'--seed and --top must be 0 or more, got {args.seed} and {args.top}')
+    return args
 
 
 def changes_text(title: str, changes: list[dict]) -> str:
@@ -60,7 +65,7 @@ def main() -> None:
     better = [c for c in found.changes if c['iou'][1] > c['iou'][0]][:args.top]
     worse = [c for c in reversed(found.changes) if c['iou'][1] < c['iou'][0]][:args.top]
     if args.json:
-        print(json.dumps(dict(
+        print(to_json(dict(
             protocol=protocol.name, samples=len(found.changes),
             first=found.reports[0].scores(), second=found.reports[1].scores(),
             differences={name: d._asdict() for name, d in differences.items()},

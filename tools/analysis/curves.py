@@ -19,13 +19,16 @@ def parse_args() -> argparse.Namespace:
                         help='FILE.png and FILE.pdf are written (%(default)s)')
     parser.add_argument('--keys', nargs='+', metavar='KEY',
                         help='what to draw, such as loss, loss_*, gIoU, val/time')
+    parser.add_argument('--overwrite', action='store_true',
+                        help='replace files there that this command did not write')
     return parser.parse_args()
 
 
 @report_user_errors()
 def main() -> None:
     args = parse_args()
-    for path in save(plot_runs(read_runs(args.runs), args.keys), args.out):
+    for path in save(plot_runs(read_runs(args.runs), args.keys), args.out,
+                     overwrite=args.overwrite):
         print(path)
 
 

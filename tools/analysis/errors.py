@@ -8,14 +8,14 @@ the same model, or from a file *.json that this tool printed; predictions alone 
 """
 import argparse
 import contextlib
-import json
 import sys
 
 # Libraries write notices to stdout while they are imported; there, only the result belongs.
 with contextlib.redirect_stdout(sys.stderr):
     from rsrefseg2.errors import UserError, report_user_errors
     from rsrefseg2.evaluation import attribute_dump, has_prompts, read_thresholds
-    from rsrefseg2.visualization import plot_causes, save
+    from rsrefseg2.records import to_json
+    from rsrefseg2.visualization import free_paths, plot_causes, save
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,6 +29,8 @@ def parse_args() -> argparse.Namespace:
                         help='print one JSON object, in percent, and nothing else')
     parser.add_argument('--plot', metavar='FILE',
                         help='draw the causes by group, as FILE.png and FILE.pdf')
+    parser.add_argument('--overwrite', action='store_true',
+                        help='replace files there that this command did not write')
     args = parser.parse_args()
     if args.source == 'prediction' and args.thresholds:
         parser.error('--from prediction needs no --thresholds')
@@ -38,6 +40,8 @@ def parse_args() -> argparse.Namespace:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    if args.plot:
+        free_paths(args.plot, option='--plot', overwrite=args.overwrite)
     source = args.source or ('prompt' if has_prompts(args.dump) else 'prediction')
     if source == 'prompt' and not args.thresholds:
         raise UserError(f'{args.dump} has dense prompts: give --thresholds (a dump of another '
@@ -49,8 +53,8 @@ def main() -> None:
         thresholds = read_thresholds(args.thresholds, other_than=args.dump)
     report = attribute_dump(args.dump, thresholds)
     if args.plot:
-        save(plot_causes(report.to_dict()), args.plot)
-    print(json.dumps(report.to_dict()) if args.json else '\n\n'.join(report.tables()))
+        save(plot_causes(report.to_dict()), args.plot, option='--plot', overwrite=args.overwrite)
+    print(to_json(report.to_dict()) if args.json else '\n\n'.join(report.tables()))
 
 
 if __name__ == '__main__':

@@ -10,7 +10,6 @@ Fig. 2, the published towers' cosine of patches and sentence beside the trained 
     python tools/analysis/figures.py activation CONFIG CHECKPOINT --out fig2 --max 4
 """
 import argparse
-from pathlib import Path
 
 from mmengine.config import DictAction
 
@@ -19,13 +18,14 @@ from rsrefseg2.apis import (
     activation_rows,
     choose_ids,
     compare_rows,
+    find_indices,
     load_model,
     load_split,
     native_encoder,
 )
 from rsrefseg2.engine import load_config
-from rsrefseg2.errors import UserError, make_folder, report_user_errors
-from rsrefseg2.visualization import Row, grid, save
+from rsrefseg2.errors import UserError, report_user_errors
+from rsrefseg2.visualization import Row, free_paths, grid, save
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,6 +34,8 @@ def parse_args() -> argparse.Namespace:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument('--out', required=True, metavar='STEM',
                         help='STEM.png and STEM.pdf are written')
+    shared.add_argument('--overwrite', action='store_true',
+                        help='replace files there that this command did not write')
     shared.add_argument('--ids', nargs='+', help='the samples, in this order')
     shared.add_argument('--max', type=int, default=6, metavar='N',
                         help='without --ids: how many samples (%(default)s)')
@@ -83,6 +85,7 @@ def make_activation(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...
     """Rows and heads of Fig. 2."""
     config = load_config(args.config, options=args.cfg_options)
     dataset = load_split(config, args.split)
+    find_indices(dataset, args.ids or ())  # before the model is loaded
     encoder = native_encoder(config)
     model = load_model(config, args.checkpoint, args.device)
     return activation_rows(model, encoder, dataset, n=args.max, ids=args.ids), ACTIVATION_HEADS
@@ -91,9 +94,9 @@ def make_activation(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...
 @report_user_errors()
 def main() -> None:
     args = parse_args()
-    make_folder(Path(args.out).parent)  # before the model is asked
+    free_paths(args.out, overwrite=args.overwrite)  # before the model is asked
     rows, heads = {'compare': make_comparison, 'activation': make_activation}[args.command](args)
-    for path in save(grid(rows, heads, width=args.width), args.out):
+    for path in save(grid(rows, heads, width=args.width), args.out, overwrite=args.overwrite):
         print(path)
 
 

@@ -7,7 +7,6 @@ rsrefseg2/synthrs/interventions.py; the oracle: rsrefseg2/synthrs/oracle.py.
 """
 import argparse
 import contextlib
-import json
 import sys
 
 # Libraries write notices to stdout while they are imported; there, only the result belongs.
@@ -18,6 +17,7 @@ with contextlib.redirect_stdout(sys.stderr):
     from rsrefseg2.apis import load_model, load_split
     from rsrefseg2.engine import load_config
     from rsrefseg2.errors import report_user_errors
+    from rsrefseg2.records import to_json
     from rsrefseg2.synthrs.interventions import (
         answer_scenes,
         intervention_tables,
@@ -26,7 +26,7 @@ with contextlib.redirect_stdout(sys.stderr):
         run_scenes,
     )
     from rsrefseg2.synthrs.oracle import oracle_scores, oracle_table
-    from rsrefseg2.visualization import plot_interventions, save
+    from rsrefseg2.visualization import free_paths, plot_interventions, save
 
 SPLITS = ('train', 'val', 'test')
 
@@ -42,6 +42,8 @@ def parse_args() -> argparse.Namespace:
                         help='print one JSON object, in percent, and nothing else')
     parser.add_argument('--plot', metavar='FILE',
                         help='draw the curves over strength, as FILE.png and FILE.pdf')
+    parser.add_argument('--overwrite', action='store_true',
+                        help='replace files there that this command did not write')
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override entries of the config')
@@ -72,12 +74,15 @@ def measure(args: argparse.Namespace) -> dict:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    if args.plot:
+        free_paths(args.plot, option='--plot', overwrite=args.overwrite)
     with contextlib.redirect_stdout(sys.stderr):
         result = measure(args)
     if args.plot:
-        save(plot_interventions(result['told']), args.plot)
+        save(plot_interventions(result['told']), args.plot, option='--plot',
+             overwrite=args.overwrite)
     if args.json:
-        print(json.dumps(result))
+        print(to_json(result))
         return
     print('\n\n'.join([*intervention_tables(result), oracle_table(result['oracle'])]))
 

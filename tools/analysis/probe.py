@@ -9,7 +9,6 @@ patches are the target's, which words of place were said, which two objects a re
 import argparse
 import contextlib
 import itertools
-import json
 import sys
 
 # Libraries write notices to stdout while they are imported; there, only the result belongs.
@@ -20,6 +19,7 @@ with contextlib.redirect_stdout(sys.stderr):
     from rsrefseg2.apis import load_model, load_split
     from rsrefseg2.engine import load_config
     from rsrefseg2.errors import report_user_errors
+    from rsrefseg2.records import to_json
     from rsrefseg2.synthrs.interventions import run_scenes
     from rsrefseg2.synthrs.probes import probe, probe_tables, read_stages
 
@@ -42,6 +42,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.split == args.fit_split:
         parser.error('probes are fitted to another split than the one that is measured')
+    if args.scenes < 1:
+        parser.error(f'--scenes must be at least 1, got {args.scenes}')
     return args
 
 
@@ -64,7 +66,7 @@ def main() -> None:
     args = parse_args()
     with contextlib.redirect_stdout(sys.stderr):
         result = measure(args)
-    print(json.dumps(result) if args.json else '\n\n'.join(probe_tables(result)))
+    print(to_json(result) if args.json else '\n\n'.join(probe_tables(result)))
 
 
 if __name__ == '__main__':

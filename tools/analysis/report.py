@@ -24,6 +24,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--images', metavar='DIR',
                         help='folder of the images, where they are not where the dump says')
     parser.add_argument('--title', help="the page's heading (default: the dump's name)")
+    parser.add_argument('--overwrite', action='store_true',
+                        help='replace files there that this command did not write')
     args = parser.parse_args()
     if args.cases < 1:
         parser.error(f'--cases must be at least 1, got {args.cases}')
@@ -34,7 +36,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     page = write_report(args.dump, args.out, protocol=PROTOCOLS[args.protocol], cases=args.cases,
-                        images=args.images, title=args.title or f'Report of {args.dump}')
+                        images=args.images, title=args.title or f'Report of {args.dump}',
+                        overwrite=args.overwrite)
     print(f'open {page}')
 
 

@@ -9,7 +9,6 @@ its 95 % bootstrap interval over images.
 """
 import argparse
 import contextlib
-import json
 import sys
 from pathlib import Path
 
@@ -29,6 +28,7 @@ with contextlib.redirect_stdout(sys.stderr):
         score_table,
         with_masks,
     )
+    from rsrefseg2.records import to_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,6 +47,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.resamples < 1:
         parser.error(f'--resamples must be at least 1, got {args.resamples}')
+    if args.seed < 0:
+        parser.error(f'--seed must be 0 or more, got {args.seed}')
     return args
 
 
@@ -82,8 +84,8 @@ def main() -> None:
         report, images = score(samples, protocol)
         intervals = score_intervals(images, resamples=args.resamples, seed=args.seed)
     if args.json:
-        print(json.dumps({**report.to_dict(), 'images': len(images.images),
-                          'intervals': intervals}))
+        print(to_json({**report.to_dict(), 'images': len(images.images),
+                       'intervals': intervals}))
         return
     for table in report.tables():
         print(table + '\n')

@@ -4,7 +4,6 @@
 """
 import argparse
 import contextlib
-import json
 import sys
 
 # Libraries write notices to stdout while they are imported; there, only the result belongs.
@@ -13,6 +12,7 @@ with contextlib.redirect_stdout(sys.stderr):
 
     from rsrefseg2.engine import load_config
     from rsrefseg2.errors import UserError, report_user_errors
+    from rsrefseg2.records import to_json
     from rsrefseg2.models.summary import build_on_meta, summarize, table
 
 
@@ -35,7 +35,7 @@ def main() -> None:
         if 'model' not in config:
             raise UserError(f'config {args.config} has no model')
         summary = summarize(build_on_meta(config.model.to_dict()))
-    print(json.dumps(summary) if args.json else table(summary))
+    print(to_json(summary) if args.json else table(summary))
 
 
 if __name__ == '__main__':

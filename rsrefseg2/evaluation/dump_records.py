@@ -1,0 +1,96 @@
+"""The lines of a dump, one JSON object a sample: what they hold, and how they are read.
+
+A scorer needs `id`, `prediction` and `ground_truth` (COCO RLE) alone. `area` (pixels of the
+annotated mask), `intersection`, `union` and `iou` are for people: they are counted again from the
+masks. `iou` is null where it is undefined. Rates are shares from 0 to 1.
+"""
+from __future__ import annotations
+
+import glob
+import os
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Required, TypedDict
+
+import numpy as np
+from msgspec import Meta
+
+from ..errors import UserError
+from ..records import read_json_lines
+from ..rle import decode
+
+Share = typing.Annotated[float, Meta(ge=0, le=1)]
+Count = typing.Annotated[int, Meta(ge=0)]
+
+
+class Annotated(TypedDict, total=False):
+    """A line whose annotated mask alone is used. Other fields are left out."""
+
+    id: Required[int | str]
+    ground_truth: Required[Any]  # RLE; rle.py checks it
+    prediction: Any
+    file: str | None
+    sentence: str | None
+    category: str | None
+    level: str | None
+    rule: str | None
+    area: Count | None
+    intersection: Count | None
+    union: Count | None
+    iou: Share | None
+    coarse_localisation: Share | None
+    mask_agreement: Share | None
+    object_hit: bool | Share | None
+    object_hit_chance: Share | None
+
+
+class Line(Annotated, total=False):
+    """A line of a dump."""
+
+    prediction: Required[Any]
+
+
+def read_dump(path: str | Path, kind: type[Annotated] = Line) -> Iterator[dict[str, Any]]:
+    """The records of a dump, one after the other, with `where` (file and line) added; ids are text.
+
+    Raises:
+        UserError: the file is missing, a line is no JSON object of the `kind`, an id occurs twice.
+    """
+    if not os.path.exists(path):
+        rest = ' (an interrupted test left parts of it: continue it with --resume)'
+        raise UserError(f'dump {path} does not exist{rest if find_parts(path) else ""}: '
+                        'tools/test.py --dump writes one')
+    seen: dict[str, str] = {}
+    for where, record in read_json_lines(path, kind, what='the dump'):
+        name = str(record['id'])
+        if name in seen:
+            raise UserError(f'{where}: id {name!r} occurs twice, first in {seen[name]}: one line '
+                            'per sample')
+        seen[name] = where
+        yield {**record, 'id': name, 'where': where}
+    if not seen:
+        raise UserError(f'dump {path} holds no sample')
+
+
+def masks_of(record: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The predicted and the annotated mask of a record of `read_dump`, each (H, W) bool.
+
+    Raises:
+        UserError: see `rle.runs_of`; one is the other's transpose by its size.
+    """
+    where = record['where']
+    pred, gt = (decode(record[key], where=f'{where} {key}')
+                for key in ('prediction', 'ground_truth'))
+    if pred.shape != gt.shape and pred.shape == gt.shape[::-1]:
+        raise UserError(f'{where}: the prediction is {pred.shape[0]} x {pred.shape[1]} (height x '
+                        f'width), the annotated mask {gt.shape[0]} x {gt.shape[1]}: one of the two '
+                        'is transposed: write both as [height, width]')
+    return pred, gt
+
+
+def find_parts(path: str | Path) -> list[Path]:
+    """What an interrupted test left of the dump `path`: the gathered part, then the ranks'."""
+    escaped = glob.escape(str(path))
+    return [Path(name) for name in (*glob.glob(f'{escaped}.part'),
+                                    *sorted(glob.glob(f'{escaped}.rank*')))]
