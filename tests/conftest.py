@@ -17,10 +17,12 @@ from types import SimpleNamespace
 # or job, and none writes into his home.
 CACHES = Path(tempfile.mkdtemp(prefix='rsrefseg2-tests-'))
 os.environ.update(HF_HOME=str(CACHES / 'hub'), RSREFSEG2_CACHE=str(CACHES / 'rsrefseg2'),
-                  CUDA_VISIBLE_DEVICES='', TOKENIZERS_PARALLELISM='false')
-for name in ('RSREFSEG2_DATA', 'HF_ENDPOINT', 'HF_HUB_CACHE', 'HF_HUB_OFFLINE', 'RANK',
-             'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):
-    os.environ.pop(name, None)
+                  HF_HUB_OFFLINE='1', CUDA_VISIBLE_DEVICES='', TOKENIZERS_PARALLELISM='false')
+for name in list(os.environ):
+    if name.lower().endswith('_proxy') or name in (
+            'RSREFSEG2_DATA', 'HF_ENDPOINT', 'HF_HUB_CACHE', 'RANK',
+            'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):
+        del os.environ[name]
 
 import cv2
 import hypothesis
