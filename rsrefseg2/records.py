@@ -6,6 +6,7 @@ expected. Nothing passes that JSON does not have: NaN, a doubled key, half a sur
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -18,17 +19,24 @@ from .files import as_utf8, read_bytes
 
 T = TypeVar('T')
 _SURROGATE = re.compile(r'\\u[dD][89a-fA-F]')
+_HUGE = re.compile(r'[eE]\+?\d{3}|\d{309}')  # only such a number may be beyond a float's range
 
 
 def parse_json(text: str, *, where: str) -> Any:
     """The value of strict JSON.
 
     Raises:
-        UserError: it is no JSON, holds NaN or Infinity, a key twice, or half a surrogate pair, or
-            is nested too deep.
+        UserError: it is no JSON, holds NaN, Infinity or a number beyond a float's range, a key
+            twice, or half a surrogate pair, or is nested too deep.
     """
     def refuse(name: str) -> None:
         raise UserError(f'{where}: {name} is no JSON: write null or a number')
+
+    def finite(digits: str) -> float:
+        value = float(digits)
+        if math.isinf(value):
+            raise UserError(f'{where}: the number {digits:.40} is out of range: correct the record')
+        return value
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -39,7 +47,8 @@ def parse_json(text: str, *, where: str) -> Any:
         return found
 
     try:
-        value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+        value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse,
+                           parse_float=finite if _HUGE.search(text) else None)
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode('utf-8')
         return value
@@ -72,6 +81,9 @@ def convert(value: Any, kind: type[T], *, where: str) -> T:
     except (OverflowError, RecursionError) as error:
         raise UserError(f'{where}: a value is out of range ({error}): correct the record'
                         ) from None
+    except (UnicodeEncodeError, AttributeError) as error:  # of a pickle: no JSON has these
+        raise UserError(f'{where}: a value or text that no record can hold ({error}): correct the '
+                        'record') from None
 
 
 def decode_json(text: str | bytes, kind: type[T], *, where: str) -> T:
