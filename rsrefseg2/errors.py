@@ -89,24 +89,37 @@ def report_user_errors(*, exit_code: int = 1) -> Iterator[None]:
     """
     with plain_terminal():
         try:
-            yield
+            try:
+                yield
+            except SystemExit:  # argparse's, which has printed its help
+                sys.stdout.flush()
+                raise
             sys.stdout.flush()
         except UserError as error:
             _tell(f'error: {error}')
             raise SystemExit(exit_code) from None
         except BrokenPipeError:  # the reader of a pipe has enough: `tool | head`
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_stdout()
             raise SystemExit(BROKEN_PIPE) from None
         except OSError as error:
             line = explain_os_error(error)
             if line is None:
                 raise
             _tell(f'error: {line}')
+            try:
+                sys.stdout.flush()
+            except OSError:  # stdout is the file on the full disk
+                _drop_stdout()
             raise SystemExit(exit_code) from None
         except KeyboardInterrupt:
             _tell('interrupted')
             raise SystemExit(INTERRUPTED) from None
+
+
+def _drop_stdout() -> None:
+    """What is left to write goes nowhere; or the interpreter would try again when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(line: str) -> None:

@@ -73,9 +73,10 @@ def as_utf8(raw: bytes, where: str) -> str:
     try:
         return raw.decode('utf-8')  # utf-8-sig may have to be imported first
     except UnicodeDecodeError as error:
-        line = raw.count(b'\n', 0, error.start) + 1
-        raise UserError(f'{where}: not UTF-8 (byte 0x{raw[error.start]:02x} in line {line}): save '
-                        'the file as UTF-8') from None
+        found = error.object  # without the byte order mark, as error.start counts
+        line = found.count(b'\n', 0, error.start) + 1
+        raise UserError(f'{where}: not UTF-8 (byte 0x{found[error.start]:02x} in line {line}): '
+                        'save the file as UTF-8') from None
 
 
 def confined(root: str | os.PathLike, name: str, *, where: str) -> str:
@@ -101,17 +102,28 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     with os_errors_told(f'writing {path}'):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix='.', suffix=path.suffix)
+        # Writers tell the format by the suffix; what follows the last dot of a long name is none.
+        suffix = path.suffix if len(path.suffix) <= 16 else ''
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix='.', suffix=suffix)
         os.close(handle)
         temporary = Path(name)
         try:
             yield temporary
-            mask = os.umask(0)
-            os.umask(mask)
-            temporary.chmod(0o666 & ~mask)  # mkstemp's own is for one user alone
+            temporary.chmod(_mode_of(path))  # mkstemp's own is for one user alone
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _mode_of(path: Path) -> int:
+    """The permissions of the file that is replaced, or of a new one."""
+    with contextlib.suppress(FileNotFoundError):
+        mode = os.lstat(path).st_mode
+        if stat.S_ISREG(mode):
+            return stat.S_IMODE(mode)
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

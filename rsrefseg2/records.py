@@ -6,6 +6,7 @@ expected. Nothing passes that JSON does not have: NaN, a doubled key, half a sur
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from .files import as_utf8, open_regular, read_bytes
 
 T = TypeVar('T')
 _SURROGATE = re.compile(r'\\u[dD][89a-fA-F]')
+_HUGE = re.compile(r'[eE]\+?\d{3}|\d{309}')  # only such a number may be beyond a float's range
 
 
 class _NoJSON(ValueError):
@@ -41,18 +43,27 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _within_range(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise _NoJSON(f'the number {digits:.40} is out of range: correct the record')
+    return value
+
+
 _STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
+_FINITE = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse,
+                           parse_float=_within_range)  # slower
 
 
 def parse_json(text: str, *, where: str) -> Any:
     """The value of strict JSON.
 
     Raises:
-        UserError: it is no JSON, holds NaN or Infinity, a key twice, or half a surrogate pair, or
-            is nested too deep.
+        UserError: it is no JSON, holds NaN, Infinity or a number beyond a float's range, a key
+            twice, or half a surrogate pair, or is nested too deep.
     """
     try:
-        value = _STRICT.decode(text)
+        value = (_FINITE if _HUGE.search(text) else _STRICT).decode(text)
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode('utf-8')
         return value
@@ -105,6 +116,9 @@ def convert(value: Any, kind: type[T], *, where: str) -> T:
     except (OverflowError, RecursionError) as error:
         raise UserError(f'{where}: a value is out of range ({error}): correct the record'
                         ) from None
+    except (UnicodeEncodeError, AttributeError) as error:  # of a pickle: no JSON has these
+        raise UserError(f'{where}: a value or text that no record can hold ({error}): correct the '
+                        'record') from None
 
 
 def decode_json(text: str | bytes, kind: type[T], *, where: str) -> T:

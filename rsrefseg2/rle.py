@@ -91,10 +91,10 @@ def size_of(size: Any, *, where: str) -> tuple[int, int]:
     """
     if (not isinstance(size, (list, tuple)) or len(size) != 2
             or any(type(n) is not int or n < 1 for n in size)):
-        raise UserError(f'{where}: the size of the mask is {size!r:.80}, expected [height, width], '
+        raise UserError(f'{where}: the size of the mask is {_shown(size)}, expected [height, width], '
                         'two positive whole numbers')
     if size[0] * size[1] > MOST_PIXELS:
-        raise UserError(f'{where}: the size of the mask is {size[0]} x {size[1]}, more than '
+        raise UserError(f'{where}: the size of the mask is {_shown(size[0])} x {_shown(size[1])}, more than '
                         f'{MOST_PIXELS} pixels: the record is damaged')
     return size[0], size[1]
 
@@ -158,14 +158,21 @@ def require_within(coordinates: Sequence[Any], size: Sequence[int], *, where: st
     for i, value in enumerate(coordinates):
         length = size[1 - i % 2]
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise UserError(f'{where}: {what} holds {value!r:.80}, expected numbers: correct the '
+            raise UserError(f'{where}: {what} holds {_shown(value)}, expected numbers: correct the '
                             'annotation')
         if not (math.isfinite(value) if isinstance(value, float) else True) \
                 or not -length <= value <= 2 * length:
-            shown = f'{value:.6g}' if isinstance(value, float) else f'{str(value):.20}'
+            shown = f'{value:.6g}' if isinstance(value, float) else _shown(value, 20)
             raise UserError(f'{where}: {what} has the coordinate {"xy"[i % 2]} = {shown}, far '
                             f'outside the image of {size[0]} x {size[1]} (height x width): correct '
                             'the annotation')
+
+
+def _shown(value: Any, length: int = 80) -> str:
+    try:
+        return repr(value)[:length]
+    except ValueError:  # Python writes no whole number of over 4,300 digits
+        return 'a number of thousands of digits'
 
 
 def _kind(value: Any) -> str:

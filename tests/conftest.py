@@ -1,16 +1,146 @@
-"""What several folders of tests share: a fabricated split, tiny towers, a tool in this process."""
+"""Every test alone, whatever ran before it and whatever the machine; what several folders share: a
+fabricated split, tiny towers, a tool in this process."""
+import gc
+import logging
+import os
+import random
 import runpy
+import shutil
+import signal
 import sys
+import tempfile
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
+# Before the imports below, which read some of them: no test sees the user's data, caches, devices
+# or job, and none writes into his home.
+CACHES = Path(tempfile.mkdtemp(prefix='rsrefseg2-tests-'))
+os.environ.update(HF_HOME=str(CACHES / 'hub'), RSREFSEG2_CACHE=str(CACHES / 'rsrefseg2'),
+                  HF_HUB_OFFLINE='1', CUDA_VISIBLE_DEVICES='', TOKENIZERS_PARALLELISM='false')
+for name in list(os.environ):
+    if name.lower().endswith('_proxy') or name in (
+            'RSREFSEG2_DATA', 'HF_ENDPOINT', 'HF_HUB_CACHE', 'RANK',
+            'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):
+        del os.environ[name]
+
+import cv2
+import hypothesis
+import mmengine.config.config
+import numpy as np
 import pytest
+import torch
+from mmengine.utils import ManagerMixin
 from safetensors.torch import load_file
 
 from tests import tiny_towers
 from tests.fabricate import fabricate
 
 ROOT = Path(__file__).resolve().parents[1]
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+# One worker of the suite is one thread; and OpenCV's pool of threads does not outlive a fork.
+torch.set_num_threads(1)
+cv2.setNumThreads(0)
+# The same examples everywhere; machines differ in speed, so none has a deadline.
+hypothesis.settings.register_profile(
+    'rsrefseg2', deadline=None, derandomize=True, database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow,
+                           hypothesis.HealthCheck.function_scoped_fixture])
+hypothesis.settings.load_profile('rsrefseg2')
+
+
+def _once(function, found):
+    """`function` of a text and options, each called once."""
+    def call(text, **options):
+        key = text, repr(options)
+        if key not in found:
+            found[key] = function(text, **options)
+        return found[key]
+    return call
+
+
+# A run lays out the text of its config six times, which takes half as long as its training.
+mmengine.config.config.FormatCode = _once(mmengine.config.config.FormatCode, {})
+
+
+def pytest_configure(config):
+    # pytest-randomly's part is the order; the generators are seeded below, alike in every order.
+    if hasattr(config.option, 'randomly_reset_seed'):
+        config.option.randomly_reset_seed = False
+
+
+def pytest_unconfigure():
+    shutil.rmtree(CACHES, ignore_errors=True)
+
+
+def pytest_collection_finish():
+    # mmengine collects garbage for every data set; what was imported is none.
+    gc.collect()
+    gc.freeze()
+
+
+def _seed(name):
+    seed = zlib.crc32(name.encode())
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef):
+    """A fixture that tests share is the same whichever of them comes first."""
+    _seed(fixturedef.argname)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item):
+    _seed(item.nodeid)
+
+
+def _managed(kind=ManagerMixin):
+    """mmengine's classes with instances by name: loggers, message hubs, visualizers, scopes."""
+    for child in kind.__subclasses__():
+        yield child
+        yield from _managed(child)
+
+
+def _forget_instances():
+    """A logger that stays is handed to the next run of its name, and its streams are closed."""
+    for kind in _managed():
+        for instance in kind._instance_dict.values():
+            for handler in getattr(instance, 'handlers', ()):
+                if isinstance(handler, logging.FileHandler):
+                    handler.close()
+        kind._instance_dict.clear()
+
+
+@pytest.fixture(autouse=True)
+def alone():
+    """What a test changes in its process is as it was when it ends."""
+    environment, folder, path = dict(os.environ), os.getcwd(), list(sys.path)
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    root = logging.getLogger()
+    log = root.level, list(root.handlers), root.manager.disable
+    _forget_instances()
+    yield
+    _forget_instances()
+    root.setLevel(log[0])
+    root.handlers[:] = log[1]
+    logging.disable(log[2])
+    for number, handler in handlers.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+    sys.path[:] = path
+    os.chdir(folder)
+    if dict(os.environ) != environment:
+        os.environ.clear()
+        os.environ.update(environment)
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float32)
+    torch.use_deterministic_algorithms(False)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope='session', autouse=True)

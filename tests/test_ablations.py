@@ -19,6 +19,7 @@ from rsrefseg2.models.known_towers import known_config
 from rsrefseg2.models.outputs import Targets
 from rsrefseg2.models.summary import build_on_meta
 from rsrefseg2.registry import MODELS
+from tests.shipped import shipped_configs
 from tests.test_models.tiny_model import batch, stirred
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,7 +47,7 @@ def changes(name):
 
 def test_every_table_and_every_config_is_in_the_index():
     assert [table.key for table in INDEX.tables] == [f'table{n:02}' for n in range(6, 17)]
-    files = {str(path.relative_to(ROOT)) for path in (ROOT / 'configs/ablations').rglob('*.py')}
+    files = {str(path.relative_to(ROOT)) for path in shipped_configs('configs/ablations')}
     listed = {row.config for table in INDEX.tables for row in table.rows}
     parents = {table.parent for table in INDEX.tables}
     assert listed - parents == files - {ablations.TINY}
@@ -88,7 +89,7 @@ def test_the_readme_is_the_index():
 def test_the_variants_of_where():
     """Each is listed, states its command, and changes only what its table varies."""
     where = ablations.read_index(ROOT, ablations.WHERE)
-    files = {str(path.relative_to(ROOT)) for path in (ROOT / 'configs/where').glob('*.py')}
+    files = {str(path.relative_to(ROOT)) for path in shipped_configs('configs/where')}
     listed = {row.config for table in where.tables for row in table.rows}
     assert listed == files | {'configs/synthrs_tiny.py'}
     for table in where.tables:

@@ -1,5 +1,7 @@
 """Every config loads, is checked, builds its model; the paper's recipe is what the paper says."""
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,11 @@ from rsrefseg2.models import RSRefSeg2
 from rsrefseg2.models.summary import build_on_meta
 from rsrefseg2.models.tower_files import find_local
 from rsrefseg2.registry import MODELS
+from tests.shipped import ROOT, is_named, shipped_configs
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
-EVERY = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts
-               and not path.parent.name.startswith('table'))  # those: test_ablations.py
+EVERY = [path for path in shipped_configs()
+         if not path.parent.name.startswith('table')]  # those: test_ablations.py
 PAPER = ('refsegrs', 'rrsisd', 'risbench')
 TOWERS = {  # of Tables II to V
     'siglip': 'google/siglip2-so400m-patch16-512', 'sam': 'facebook/sam2.1-hiera-large'}
@@ -37,6 +40,18 @@ def build_once(model):
 def is_folder(checkpoint):
     """Of this repository's own towers, and not a hub name."""
     return isinstance(checkpoint, str) and checkpoint.startswith('synthrs/')
+
+
+def test_every_config_is_named_in_a_page():
+    """Or it would not be tested. What git does not track is the user's."""
+    if shutil.which('git') is None or not (ROOT / '.git').exists():
+        pytest.skip('no git repository')
+    done = subprocess.run(['git', 'ls-files', 'configs'], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:  # of somebody else, say
+        pytest.skip(done.stderr)
+    tracked = [ROOT / line for line in done.stdout.splitlines() if line.endswith('.py')]
+    assert not [path for path in tracked if '_base_' not in path.parts and path.exists()
+                and not is_named(path)]
 
 
 @pytest.mark.parametrize('path', EVERY, ids=names(EVERY))
@@ -184,7 +199,7 @@ def test_a_strategy_is_one_line_of_base(tmp_path):
     assert text.count('zero2_bf16') == 1
     full = load_config(str(path))
     found = {}
-    for strategy in sorted(p.stem for p in (CONFIGS / '_base_/strategies').glob('*.py')):
+    for strategy in ('ddp', 'fsdp2', 'single', 'zero2_bf16'):
         other = tmp_path / f'{strategy}.py'
         other.write_text(text.replace('zero2_bf16', strategy))
         cfg = load_config(str(other))

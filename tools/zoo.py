@@ -1,22 +1,34 @@
-"""The model zoo page: python tools/zoo.py > docs/model_zoo.md. From data alone.
+"""Prints the model zoo page, from data alone: the shipped records (docs/results/runs) and yours.
 
     python tools/zoo.py --add work_dirs/ablations --name ablations [--logs]
 
-records the finished runs below a folder in docs/results/runs/ first, from their own files;
+records the finished runs below a folder, from their own files: in work_dirs/records, which git
+ignores, or in the folder that --records names;
 
-    python tools/zoo.py --seeds configs/synthrs_long.py > docs/results/synthrs.json
+    python tools/zoo.py --seeds configs/synthrs_long.py
 
-prints the recorded scores of a config by seed, with their mean and standard deviation.
+prints the recorded scores of a config by seed, with their mean and standard deviation. The shipped
+page and its numbers are made of the shipped records alone, without yours:
+
+    python tools/zoo.py --records docs/results/runs > docs/model_zoo.md
+    python tools/zoo.py --records docs/results/runs --seeds configs/synthrs_long.py \\
+        > docs/results/synthrs.json
 """
 from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 
 # Libraries write notices to stdout while they are imported; there, only the page belongs.
 with contextlib.redirect_stdout(sys.stderr):
-    from rsrefseg2.apis.run_records import add_records, seed_scores
+    from rsrefseg2.apis.run_records import (
+        OWN_RECORDS,
+        RECORDS,
+        add_records,
+        seed_scores,
+    )
     from rsrefseg2.apis.zoo import zoo_page
     from rsrefseg2.errors import report_user_errors
     from rsrefseg2.records import to_json
@@ -27,7 +39,9 @@ def parse_args() -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--add', nargs='+', metavar='DIR', help='work dirs of runs, or a folder '
                         'of them; prints no page')
-    parser.add_argument('--name', help='of the file below docs/results/runs')
+    parser.add_argument('--name', help='of the file below --records')
+    parser.add_argument('--records', metavar='DIR', default=OWN_RECORDS, help='your records; read '
+                        f'together with {RECORDS} (default: %(default)s)')
     parser.add_argument('--logs', action='store_true',
                         help="keep each run's curve beside it, a few kB, for "
                              'tools/analysis/curves.py')
@@ -44,13 +58,15 @@ def parse_args() -> argparse.Namespace:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    folders = list(dict.fromkeys([RECORDS, os.path.normpath(args.records)]))
     with contextlib.redirect_stdout(sys.stderr):
         if args.add:
-            result = f'{add_records(args.add, args.name, logs=args.logs)}\n'
+            out = add_records(args.add, args.name, logs=args.logs, folder=folders[-1])
+            result = f'{out}\n'
         elif args.seeds:
-            result = to_json(seed_scores(args.seeds), indent=1) + '\n'
+            result = to_json(seed_scores(args.seeds, folders=folders), indent=1) + '\n'
         else:
-            result = zoo_page()
+            result = zoo_page(folders=folders)
     print(result, end='')
 
 

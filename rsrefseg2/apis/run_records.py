@@ -1,12 +1,12 @@
-"""Runs as data, docs/results/runs/*.json: what was run and what it scored, read from the run's own
-files, the folder that tools/train.py and tools/test.py share as --work-dir."""
+"""Runs as data, docs/results/runs/*.json and the user's own: what was run and what it scored, read
+from the run's own files, the folder that tools/train.py and tools/test.py share as --work-dir."""
 from __future__ import annotations
 
 import re
 import statistics
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypedDict
@@ -22,7 +22,8 @@ from ..visualization import read_runs
 from .ablations import WHERE, read_index, tiny_config
 from .scores_files import read_scores_file
 
-RECORDS = 'docs/results/runs'
+RECORDS = 'docs/results/runs'   # shipped; the committed page is made of them alone
+OWN_RECORDS = 'work_dirs/records'
 Record = dict[str, Any]
 # What a run may have had otherwise than its config; the rest is where it ran and what was shown.
 SETTINGS = ('model', 'train_dataloader', 'val_dataloader', 'optim_wrapper', 'param_scheduler',
@@ -65,47 +66,54 @@ def read_record_file(path: Path) -> list[Record]:
     return given['runs']
 
 
-def read_records(root: str | Path = '.') -> list[Record]:
-    """All records of the repository at `root`, each with its 'file'."""
-    return [{**record, 'file': str(path.relative_to(root))}
-            for path in sorted((Path(root) / RECORDS).glob('*.json'))
+def read_records(root: str | Path = '.', folders: Iterable[str] = (RECORDS,)) -> list[Record]:
+    """All records below `folders` of the repository at `root`, each with its 'file'."""
+    return [{**record, 'file': _within(path, root)}
+            for folder in folders for path in sorted((Path(root) / folder).glob('*.json'))
             for record in read_record_file(path)]
 
 
+def _within(path: Path, root: str | Path) -> str:
+    """The path from `root`; as it is where it leads elsewhere."""
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
 def add_records(paths: Iterable[str | Path], name: str, *, logs: bool = False,
-                root: str | Path = '.') -> Path:
-    """Adds the finished runs below `paths` to RECORDS/<name>.json; one of the same config, seed
+                root: str | Path = '.', folder: str = OWN_RECORDS) -> Path:
+    """Adds the finished runs below `paths` to `folder`/<name>.json; one of the same config, seed
     and length is replaced.
 
     Args:
-        logs: keep each run's curve, too, below RECORDS/<name>, for tools/analysis/curves.py.
+        logs: keep each run's curve, too, below `folder`/<name>, for tools/analysis/curves.py.
     Raises:
         UserError: there is no finished run, or one whose files do not say what it was, or one that
             had other options than the one in the file.
     """
     if Path(name).name != name:
         raise UserError(f'a record is named, not placed: {name!r} is a path')
-    out = make_folder(Path(root) / RECORDS) / f'{name}.json'
+    out = make_folder(Path(root) / folder) / f'{name}.json'
     known = read_record_file(out) if out.is_file() else []
     records = {_identity(record): record for record in known}
-    for folder in _finished(paths):
-        record, curves = make_record(folder, root)
+    for run in _finished(paths):
+        record, curves = make_record(run, root)
         before = records.get(_identity(record), record)
         if before['options'] != record['options']:
             raise UserError(f'{out} holds another {_identity(record)}, run with other options '
-                            f'than {folder}: give another name')
+                            f'than {run}: give another name')
         if logs and curves:
             log = make_folder(out.with_suffix('')) / f'{_identity(record)}.json'
             write_text(log, '\n'.join(_log_lines(curves)) + '\n')
-            record['log'] = str(log.relative_to(root))
+            record['log'] = _within(log, root)
         records[_identity(record)] = record
     lines = ',\n'.join(to_json(records[key], ascii_only=False) for key in sorted(records))
     write_text(out, f'{{"runs": [\n{lines}\n]}}\n')
     return out
 
 
-def seed_scores(config: str, root: str | Path = '.') -> dict[str, Any]:
-    """The recorded runs of a config as it stands, by seed, with their mean and their spread.
+def seed_scores(config: str, root: str | Path = '.', folders: Sequence[str] = (RECORDS,)
+                ) -> dict[str, Any]:
+    """The runs of a config as it stands, recorded below `folders`, by seed, with their mean and
+    their spread.
 
     Returns:
         'config', 'trained', 'dataset', 'split'; 'seeds': {seed: the scores, with 'minutes' of
@@ -115,13 +123,13 @@ def seed_scores(config: str, root: str | Path = '.') -> dict[str, Any]:
         UserError: no such run is recorded, runs of several lengths or splits are, or two of a
             seed.
     """
-    found = [record for record in read_records(root)
+    found = [record for record in read_records(root, folders)
              if record['config'] == config and not record['options']]
     about = {name: sorted({str(record[name]) for record in found})
              for name in ('trained', 'dataset', 'split')}
     if any(len(values) != 1 for values in about.values()):
-        raise UserError(f'{RECORDS} holds {len(found)} runs of {config} without options, of '
-                        f'{about}: it takes at least one, and the same of all')
+        raise UserError(f'{" with ".join(folders)} holds {len(found)} runs of {config} without '
+                        f'options, of {about}: it takes at least one, and the same of all')
     twice = [seed for seed, count in Counter(record['seed'] for record in found).items()
              if count > 1]
     if twice:

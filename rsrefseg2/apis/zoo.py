@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypedDict
@@ -48,15 +48,16 @@ class PublishedFile(TypedDict):
     tables: list[PublishedTable]
 
 
-def zoo_page(root: str | Path = '.') -> str:
-    """The whole page, of the repository at `root`.
+def zoo_page(root: str | Path = '.', folders: Sequence[str] = (RECORDS,)) -> str:
+    """The whole page, of the repository at `root` and the records below `folders`.
 
     Raises:
         UserError: data that it needs are not there.
     """
     root = Path(root)
     published = read_json(root / PUBLISHED, PublishedFile)
-    index, where, records = read_index(root), read_index(root, WHERE), read_records(root)
+    index, where = read_index(root), read_index(root, WHERE)
+    records = read_records(root, folders)
     ablations = [record for record in records if _tables(index, record)]
     placed = [record for record in records if _tables(where, record)]
     mains = {table['config'] for table in published['tables']}
@@ -64,7 +65,7 @@ def zoo_page(root: str | Path = '.') -> str:
               and not (record['config'] in mains and not record['options'])]
     full_size = [record for record in records if record['scale'] != 'tiny'
                  and (record in ablations or record['config'] in mains)]
-    sections = [_head(published['note'], nothing=not full_size)]
+    sections = [_head(published['note'], folders, nothing=not full_size)]
     sections += [list(_benchmark(table, published['sources'], records, root))
                  for table in published['tables']]
     sections.append([
@@ -83,10 +84,11 @@ def zoo_page(root: str | Path = '.') -> str:
     return '\n\n'.join('\n'.join(lines) for lines in sections) + '\n'
 
 
-def _head(note: str, nothing: bool) -> list[str]:
+def _head(note: str, folders: Sequence[str], nothing: bool) -> list[str]:
+    named = ', '.join(f'`{folder}/`' for folder in folders)
     lines = ['# Model zoo', '',
-             f'Of `{PUBLISHED}`, `configs/release/`, `{INDEX}`, `{RECORDS}/` and `{QUICKSTART}` '
-             f'by `python tools/zoo.py > {PAGE}`; not to be edited.', '',
+             f'Of `{PUBLISHED}`, `configs/release/`, `{INDEX}`, {named} and `{QUICKSTART}` '
+             f'by `python tools/zoo.py --records {folders[-1]} > {PAGE}`; not to be edited.', '',
              'In percent; - is a number that was not at hand, or a run that was not made. ' + note]
     if nothing:
         lines[-1] += (' Nothing was run here at full size: of Tables II to V and of the full-size '
@@ -236,7 +238,8 @@ def _logs(runs: list[Record]) -> str:
 
 
 def _link(path: str, shown: str | None = None) -> str:
-    return link(shown or Path(path).name, os.path.relpath(path, 'docs'))
+    # from the folder of the page
+    return link(shown or Path(path).name, Path(os.path.relpath(path, 'docs')).as_posix())
 
 
 # ------------------------------------------------------------------ the rest

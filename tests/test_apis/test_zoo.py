@@ -11,7 +11,13 @@ from mmengine.config import Config
 
 from rsrefseg2.apis import ablation_runs as runs
 from rsrefseg2.apis.ablations import WHERE, read_index
-from rsrefseg2.apis.run_records import RECORDS, add_records, make_record, read_records
+from rsrefseg2.apis.run_records import (
+    OWN_RECORDS,
+    RECORDS,
+    add_records,
+    make_record,
+    read_records,
+)
 from rsrefseg2.apis.zoo import PAGE, PUBLISHED, QUICKSTART, SCORES, zoo_page
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError
@@ -20,6 +26,7 @@ from rsrefseg2.visualization import read_runs
 from tests.dumps import shifted, write_dump
 
 ROOT = Path(__file__).resolve().parents[2]
+OWN = (OWN_RECORDS,)
 INDEX = read_index(ROOT)
 LEVELS = ('attribute', 'position', 'relation')
 BRIEF = {'train_cfg.max_iters': 100, 'param_scheduler.1.end': 100}
@@ -32,7 +39,8 @@ def committed():
 # ---- the page in the repository ---------------------------------------------------------------
 
 def test_the_page_is_the_data():
-    assert committed() == zoo_page(ROOT), f'python tools/zoo.py > {PAGE}'
+    assert committed() == zoo_page(ROOT), (
+        f'python tools/zoo.py --records {RECORDS} > {PAGE}')
 
 
 def test_all_that_the_page_names_is_there():
@@ -177,9 +185,9 @@ def test_a_run_of_where_stands_in_its_table_with_its_hits(repository, tmp_path):
         make_run(tmp_path / 'runs', row, 2, index=where, table='position', scale=None,
                  options={'train_cfg.max_iters': 100})
     add_records([tmp_path / 'runs'], 'where')
-    assert {(record['config'], record['scale']) for record in read_records()} == {
+    assert {(record['config'], record['scale']) for record in read_records('.', OWN)} == {
         ('configs/where/base.py', None), ('configs/where/query_key.py', None)}
-    page = zoo_page()
+    page = zoo_page(folders=OWN)
     section = page[page.index('## Where, not only what'):]
     assert 'object hit, relation' in section and '| 72.50 | 72.50 | 72.50 |' in section
     assert "the paper's" not in section.partition('## The quickstart')[0].partition('\n###')[2]
@@ -195,10 +203,10 @@ def test_a_run_is_recorded_once_and_its_log_can_be_drawn(repository, tmp_path):
     text = out.read_text()
     assert len(text.splitlines()) == 2 + 2, 'a line each'
     assert add_records([tmp_path / 'runs'], 'brief', logs=True).read_text() == text
-    records = read_records()
+    records = read_records('.', OWN)
     assert [record['seed'] for record in records] == [1, 0]
     log = records[1]['log']
-    assert log == f'{RECORDS}/brief/t10_no_dense_iter_100_seed0.json'
+    assert log == f'{OWN_RECORDS}/brief/t10_no_dense_iter_100_seed0.json'
     run, = read_runs([log])
     assert run.curves['train/loss'] == {50: 0.51235, 100: 0.4}
     assert run.curves['val/gIoU'] == {50: 50.0} and 'train/peak_gib' not in run.curves
@@ -221,7 +229,7 @@ def test_a_run_of_a_config_and_of_no_training(repository, tmp_path):
                 record['minutes'], record['begun']) == (f'configs/{name}.py', {}, None, None,
                                                         None, None)
         add_records([folder], name, logs=True)
-        page = zoo_page()
+        page = zoo_page(folders=OWN)
         assert 'Nothing was run here at full size' in page
         section = page.split(f'{heading}\n')[1].split('\n## ')[0]
         assert section.count(f'(../configs/{name}.py)') == 1
@@ -248,7 +256,7 @@ def test_scores_by_seed_with_their_mean_and_spread(repository, tmp_path, run):
     add_records([tmp_path / 'runs/tiny/rrsisd_ablation/seed5'], 'again')
     code, _, error = run('zoo.py', '--seeds', 'configs/rrsisd_ablation.py')
     assert code == 1 and 'seed 5 ' in error and 'again.json' in error.strip().splitlines()[-1]
-    (repository / RECORDS / 'again.json').unlink()
+    (repository / OWN_RECORDS / 'again.json').unlink()
     make_run(tmp_path / 'long', 'rrsisd_ablation', 0, options={}, iterations=1200)
     add_records([tmp_path / 'long'], 'long')
     code, _, error = run('zoo.py', '--seeds', 'configs/rrsisd_ablation.py')
@@ -277,7 +285,7 @@ def test_bad_input_is_one_line(repository, tmp_path, run, monkeypatch, spoil, me
     code, _, error = run('zoo.py', '--add', tmp_path / 'runs', '--name', 'a/b')
     assert code == 1 and 'is a path' in error
     assert run('zoo.py', '--name', 'brief')[0] == 2
-    assert not (repository / RECORDS / 'brief.json').exists()
+    assert not (repository / OWN_RECORDS / 'brief.json').exists()
 
 
 # ---- a page with runs -------------------------------------------------------------------------
@@ -287,10 +295,13 @@ def test_the_rows_that_were_run(repository, tmp_path, run):
         make_run(tmp_path / 'runs', 't10_no_dense', seed)
     make_run(tmp_path / 'runs', 'rrsisd_ablation', 0, dump=True)
     make_run(tmp_path / 'long', 'rrsisd_ablation', 0, options={}, iterations=1200)
+    shipped = zoo_page()
     assert run('zoo.py', '--add', tmp_path / 'runs', '--name', 'brief')[0] == 0
     assert run('zoo.py', '--add', tmp_path / 'long', '--name', 'long', '--logs')[0] == 0
+    assert zoo_page() == shipped and not (repository / RECORDS).exists()
+    assert run('zoo.py', '--records', f'{RECORDS}/')[1] == shipped
     code, page, _ = run('zoo.py')
-    assert code == 0 and page == zoo_page()
+    assert code == 0 and page == zoo_page(folders=(RECORDS, OWN_RECORDS))
     long, brief = page.split('### Tiny scale, ')[1:]
     assert long.startswith('1200 iterations; synthrs, test: 24 sentences, protocol `paper`')
     assert brief.startswith('100 iterations')
@@ -303,4 +314,4 @@ def test_the_rows_that_were_run(repository, tmp_path, run):
     assert ('python tools/ablate.py table10 --rows t10_no_dense --seeds 0 1 5 --scale tiny '
             '--cfg-options param_scheduler.1.end=100 train_cfg.max_iters=100\n') in brief
     assert brief.count('#### Table') == long.count('#### Table') == 1, '† once where it is alone'
-    assert '[0](results/runs/long/rrsisd_ablation_iter_1200_seed0.json)' in long
+    assert '[0](../work_dirs/records/long/rrsisd_ablation_iter_1200_seed0.json)' in long

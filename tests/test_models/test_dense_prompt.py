@@ -8,7 +8,6 @@ import torch
 from rsrefseg2.models.prompter.dense_prompt import DensePrompt, upsampled_cosine
 from tests.reference import dense as ref
 
-torch.set_num_threads(1)
 CHANNELS, OUT = 6, (256, 256)
 # float64: what cancellation leaves of 16 digits; 'checkerboard' cancels in both directions at once
 TOLERANCE = {'random': 1e-12, 'zero patch': 1e-12, 'all zero': 1e-12, 'opposite': 1e-10,

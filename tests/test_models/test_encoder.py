@@ -10,7 +10,6 @@ from tests import tiny_towers
 from tests.reference import encoder as ref
 from tests.test_models import seeded_faults as faulty
 
-torch.set_num_threads(1)
 TOLERANCE, FAULT_TOLERANCE = 1e-12, 1e-4
 EPS = 1e-6  # of SigLIP's layer norms
 SENTENCES = ['the red car', 'ship', 'a plane on the left of a ship']

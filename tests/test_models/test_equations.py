@@ -27,8 +27,6 @@ from tests.test_models.prompter_cases import (
     tiny_prompter,
 )
 
-torch.set_num_threads(1)
-
 
 def leaves_of(module, **tensors):
     return dict(module.named_parameters()) | tensors

@@ -24,7 +24,6 @@ from tests.reference import losses as ref
 from tests.test_models import prompter_cases
 from tests.test_models.prompter_cases import assert_same
 
-torch.set_num_threads(1)
 D1, N_T, GRID, SIZE = 8, 3, (3, 4), (12, 16)  # cells of 4 x 4 pixels: areas exact in float32
 IMAGE_INDEX = torch.tensor([1, 0, 0, 1, 0])   # five sentences on two images
 CE = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True)

@@ -8,7 +8,6 @@ from rsrefseg2.models import mask_generator
 from rsrefseg2.models.mask_generator import MaskGenerator
 from tests import tiny_towers
 
-torch.set_num_threads(1)
 TOLERANCE, FAULT_TOLERANCE = 1e-10, 1e-4
 KINDS = {'sam2': (tiny_towers.write_sam2, Sam2Model), 'sam': (tiny_towers.write_sam, SamModel)}
 

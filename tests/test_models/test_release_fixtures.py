@@ -18,7 +18,6 @@ from tests.reference import release, sam2
 from tests.test_models.prompter_cases import load_reference
 from tests.test_models.release_names import transformers_state
 
-torch.set_num_threads(1)
 FIXTURES = Path(__file__).resolve().parents[3] / 'shared' / 'fixtures'
 GRID, PROMPT = (6, 6), (24, 24)
 SYMBOLS = {'t1': 'text_queries1', 't2': 'text_queries2', 'v1_act': 'visual_first_order',
