@@ -125,7 +125,8 @@ def test_only_regular_files_are_opened(tmp_path, monkeypatch):
 def test_only_what_bears_the_mark_is_replaced(tmp_path):
     ours, theirs, link = (tmp_path / name for name in ('ours', 'theirs', 'link'))
     ours.write_bytes(b'\xff page made by us')
-    theirs.write_bytes(bytes(files.MARK_WITHIN) + b'made by us')
+    away = bytes(files.MARK_WITHIN)
+    theirs.write_bytes(away + b'made by us' + away)
     link.symlink_to('ours')
     files.require_free(tmp_path / 'new')
     files.require_free(ours, mark='made by us')
