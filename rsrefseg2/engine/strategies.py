@@ -8,13 +8,15 @@ import torch
 from mmengine._strategy import DDPStrategy as MMEngineDDPStrategy
 from mmengine._strategy.single_device import SingleDeviceStrategy as MMEngineSingleDeviceStrategy
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
 from ..compat import allow_cpu_ranks
 from ..errors import UserError
 from ..registry import STRATEGIES
-from .agreement import PATIENCE
+from .agreement import PATIENCE, Agreement
 from .checkpoint import trained_keys
+from .run_log import claim_stamp, plain_log, release_earlier_logs
 
 DISTRIBUTED = ('DDPStrategy', 'ZeRO2Strategy', 'FSDP2Strategy')
 
@@ -47,6 +49,21 @@ class NamedState:
     Every method is called on every rank. Optimizer state: `state` {name: {key: Tensor}} and, by
     group, what the schedule changes.
     """
+
+    def _setup_env(self, **kwargs) -> None:
+        """As mmengine's; the time stamp, which names log folder and logger, is this run's alone.
+
+        Raises:
+            UserError: on every rank, where the log folder cannot be made.
+        """
+        super()._setup_env(**kwargs)
+        claimed = Agreement().main_does(lambda: claim_stamp(self.work_dir, self._timestamp))
+        self._timestamp = claimed
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """As mmengine's, with plain text in its files."""
+        release_earlier_logs()
+        return plain_log(super().build_logger(*args, **kwargs))
 
     @property
     def plain_model(self) -> nn.Module:
