@@ -9,11 +9,13 @@ strategy and number of devices trained them. A file appears under its name when 
 """
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from mmengine.logging import print_log
 from torch import nn
 
 from ..errors import UserError
@@ -66,8 +68,11 @@ def check_fits(model: nn.Module, checkpoint: dict, *, where: str) -> None:
                                        in checkpoint.get('towers', {}).values()}))
         raise UserError(f'checkpoint {where} is not of this model: {told}: use the config and the '
                         f'towers it was trained with{trained_on and f" ({trained_on})"}')
-    if given:
-        _check_towers(model, checkpoint.get('towers', {}), where)
+    if given and not checkpoint.get('towers'):  # weights saved alone
+        print_log(f'checkpoint {where} does not say which towers it was trained on: those of the '
+                  'config are taken for them', 'current', logging.WARNING)
+    elif given:
+        _check_towers(model, checkpoint['towers'], where)
 
 
 def _check_towers(model: nn.Module, towers: dict, where: str) -> None:
