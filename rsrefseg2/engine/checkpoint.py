@@ -68,11 +68,11 @@ def check_fits(model: nn.Module, checkpoint: dict, *, where: str) -> None:
                                        in checkpoint.get('towers', {}).values()}))
         raise UserError(f'checkpoint {where} is not of this model: {told}: use the config and the '
                         f'towers it was trained with{trained_on and f" ({trained_on})"}')
-    if given and not checkpoint.get('towers'):  # weights saved alone
+    if given and given == given_keys(model) and not checkpoint.get('towers'):  # weights alone
         print_log(f'checkpoint {where} does not say which towers it was trained on: those of the '
                   'config are taken for them', 'current', logging.WARNING)
     elif given:
-        _check_towers(model, checkpoint['towers'], where)
+        _check_towers(model, checkpoint.get('towers', {}), where)
 
 
 def _check_towers(model: nn.Module, towers: dict, where: str) -> None:

@@ -155,7 +155,7 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
     if weights and all(name.startswith('module.') for name in weights):
         weights = {name.removeprefix('module.'): value for name, value in weights.items()}
     bad = [name for name, value in weights.items()
-           if value.is_floating_point() and not value.isfinite().all()]
+           if value.is_floating_point() and not value.float().isfinite().all()]
     if bad:
         raise UserError(f'{where}: {len(bad)} of {len(weights)} weights are NaN or infinite '
                         f'({_some(bad)}): the training diverged or the file is damaged: take '

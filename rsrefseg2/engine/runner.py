@@ -237,12 +237,13 @@ class RefSegRunner(FlexibleRunner):
         """
         recorded = recorded_config(meta.get('cfg', ''))
         lines = changes(recorded, recorded_config(self.cfg.pretty_text) or {}) if recorded else []
-        data = self._trained_as.get('data')
-        if 'data' in meta and data is not None and meta['data'] != data:
-            told = '; '.join(line for line in lines if line.startswith('train_dataloader.dataset'))
+        other = [line for line in lines if line.startswith('train_dataloader.dataset.')
+                 and not line.startswith('train_dataloader.dataset.pipeline')]
+        mark = self._trained_as.get('data')
+        if meta.get('data', mark) != mark or (other and 'data' not in meta):
             raise UserError(f'checkpoint {path} was trained on other data than this run\'s '
-                            f'({told or "their records or the sizes of their files differ"}): '
-                            'resume with its data, or start from the weights alone with '
+                            f'({"; ".join(other) or "their records or the sizes of files differ"}'
+                            '): resume with its data, or start from the weights alone with '
                             '--cfg-options load_from=...')
         return lines
 
@@ -270,6 +271,14 @@ class TrainingRunner(RefSegRunner):
     def build_strategy(self, strategy: dict, **kwargs) -> BaseStrategy:
         """As mmengine's."""
         return super().build_strategy(dict(strategy, exclusive=True), **kwargs)
+
+    def dump_config(self) -> None:
+        """Not yet: a resume may be refused, and the config that lies there is the run's."""
+
+    def load_or_resume(self) -> None:
+        """As above; then the work dir holds this training's config."""
+        super().load_or_resume()
+        super().dump_config()
 
 
 def check_start(cfg: Config) -> None:
