@@ -39,7 +39,7 @@ def main() -> None:
         if args.resume != 'auto':
             cfg.load_from = args.resume
     with explain_out_of_memory(cfg, 'train_dataloader'), ranks_end_together():
-        build_runner(cfg, launcher=args.launcher).train()
+        build_runner(cfg, launcher=args.launcher, training=True).train()
 
 
 if __name__ == '__main__':

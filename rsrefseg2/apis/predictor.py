@@ -19,6 +19,7 @@ from mmengine.registry import init_default_scope
 
 from ..datasets import read_image
 from ..engine import load_checkpoint, load_config, read_checkpoint
+from ..engine.trained_as import check_function
 from ..errors import UserError
 from ..models import RSRefSeg2
 from ..models.outputs import EncodedImages
@@ -175,7 +176,8 @@ def check_sentences(sentences: Sequence[str]) -> list[str]:
 def load_model(config: Config, checkpoint: str | Path,
                device: str | torch.device | None = None) -> RSRefSeg2:
     """The config's model with the checkpoint's weights, in eval mode, on the device."""
-    read_checkpoint(str(checkpoint))  # before the towers are built, which takes a while
+    # Before the towers are built, which takes a while.
+    check_function(config.model, read_checkpoint(str(checkpoint)), checkpoint)
     device = find_device(device)
     init_default_scope(config.get('default_scope', SCOPE))
     model = MODELS.build(config.model)

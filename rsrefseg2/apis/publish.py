@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..engine import load_config, read_checkpoint
 from ..engine.checkpoint import trained_keys
+from ..engine.trained_as import recorded_config
 from ..errors import UserError, make_folder, os_errors_told
 from ..files import write_text
 from ..models import RSRefSeg2
@@ -39,7 +40,6 @@ from .published_config import (
     differing_keys,
     portable,
     published_config,
-    recorded_config,
     write_config,
 )
 from .release import write_checkpoint
@@ -49,7 +49,8 @@ from .scores_files import weights_hash
 FAMILY = {'encoder.vision_model': 'siglip', 'encoder.text_model': 'siglip',
           'mask_generator.sam': 'sam'}
 ODD = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\[\](){}`$&;!#%\ud800-\udfff]')  # in a file's name
-META = ('epoch', 'iter', 'epoch_length', 'seed', 'torch', 'dataset')  # plain, and of no machine
+# Plain, and of no machine.
+META = ('epoch', 'iter', 'epoch_length', 'seed', 'torch', 'dataset', 'tokenizer')
 
 
 class Published(NamedTuple):
@@ -86,17 +87,17 @@ def publish(cfg: Config, checkpoint: str | Path, out: str | Path, *, scores: Sco
         raise UserError('towers drawn at random (model.init=random) have no files that could be '
                         'written anew: leave --merge-lora away, the checkpoint holds them whole')
     source = read_checkpoint(checkpoint)
-    meta = source.get('meta') if isinstance(source.get('meta'), dict) else {}
+    meta = source.get('meta', {})
     names = public_names(cfg, names or {})
     exact = copy.deepcopy(cfg)
     exact.model.pop('frozen_dtype', None)  # what is written is float32
     model = load_model(exact, checkpoint, 'cpu')
-    held = {key.removeprefix('module.') for key in source['state_dict']}
+    held = set(source['state_dict'])
     whole = not given_keys(model) - held
-    sources = source.get('towers') or {}
+    sources = source.get('towers', {})
     towers = describe_towers(model, names, sources)
 
-    recorded = recorded_config(meta)
+    recorded = recorded_config(meta.get('cfg', ''))
     with os_errors_told(f'writing to {out.parent}'):
         stage = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
     try:
@@ -121,7 +122,8 @@ def publish(cfg: Config, checkpoint: str | Path, out: str | Path, *, scores: Sco
             check_tested(scores, checkpoint, source, dict(state_dict=given))
         weights = write_weights(
             stage, name, state_dict=given, towers=sources,
-            meta={key: meta[key] for key in META if key in meta})
+            meta={key: meta[key] for key in (*META, *(() if merge_lora else ('function',)))
+                  if key in meta})
         card = write_card(Facts(
             name=name, weights=weights, config=f'{name}.py', meta=meta, scores=scores,
             trained=portable(recorded or cfg.to_dict()),

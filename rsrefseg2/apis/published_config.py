@@ -1,8 +1,6 @@
-"""A run's whole config without anything of its author's machine; and what a run was trained with,
-read from its checkpoint without running it."""
+"""A run's whole config without anything of its author's machine."""
 from __future__ import annotations
 
-import ast
 import os
 import re
 from collections.abc import Iterator
@@ -52,38 +50,12 @@ def write_config(config: dict[str, Any], path: Path, comment: str) -> None:
     path.write_text(lines + Config(config).pretty_text, encoding='utf-8')
 
 
-def recorded_config(meta: dict) -> dict[str, Any] | None:
-    """The config that a checkpoint says it was trained with, overrides included; read as literals,
-    since a file's text is not to be executed. None: it does not say, or not in literals."""
-    try:
-        tree = ast.parse(meta['cfg'])
-        return {node.targets[0].id: _literal(node.value) for node in tree.body}
-    except (KeyError, TypeError, ValueError, SyntaxError, AttributeError, IndexError):
-        return None
-
-
 def differing_keys(given: dict[str, Any], recorded: dict[str, Any]) -> list[str]:
     """The top-level keys that make a run, in which two configs differ."""
     keys = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler',
             'strategy', 'randomness')
     first, second = portable(given), portable(recorded)
     return [key for key in keys if first.get(key) != second.get(key)]
-
-
-def _literal(node: ast.expr) -> Any:
-    """A node of literals and of dict(...)."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
-        if not all(word.arg for word in node.keywords):
-            raise ValueError('dict(...) of something else than keywords')
-        # mmengine writes keys that are no names, 'encoder.' for one, as dict({...})
-        given, = map(_literal, node.args) if node.args else ({},)
-        return {**given, **{word.arg: _literal(word.value) for word in node.keywords}}
-    if isinstance(node, ast.Dict):
-        return {_literal(key): _literal(value) for key, value in zip(node.keys, node.values)}
-    if isinstance(node, (ast.List, ast.Tuple)):
-        kind = list if isinstance(node, ast.List) else tuple
-        return kind(_literal(child) for child in node.elts)
-    return ast.literal_eval(node)
 
 
 def _moves(config: dict) -> dict[str, str]:

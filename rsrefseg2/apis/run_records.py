@@ -180,7 +180,7 @@ def make_record(folder: Path, root: str | Path = '.') -> tuple[Record, dict[str,
     scores = read_scores_file(folder / 'scores.json')
     curves = _curves(folder)
     begun = min((found.name for found in folder.iterdir()
-                 if re.fullmatch(r'\d{8}_\d{6}', found.name)), default=None)
+                 if re.fullmatch(r'\d{8}_\d{6}(_\d+)?', found.name)), default=None)
     _check_trained(folder, begun, cfg)
     last = folder / 'last_checkpoint'
     data = cfg.test_dataloader.dataset
@@ -193,7 +193,7 @@ def make_record(folder: Path, root: str | Path = '.') -> tuple[Record, dict[str,
         # the folder's name alone: a record says nothing of the machine
         'dataset': Path(cfg.test_evaluator.get('data_root') or data.data_root).name,
         'split': data.get('split', 'test'),
-        'begun': begun and datetime.strptime(begun, '%Y%m%d_%H%M%S').isoformat(' '),
+        'begun': begun and datetime.strptime(begun[:15], '%Y%m%d_%H%M%S').isoformat(' '),
         'revision': begun and _revision(begun, root),
         'scores': {key: _rounded(value) for key, value in scores.items()
                    if key in ('by_level', 'by_rule')
@@ -290,7 +290,7 @@ def _minutes(seconds: Mapping[int, float] | None) -> float | None:
 
 def _revision(begun: str, root: str | Path) -> str | None:
     """The newest commit here when the run began: a run does not keep its own."""
-    moment = datetime.strptime(begun, '%Y%m%d_%H%M%S').isoformat()
+    moment = datetime.strptime(begun[:15], '%Y%m%d_%H%M%S').isoformat()
     try:
         found = subprocess.run(['git', '-C', str(root), 'log', '-1', f'--before={moment}',
                                 '--format=%h'], capture_output=True, text=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -49,6 +49,23 @@ class Agreement:
         box = [value]
         dist.broadcast_object_list(box, src=0, group=self._group)
         return box[0]
+
+    def main_does(self, action: Callable[[], Any]) -> Any:
+        """What `action` returns on the main process, on every rank.
+
+        Raises:
+            UserError: on every rank, where the action ends in one.
+        """
+        value = fault = None
+        if not self.several or dist.get_rank() == 0:
+            try:
+                value = action()
+            except UserError as error:
+                fault = error
+        value, told = self.from_main((value, fault and str(fault)))
+        if told is not None:
+            raise fault or UserError(told)
+        return value
 
     def gather(self, value: Any) -> list[Any]:
         """Every rank's value, in rank order, on every rank."""

@@ -9,149 +9,30 @@ strategy and number of devices trained them. A file appears under its name when 
 """
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
-import pickle
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from mmengine.logging import print_log
 from torch import nn
 
 from ..errors import UserError
 from ..models.tower_sources import given_keys, tower_sources
+from .checkpoint_files import (
+    OPTIM,
+    check_whole,
+    find_newest,
+    optim_file,
+    read_checkpoint,
+    read_optim,
+    write_atomically,
+)
+from .trained_as import tokenizer_mark
 
-OPTIM = '_optim.pth'
-
-
-def optim_file(path: str | os.PathLike) -> Path:
-    """The second file of the checkpoint `path`."""
-    return Path(path).with_name(Path(path).stem + OPTIM)
-
-
-def write_atomically(value: object, path: str | os.PathLike) -> None:
-    """torch.save into a file that has its name only once it is whole and on the disk.
-
-    Raises:
-        UserError: it cannot be written; nothing is left of it, and an older file stays.
-    """
-    path = Path(path)
-    unfinished = path.with_name(f'.{path.name}.unfinished')  # one process writes: no clash
-    try:
-        with open(unfinished, 'wb') as file:
-            torch.save(value, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except (OSError, RuntimeError) as error:  # torch wraps what the file says
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise UserError(f'checkpoint {path} cannot be written ({_reason(error)}): free space or '
-                        'choose another --work-dir; the older checkpoints are whole, --resume goes '
-                        'on from the newest') from error
-
-
-def _reason(error: BaseException) -> str:
-    """What the system said; torch's own error hides it while its writer is closed."""
-    at: BaseException | None = error
-    while at is not None and not isinstance(at, OSError):
-        at = at.__cause__ or at.__context__
-    return str(error).splitlines()[0] if at is None else str(at.strerror or at)
-
-
-def read_checkpoint(path: str | os.PathLike) -> dict:
-    """A checkpoint's weights file, on the CPU, without executing what is in it.
-
-    Raises:
-        UserError: the file does not exist, is torn, or is no checkpoint.
-    """
-    checkpoint = _read(path)
-    if 'state_dict' not in checkpoint:
-        other = (f': give {str(path).removesuffix(OPTIM)}.pth' if str(path).endswith(OPTIM)
-                 else ': give the *.pth in a work dir')
-        raise UserError(f'checkpoint {path} holds no "state_dict"{other}')
-    return checkpoint
-
-
-def read_optim(path: str | os.PathLike, checkpoint: dict) -> dict:
-    """The second file of the checkpoint `path`, which was read before.
-
-    Raises:
-        UserError: it does not exist, is torn, or belongs to another checkpoint.
-    """
-    second = optim_file(path)
-    if not second.is_file():
-        raise UserError(f'checkpoint {path} cannot be resumed: {second.name}, which holds the '
-                        'optimizer, is not beside it: put it there, or start from the weights '
-                        'alone with --cfg-options load_from=...')
-    optim = _read(second)
-    if optim.get('meta', {}).get('saved') != checkpoint.get('meta', {}).get('saved', ''):
-        raise UserError(f'{path} and {second.name} were not saved together: put the files of one '
-                        'checkpoint side by side')
-    return optim
-
-
-def _read(path: str | os.PathLike) -> dict:
-    if not os.path.isfile(path):
-        raise UserError(f'checkpoint {path} does not exist: give the *.pth in a work dir')
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
-        if str(error).startswith('Weights only load failed'):
-            raise UserError(f'checkpoint {path} cannot be read: it holds more than tensors and '
-                            f'numbers, and loading that would execute code: save its state_dict '
-                            f'alone') from error
-        reason = (str(error) or type(error).__name__).splitlines()[0].split('. ')[0]
-        raise UserError(f'checkpoint {path} cannot be read, it is torn or no checkpoint '
-                        f'({reason}): take another one') from error
-    return content if isinstance(content, dict) else {}
-
-
-def check_whole(path: str | os.PathLike) -> None:
-    """Both files of a checkpoint, to the last byte, by the checksums that torch stores in them.
-
-    Raises:
-        UserError: what is wrong with which file.
-    """
-    for file in (Path(path), optim_file(path)):
-        try:
-            with zipfile.ZipFile(file) as archive:
-                broken = archive.testzip()
-        except (OSError, zipfile.BadZipFile, EOFError) as error:
-            raise UserError(f'{file.name}: {error}') from error
-        if broken is not None:
-            raise UserError(f'{file.name}: {broken} is not what was written')
-    read_optim(path, read_checkpoint(path))
-
-
-def find_newest(folder: str | os.PathLike) -> tuple[Path | None, list[str]]:
-    """The checkpoint of `folder` that was saved last and can be resumed, and a line for each file
-    that was passed over because it is torn."""
-    found: list[tuple[float, Path]] = []
-    torn: list[str] = []
-    for path in sorted(Path(folder).glob('*.pth')):
-        if path.name.endswith(OPTIM) or path.name.startswith('best_'):
-            continue
-        try:
-            found.append((float(read_checkpoint(path)['meta']['saved']), path))
-        except UserError as error:
-            torn.append(str(error))
-        except (KeyError, TypeError, ValueError):
-            torn.append(f'checkpoint {path} does not say when it was saved: not of this version')
-    for _, path in sorted(found, reverse=True):
-        try:
-            check_whole(path)
-        except UserError as error:
-            torn.append(f'checkpoint {path} is not whole ({error})')
-        else:
-            return path, torn
-    return None, torn
+__all__ = ['OPTIM', 'check_fits', 'check_tokenizer', 'check_whole', 'differing', 'find_newest',
+           'load_checkpoint', 'optim_file', 'read_checkpoint', 'read_optim', 'trained_keys', 'write_atomically']
 
 
 def trained_keys(model: nn.Module) -> Iterator[str]:
@@ -176,6 +57,9 @@ def check_fits(model: nn.Module, checkpoint: dict, *, where: str) -> None:
         'unexpected': [key for key in state_dict if key not in own],
         'of another shape': [key for key in own if key in state_dict
                              and own[key].shape != state_dict[key].shape],
+        'of another type': [key for key in own if key in state_dict
+                            and own[key].is_floating_point()
+                            != state_dict[key].is_floating_point()],
     }
     if any(faults.values()):
         told = '; '.join(f'{len(keys)} {fault} ({", ".join(keys[:3])}{", ..." * (len(keys) > 3)})'
@@ -184,7 +68,10 @@ def check_fits(model: nn.Module, checkpoint: dict, *, where: str) -> None:
                                        in checkpoint.get('towers', {}).values()}))
         raise UserError(f'checkpoint {where} is not of this model: {told}: use the config and the '
                         f'towers it was trained with{trained_on and f" ({trained_on})"}')
-    if given:
+    if given and given == given_keys(model) and not checkpoint.get('towers'):  # weights alone
+        print_log(f'checkpoint {where} does not say which towers it was trained on: those of the '
+                  'config are taken for them', 'current', logging.WARNING)
+    elif given:
         _check_towers(model, checkpoint.get('towers', {}), where)
 
 
@@ -199,6 +86,19 @@ def _check_towers(model: nn.Module, towers: dict, where: str) -> None:
                 'config')
 
 
+def check_tokenizer(model: nn.Module, checkpoint: dict, *, where: str) -> None:
+    """The model reads sentences as the checkpoint's did.
+
+    Raises:
+        UserError: its tokenizer is another one.
+    """
+    mark = checkpoint.get('meta', {}).get('tokenizer')
+    if mark is not None and mark != tokenizer_mark(model.data_preprocessor.tokenizer):
+        raise UserError(f'checkpoint {where} was trained with another tokenizer than the one beside '
+                        'the text tower (model.siglip.checkpoint): words would get other numbers: '
+                        'give its tower in the config')
+
+
 def load_checkpoint(model: nn.Module, path: str | os.PathLike) -> dict:
     """Load the weights of `path` into `model`; returns the checkpoint.
 
@@ -206,9 +106,8 @@ def load_checkpoint(model: nn.Module, path: str | os.PathLike) -> dict:
         UserError: see `read_checkpoint` and `check_fits`.
     """
     checkpoint = read_checkpoint(path)
-    checkpoint['state_dict'] = {key.removeprefix('module.'): value  # of a wrapped model
-                                for key, value in checkpoint['state_dict'].items()}
     check_fits(model, checkpoint, where=str(path))
+    check_tokenizer(model, checkpoint, where=str(path))
     model.load_state_dict(checkpoint['state_dict'], strict=False)
     return checkpoint
 

@@ -15,10 +15,12 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
 from ..registry import HOOKS
-from .checkpoint import optim_file
+from .checkpoint_files import optim_file
+from .work_dir import own_file
 
 BETTER = {'greater': operator.gt, 'less': operator.lt}
-STOPPED = 128 + signal.SIGTERM  # the exit status of a process that SIGTERM ended
+# What asks a run to stop: a queue, Ctrl-C. Its exit status is 128 and the signal's number.
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @HOOKS.register_module()
@@ -61,22 +63,31 @@ class CheckpointHook(Hook):
         if self._due and between_steps(runner):
             self.save(runner)
 
-    def save(self, runner) -> Path:
-        """Write a checkpoint of now and remove what is older than wanted."""
+    def save(self, runner, *, regular: bool = True) -> Path:
+        """Write a checkpoint of now and remove what is older than wanted.
+
+        One that is not `regular`, of a run that is stopped, is one more until the next is written:
+        a run that was stopped keeps in the end what one that was not does.
+        """
         done, rest = divmod(runner.iter, runner.train_loop.epoch_length)
         name = f'epoch_{done}' if self.by_epoch and not rest else f'iter_{runner.iter}'
         path = Path(runner.work_dir) / f'{name}.pth'
         self._due = False
-        info = runner.message_hub.runtime_info
-        kept = [kept for kept in info.get('checkpoints', ()) if kept != str(path)] + [str(path)]
-        surplus, kept = kept[:-self.max_keep_ckpts], kept[-self.max_keep_ckpts:]
-        runner.message_hub.update_info('checkpoints', kept)
+        hub, kept = runner.message_hub, runner.message_hub.runtime_info.get('checkpoints', [])
+        surplus = [hub.runtime_info.get('stopped', '')]
+        if regular or path.name in kept:
+            kept = [*(name for name in kept if name != path.name), path.name]
+            surplus += kept[:-self.max_keep_ckpts]
+        hub.update_info('checkpoints', kept[-self.max_keep_ckpts:])
+        hub.update_info('stopped', '' if path.name in kept else path.name)
         runner.save_checkpoint(path)
         if is_main_process():
             point_at(path)
-            for old in map(Path, surplus):  # its weights first: without them it is none
-                for file in (old, optim_file(old)):
-                    file.unlink(missing_ok=True)
+            for old in surplus:
+                file = own_file(runner.work_dir, old)
+                if file is not None and file != path:
+                    for each in (file, optim_file(file)):  # without its weights it is none
+                        each.unlink(missing_ok=True)
         return path
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
@@ -94,11 +105,11 @@ class CheckpointHook(Hook):
         name = f'epoch_{done}' if self.by_epoch and not rest else f'iter_{runner.iter}'
         path = Path(runner.work_dir) / f'best_{self.save_best}_{name}.pth'
         runner.save_checkpoint(path, resumable=False)
-        old = hub.runtime_info.get('best_ckpt')
-        if is_main_process() and old not in (None, str(path)):
-            Path(old).unlink(missing_ok=True)
+        old = own_file(runner.work_dir, hub.runtime_info.get('best_ckpt', ''))
+        if is_main_process() and old is not None and old != path:
+            old.unlink(missing_ok=True)
         hub.update_info('best_score', float(score))
-        hub.update_info('best_ckpt', str(path))
+        hub.update_info('best_ckpt', path.name)
         print_log(f'best {self.save_best} so far: {score:.4f}, kept as {path.name}', 'current')
 
 
@@ -118,24 +129,28 @@ def point_at(path: Path) -> None:
 
 @HOOKS.register_module()
 class StopHook(Hook):
-    """SIGTERM (preemption, a queue's time limit): save, then stop with exit status 143.
+    """SIGTERM (preemption, a queue's time limit) and SIGINT (Ctrl-C): save, then stop with exit
+    status 143 or 130.
 
     The signal may reach one rank only, and the ranks at different moments: they agree after each
-    iteration, and within a validation after each batch. A second SIGTERM ends the process at once.
+    iteration, and within a validation after each batch. A second one ends the process at once.
     """
 
     priority = 'LOWEST'
 
     def __init__(self) -> None:
-        self._asked = self._training = False
+        self._asked: int | None = None
+        self._training = False
 
     def before_train(self, runner) -> None:
         self._training = True
-        signal.signal(signal.SIGTERM, self._note)  # until `RefSegRunner.train` ends
+        for number in SIGNALS:
+            signal.signal(number, self._note)  # until `RefSegRunner.train` ends
 
     def _note(self, number: int, frame: object) -> None:
-        self._asked = True
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._asked = number
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
 
     def after_step(self, runner) -> None:
         self._stop_if_asked(runner)
@@ -145,13 +160,15 @@ class StopHook(Hook):
             self._stop_if_asked(runner)
 
     def _stop_if_asked(self, runner) -> None:
-        if not (runner.agreement.any(self._asked)[0] and between_steps(runner)):
+        asked = runner.agreement.any(*(self._asked == number for number in SIGNALS))
+        if not (any(asked) and between_steps(runner)):
             return
+        number = SIGNALS[asked.index(True)]
         hook = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
-        path = hook.save(runner)
+        path = hook.save(runner, regular=False)
         runner.call_hook('after_train')
-        print_log(f'SIGTERM: saved {path} and stopped; --resume goes on from there', 'current',
-                  logging.WARNING)
+        print_log(f'{number.name}: saved {path} and stopped; --resume goes on from there',
+                  'current', logging.WARNING)
         with contextlib.suppress(Exception):
             runner.visualizer.close()
-        sys.exit(STOPPED)
+        sys.exit(128 + number)

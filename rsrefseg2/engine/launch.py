@@ -10,8 +10,9 @@ from mmengine.runner import FlexibleRunner
 from ..errors import UserError, make_folder
 from .config_check import check_config, check_top_keys
 from .config_files import read_config
-from .runner import RefSegRunner, check_start
+from .runner import RefSegRunner, TrainingRunner, check_start
 from .strategies import prepare_launch
+from .work_dir import release_work_dir
 
 
 def load_config(path: str, *, options: dict | None = None, work_dir: str | None = None) -> Config:
@@ -46,17 +47,26 @@ def with_options(cfg: Config, options: dict | None, path: str) -> Config:
     return cfg
 
 
-def build_runner(cfg: Config, *, launcher: str = 'none') -> RefSegRunner:
+def build_runner(cfg: Config, *, launcher: str = 'none', training: bool = False) -> RefSegRunner:
     """A runner that trains or tests `cfg` with the launcher that it was started by.
 
+    Args:
+        training: lock the work dir now, before anything is written into it; else `train` does.
     Raises:
         UserError: the checkpoint to start from does not exist or cannot be read; the work dir
-            cannot be made.
+            cannot be made, or another training has it.
     """
-    check_start(cfg.get('load_from'), cfg.get('resume', False))
+    check_start(cfg)
     make_folder(cfg.work_dir)
     prepare_launch(cfg, launcher)
-    runner = RefSegRunner.from_cfg(cfg)
+    if training:
+        try:
+            runner = TrainingRunner.from_cfg(cfg)
+        except BaseException:
+            release_work_dir(cfg.work_dir)
+            raise
+    else:
+        runner = RefSegRunner.from_cfg(cfg)
     _warn_of_batch(runner, cfg)
     _warn_of_accumulation(runner, cfg)
     return runner

@@ -1,12 +1,15 @@
 """mmengine's runner with checkpoints of our own."""
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import time
 from pathlib import Path
 
 import torch
+from mmengine._strategy import BaseStrategy
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import FlexibleRunner
@@ -15,21 +18,34 @@ from torch import nn
 from ..errors import UserError
 from ..models.tower_sources import tower_sources
 from .agreement import Agreement
-from .checkpoint import (
+from .checkpoint import check_fits, check_tokenizer
+from .checkpoint_files import (
     OPTIM,
-    check_fits,
     find_newest,
     optim_file,
     read_checkpoint,
     read_optim,
     write_atomically,
 )
+from .checkpoint_hook import SIGNALS
+from .trained_as import (
+    changes,
+    check_function,
+    data_mark,
+    function_of,
+    recorded_config,
+    tokenizer_mark,
+)
+from .work_dir import lock_work_dir, own_file, release_work_dir
 
 
 class RefSegRunner(FlexibleRunner):
     """As mmengine's; it saves, loads and resumes in the format of `engine/checkpoint.py`."""
 
     _agreement: Agreement | None = None
+    _locked = False      # the work dir, by this run
+    _trains = False
+    _begun: str | None = None  # the first start of this run
 
     def save_checkpoint(self, path: Path, *, resumable: bool = True) -> None:
         """Write the weights to `path` and, with `resumable`, what a resume needs beside it.
@@ -79,24 +95,47 @@ class RefSegRunner(FlexibleRunner):
 
     def _meta(self, saved: float) -> dict:
         return dict(epoch=self.epoch, iter=self.iter, epoch_length=self.train_loop.epoch_length,
-                    seed=self.seed, saved=saved, experiment_name=self.experiment_name,
-                    cfg=self.cfg.pretty_text, torch=str(torch.__version__))
+                    seed=self.seed, saved=saved, begun=self._begun or self.timestamp,
+                    experiment_name=self.experiment_name, cfg=self.cfg.pretty_text,
+                    torch=str(torch.__version__), **self._trained_as)
+
+    @functools.cached_property
+    def _trained_as(self) -> dict:
+        """What weights of this run are trained as, see trained_as.py."""
+        data = data_mark(self.train_loop.dataloader.dataset)
+        return dict(function=function_of(self.cfg.model),
+                    tokenizer=tokenizer_mark(
+                        self.strategy.plain_model.data_preprocessor.tokenizer),
+                    **({} if data is None else {'data': data}))
 
     def train(self) -> nn.Module:
-        """As mmengine's; a fresh start in a used work dir is warned of.
+        """As mmengine's, in a work dir that is locked meanwhile; a fresh start in a used one is
+        warned of.
 
-        However it ends, SIGTERM then means what it meant before: processes that are forked later
-        would inherit StopHook's handler.
+        However it ends, the signals of StopHook then mean what they meant before: processes that
+        are forked later would inherit its handler.
+
+        Raises:
+            UserError: another training has the work dir.
         """
-        if not self._resume and any(Path(self.work_dir).glob('*' + OPTIM)):
-            self.logger.warning(
-                f'{self.work_dir} holds checkpoints of an earlier run: this one starts afresh and '
-                'replaces those of the same names; --resume would have gone on')
-        before = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
+        before = {number: signal.getsignal(number) or signal.SIG_DFL for number in SIGNALS}
         try:
+            if not self._locked:
+                self.agreement.main_does(lambda: lock_work_dir(self.work_dir))
+                self._locked = True
+            if not self._resume and any(Path(self.work_dir).glob('*' + OPTIM)):
+                self.logger.warning(
+                    f'{self.work_dir} holds checkpoints of an earlier run: this one starts afresh '
+                    'and replaces those of the same names; --resume would have gone on')
+            self._trains = True
             return super().train()
         finally:
-            signal.signal(signal.SIGTERM, before)
+            self._trains = False
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            if self._locked:
+                release_work_dir(self.work_dir)
+                self._locked = False
 
     def load_or_resume(self) -> None:
         """Once: resume from the checkpoint that is asked for, or the newest whole one of the work
@@ -129,25 +168,54 @@ class RefSegRunner(FlexibleRunner):
         """The weights alone.
 
         Raises:
-            UserError: see `read_checkpoint` and `check_fits`.
+            UserError: see `read_checkpoint` and `check_fits`; for a test, `check_function`.
         """
         checkpoint = read_checkpoint(path)
+        try:
+            check_function(self.cfg.model, checkpoint, path)
+        except UserError as error:
+            if not self._trains:
+                raise
+            self.logger.warning(str(error))  # the training may mend it
+        self._load(checkpoint, path)
+        return checkpoint
+
+    def _load(self, checkpoint: dict, path: str | os.PathLike) -> None:
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         check_fits(self.strategy.plain_model, checkpoint, where=str(path))
+        check_tokenizer(self.strategy.plain_model, checkpoint, where=str(path))
         self.strategy.load_weights(checkpoint['state_dict'])
         self.logger.info(f'weights of {path}')
-        return checkpoint
 
     def resume(self, path: str | os.PathLike) -> None:
         """Weights, optimizer, schedule, log and position.
 
         Raises:
-            UserError: a file does not exist or is torn; the seed or the length of an epoch is
-                another one.
+            UserError: a file does not exist or is damaged; the model, the tokenizer, the data or
+                the order of samples is another one, or fewer iterations are asked for than are
+                done.
         """
         checkpoint = read_checkpoint(path)
         optim = read_optim(path, checkpoint)
-        meta, loop = checkpoint['meta'], self.train_loop
+        meta = checkpoint['meta']
+        self._check_order(meta, path)
+        check_function(self.cfg.model, checkpoint, path)
+        for line in self.agreement.main_does(lambda: self._compare(meta, path)):
+            self.logger.warning(f'this run differs from the one that {path} is of: {line}')
+        if len(optim['param_schedulers']) != len(self.param_schedulers):
+            raise UserError(f'checkpoint {path} has {len(optim["param_schedulers"])} schedules, '
+                            f'this run {len(self.param_schedulers)}: keep param_scheduler')
+        self._load(checkpoint, path)
+        self.strategy.load_optimizer_state(optim['optimizer'])
+        self.strategy.load_scheduler_state_dict(optim['param_schedulers'])
+        self.message_hub.load_state_dict(buffered_hub(optim['message_hub']))
+        self._own_names(path, meta)
+        self.train_loop.start_at(meta['iter'])
+        self.strategy.start_at(meta['iter'])
+        self.logger.info(f'resumed {path}: epoch {self.epoch}, iteration {self.iter}')
+
+    def _check_order(self, meta: dict, path: str | os.PathLike) -> None:
+        loop = self.train_loop
         if meta['epoch_length'] != loop.epoch_length:
             raise UserError(
                 f'checkpoint {path} has {meta["epoch_length"]} iterations an epoch, this run '
@@ -155,25 +223,77 @@ class RefSegRunner(FlexibleRunner):
         if meta['seed'] != self.seed:
             raise UserError(f'checkpoint {path} was trained with randomness.seed={meta["seed"]}, '
                             f'not {self.seed}: the order of samples would be another')
-        self.load_checkpoint(path)
-        self.strategy.load_optimizer_state(optim['optimizer'])
-        self.strategy.load_scheduler_state_dict(optim['param_schedulers'])
-        self.message_hub.load_state_dict(buffered_hub(optim['message_hub']))
-        loop.start_at(meta['iter'])
-        self.strategy.start_at(meta['iter'])
-        self.logger.info(f'resumed {path}: epoch {self.epoch}, iteration {self.iter}')
+        if meta['iter'] > loop.max_iters:
+            raise UserError(f'checkpoint {path} has {meta["iter"]} iterations done, more than the '
+                            f'{loop.max_iters} of this run: ask for more with train_cfg.'
+                            f'{"max_epochs" if loop.by_epoch else "max_iters"}, or resume an '
+                            'earlier one')
+
+    def _compare(self, meta: dict, path: str | os.PathLike) -> list[str]:
+        """What this run has otherwise than the checkpoint's, by the config.
+
+        Raises:
+            UserError: its training data are others.
+        """
+        recorded = recorded_config(meta.get('cfg', ''))
+        lines = changes(recorded, recorded_config(self.cfg.pretty_text) or {}) if recorded else []
+        other = [line for line in lines if line.startswith('train_dataloader.dataset.')
+                 and not line.startswith('train_dataloader.dataset.pipeline')]
+        mark = self._trained_as.get('data')
+        if meta.get('data', mark) != mark or (other and 'data' not in meta):
+            raise UserError(f'checkpoint {path} was trained on other data than this run\'s '
+                            f'({"; ".join(other) or "their records or the sizes of files differ"}'
+                            '): resume with its data, or start from the weights alone with '
+                            '--cfg-options load_from=...')
+        return lines
+
+    def _own_names(self, path: str | os.PathLike, meta: dict) -> None:
+        """Of the files that the checkpoint names this run keeps and removes those of its own work
+        dir; none, where it was resumed from elsewhere."""
+        info = self.message_hub.runtime_info
+        inside = os.path.realpath(Path(path).parent) == os.path.realpath(self.work_dir)
+        for key in ('checkpoints', 'best_ckpt', 'stopped'):
+            given = info.get(key, [])
+            files = [own_file(self.work_dir, name)
+                     for name in ([given] if isinstance(given, str) else given)] if inside else []
+            names = [file.name for file in files if file is not None]
+            if key in info:
+                self.message_hub.update_info(key, names if key == 'checkpoints'
+                                             else ''.join(names))
+        self._begun = meta.get('begun') if inside else None
 
 
-def check_start(load_from: str | None, resume: bool | str) -> None:
-    """The checkpoint that a run was told to start from can be read: asked before the towers are
-    built.
+class TrainingRunner(RefSegRunner):
+    """Has locked its work dir before it wrote into it."""
+
+    _locked = True
+
+    def build_strategy(self, strategy: dict, **kwargs) -> BaseStrategy:
+        """As mmengine's."""
+        return super().build_strategy(dict(strategy, exclusive=True), **kwargs)
+
+    def dump_config(self) -> None:
+        """Not yet: a resume may be refused, and the config that lies there is the run's."""
+
+    def load_or_resume(self) -> None:
+        """As above; then the work dir holds this training's config."""
+        super().load_or_resume()
+        super().dump_config()
+
+
+def check_start(cfg: Config) -> None:
+    """The checkpoint that a run was told to start from can be read, and resumed by this config:
+    asked before the towers are built.
 
     Raises:
         UserError: it cannot.
     """
+    resume, load_from = cfg.get('resume', False), cfg.get('load_from')
     path = resume if isinstance(resume, str) else load_from
     if path is not None and resume:
-        read_optim(path, read_checkpoint(path))
+        checkpoint = read_checkpoint(path)
+        read_optim(path, checkpoint)
+        check_function(cfg.model, checkpoint, path)
     elif path is not None:
         read_checkpoint(path)
 

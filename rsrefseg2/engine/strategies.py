@@ -8,13 +8,16 @@ import torch
 from mmengine._strategy import DDPStrategy as MMEngineDDPStrategy
 from mmengine._strategy.single_device import SingleDeviceStrategy as MMEngineSingleDeviceStrategy
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
 from ..compat import allow_cpu_ranks
 from ..errors import UserError
 from ..registry import STRATEGIES
-from .agreement import PATIENCE
+from .agreement import PATIENCE, Agreement
 from .checkpoint import trained_keys
+from .run_log import claim_stamp, plain_log, release_earlier_logs
+from .work_dir import lock_work_dir
 
 DISTRIBUTED = ('DDPStrategy', 'ZeRO2Strategy', 'FSDP2Strategy')
 
@@ -46,7 +49,34 @@ class NamedState:
 
     Every method is called on every rank. Optimizer state: `state` {name: {key: Tensor}} and, by
     group, what the schedule changes.
+
+    Args:
+        exclusive: lock the work dir for a training, before anything is written into it.
     """
+
+    def __init__(self, *, exclusive: bool = False, **kwargs) -> None:
+        self._exclusive = exclusive
+        super().__init__(**kwargs)
+
+    def _setup_env(self, **kwargs) -> None:
+        """As mmengine's; the time stamp, which names log folder and logger, is this run's alone.
+
+        Raises:
+            UserError: on every rank, where another training has the work dir, or the log folder
+                cannot be made.
+        """
+        super()._setup_env(**kwargs)
+        self._timestamp = Agreement().main_does(self._claim)
+
+    def _claim(self) -> str:
+        if self._exclusive:
+            lock_work_dir(self.work_dir)
+        return claim_stamp(self.work_dir, self._timestamp)
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """As mmengine's, with plain text in its files."""
+        release_earlier_logs()
+        return plain_log(super().build_logger(*args, **kwargs))
 
     @property
     def plain_model(self) -> nn.Module:
@@ -90,7 +120,7 @@ class NamedState:
         """
         optimizer, trained = self.optim_wrapper.optimizer, dict(self._trained())
         groups = self.optim_wrapper.param_groups  # mmengine's, with a last one for the base rate
-        check_names(saved, set(trained), len(groups))
+        check_names(saved, {name: p.shape for name, p in trained.items()}, len(groups))
         names = {parameter: name for name, parameter in trained.items()}
         packed, index = optimizer.state_dict(), 0
         for group, given in zip(optimizer.param_groups, packed['param_groups'], strict=True):
@@ -127,8 +157,9 @@ def scheduled(group: dict) -> dict[str, float]:
     return {name: group[name] for key in keys for name in (key, key.removeprefix('initial_'))}
 
 
-def check_names(saved: dict, names: set[str], groups: int) -> None:
-    """The saved state is of these parameters."""
+def check_names(saved: dict, shapes: dict[str, torch.Size], groups: int) -> None:
+    """The saved state is of the parameters of these names and shapes."""
+    names = set(shapes)
     missing, more = names - set(saved['state']), set(saved['state']) - names
     if missing or more or groups != len(saved['groups']):
         raise UserError(
@@ -136,6 +167,12 @@ def check_names(saved: dict, names: set[str], groups: int) -> None:
             f'({", ".join(sorted(missing)[:3])}), {len(more)} unexpected '
             f'({", ".join(sorted(more)[:3])}), {len(saved["groups"])} groups instead of {groups}: '
             'resume with the config it was trained with')
+    for name, entry in saved['state'].items():
+        for key, value in entry.items():
+            if isinstance(value, Tensor) and value.ndim and value.shape != shapes[name]:
+                raise UserError(f'the optimizer in the checkpoint has {key} of {name} in the shape '
+                                f'{tuple(value.shape)}, not {tuple(shapes[name])}: resume with the '
+                                'config it was trained with')
 
 
 @STRATEGIES.register_module()

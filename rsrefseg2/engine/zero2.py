@@ -112,7 +112,7 @@ class ZeRO2Strategy(NamedState, DeepSpeedStrategy):
     def load_optimizer_state(self, saved: dict) -> None:
         from deepspeed.utils import safe_set_full_optimizer_state
         trained, groups = dict(self._trained()), self.optim_wrapper.param_groups
-        check_names(saved, set(trained), len(groups))
+        check_names(saved, {name: p.shape for name, p in trained.items()}, len(groups))
         self._link_moments(max(float(entry['step']) for entry in saved['state'].values()))
         for name, parameter in trained.items():
             for key in MOMENTS:

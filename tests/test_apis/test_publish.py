@@ -17,9 +17,10 @@ from mmengine.registry import DefaultScope
 from transformers import AutoModel, CLIPModel, Sam2Model, Siglip2Model, SiglipModel
 
 from rsrefseg2.apis import Predictor, load_model, publish, read_scores
-from rsrefseg2.apis.published_config import published_config, recorded_config
+from rsrefseg2.apis.published_config import published_config
 from rsrefseg2.engine import load_config, read_checkpoint
 from rsrefseg2.engine.checkpoint import trained_keys
+from rsrefseg2.engine.trained_as import recorded_config
 from rsrefseg2.errors import UserError
 from rsrefseg2.evaluation import ImageSums, find_protocol, score_intervals
 from rsrefseg2.models.known_towers import licence_of
@@ -218,11 +219,11 @@ def test_paths_of_a_machine_become_paths_of_any(monkeypatch, tmp_path):
 
 def test_a_recorded_config_is_read_and_not_run(runs, tmp_path):
     cfg = runs['paper'].cfg
-    assert recorded_config(dict(cfg=cfg.pretty_text)) == cfg.to_dict()
+    assert recorded_config(cfg.pretty_text) == cfg.to_dict()
     mark = tmp_path / 'ran'
     for text in (f'a = open({str(mark)!r}, "w")', 'import os', 'a.b = 1', 'a = (', 'a = dict(1)'):
-        assert recorded_config(dict(cfg=text)) is None
-    assert recorded_config({}) is None and not mark.exists()
+        assert recorded_config(text) is None
+    assert recorded_config('') is None and not mark.exists()
 
 
 # ------------------------------------------------------------------ merged
@@ -433,8 +434,8 @@ def test_a_recorded_config_may_have_keys_that_are_no_names():
     rates = {'encoder.': 0.05, 'prompter.sparse.': 1.0}
     text = Config(dict(optim_wrapper=dict(rates=rates, clip=None))).pretty_text
     assert 'dict({' in text
-    assert recorded_config({'cfg': text}) == dict(optim_wrapper=dict(rates=rates, clip=None))
-    assert recorded_config({'cfg': 'a = dict([1], b=2)'}) is None
+    assert recorded_config(text) == dict(optim_wrapper=dict(rates=rates, clip=None))
+    assert recorded_config('a = dict([1], b=2)') is None
 
 
 # ------------------------------------------------------------------ refusals

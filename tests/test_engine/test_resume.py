@@ -24,13 +24,14 @@ class StopAt(Hook):
 
     priority = 'HIGH'
 
-    def __init__(self, iteration, *, how='die', in_validation=False):
+    def __init__(self, iteration, *, how='die', in_validation=False, number=signal.SIGTERM):
         self.iteration, self.how, self.in_validation = iteration, how, in_validation
+        self.number = number
 
     def _stop(self):
         if self.how == 'die':
             raise KeyboardInterrupt
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), self.number)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         if runner.iter + 1 == self.iteration and not self.in_validation:
@@ -117,16 +118,57 @@ def test_died_and_resumed(config, whole, tmp_path, how):
         path.name for path in whole[0].parent.glob('best_*')]
 
 
-@pytest.mark.parametrize('how', [dict(iteration=3), dict(iteration=3, in_validation=True)])
-def test_sigterm_saves_at_once_and_stops(config, whole, tmp_path, how):
+@pytest.mark.parametrize('how', [
+    dict(iteration=3), dict(iteration=3, in_validation=True),
+    dict(iteration=5, number=signal.SIGINT)])  # between two checkpoints
+def test_a_signal_saves_at_once_and_stops(config, whole, tmp_path, how):
     with pytest.raises(SystemExit) as stop:
         train(config, tmp_path, StopAt(how='ask', **how))
-    assert stop.value.code == 143
-    assert find_newest(tmp_path)[0].name == 'iter_3.pth'
+    assert stop.value.code == 128 + how.get('number', signal.SIGTERM)
+    done = how['iteration']
+    assert find_newest(tmp_path)[0].name == f'iter_{done}.pth'
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
     recorder = train(config, tmp_path, resume=True)
-    assert recorder.losses == whole[1].losses[3:]
+    assert recorder.losses == whole[1].losses[done:]
     assert not differing(last(tmp_path), whole[0])
+    assert kept_in(tmp_path) == kept_in(whole[0].parent)
+
+
+def kept_in(folder):
+    return sorted(path.name for path in folder.glob('*.pth'))
+
+
+def test_a_run_touches_no_file_outside_of_its_work_dir(config, whole, tmp_path):
+    """Whatever paths the checkpoint that it goes on from has; older ones have absolute paths."""
+    first, here = tmp_path / 'first', tmp_path / 'here'
+    shutil.copytree(whole[0].parent, first)
+    path, precious = first / 'iter_4.pth', first / 'iter_2.pth'
+    precious.write_text('of others')
+    second = torch.load(optim_file(path), weights_only=True)
+    second['message_hub']['runtime_info'].update(
+        checkpoints=[str(precious), '../first/iter_2.pth', str(path)], best_score=-1.0,
+        best_ckpt=str(tmp_path / 'precious.txt'), stopped=str(precious))
+    torch.save(second, optim_file(path))
+    (tmp_path / 'precious.txt').write_text('of others')
+    before = {file: file.read_bytes() for file in tmp_path.rglob('*') if file.is_file()}
+    train(config, here, resume=True, load_from=str(path))
+    assert before == {file: file.read_bytes() for file in before}
+    assert {'iter_6.pth', 'iter_6_optim.pth'} <= set(kept_in(here))
+    info = torch.load(optim_file(last(here)), weights_only=True)['message_hub']['runtime_info']
+    assert info['checkpoints'] == ['iter_6.pth']
+
+
+@pytest.mark.parametrize(('options', 'says'), [
+    ({'train_dataloader.dataset.exchange_sentences': True},
+     'other data than this run.*exchange_sentences=True'),
+    ({'train_cfg.max_iters': 3}, '4 iterations done, more than the 3'),
+    ({'model.prompter.heads': 4}, 'model.prompter.heads=4 instead of 2'),
+    ({'model.siglip.vision_lora.alpha': 1}, 'vision_lora.alpha=1 instead of 4')])
+def test_what_would_compute_something_else_is_refused(config, whole, tmp_path, options, says):
+    with pytest.raises(UserError, match=says):
+        train(config, tmp_path, resume=True, load_from=str(last(whole[0].parent, 'iter_4')),
+              **options)
 
 
 @pytest.mark.parametrize('workers', [pytest.param(1, marks=pytest.mark.slow), 2])
@@ -179,10 +221,9 @@ def test_a_torn_checkpoint_is_named_and_passed_over(config, whole, tmp_path, fau
     ({'randomness.seed': 3}, 'randomness.seed=0, not 3'),
     ({'train_dataloader.batch_size': 4}, '2 iterations an epoch, this run 1')])
 def test_another_order_of_samples_is_refused(config, whole, tmp_path, options, says):
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path, StopAt(3))
     with pytest.raises(UserError, match=says):
-        train(config, tmp_path, resume=True, **options)
+        train(config, tmp_path, resume=True, load_from=str(last(whole[0].parent, 'iter_4')),
+              **options)
 
 
 def test_a_fresh_start_in_a_used_work_dir_is_warned_of(config, tmp_path):
