@@ -119,12 +119,20 @@ import argparse, sys, types
 # the package without its __init__, which takes seconds
 package = sys.modules['rsrefseg2'] = types.ModuleType('rsrefseg2')
 package.__path__ = ['rsrefseg2']
-from rsrefseg2.errors import report_user_errors
+from rsrefseg2.errors import UserError, report_user_errors
 with report_user_errors():
     if sys.argv[1:] == ['--help']:
         argparse.ArgumentParser().parse_args()
+    if sys.argv[1:] == ['wrong']:
+        raise UserError('one\\ntwo')
     print('few, so that they stay in the buffer')
 '''
+
+
+def test_the_exit_code_of_a_process():
+    done = subprocess.run([sys.executable, '-c', FRAME, 'wrong'], cwd=ROOT, capture_output=True,
+                          text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (1, '', 'error: one two\n')
 
 
 @pytest.mark.parametrize('arguments', [[], ['--help']])

@@ -2,8 +2,6 @@
 import errno
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,6 @@ from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError, make_folder, report_user_errors
 from rsrefseg2.synthrs.generate import make_scene
 
-ROOT = Path(__file__).parents[2]
 
 
 def test_predict_writes_masks_and_panels(run, tiny, root, tmp_path):
@@ -185,13 +182,6 @@ def test_too_little_memory_for_a_prediction(run, tiny, root, tmp_path, monkeypat
     line, = [line for line in printed.splitlines() if line.startswith('error: ')]
     assert code == 1 and 'Traceback' not in printed
     assert 'out of memory in prediction' in line and '--device' in line
-
-
-def test_the_exit_code_of_a_process():
-    done = subprocess.run([sys.executable, '-c', 'from rsrefseg2.errors import *\n'
-                           'with report_user_errors():\n    raise UserError("one\\ntwo")'],
-                          cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (1, '', 'error: one two\n')
 
 
 def test_other_errors_pass(tmp_path):

@@ -1,4 +1,5 @@
-"""One global batch on one process or on two CPU ranks: `python ranks.py FOLDER` runs both.
+"""One global batch on one process or on two CPU ranks: `python -m tests.test_engine.ranks FOLDER`
+runs the two, and the whole model's (`whole_model.py`).
 
 Rank r takes its share of the rows (the shares differ in size); gradients of the shared weights are
 averaged over the ranks, as DDP and ZeRO do. Everything is in float64.
@@ -13,6 +14,7 @@ from rsrefseg2.models.distributed import gather_with_gradient
 from rsrefseg2.models.losses import SampleContrastLoss
 from rsrefseg2.models.outputs import Targets
 from rsrefseg2.models.prompter.batch_norm import SyncedBatchNorm2d
+from tests.test_engine import whole_model
 from tests.test_engine.stand_ins import outputs_of
 
 B, N_T, GRID, D = 7, 3, (4, 4), 6
@@ -81,7 +83,7 @@ def work(rank, folder):
 
 
 if __name__ == '__main__':
-    # one fresh process that forks: the imports are paid once
+    # one fresh process that forks, for both modules: the imports are paid once
     torch.set_num_threads(1)
-    multiprocessing.start_processes(work, (sys.argv[1],), nprocs=len(SHARES),
-                                    start_method='fork')
+    multiprocessing.start_processes(work, (sys.argv[1],), nprocs=len(SHARES), start_method='fork')
+    whole_model.run(sys.argv[1])

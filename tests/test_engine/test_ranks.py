@@ -17,13 +17,19 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope='module')
-def two(tmp_path_factory):
-    """What each of two ranks found."""
+def folder(tmp_path_factory):
+    """What ranks.py and whole_model.py leave."""
     folder = tmp_path_factory.mktemp('ranks')
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
     subprocess.run([sys.executable, '-m', 'tests.test_engine.ranks', str(folder)], check=True,
-                   cwd=ROOT, timeout=300, env=dict(os.environ, PYTHONPATH=path,
+                   cwd=ROOT, timeout=600, env=dict(os.environ, PYTHONPATH=path,
                                                    OMP_NUM_THREADS='1'))
+    return folder
+
+
+@pytest.fixture(scope='module')
+def two(folder):
+    """What each of two ranks found."""
     return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
 
 
@@ -83,13 +89,8 @@ def test_batch_norm_keeps_its_statistics_in_float32():
 
 
 @pytest.fixture(scope='module')
-def cases(tmp_path_factory):
+def cases(folder):
     """{case: what its rank 0 found} of whole_model.py, and '1', found in this process."""
-    folder = tmp_path_factory.mktemp('whole model')
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
-    subprocess.run([sys.executable, '-m', 'tests.test_engine.whole_model', str(folder)], check=True,
-                   cwd=ROOT, timeout=300, env=dict(os.environ, PYTHONPATH=path,
-                                                   OMP_NUM_THREADS='1'))
     return {'1': whole_model.gradients(whole_model.SHARES[1][0]),
             **{case: torch.load(folder / f'{case}.pth')
                for case in ('2', '4', *whole_model.CONTROLS)}}

@@ -74,7 +74,12 @@ def train(config, folder, *hooks, **options):
     runner, recorder = build_runner(prepare(config, folder, **options)), Recorder()
     for hook in (recorder, *hooks):
         runner.register_hook(hook)
-    runner.train()
+    try:
+        runner.train()
+    finally:  # workers that the garbage collector ends are waited for, 5 s each
+        workers = getattr(runner.train_loop.dataloader, '_iterator', None)
+        if hasattr(workers, '_shutdown_workers'):
+            workers._shutdown_workers()
     return recorder
 
 

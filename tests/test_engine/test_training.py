@@ -98,21 +98,21 @@ def test_a_new_process_gives_the_validation_score(trained, config, tmp_path):
         assert scores[name] == pytest.approx(seen[name], abs=1e-6), name
 
 
-def test_a_test_that_died_goes_on_where_it_stopped(trained, config, tmp_path, monkeypatch):
+def test_a_test_that_died_goes_on_where_it_stopped(trained, config, tmp_path, run):
     """The same dump and scores as without a break; what was done is not predicted again."""
     _, folder = trained
     checkpoint = folder / 'epoch_2.pth'
 
-    def run(name, *more):
-        done = run_in_new_process(
+    def tested(name, *more):
+        code, stdout, stderr = run(
             'test.py', config, checkpoint, '--work-dir', tmp_path / name, '--dump',
             tmp_path / f'{name}.jsonl', *more, '--cfg-options',
             'test_dataloader.dataset.split=train')
-        assert done.returncode == 0, done.stderr
+        assert code == 0, stderr
         scores = json.loads((tmp_path / name / 'scores.json').read_text())
-        return scores, list(read_dump(tmp_path / f'{name}.jsonl')), done.stdout + done.stderr
+        return scores, list(read_dump(tmp_path / f'{name}.jsonl')), stdout + stderr
 
-    scores, records, _ = run('whole')
+    scores, records, _ = tested('whole')
     assert len(records) == 4 and all('coarse_localisation' in record for record in records)
 
     cfg = prepare(config, tmp_path / 'broken', load_from=str(checkpoint),
@@ -130,7 +130,7 @@ def test_a_test_that_died_goes_on_where_it_stopped(trained, config, tmp_path, mo
     runner.test_loop.evaluator.process = die
     with pytest.raises(KeyboardInterrupt):
         runner.test()
-    again, found, log = run('broken', '--resume')
+    again, found, log = tested('broken', '--resume')
     assert re.search('continuing: [123] of 4 samples were scored before', log)
     assert again == scores
     for record in records + found:

@@ -1,11 +1,9 @@
 """The whole model on one global batch, divided over 1, 2 and 4 CPU ranks: gradients in float64.
 
-`python -m tests.test_engine.whole_model FOLDER` writes what rank 0 of each case found, as
-`FOLDER/{case}.pth`. The ranks hold different samples and different numbers of them. DDP averages
-the gradients. CONTROLS spoil one thing each.
+`run(folder)`, called by ranks.py, writes what rank 0 of each case found, as `folder/{case}.pth`.
+The ranks hold different samples and different numbers of them. DDP averages the gradients. CONTROLS
+spoil one thing each.
 """
-import sys
-
 import torch
 from torch import distributed as dist
 from torch import multiprocessing
@@ -70,12 +68,11 @@ def work(rank, shares, case, folder):
     dist.destroy_process_group()
 
 
-if __name__ == '__main__':
-    # one fresh process that forks: the imports are paid once
-    torch.set_num_threads(1)
+def run(folder):
+    """Every case, each on processes of its own that fork."""
     for ranks in (2, 4):
-        multiprocessing.start_processes(work, (SHARES[ranks], str(ranks), sys.argv[1]),
-                                        nprocs=ranks, start_method='fork')
+        multiprocessing.start_processes(work, (SHARES[ranks], str(ranks), folder), nprocs=ranks,
+                                        start_method='fork')
     for control in CONTROLS:
-        multiprocessing.start_processes(work, (SHARES[2], control, sys.argv[1]), nprocs=2,
+        multiprocessing.start_processes(work, (SHARES[2], control, folder), nprocs=2,
                                         start_method='fork')
