@@ -26,6 +26,7 @@ def _import_mmdet(module: str) -> None:
     """
     if importlib.util.find_spec('mmcv') is None:
         raise ImportError('mmcv is missing: pip install "mmcv-lite==2.1.0"')
+    defer_deepspeed()  # mmdet imports mmengine.runner
     if importlib.util.find_spec('mmcv._ext') is not None:
         importlib.import_module(module)
         return
@@ -52,8 +53,9 @@ class _MissingOperators(types.ModuleType):
 def defer_deepspeed() -> None:
     """Keep mmengine from importing deepspeed at start; `use_deepspeed` does it when it is needed.
 
-    mmengine 0.10.7 imports it with its runner: seconds, a warning on machines without a GPU, and
-    failures that concern nobody who does not use it. Can go when mmengine imports it lazily.
+    To be called before mmengine.runner is first imported, here or by mmdet. mmengine 0.10.7 imports
+    deepspeed with its runner: seconds, a warning on machines without a GPU, and failures that
+    concern nobody who does not use it. Can go when mmengine imports it lazily.
     """
     if 'deepspeed' in sys.modules or 'mmengine._strategy' in sys.modules:
         return

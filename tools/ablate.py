@@ -12,13 +12,15 @@ import argparse
 import contextlib
 import sys
 
-from mmengine.config import DictAction
+from typing import TYPE_CHECKING
 
-from rsrefseg2.apis import ablation_results as results
-from rsrefseg2.apis import ablation_runs as runs
-from rsrefseg2.apis.ablations import INDEX, Index, Table, read_index, readme
 from rsrefseg2.errors import UserError, report_user_errors
 from rsrefseg2.files import read_text
+from rsrefseg2.options import ABLATIONS as INDEX, add_cfg_options, positive, seed
+
+if TYPE_CHECKING:
+    from rsrefseg2.apis.ablation_runs import Run
+    from rsrefseg2.apis.ablations import Index, Table
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,16 +29,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('table', nargs='?', help='table06 ... table16')
     parser.add_argument('--index', default=INDEX, help='the tables as data (default: %(default)s)')
     parser.add_argument('--rows', nargs='+', metavar='ROW', help="names of rows (default: all)")
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0], metavar='SEED')
+    parser.add_argument('--seeds', nargs='+', type=seed, default=[0], metavar='SEED')
     parser.add_argument('--scale', choices=['paper', 'tiny'],
                         help="of the paper's tables: paper (default), or tiny: the same variants "
                              'with the tiny towers on SynthRS, on a CPU')
     parser.add_argument('--work-dir', default='work_dirs/ablations', help='(default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override config keys in every row')
+    add_cfg_options(parser, help='override config keys in every row')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
                         help='one process, torchrun on --ranks devices, or one SLURM job a run')
-    parser.add_argument('--ranks', type=int, default=1, help='processes of a run')
+    parser.add_argument('--ranks', type=positive, default=1, help='processes of a run')
     parser.add_argument('--slurm-args', default='', metavar='"ARGS"',
                         help='more for sbatch: --slurm-args="--gpus-per-task=1 -p gpu"')
     parser.add_argument('--keep-going', action='store_true',
@@ -64,14 +65,16 @@ def list_tables(index: Index, path: str, form: str | None) -> None:
     if form == 'json':
         print(read_text(path), end='')
     elif form == 'markdown':
+        from rsrefseg2.apis.ablations import readme
         print(readme(index), end='')
     else:
         for table in index.tables:
             print(f'{table.key}  {len(table.rows):2} rows  {table.title}')
 
 
-def run_all(planned: list[runs.Run], args: argparse.Namespace) -> None:
+def run_all(planned: list[Run], args: argparse.Namespace) -> None:
     """Every run that is not finished; one line each. Fails at the end where one failed."""
+    from rsrefseg2.apis import ablation_runs as runs
     failed = []
     for i, run in enumerate(planned, 1):
         what = f'[{i}/{len(planned)}] {run.row.name}, seed {run.seed}'
@@ -94,8 +97,9 @@ def run_all(planned: list[runs.Run], args: argparse.Namespace) -> None:
         raise UserError(f'{len(failed)} of {len(planned)} runs failed: {", ".join(failed)}')
 
 
-def show(index: Index, table: Table, planned: list[runs.Run], args: argparse.Namespace) -> None:
+def show(index: Index, table: Table, planned: list[Run], args: argparse.Namespace) -> None:
     """The scores in the form that was asked for."""
+    from rsrefseg2.apis import ablation_results as results
     found = results.collect(table, planned, index.scores)
     head, lines = results.cells(table, found)
     if args.form == 'json':
@@ -114,13 +118,14 @@ def show(index: Index, table: Table, planned: list[runs.Run], args: argparse.Nam
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    from rsrefseg2.apis.ablation_runs import plan
+    from rsrefseg2.apis.ablations import read_index
     index = read_index(index=args.index)
     if args.table is None:
         list_tables(index, args.index, args.form)
         return
     table = index.table(args.table)
-    planned = runs.plan(table, names=args.rows, seeds=args.seeds, scale=args.scale,
-                        root=args.work_dir)
+    planned = plan(table, names=args.rows, seeds=args.seeds, scale=args.scale, root=args.work_dir)
     if args.list:
         for run in planned:
             print(f'{run.row.name}  seed {run.seed}  {run.state()}  {run.row.config}')

@@ -13,12 +13,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from rsrefseg2.apis import RELEASED, from_release, to_release
-from rsrefseg2.engine import load_config
 from rsrefseg2.errors import make_folder, report_user_errors
 from rsrefseg2.files import require_free, write_text
+from rsrefseg2.options import BENCHMARKS, add_cfg_options
 from rsrefseg2.records import to_json
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'release'
@@ -29,7 +26,7 @@ def parse_args() -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', metavar='IN', help="the release's *.pth; with --back, ours")
     parser.add_argument('out', metavar='OUT', type=Path, help='the file to write')
-    parser.add_argument('--dataset', required=True, choices=RELEASED,
+    parser.add_argument('--dataset', required=True, choices=BENCHMARKS,
                         help='what it was trained on')
     parser.add_argument('--back', action='store_true', help="ours -> the release's layout")
     parser.add_argument('--thin', action='store_true', help='leave the frozen weights to the '
@@ -40,8 +37,7 @@ def parse_args() -> argparse.Namespace:
                         help='replace the files that are there')
     parser.add_argument('--config', help='of another variant (default: '
                                          'configs/release/<dataset>.py)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override config keys')
+    add_cfg_options(parser)
     args = parser.parse_args()
     if args.back and args.thin:
         parser.error("--thin is for ours: the release's files are whole")
@@ -51,6 +47,8 @@ def parse_args() -> argparse.Namespace:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    from rsrefseg2.apis import from_release, to_release
+    from rsrefseg2.engine import load_config
     cfg = load_config(args.config or str(CONFIGS / f'{args.dataset}.py'), options=args.cfg_options)
     for path, option in ((args.out, 'OUT'), (args.report, '--report')):
         if path is not None:

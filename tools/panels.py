@@ -5,19 +5,18 @@
 Without --worst the samples are spread evenly over the split; with it the whole split is predicted
 and the panels are those with the lowest IoU.
 """
+from __future__ import annotations
+
 import argparse
 import math
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config, DictAction
-
-from rsrefseg2.apis import gather_cases, load_model, load_split, write_gallery
-from rsrefseg2.apis.scores_files import percentages, read_scores_file
-from rsrefseg2.datasets.writers import read_scenes
-from rsrefseg2.engine import explain_out_of_memory, load_config
 from rsrefseg2.errors import make_folder, report_user_errors
-from rsrefseg2.evaluation import COLUMNS
 from rsrefseg2.files import require_free
-from rsrefseg2.visualization import MARK
+from rsrefseg2.options import SPLITS, add_cfg_options, positive
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,24 +27,22 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', required=True, help='folder to write to')
     parser.add_argument('--overwrite', action='store_true',
                         help='replace files there that this command did not write')
-    parser.add_argument('--split', default='test', choices=('train', 'val', 'test'))
-    parser.add_argument('--max', type=int, default=24, metavar='N', help='panels (%(default)s)')
+    parser.add_argument('--split', default='test', choices=SPLITS)
+    parser.add_argument('--max', type=positive, default=24, metavar='N', help='panels (%(default)s)')
     parser.add_argument('--worst', action='store_true', help='the N samples of lowest IoU')
     parser.add_argument('--scores', metavar='JSON',
                         help='scores.json of tools/test.py, to stand on top of the page')
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override entries of the config')
-    args = parser.parse_args()
-    if args.max < 1:
-        parser.error(f'--max must be at least 1, got {args.max}')
-    return args
+    add_cfg_options(parser, help='override entries of the config')
+    return parser.parse_args()
 
 
 def read_scores(path: str | None) -> dict[str, float]:
     """The paper's columns of a scores.json; empty without one."""
     if path is None:
         return {}
+    from rsrefseg2.apis.scores_files import percentages, read_scores_file
+    from rsrefseg2.evaluation import COLUMNS
     scores = percentages(read_scores_file(path, needs=()))
     return {key: math.nan if scores[key] is None else scores[key]
             for key in (*COLUMNS, 'shuffled') if key in scores}
@@ -53,6 +50,7 @@ def read_scores(path: str | None) -> dict[str, float]:
 
 def read_levels(config: Config, split: str) -> dict[str, str] | None:
     """Sample id -> level, where the config scores SynthRS; None: the page filters by category."""
+    from rsrefseg2.datasets.writers import read_scenes
     evaluator = config.get('test_evaluator')
     if not isinstance(evaluator, dict) or evaluator.get('type') != 'SynthRSMetric':
         return None
@@ -65,6 +63,9 @@ def read_levels(config: Config, split: str) -> dict[str, str] | None:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    from rsrefseg2.apis import gather_cases, load_model, load_split, write_gallery
+    from rsrefseg2.engine import explain_out_of_memory, load_config
+    from rsrefseg2.visualization import MARK
     scores = read_scores(args.scores)
     config = load_config(args.config, options=args.cfg_options)
     dataset = load_split(config, args.split)  # missing data are seen before the model is loaded

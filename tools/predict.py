@@ -16,20 +16,9 @@ import argparse
 import functools
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from rsrefseg2.apis import Predictor, check_sentences
-from rsrefseg2.apis.prediction_files import (
-    free_pictures,
-    split_arguments,
-    write_answer,
-    write_scene,
-)
-from rsrefseg2.datasets import read_image
-from rsrefseg2.engine import explain_out_of_memory, load_config
 from rsrefseg2.errors import UserError, make_folder, report_user_errors
 from rsrefseg2.files import require_writable
-from rsrefseg2.synthrs.generate import make_scene
+from rsrefseg2.options import add_cfg_options
 
 DEMO = Path(__file__).resolve().parents[1] / 'demo'
 SCENE = 1  # all three found (IoU above 0.6), as in 98 of the 250 scenes; of scene 0 one
@@ -47,8 +36,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--overwrite', action='store_true',
                         help='replace files that this tool did not write for the same image')
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override entries of the config')
+    add_cfg_options(parser, help='override entries of the config')
     args = parser.parse_intermixed_args()  # IMAGE --demo SENTENCE, too
     if args.demo and (args.config or args.checkpoint):
         parser.error('--demo has its own config and checkpoint')
@@ -69,6 +57,16 @@ def demo_model() -> tuple[str, str]:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    from rsrefseg2.apis import Predictor, check_sentences
+    from rsrefseg2.apis.prediction_files import (
+        free_pictures,
+        split_arguments,
+        write_answer,
+        write_scene,
+    )
+    from rsrefseg2.datasets import read_image
+    from rsrefseg2.engine import explain_out_of_memory, load_config
+    from rsrefseg2.synthrs.generate import make_scene
     if args.demo:
         args.config, args.checkpoint = demo_model()
     paths, sentences = split_arguments(args.given)

@@ -10,12 +10,8 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import DictAction
-
-from rsrefseg2.apis import publish, read_scores, score_dump
-from rsrefseg2.engine import load_config, read_checkpoint
 from rsrefseg2.errors import report_user_errors
-from rsrefseg2.evaluation import PROTOCOLS, find_protocol
+from rsrefseg2.options import PROTOCOLS, add_cfg_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,8 +36,7 @@ def parse_args() -> argparse.Namespace:
     for family in ('siglip', 'sam'):
         parser.add_argument(f'--{family}', metavar='OWNER/NAME', help=f'the hub name of {family}, '
                             'where the config names a folder')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override config keys, as in training')
+    add_cfg_options(parser, help='override config keys, as in training')
     args = parser.parse_args()
     if args.protocol and not args.dump:
         parser.error('--protocol is for --dump: a file of scores names its own')
@@ -51,6 +46,9 @@ def parse_args() -> argparse.Namespace:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    from rsrefseg2.apis import publish, read_scores, score_dump
+    from rsrefseg2.engine import load_config, read_checkpoint
+    from rsrefseg2.evaluation import find_protocol
     cfg = load_config(args.config, options=args.cfg_options)
     read_checkpoint(args.checkpoint)  # before a dump is scored
     scores = read_scores(args.scores) if args.scores else None

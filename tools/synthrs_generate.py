@@ -8,36 +8,33 @@ import argparse
 import os
 from pathlib import Path
 
-from rsrefseg2.datasets.writers import LAYOUTS
 from rsrefseg2.errors import report_user_errors
-from rsrefseg2.synthrs.build import Recipe, build
-from rsrefseg2.synthrs.generate import KIND_WEIGHTS
-from rsrefseg2.synthrs.language import LEVELS
+from rsrefseg2.options import LAYOUTS, LEVELS, RELATIONS, count, fraction, positive, seed
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', default='data/synthrs', type=Path)
-    parser.add_argument('--scenes-train', default=8000, type=int)
-    parser.add_argument('--scenes-val', default=100, type=int)
-    parser.add_argument('--scenes-test', default=250, type=int)
-    parser.add_argument('--seed', default=0, type=int)
-    parser.add_argument('--size', default=128, type=int, help='side of the pictures in pixels')
-    parser.add_argument('--min-same', default=4, type=int,
+    parser.add_argument('--scenes-train', default=8000, type=count)
+    parser.add_argument('--scenes-val', default=100, type=count)
+    parser.add_argument('--scenes-test', default=250, type=count)
+    parser.add_argument('--seed', default=0, type=seed)
+    parser.add_argument('--size', default=128, type=positive, help='side of the pictures in pixels')
+    parser.add_argument('--min-same', default=4, type=positive,
                         help='objects of the named category, at levels position and relation')
     parser.add_argument('--layouts', nargs='+', default=['rrsisd'], metavar='LAYOUT',
                         help=f'of {", ".join(LAYOUTS)}, or all')
     parser.add_argument('--levels', nargs='+', default=LEVELS, choices=LEVELS, metavar='LEVEL',
                         help=f'of {", ".join(LEVELS)}: write the sentences of these alone, on the '
                              'same scenes (default: all)')
-    parser.add_argument('--per-level', default=2, type=int, metavar='COUNT',
+    parser.add_argument('--per-level', default=2, type=positive, metavar='COUNT',
                         help='training sentences of a level in a scene, 1 to 3')
-    parser.add_argument('--relations', nargs=4, type=float, default=KIND_WEIGHTS['relation'],
+    parser.add_argument('--relations', nargs=4, type=fraction, default=RELATIONS,
                         metavar=('PLAIN', 'COLOURED', 'NESTED', 'CLOSEST'),
                         help='how often each kind of relation is asked for; sums to 1 (default: '
-                             f'{" ".join(map(str, KIND_WEIGHTS["relation"]))})')
-    parser.add_argument('--workers', default=min(8, os.cpu_count() or 1), type=int)
+                             f'{" ".join(map(str, RELATIONS))})')
+    parser.add_argument('--workers', default=min(8, os.cpu_count() or 1), type=positive)
     parser.add_argument('--force', action='store_true', help='replace another SynthRS dataset')
     return parser.parse_args()
 
@@ -45,6 +42,7 @@ def parse_args() -> argparse.Namespace:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    from rsrefseg2.synthrs.build import Recipe, build
     layouts = tuple(LAYOUTS) if args.layouts == ['all'] else tuple(dict.fromkeys(args.layouts))
     recipe = Recipe(scenes={'train': args.scenes_train, 'val': args.scenes_val,
                             'test': args.scenes_test},

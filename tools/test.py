@@ -7,26 +7,17 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config, DictAction
-from mmengine.dist import is_main_process
-
-from rsrefseg2.apis import load_split, page_path, predict_dense, write_report
-from rsrefseg2.apis.scores_files import describe_tested
-from rsrefseg2.engine import (
-    build_runner,
-    explain_out_of_memory,
-    identify_run,
-    load_config,
-    ranks_end_together,
-    read_checkpoint,
-    set_scoring,
-)
 from rsrefseg2.errors import report_user_errors
-from rsrefseg2.evaluation import PROTOCOLS, find_protocol
 from rsrefseg2.files import write_text
-from rsrefseg2.models import RSRefSeg2
+from rsrefseg2.options import PROTOCOLS, add_cfg_options
 from rsrefseg2.records import to_json
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from rsrefseg2.models import RSRefSeg2
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,8 +33,7 @@ def parse_args() -> argparse.Namespace:
                         'folder for an index.html (and the dump, by default <work dir>/dump.jsonl)')
     parser.add_argument('--resume', action='store_true',
                         help='continue the dump of an interrupted test')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override config keys, e.g. test_dataloader.dataset.split=val')
+    add_cfg_options(parser, help='override config keys, e.g. test_dataloader.dataset.split=val')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
                         help=argparse.SUPPRESS)  # passed by older launchers
@@ -55,6 +45,8 @@ def parse_args() -> argparse.Namespace:
 
 def report_on(cfg: Config, model: RSRefSeg2, dump: str, out: str, checkpoint: str) -> str:
     """Writes the page; the cases are predicted once more, for their dense prompts."""
+    from rsrefseg2.apis import load_split, predict_dense, write_report
+    from rsrefseg2.evaluation import find_protocol
     page = write_report(
         dump, out, protocol=find_protocol(cfg.test_evaluator.get('protocol', 'paper')),
         title=f'{os.path.basename(checkpoint)} of {cfg.filename}',
@@ -65,6 +57,19 @@ def report_on(cfg: Config, model: RSRefSeg2, dump: str, out: str, checkpoint: st
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    from mmengine.dist import is_main_process
+
+    from rsrefseg2.apis import page_path
+    from rsrefseg2.apis.scores_files import describe_tested
+    from rsrefseg2.engine import (
+        build_runner,
+        explain_out_of_memory,
+        identify_run,
+        load_config,
+        ranks_end_together,
+        read_checkpoint,
+        set_scoring,
+    )
     cfg = load_config(args.config, options=args.cfg_options, work_dir=args.work_dir)
     cfg.load_from = args.checkpoint
     if args.report:

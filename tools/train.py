@@ -3,15 +3,8 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import DictAction
-
-from rsrefseg2.engine import (
-    build_runner,
-    explain_out_of_memory,
-    load_config,
-    ranks_end_together,
-)
 from rsrefseg2.errors import report_user_errors
+from rsrefseg2.options import add_cfg_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,9 +14,9 @@ def parse_args() -> argparse.Namespace:
                                            '(default: work_dirs/<name of the config>)')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
                         help='continue from CHECKPOINT, or from the newest one of the work dir')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override config keys, e.g. model.init=random '
-                             'train_dataloader.batch_size=8')
+    add_cfg_options(parser,
+                    help='override config keys, e.g. model.init=random '
+                    'train_dataloader.batch_size=8')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
                         help=argparse.SUPPRESS)  # passed by older launchers
@@ -33,6 +26,12 @@ def parse_args() -> argparse.Namespace:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    from rsrefseg2.engine import (
+        build_runner,
+        explain_out_of_memory,
+        load_config,
+        ranks_end_together,
+    )
     cfg = load_config(args.config, options=args.cfg_options, work_dir=args.work_dir)
     if args.resume is not None:
         cfg.resume = True

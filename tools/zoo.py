@@ -21,17 +21,9 @@ import contextlib
 import os
 import sys
 
-# Libraries write notices to stdout while they are imported; there, only the page belongs.
-with contextlib.redirect_stdout(sys.stderr):
-    from rsrefseg2.apis.run_records import (
-        OWN_RECORDS,
-        RECORDS,
-        add_records,
-        seed_scores,
-    )
-    from rsrefseg2.apis.zoo import zoo_page
-    from rsrefseg2.errors import report_user_errors
-    from rsrefseg2.records import to_json
+from rsrefseg2.errors import report_user_errors
+from rsrefseg2.options import OWN_RECORDS, RECORDS
+from rsrefseg2.records import to_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -59,7 +51,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     folders = list(dict.fromkeys([RECORDS, os.path.normpath(args.records)]))
+    # Libraries write notices to stdout while they are imported; there, only the page belongs.
     with contextlib.redirect_stdout(sys.stderr):
+        from rsrefseg2.apis.run_records import add_records, seed_scores
+        from rsrefseg2.apis.zoo import zoo_page
         if args.add:
             out = add_records(args.add, args.name, logs=args.logs, folder=folders[-1])
             result = f'{out}\n'

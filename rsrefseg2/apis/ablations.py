@@ -14,10 +14,10 @@ from mmengine.config import Config
 
 from ..engine import load_config
 from ..errors import UserError, suggest
+from ..options import ABLATIONS as INDEX
 from ..records import read_json
 from .markup import code, table as markdown, text
 
-INDEX = 'configs/ablations/index.json'
 WHERE = 'configs/where/index.json'
 TINY = 'configs/ablations/tiny.py'
 TINY_TABLES = tuple(f'table{number:02}' for number in range(6, 16))  # XVI compares full-size towers

@@ -17,13 +17,12 @@ from ..engine import load_config
 from ..errors import UserError, make_folder
 from ..evaluation import COLUMNS, dumped_samples, find_protocol, score, score_intervals
 from ..files import read_text, write_text
+from ..options import OWN_RECORDS, RECORDS
 from ..records import convert, read_json, to_json
 from ..visualization import read_runs
 from .ablations import WHERE, read_index, tiny_config
 from .scores_files import read_scores_file
 
-RECORDS = 'docs/results/runs'   # shipped; the committed page is made of them alone
-OWN_RECORDS = 'work_dirs/records'
 Record = dict[str, Any]
 # What a run may have had otherwise than its config; the rest is where it ran and what was shown.
 SETTINGS = ('model', 'train_dataloader', 'val_dataloader', 'optim_wrapper', 'param_scheduler',

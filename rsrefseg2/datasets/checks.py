@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from rsrefseg2.errors import UserError, os_errors_told, suggest
+from rsrefseg2.options import SPLITS as SPLITS
 from rsrefseg2.records import convert
 
-SPLITS = ('train', 'val', 'test')
 SEE_TREE = 'data/README.md shows the expected tree'
 
 

@@ -19,6 +19,7 @@ from pycocotools import mask as coco_mask
 
 from rsrefseg2.errors import UserError
 from rsrefseg2.files import confined
+from rsrefseg2.options import SHARES
 from rsrefseg2.rle import checked, from_polygons, require_within
 
 from .checks import SPLITS, is_file
@@ -32,7 +33,6 @@ from .new_folder import complete_folder
 from .pictures import is_turned
 
 CROWDS = 'crowds: their category is left out of the picture'
-SHARES = (0.7, 0.1, 0.2)     # of the pictures: train, val, test
 MIN_AREA, MIN_SIDE = 64, 8   # pixels: below, an instance is doubtful
 MAX_OVERLAP = 0.3            # IoU of two instances of a category: above, both are doubtful
 MIN_AGREEMENT = 0.5          # IoU of an annotation's box and its mask's box: below, doubtful

@@ -1,4 +1,8 @@
 """Running it: strategies, loops, hooks, checkpoints."""
+from ..compat import defer_deepspeed
+
+defer_deepspeed()  # before the imports below, which import mmengine.runner
+
 from .agreement import ranks_end_together
 from .checkpoint import load_checkpoint, read_checkpoint
 from .checkpoint_hook import CheckpointHook, StopHook

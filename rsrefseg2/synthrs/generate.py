@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets.checks import SPLITS
+from ..options import RELATIONS
 from .language import (
     LEVELS,
     Ground,
@@ -23,7 +24,7 @@ VERSION = 2  # raised where the same arguments give other scenes or sentences
 
 # How often each kind of a level is asked for; where a scene has none, the next one is taken.
 KIND_WEIGHTS = {'attribute': (0.15, 0.35, 0.25, 0.25), 'position': (0.35, 0.35, 0.3),
-                'relation': (0.27, 0.27, 0.31, 0.15)}
+                'relation': RELATIONS}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,10 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ..options import LEVELS as LEVELS
 from .catalogue import CATEGORIES, COLOURS, SIZES
 from .scene import Thing
 
-LEVELS = ('attribute', 'position', 'relation')
 HALVES = ('left', 'right', 'top', 'bottom', 'center')
 CORNERS = ('upper left', 'upper right', 'lower left', 'lower right')
 EXTREMES = ('leftmost', 'rightmost', 'topmost', 'bottommost')

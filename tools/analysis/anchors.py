@@ -9,11 +9,8 @@ import argparse
 import contextlib
 import sys
 
-# Libraries write notices to stdout while they are imported; there, only the result belongs.
-with contextlib.redirect_stdout(sys.stderr):
-    from rsrefseg2.errors import report_user_errors
-    from rsrefseg2.records import to_json
-    from rsrefseg2.synthrs.anchors import anchor_scores, anchor_table
+from rsrefseg2.errors import report_user_errors
+from rsrefseg2.records import to_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,6 +27,9 @@ def parse_args() -> argparse.Namespace:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    # Libraries write notices to stdout while they are imported; there, only the result belongs.
+    with contextlib.redirect_stdout(sys.stderr):
+        from rsrefseg2.synthrs.anchors import anchor_scores, anchor_table
     scores = anchor_scores(args.dump, args.data, split=args.split, layout=args.layout)
     print(to_json(scores) if args.json else anchor_table(scores))
 

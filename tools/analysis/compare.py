@@ -9,21 +9,9 @@ import argparse
 import contextlib
 import sys
 
-# Libraries write notices to stdout while they are imported; there, only the result belongs.
-with contextlib.redirect_stdout(sys.stderr):
-    from tqdm import tqdm
-
-    from rsrefseg2.errors import report_user_errors
-    from rsrefseg2.evaluation import (
-        COLUMNS,
-        PROTOCOLS,
-        compare,
-        dumped_samples,
-        find_protocol,
-        score_differences,
-        score_table,
-    )
-    from rsrefseg2.records import to_json
+from rsrefseg2.errors import report_user_errors
+from rsrefseg2.options import PROTOCOLS, count, positive, seed
+from rsrefseg2.records import to_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,17 +20,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('first', help='a dump of tools/test.py')
     parser.add_argument('second', help='another one of the same split')
     parser.add_argument('--protocol', default='paper', help=f'one of {", ".join(PROTOCOLS)}')
-    parser.add_argument('--top', type=int, default=10, help='samples that changed most, each way')
-    parser.add_argument('--resamples', type=int, default=2000, help='of the bootstrap')
-    parser.add_argument('--seed', type=int, default=0, help='of the bootstrap')
+    parser.add_argument('--top', type=count, default=10, help='samples that changed most, each way')
+    parser.add_argument('--resamples', type=positive, default=2000, help='of the bootstrap')
+    parser.add_argument('--seed', type=seed, default=0, help='of the bootstrap')
     parser.add_argument('--json', action='store_true',
                         help='print one JSON object, in percent, and nothing else')
-    args = parser.parse_args()
-    if args.resamples < 1:
-        parser.error(f'--resamples must be at least 1, got {args.resamples}')
-    if min(args.seed, args.top) < 0:
-        parser.error(f'--seed and --top must be 0 or more, got {args.seed} and {args.top}')
-    return args
+    return parser.parse_args()
 
 
 def changes_text(title: str, changes: list[dict]) -> str:
@@ -55,8 +38,19 @@ def changes_text(title: str, changes: list[dict]) -> str:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
-    protocol = find_protocol(args.protocol)
+    # Libraries write notices to stdout while they are imported; there, only the result belongs.
     with contextlib.redirect_stdout(sys.stderr):
+        from tqdm import tqdm
+
+        from rsrefseg2.evaluation import (
+            COLUMNS,
+            compare,
+            dumped_samples,
+            find_protocol,
+            score_differences,
+            score_table,
+        )
+        protocol = find_protocol(args.protocol)
         first, second = (tqdm(dumped_samples(path), desc=path, unit=' samples', leave=False,
                               disable=not sys.stderr.isatty())
                          for path in (args.first, args.second))

@@ -7,7 +7,6 @@ A run that was resumed is one curve; what it did twice counts once, as it was do
 import argparse
 
 from rsrefseg2.errors import report_user_errors
-from rsrefseg2.visualization import plot_runs, read_runs, save
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,6 +26,7 @@ def parse_args() -> argparse.Namespace:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    from rsrefseg2.visualization import plot_runs, read_runs, save
     for path in save(plot_runs(read_runs(args.runs), args.keys), args.out,
                      overwrite=args.overwrite):
         print(path)

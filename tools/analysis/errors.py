@@ -10,12 +10,8 @@ import argparse
 import contextlib
 import sys
 
-# Libraries write notices to stdout while they are imported; there, only the result belongs.
-with contextlib.redirect_stdout(sys.stderr):
-    from rsrefseg2.errors import UserError, report_user_errors
-    from rsrefseg2.evaluation import attribute_dump, has_prompts, read_thresholds
-    from rsrefseg2.records import to_json
-    from rsrefseg2.visualization import free_paths, plot_causes, save
+from rsrefseg2.errors import UserError, report_user_errors
+from rsrefseg2.records import to_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,6 +36,10 @@ def parse_args() -> argparse.Namespace:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    # Libraries write notices to stdout while they are imported; there, only the result belongs.
+    with contextlib.redirect_stdout(sys.stderr):
+        from rsrefseg2.evaluation import attribute_dump, has_prompts, read_thresholds
+        from rsrefseg2.visualization import free_paths, plot_causes, save
     if args.plot:
         free_paths(args.plot, option='--plot', overwrite=args.overwrite)
     source = args.source or ('prompt' if has_prompts(args.dump) else 'prediction')

@@ -9,23 +9,16 @@ Fig. 2, the published towers' cosine of patches and sentence beside the trained 
 
     python tools/analysis/figures.py activation CONFIG CHECKPOINT --out fig2 --max 4
 """
+from __future__ import annotations
+
 import argparse
+from typing import TYPE_CHECKING
 
-from mmengine.config import DictAction
-
-from rsrefseg2.apis import (
-    ACTIVATION_HEADS,
-    activation_rows,
-    choose_ids,
-    compare_rows,
-    find_indices,
-    load_model,
-    load_split,
-    native_encoder,
-)
-from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError, report_user_errors
-from rsrefseg2.visualization import Row, free_paths, grid, save
+from rsrefseg2.options import SPLITS, add_cfg_options, positive, positive_float
+
+if TYPE_CHECKING:
+    from rsrefseg2.visualization import Row
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,9 +30,9 @@ def parse_args() -> argparse.Namespace:
     shared.add_argument('--overwrite', action='store_true',
                         help='replace files there that this command did not write')
     shared.add_argument('--ids', nargs='+', help='the samples, in this order')
-    shared.add_argument('--max', type=int, default=6, metavar='N',
+    shared.add_argument('--max', type=positive, default=6, metavar='N',
                         help='without --ids: how many samples (%(default)s)')
-    shared.add_argument('--width', type=float, default=7.16, metavar='INCHES',
+    shared.add_argument('--width', type=positive_float, default=7.16, metavar='INCHES',
                         help='of the figure; two columns of a page: %(default)s, one: 3.5')
     commands = parser.add_subparsers(dest='command', required=True)
     compare = commands.add_parser('compare', parents=[shared], help='Figs. 4-6, from dumps')
@@ -54,14 +47,10 @@ def parse_args() -> argparse.Namespace:
     activation = commands.add_parser('activation', parents=[shared], help='Fig. 2, from a model')
     activation.add_argument('config')
     activation.add_argument('checkpoint')
-    activation.add_argument('--split', default='test', choices=('train', 'val', 'test'))
+    activation.add_argument('--split', default='test', choices=SPLITS)
     activation.add_argument('--device', help='cpu, cuda ... (default: a GPU if there is one)')
-    activation.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                            help='override entries of the config')
-    args = parser.parse_args()
-    if args.max < 1 or args.width <= 0:
-        parser.error(f'--max and --width must be positive, got {args.max} and {args.width}')
-    return args
+    add_cfg_options(activation, help='override entries of the config')
+    return parser.parse_args()
 
 
 def read_names(pairs: list[str]) -> dict[str, str]:
@@ -74,6 +63,7 @@ def read_names(pairs: list[str]) -> dict[str, str]:
 
 def make_comparison(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...]]:
     """Rows and heads of Figs. 4-6."""
+    from rsrefseg2.apis import choose_ids, compare_rows
     dumps = read_names(args.dumps)
     ids = args.ids or choose_ids(dumps, args.max, args.rule)
     print(f'samples: {" ".join(ids)}')
@@ -83,6 +73,15 @@ def make_comparison(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...
 
 def make_activation(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...]]:
     """Rows and heads of Fig. 2."""
+    from rsrefseg2.apis import (
+        ACTIVATION_HEADS,
+        activation_rows,
+        find_indices,
+        load_model,
+        load_split,
+        native_encoder,
+    )
+    from rsrefseg2.engine import load_config
     config = load_config(args.config, options=args.cfg_options)
     dataset = load_split(config, args.split)
     find_indices(dataset, args.ids or ())  # before the model is loaded
@@ -94,6 +93,7 @@ def make_activation(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    from rsrefseg2.visualization import free_paths, grid, save
     free_paths(args.out, overwrite=args.overwrite)  # before the model is asked
     rows, heads = {'compare': make_comparison, 'activation': make_activation}[args.command](args)
     for path in save(grid(rows, heads, width=args.width), args.out, overwrite=args.overwrite):

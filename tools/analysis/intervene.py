@@ -9,26 +9,9 @@ import argparse
 import contextlib
 import sys
 
-# Libraries write notices to stdout while they are imported; there, only the result belongs.
-with contextlib.redirect_stdout(sys.stderr):
-    from mmengine.config import DictAction
-    from tqdm import tqdm
-
-    from rsrefseg2.apis import load_model, load_split
-    from rsrefseg2.engine import load_config
-    from rsrefseg2.errors import report_user_errors
-    from rsrefseg2.records import to_json
-    from rsrefseg2.synthrs.interventions import (
-        answer_scenes,
-        intervention_tables,
-        measure_interventions,
-        measure_thresholds,
-        run_scenes,
-    )
-    from rsrefseg2.synthrs.oracle import oracle_scores, oracle_table
-    from rsrefseg2.visualization import free_paths, plot_interventions, save
-
-SPLITS = ('train', 'val', 'test')
+from rsrefseg2.errors import report_user_errors
+from rsrefseg2.options import SPLITS, add_cfg_options
+from rsrefseg2.records import to_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,8 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--overwrite', action='store_true',
                         help='replace files there that this command did not write')
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override entries of the config')
+    add_cfg_options(parser, help='override entries of the config')
     args = parser.parse_args()
     if args.split == args.thresholds_split:
         parser.error('thresholds come from another split than the one that is measured')
@@ -54,6 +36,17 @@ def parse_args() -> argparse.Namespace:
 
 
 def measure(args: argparse.Namespace) -> dict:
+    from tqdm import tqdm
+
+    from rsrefseg2.apis import load_model, load_split
+    from rsrefseg2.engine import load_config
+    from rsrefseg2.synthrs.interventions import (
+        answer_scenes,
+        measure_interventions,
+        measure_thresholds,
+        run_scenes,
+    )
+    from rsrefseg2.synthrs.oracle import oracle_scores
     config = load_config(args.config, options=args.cfg_options)
     data = {name: load_split(config, name) for name in (args.thresholds_split, args.split)}
     model = load_model(config, args.checkpoint, args.device)
@@ -74,6 +67,11 @@ def measure(args: argparse.Namespace) -> dict:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    # Libraries write notices to stdout while they are imported; there, only the result belongs.
+    with contextlib.redirect_stdout(sys.stderr):
+        from rsrefseg2.synthrs.interventions import intervention_tables
+        from rsrefseg2.synthrs.oracle import oracle_table
+        from rsrefseg2.visualization import free_paths, plot_interventions, save
     if args.plot:
         free_paths(args.plot, option='--plot', overwrite=args.overwrite)
     with contextlib.redirect_stdout(sys.stderr):

@@ -11,19 +11,9 @@ import contextlib
 import itertools
 import sys
 
-# Libraries write notices to stdout while they are imported; there, only the result belongs.
-with contextlib.redirect_stdout(sys.stderr):
-    from mmengine.config import DictAction
-    from tqdm import tqdm
-
-    from rsrefseg2.apis import load_model, load_split
-    from rsrefseg2.engine import load_config
-    from rsrefseg2.errors import report_user_errors
-    from rsrefseg2.records import to_json
-    from rsrefseg2.synthrs.interventions import run_scenes
-    from rsrefseg2.synthrs.probes import probe, probe_tables, read_stages
-
-SPLITS = ('train', 'val', 'test')
+from rsrefseg2.errors import report_user_errors
+from rsrefseg2.options import SPLITS, add_cfg_options, positive
+from rsrefseg2.records import to_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,21 +23,24 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint')
     parser.add_argument('--split', default='test', choices=SPLITS)
     parser.add_argument('--fit-split', default='train', choices=SPLITS)
-    parser.add_argument('--scenes', default=500, type=int, help='of --fit-split')
+    parser.add_argument('--scenes', default=500, type=positive, help='of --fit-split')
     parser.add_argument('--json', action='store_true',
                         help='print one JSON object, in percent, and nothing else')
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override entries of the config')
+    add_cfg_options(parser, help='override entries of the config')
     args = parser.parse_args()
     if args.split == args.fit_split:
         parser.error('probes are fitted to another split than the one that is measured')
-    if args.scenes < 1:
-        parser.error(f'--scenes must be at least 1, got {args.scenes}')
     return args
 
 
 def measure(args: argparse.Namespace) -> dict:
+    from tqdm import tqdm
+
+    from rsrefseg2.apis import load_model, load_split
+    from rsrefseg2.engine import load_config
+    from rsrefseg2.synthrs.interventions import run_scenes
+    from rsrefseg2.synthrs.probes import probe, read_stages
     config = load_config(args.config, options=args.cfg_options)
     data = {name: load_split(config, name) for name in (args.fit_split, args.split)}
     model = load_model(config, args.checkpoint, args.device)
@@ -64,7 +57,9 @@ def measure(args: argparse.Namespace) -> dict:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    # Libraries write notices to stdout while they are imported; there, only the result belongs.
     with contextlib.redirect_stdout(sys.stderr):
+        from rsrefseg2.synthrs.probes import probe_tables
         result = measure(args)
     print(to_json(result) if args.json else '\n\n'.join(probe_tables(result)))
 

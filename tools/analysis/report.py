@@ -6,9 +6,8 @@ tools/test.py --report writes the same page, with the dense prompts of its cases
 """
 import argparse
 
-from rsrefseg2.apis import write_report
 from rsrefseg2.errors import report_user_errors
-from rsrefseg2.evaluation import PROTOCOLS
+from rsrefseg2.options import PROTOCOLS, positive
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,24 +18,23 @@ def parse_args() -> argparse.Namespace:
                         help='file, or folder for an index.html')
     parser.add_argument('--protocol', choices=PROTOCOLS, default='paper',
                         help='how masks are compared (%(default)s)')
-    parser.add_argument('--cases', type=int, default=6, metavar='N',
+    parser.add_argument('--cases', type=positive, default=6, metavar='N',
                         help='panels of each: worst, median and best (%(default)s)')
     parser.add_argument('--images', metavar='DIR',
                         help='folder of the images, where they are not where the dump says')
     parser.add_argument('--title', help="the page's heading (default: the dump's name)")
     parser.add_argument('--overwrite', action='store_true',
                         help='replace files there that this command did not write')
-    args = parser.parse_args()
-    if args.cases < 1:
-        parser.error(f'--cases must be at least 1, got {args.cases}')
-    return args
+    return parser.parse_args()
 
 
 @report_user_errors()
 def main() -> None:
     args = parse_args()
-    page = write_report(args.dump, args.out, protocol=PROTOCOLS[args.protocol], cases=args.cases,
-                        images=args.images, title=args.title or f'Report of {args.dump}',
+    from rsrefseg2.apis import write_report
+    from rsrefseg2.evaluation import find_protocol
+    page = write_report(args.dump, args.out, protocol=find_protocol(args.protocol),
+                        cases=args.cases, images=args.images, title=args.title or f'Report of {args.dump}',
                         overwrite=args.overwrite)
     print(f'open {page}')
 

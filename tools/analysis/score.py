@@ -7,28 +7,21 @@
 A folder holds one file <id>.png per sample (values 0 and 1, or 0 and 255). Each score stands beside
 its 95 % bootstrap interval over images.
 """
+from __future__ import annotations
+
 import argparse
 import contextlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-# Libraries write notices to stdout while they are imported; there, only the result belongs.
-with contextlib.redirect_stdout(sys.stderr):
-    from tqdm import tqdm
+from rsrefseg2.errors import UserError, report_user_errors
+from rsrefseg2.options import PROTOCOLS, SPLITS, positive, seed
+from rsrefseg2.records import to_json
 
-    from rsrefseg2.errors import UserError, report_user_errors
-    from rsrefseg2.evaluation import (
-        COLUMNS,
-        PROTOCOLS,
-        annotated_samples,
-        dumped_samples,
-        find_protocol,
-        score,
-        score_intervals,
-        score_table,
-        with_masks,
-    )
-    from rsrefseg2.records import to_json
+if TYPE_CHECKING:
+    from rsrefseg2.evaluation import Sample
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,22 +31,18 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--protocol', default='paper', help=f'one of {", ".join(PROTOCOLS)}')
     parser.add_argument('--ground-truth', metavar='FILE',
                         help='for a folder: a dump of the same split, or a config')
-    parser.add_argument('--split', default='test', choices=('train', 'val', 'test'),
+    parser.add_argument('--split', default='test', choices=SPLITS,
                         help='of the config')
-    parser.add_argument('--resamples', type=int, default=2000, help='of the bootstrap')
-    parser.add_argument('--seed', type=int, default=0, help='of the bootstrap')
+    parser.add_argument('--resamples', type=positive, default=2000, help='of the bootstrap')
+    parser.add_argument('--seed', type=seed, default=0, help='of the bootstrap')
     parser.add_argument('--json', action='store_true',
                         help='print one JSON object, in percent, and nothing else')
-    args = parser.parse_args()
-    if args.resamples < 1:
-        parser.error(f'--resamples must be at least 1, got {args.resamples}')
-    if args.seed < 0:
-        parser.error(f'--seed must be 0 or more, got {args.seed}')
-    return args
+    return parser.parse_args()
 
 
-def open_samples(args: argparse.Namespace):
+def open_samples(args: argparse.Namespace) -> Iterable[Sample]:
     """The samples, one after the other."""
+    from rsrefseg2.evaluation import annotated_samples, dumped_samples, with_masks
     path = Path(args.predictions)
     if not path.exists():
         raise UserError(f'{path} does not exist: give a dump or a folder of masks')
@@ -77,8 +66,18 @@ def open_samples(args: argparse.Namespace):
 @report_user_errors()
 def main() -> None:
     args = parse_args()
-    protocol = find_protocol(args.protocol)
+    # Libraries write notices to stdout while they are imported; there, only the result belongs.
     with contextlib.redirect_stdout(sys.stderr):
+        from tqdm import tqdm
+
+        from rsrefseg2.evaluation import (
+            COLUMNS,
+            find_protocol,
+            score,
+            score_intervals,
+            score_table,
+        )
+        protocol = find_protocol(args.protocol)
         samples = tqdm(open_samples(args), desc='scoring', unit=' samples', leave=False,
                        disable=not sys.stderr.isatty())
         report, images = score(samples, protocol)

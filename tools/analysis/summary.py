@@ -6,14 +6,9 @@ import argparse
 import contextlib
 import sys
 
-# Libraries write notices to stdout while they are imported; there, only the result belongs.
-with contextlib.redirect_stdout(sys.stderr):
-    from mmengine.config import DictAction
-
-    from rsrefseg2.engine import load_config
-    from rsrefseg2.errors import UserError, report_user_errors
-    from rsrefseg2.records import to_json
-    from rsrefseg2.models.summary import build_on_meta, summarize, table
+from rsrefseg2.errors import UserError, report_user_errors
+from rsrefseg2.options import add_cfg_options
+from rsrefseg2.records import to_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,15 +17,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('--json', action='store_true',
                         help='print one JSON object of plain numbers and nothing else')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override config keys, e.g. model.siglip.vision_lora.r=32')
+    add_cfg_options(parser, help='override config keys, e.g. model.siglip.vision_lora.r=32')
     return parser.parse_args()
 
 
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    # Libraries write notices to stdout while they are imported; there, only the result belongs.
     with contextlib.redirect_stdout(sys.stderr):
+        from rsrefseg2.engine import load_config
+        from rsrefseg2.models.summary import build_on_meta, summarize, table
         config = load_config(args.config, options=args.cfg_options)
         if 'model' not in config:
             raise UserError(f'config {args.config} has no model')

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 from mmengine.optim import OptimWrapper
 
 from rsrefseg2.engine import SingleDeviceStrategy, load_config
@@ -29,6 +28,7 @@ from rsrefseg2.engine.checkpoint import (
 from rsrefseg2.engine.optim import group_parameters
 from rsrefseg2.errors import report_user_errors
 from rsrefseg2.models.tower_sources import TowerSource, content_hash, set_source, tower_sources
+from rsrefseg2.options import add_cfg_options
 from rsrefseg2.registry import MODELS
 
 
@@ -60,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config')
     parser.add_argument('--repeats', type=int, default=3)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    add_cfg_options(parser)
     args = parser.parse_args()
     cfg = load_config(args.config, options={'model.init': 'random', **(args.cfg_options or {})})
     model = MODELS.build(cfg.model)

@@ -19,13 +19,13 @@ import zlib
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import DictAction
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from rsrefseg2.datasets import unique_images_collate
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import report_user_errors
+from rsrefseg2.options import add_cfg_options
 from rsrefseg2.registry import MODELS
 from rsrefseg2.structures import RefSegDataSample
 
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument('--steps', type=int, default=2)
     parser.add_argument('--float32-products', action='store_true',
                         help='for a processor without BF16 instructions')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    add_cfg_options(parser)
     args = parser.parse_args()
     cfg = load_config(args.config, options={'model.init': 'random', **(args.cfg_options or {})})
     torch.manual_seed(0)

@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -36,6 +36,7 @@ from rsrefseg2.engine.optim import group_parameters
 from rsrefseg2.errors import UserError, report_user_errors
 from rsrefseg2.models import ModelInputs
 from rsrefseg2.models.summary import build_on_meta
+from rsrefseg2.options import add_cfg_options
 from rsrefseg2.registry import MODELS
 from rsrefseg2.structures import RefSegDataSample
 
@@ -237,7 +238,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--cases', nargs='+', choices=CASES, metavar='CASE', default=list(CASES),
                         help=f'of {", ".join(map(repr, CASES))}; the first is compared with')
     parser.add_argument('--json', metavar='FILE', help='write the numbers, too')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    add_cfg_options(parser)
     parser.add_argument('--one', choices=CASES, help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.sentences = args.sentences or args.images

@@ -10,9 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rsrefseg2.apis.browse import write_browse_page
-from rsrefseg2.datasets.readers import READERS
 from rsrefseg2.errors import make_folder, report_user_errors
+from rsrefseg2.options import READERS, positive, seed
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,18 +21,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('root', help='its folder; data/README.md shows the trees')
     parser.add_argument('--split', default='test', help='(%(default)s)')
     parser.add_argument('--out', required=True, type=Path, help='the page to write')
-    parser.add_argument('--max', type=int, default=400, metavar='N',
+    parser.add_argument('--max', type=positive, default=400, metavar='N',
                         help='samples on the page (%(default)s, about 15 KB each)')
-    parser.add_argument('--seed', type=int, default=0, help='of their choice')
-    parser.add_argument('--thumbnail', type=int, default=256, metavar='PIXELS',
+    parser.add_argument('--seed', type=seed, default=0, help='of their choice')
+    parser.add_argument('--thumbnail', type=positive, default=256, metavar='PIXELS',
                         help='longer side of a thumbnail (%(default)s)')
     parser.add_argument('--any-category', action='store_true',
                         help='rrsisd: take the category names that the files have')
     parser.add_argument('--overwrite', action='store_true',
                         help='replace a file at --out that is no page of this command')
     args = parser.parse_args()
-    if min(args.max, args.thumbnail) < 1 or args.seed < 0:
-        parser.error('--max and --thumbnail must be at least 1, --seed at least 0')
     if args.any_category and args.dataset != 'rrsisd':
         parser.error('--any-category is for rrsisd; the other readers take any')
     return args
@@ -42,6 +39,7 @@ def parse_args() -> argparse.Namespace:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
+    from rsrefseg2.apis.browse import write_browse_page
     make_folder(args.out.parent)
     options = dict(classes=None) if args.any_category else {}
     for line in write_browse_page(args.out, args.dataset, args.root, split=args.split,

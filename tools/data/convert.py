@@ -14,19 +14,25 @@ import collections
 import os
 from pathlib import Path
 
-from rsrefseg2.datasets.checks import SPLITS
-from rsrefseg2.datasets.coco import SHARES, convert_coco
-from rsrefseg2.datasets.convert import SOURCES, convert
-from rsrefseg2.datasets.expressions import Limits
-from rsrefseg2.datasets.writers import LAYOUTS
 from rsrefseg2.errors import report_user_errors
+from rsrefseg2.options import (
+    BENCHMARKS,
+    LAYOUTS,
+    PER_IMAGE,
+    PER_OBJECT,
+    SHARES,
+    SPLITS,
+    fraction,
+    positive,
+    seed,
+)
 from rsrefseg2.records import read_json
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('source', choices=[*SOURCES, 'coco'], help='what ROOT holds')
+    parser.add_argument('source', choices=[*BENCHMARKS, 'jsonl', 'coco'], help='what ROOT holds')
     parser.add_argument('root', help="the data set's folder; of coco: the instance file")
     parser.add_argument('--to', required=True, choices=LAYOUTS, help='layout to write')
     parser.add_argument('--out', required=True, type=Path, help='new folder')
@@ -34,13 +40,13 @@ def parse_args() -> argparse.Namespace:
                         help='of a layout: the splits to convert (all)')
     coco = parser.add_argument_group('from coco')
     coco.add_argument('--images', help="the pictures' folder (default: beside the instance file)")
-    coco.add_argument('--seed', type=int, default=0,
+    coco.add_argument('--seed', type=seed, default=0,
                       help='of the sentences, and of the split by the hash of the file name')
-    coco.add_argument('--shares', nargs=3, type=float, default=SHARES,
+    coco.add_argument('--shares', nargs=3, type=fraction, default=SHARES,
                       metavar=('TRAIN', 'VAL', 'TEST'), help='of the pictures (0.7 0.1 0.2)')
-    coco.add_argument('--per-object', type=int, default=Limits().per_object, metavar='N',
+    coco.add_argument('--per-object', type=positive, default=PER_OBJECT, metavar='N',
                       help='most sentences of one instance (%(default)s)')
-    coco.add_argument('--per-image', type=int, default=Limits().per_image, metavar='N',
+    coco.add_argument('--per-image', type=positive, default=PER_IMAGE, metavar='N',
                       help='most sentences of one picture (%(default)s)')
     coco.add_argument('--names', metavar='JSON', type=Path,
                       help='{category: [its names in sentences]}')
@@ -48,10 +54,7 @@ def parse_args() -> argparse.Namespace:
                       help='say nothing of these: the annotators covered them in part only')
     coco.add_argument('--boxes-as-masks', action='store_true',
                       help='fill the boxes of annotations without a segmentation')
-    args = parser.parse_args()
-    if args.seed < 0 or min(args.per_object, args.per_image) < 1:
-        parser.error('--seed must be at least 0, --per-object and --per-image at least 1')
-    return args
+    return parser.parse_args()
 
 
 def read_names(path: Path | None) -> dict[str, list[str]] | None:
@@ -61,6 +64,8 @@ def read_names(path: Path | None) -> dict[str, list[str]] | None:
 
 
 def from_coco(args: argparse.Namespace) -> None:
+    from rsrefseg2.datasets.coco import convert_coco
+    from rsrefseg2.datasets.expressions import Limits
     images = args.images or os.path.join(os.path.dirname(args.root), 'images')
     summary = convert_coco(
         args.root, images, to=args.to, out=args.out, seed=args.seed, shares=args.shares,
@@ -86,6 +91,7 @@ def main() -> None:
     if args.source == 'coco':
         from_coco(args)
     else:
+        from rsrefseg2.datasets.convert import convert
         for line in convert(args.source, args.root, to=args.to, out=args.out,
                             splits=args.splits):
             print(line)

@@ -12,14 +12,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rsrefseg2.datasets.sources import SOURCES, download, unpack
 from rsrefseg2.errors import UserError, make_folder, report_user_errors
+from rsrefseg2.options import BENCHMARKS
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('dataset', choices=SOURCES)
+    parser.add_argument('dataset', choices=BENCHMARKS)
     parser.add_argument('archives', nargs='*', help='zip or tar files that are here already')
     parser.add_argument('--to', help='folder (default: $RSREFSEG2_DATA/<dataset>, or '
                                      'data/<dataset>)')
@@ -30,6 +30,7 @@ def parse_args() -> argparse.Namespace:
 @report_user_errors(exit_code=2)
 def main() -> int:
     args = parse_args()
+    from rsrefseg2.datasets.sources import SOURCES, download, unpack
     source = SOURCES[args.dataset]
     to = Path(args.to or Path(os.environ.get('RSREFSEG2_DATA', 'data')) / args.dataset)
     archives, downloaded = args.archives, None

@@ -12,14 +12,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-# Libraries write notices to stdout while they are imported; there, only the result belongs.
-with contextlib.redirect_stdout(sys.stderr):
-    from rsrefseg2.datasets.readers import BENCHMARKS, READERS
-    from rsrefseg2.datasets.verify import as_dict, as_text, verify
-    from rsrefseg2.errors import make_folder, report_user_errors
-    from rsrefseg2.files import require_free, write_text
-    from rsrefseg2.models.tokenization import StandInTokenizer
-    from rsrefseg2.models.towers import load_tokenizer
+from rsrefseg2.errors import make_folder, report_user_errors
+from rsrefseg2.files import require_free, write_text
+from rsrefseg2.options import BENCHMARKS, READERS, positive
 
 EXIT_CODES = {'clean': 0, 'warnings': 1, 'errors': 2}
 
@@ -38,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--tokenizer', metavar='CHECKPOINT',
                         help='count tokens with this SigLIP checkpoint\'s tokenizer; without it '
                              'words and punctuation marks are counted, which are never more')
-    parser.add_argument('--max-tokens', type=int, default=64,
+    parser.add_argument('--max-tokens', type=positive, default=64,
                         help='positions of the text tower (%(default)s)')
     parser.add_argument('--any-category', action='store_true',
                         help='rrsisd: take the category names that the files have (default where '
@@ -50,12 +45,12 @@ def parse_args() -> argparse.Namespace:
         parser.error('--any-category is for rrsisd; the other readers take any')
     if args.benchmark is not None and args.dataset != 'jsonl':
         parser.error('--benchmark is for jsonl; the other readers are of one benchmark')
-    if args.max_tokens < 1:
-        parser.error('--max-tokens must be at least 1')
     return args
 
 
 def token_counter(checkpoint: str | None) -> Callable[[str], int]:
+    from rsrefseg2.models.tokenization import StandInTokenizer
+    from rsrefseg2.models.towers import load_tokenizer
     tokenizer = (load_tokenizer(checkpoint) if checkpoint else
                  StandInTokenizer(vocab_size=2**15, pad_id=0, eos_id=1))
     return lambda text: len(tokenizer.sentence_ids(text.lower())) + 1  # eos
@@ -70,7 +65,9 @@ def main() -> int:
     if args.json not in (None, '-'):
         make_folder(Path(args.json).parent)
         require_free(args.json, mark='"verdict"', option='--json FILE', overwrite=args.overwrite)
+    # Libraries write notices to stdout while they are imported; there, only the result belongs.
     with contextlib.redirect_stdout(sys.stderr):
+        from rsrefseg2.datasets.verify import as_dict, as_text, verify
         report = verify(args.dataset, args.root, splits=args.splits,
                         count_tokens=token_counter(args.tokenizer), max_tokens=args.max_tokens,
                         **options)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from rsrefseg2.options import LEVELS, PER_IMAGE, PER_OBJECT
+
 from .language import CORNERS, SIDES, Phrase, Picture, Relation
 from .wording import say
 
-LEVELS = ('attribute', 'position', 'relation')
 _WEIGHTS = {'attribute': 0.1, 'position': 0.25, 'relation': 0.65}   # how often a level is tried
 _LEVEL = {'category': 'attribute', 'size': 'attribute', 'side': 'relation',
           'diagonal': 'relation', 'closest': 'relation'}             # the others: position
@@ -19,8 +20,8 @@ Meanings = dict[str, list[Phrase | Relation]]                        # by kind
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
     """How many sentences, at most."""
-    per_object: int = 6
-    per_image: int = 24
+    per_object: int = PER_OBJECT
+    per_image: int = PER_IMAGE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
