@@ -11,6 +11,7 @@ from mmengine.dist import is_main_process
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import FlexibleRunner
 from torch import nn
+from torch.utils.data import DataLoader
 
 from ..errors import UserError
 from ..models.tower_sources import tower_sources
@@ -24,6 +25,7 @@ from .checkpoint import (
     read_optim,
     write_atomically,
 )
+from .workers import loader_options, watch_workers
 
 
 class RefSegRunner(FlexibleRunner):
@@ -69,6 +71,13 @@ class RefSegRunner(FlexibleRunner):
         fault = self.agreement.from_main(fault)
         if fault is not None:
             raise UserError(fault)
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
+        """As mmengine's, with workers that are watched (`workers.py`)."""
+        if isinstance(dataloader, dict):
+            dataloader = loader_options(dataloader)
+        return watch_workers(FlexibleRunner.build_dataloader(dataloader, *args, **kwargs))
 
     @property
     def agreement(self) -> Agreement:
