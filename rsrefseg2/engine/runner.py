@@ -7,13 +7,14 @@ import time
 from pathlib import Path
 
 import torch
-from mmengine.dist import is_main_process
+from mmengine.dist import is_main_process, master_only
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import FlexibleRunner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ..errors import UserError
+from ..errors import UserError, os_errors_located
+from ..files import write_with
 from ..models.tower_sources import tower_sources
 from .agreement import Agreement
 from .checkpoint import (
@@ -25,6 +26,7 @@ from .checkpoint import (
     read_optim,
     write_atomically,
 )
+from .log_handlers import watch_log
 from .workers import loader_options, watch_workers
 
 
@@ -72,6 +74,26 @@ class RefSegRunner(FlexibleRunner):
         if fault is not None:
             raise UserError(fault)
 
+    def call_hook(self, fn_name: str, **kwargs) -> None:
+        """As mmengine's; what a hook cannot write is in the work dir."""
+        with os_errors_located(self.work_dir):
+            super().call_hook(fn_name, **kwargs)
+
+    def _log_env(self) -> None:
+        watch_log(self.logger)
+        super()._log_env()
+
+    def dump_config(self) -> None:
+        """Nothing yet: the config in the work dir is that of the training in it (`_record`). A
+        test's is in its log folder, beside the log."""
+
+    @master_only
+    def _record(self) -> None:
+        """Write the config of a training into the work dir, once: a resumed one keeps its own."""
+        path = Path(self.work_dir) / os.path.basename(self.cfg.filename or f'{self.timestamp}.py')
+        if not (self._resume and path.exists()):
+            write_with(path, self.cfg.dump)
+
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
         """As mmengine's, with workers that are watched (`workers.py`)."""
@@ -103,6 +125,7 @@ class RefSegRunner(FlexibleRunner):
                 'replaces those of the same names; --resume would have gone on')
         before = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
         try:
+            self._record()
             return super().train()
         finally:
             signal.signal(signal.SIGTERM, before)
