@@ -80,6 +80,18 @@ def os_errors_told(doing: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def os_errors_located(path: str | os.PathLike) -> Iterator[None]:
+    """Within the block, an error of the system that names no file names `path`: one while writing
+    names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
+@contextlib.contextmanager
 def report_user_errors(*, exit_code: int = 1) -> Iterator[None]:
     """The frame of every tool, as a decorator or a `with` block.
 

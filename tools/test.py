@@ -33,6 +33,8 @@ def parse_args() -> argparse.Namespace:
                         'folder for an index.html (and the dump, by default <work dir>/dump.jsonl)')
     parser.add_argument('--resume', action='store_true',
                         help='continue the dump of an interrupted test')
+    parser.add_argument('--overwrite', action='store_true',
+                        help='replace the files at --dump and --report')
     add_cfg_options(parser, help='override config keys, e.g. test_dataloader.dataset.split=val')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
@@ -43,13 +45,14 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def report_on(cfg: Config, model: RSRefSeg2, dump: str, out: str, checkpoint: str) -> str:
+def report_on(cfg: Config, model: RSRefSeg2, args: argparse.Namespace) -> str:
     """Writes the page; the cases are predicted once more, for their dense prompts."""
     from rsrefseg2.apis import load_split, predict_dense, write_report
     from rsrefseg2.evaluation import find_protocol
     page = write_report(
-        dump, out, protocol=find_protocol(cfg.test_evaluator.get('protocol', 'paper')),
-        title=f'{os.path.basename(checkpoint)} of {cfg.filename}',
+        args.dump, args.report, overwrite=args.overwrite,
+        protocol=find_protocol(cfg.test_evaluator.get('protocol', 'paper')),
+        title=f'{os.path.basename(args.checkpoint)} of {cfg.filename}',
         dense_prompts=predict_dense(model, load_split(cfg, 'test')))
     return str(page)
 
@@ -73,12 +76,14 @@ def main() -> None:
     cfg = load_config(args.config, options=args.cfg_options, work_dir=args.work_dir)
     cfg.load_from = args.checkpoint
     if args.report:
-        page_path(args.report)  # made before the test, so that a wrong path is known at once
+        # made before the test, so that a wrong path is known at once
+        page_path(args.report, overwrite=args.overwrite)
         args.dump = args.dump or os.path.join(cfg.work_dir, 'dump.jsonl')
     # Checkpoints are plain state dicts: whatever trained them, a test needs no sharding.
     cfg.strategy = dict(type='SingleDeviceStrategy')
     read_checkpoint(args.checkpoint)  # before the towers are built
     set_scoring(cfg, protocol=args.protocol, dump=args.dump, resume=args.resume or None,
+                overwrite=args.overwrite or None,
                 run=identify_run(cfg, args.checkpoint) if args.dump else None)
     with explain_out_of_memory(cfg, 'test_dataloader'), ranks_end_together():
         runner = build_runner(cfg, launcher=args.launcher)
@@ -91,7 +96,7 @@ def main() -> None:
             write_text(path, to_json(metrics, indent=2))
             print(f'scores written to {path}')
             if args.report:
-                page = report_on(cfg, runner.model, args.dump, args.report, args.checkpoint)
+                page = report_on(cfg, runner.model, args)
                 print(f'open {page}')
 
 

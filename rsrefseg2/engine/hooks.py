@@ -80,6 +80,15 @@ class ProgressBarHook(Hook):
     def after_test_epoch(self, runner, metrics=None) -> None:
         self._close('test')
 
+    def before_control(self, runner, total) -> None:
+        self._open(runner, total, 'control')
+
+    def after_control_iter(self, runner) -> None:
+        self._step('control')
+
+    def after_control(self, runner) -> None:
+        self._close('control')
+
 
 def live_line(hub: MessageHub) -> str:
     """What the bar shows of the log; what is not measured is left out."""

@@ -5,12 +5,14 @@ import copy
 import hashlib
 import os
 
+import torch
 from mmengine.config import Config
-from mmengine.dist import get_world_size
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.evaluator import Evaluator
-from mmengine.runner import TestLoop
+from mmengine.runner import TestLoop, autocast
 
 from ..errors import UserError
+from ..evaluation import COLUMNS, RATES, RefSegMetric, score_table
 from ..registry import DATASETS, LOOPS
 
 
@@ -39,21 +41,52 @@ class RefSegTestLoop(TestLoop):
         self.control = control
 
     def run(self) -> dict:
-        """-> the metrics by name, in percent."""
-        if self.control is None:
-            return super().run()
+        """-> the metrics by name, in percent. One table of them is the last entry of the log."""
         metrics = super().run()
-        self.runner.logger.info('the control: the same images with exchanged sentences')
-        dataloader = self.runner.build_dataloader(self.control, seed=self.runner.seed)
-        control = TestLoop(self.runner, dataloader, self._plain_metric())
-        metrics['shuffled'] = control.run()['gIoU']
+        rows = {f'the model{f", {name}" if name else ""}': metric.report
+                for name, metric in self._scored().items()}
+        if self.control is not None:
+            self.runner.logger.info('the control: the same images with exchanged sentences')
+            dataloader = self.runner.build_dataloader(self.control, seed=self.runner.seed)
+            control = ControlLoop(self.runner, dataloader, self._plain_metric())
+            metrics['shuffled'] = control.run()['gIoU']
+            rows['the control: exchanged sentences'] = control.evaluator.metrics[0].report
+        if is_main_process() and rows:
+            columns = (*COLUMNS, *(name for name in RATES
+                                   if any(name in row for row in rows.values())), 'samples')
+            self.runner.logger.info('\n' + score_table(rows, 'Scores of this test in percent',
+                                                       columns=columns))
         return metrics
+
+    def _scored(self) -> dict[str, RefSegMetric]:
+        """The metrics that have a report; by '' where there is one, else by prefix and protocol."""
+        found = [metric for metric in self.evaluator.metrics if isinstance(metric, RefSegMetric)]
+        return {f'{metric.prefix or ""} {metric.protocol.name}'.strip() if len(found) > 1 else '':
+                metric for metric in found}
 
     def _plain_metric(self) -> dict:
         """gIoU under the protocol that the test is scored by."""
-        protocols = [metric.protocol.name for metric in self.evaluator.metrics
-                     if hasattr(metric, 'protocol')]
-        return dict(type='RefSegMetric', protocol=protocols[0] if protocols else 'paper')
+        protocols = [metric.protocol.name for metric in self._scored().values()]
+        return dict(type='RefSegMetric', protocol=protocols[0] if protocols else 'paper',
+                    tables=False)
+
+
+class ControlLoop(TestLoop):
+    """A test whose scores are nobody's: no hook gets them but the progress bar, by hooks of its
+    own."""
+
+    def run(self) -> dict:
+        """-> the metrics by name, in percent."""
+        self.runner.call_hook('before_control', total=len(self.dataloader))
+        self.runner.model.eval()
+        for batch in self.dataloader:
+            with torch.no_grad(), autocast(enabled=self.fp16):
+                samples = self.runner.model.test_step(batch)
+            self.evaluator.process(data_samples=samples, data_batch=batch)
+            self.runner.call_hook('after_control_iter')
+        metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
+        self.runner.call_hook('after_control')
+        return metrics
 
 
 def leave_out_what_is_done(dataloader: dict, evaluator: Evaluator, logger) -> dict:

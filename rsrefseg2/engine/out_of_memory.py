@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from ..errors import UserError
 from ..models.data_preprocessor import BatchShape, batch_at_hand
+from .workers import explain_lost_workers, messages
 
 # What torch says in an error without a class of its own.
 OUT_OF_MEMORY = ('allocate memory', 'out of memory', 'not enough memory',
@@ -19,18 +20,21 @@ SHARDING = ('ZeRO2Strategy', 'FSDP2Strategy')
 
 @contextlib.contextmanager
 def explain_out_of_memory(cfg: Config, loader: str | None = None) -> Iterator[None]:
-    """Too little memory becomes one line: the batch it was too little for, and what to lower.
+    """Too little memory becomes one line: the batch it was too little for, and what to lower; a
+    loader's worker that ended becomes one, too (`workers.py`).
 
     Args:
         loader: 'train_dataloader' or 'test_dataloader'; None: prediction, without a loader.
     Raises:
-        UserError: in place of a MemoryError or of torch's out-of-memory errors.
+        UserError: in place of a MemoryError or of torch's out-of-memory errors, see also
+            `explain_lost_workers`.
     """
     batch_at_hand.set(None)
     try:
-        yield
+        with explain_lost_workers():
+            yield
     except (MemoryError, RuntimeError) as error:
-        message = str(error)
+        message = messages(error)
         if not (isinstance(error, (MemoryError, torch.OutOfMemoryError))
                 or any(words in message for words in OUT_OF_MEMORY)):
             raise

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from PIL import Image
 
 from ..errors import make_folder
+from ..files import replacing
 from ..registry import HOOKS
 from ..structures import RefSegDataSample
 from ..visualization import Case, file_name, spread
@@ -58,7 +59,8 @@ class PanelHook(Hook):
         add = getattr(runner.visualizer, 'add_picture', None)
         for number, (sample_id, content) in sorted(drawn.items()):
             path = folder / file_name(number, sample_id)
-            path.write_bytes(content)
+            with replacing(path) as temporary:
+                temporary.write_bytes(content)
             if add is not None:
                 add(f'panels/{path.stem}', np.asarray(Image.open(io.BytesIO(content))),
                     runner.iter)

@@ -14,8 +14,9 @@ from mmengine.dist import is_main_process
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import FlexibleRunner
 from torch import nn
+from torch.utils.data import DataLoader
 
-from ..errors import UserError
+from ..errors import UserError, os_errors_located
 from ..models.tower_sources import tower_sources
 from .agreement import Agreement
 from .checkpoint import check_fits, check_tokenizer
@@ -28,6 +29,7 @@ from .checkpoint_files import (
     write_atomically,
 )
 from .checkpoint_hook import SIGNALS
+from .log_handlers import watch_log
 from .trained_as import (
     changes,
     check_function,
@@ -37,6 +39,7 @@ from .trained_as import (
     tokenizer_mark,
 )
 from .work_dir import lock_work_dir, own_file, release_work_dir
+from .workers import loader_options, watch_workers
 
 
 class RefSegRunner(FlexibleRunner):
@@ -85,6 +88,26 @@ class RefSegRunner(FlexibleRunner):
         fault = self.agreement.from_main(fault)
         if fault is not None:
             raise UserError(fault)
+
+    def call_hook(self, fn_name: str, **kwargs) -> None:
+        """As mmengine's; what a hook cannot write is in the work dir."""
+        with os_errors_located(self.work_dir):
+            super().call_hook(fn_name, **kwargs)
+
+    def _log_env(self) -> None:
+        watch_log(self.logger)
+        super()._log_env()
+
+    def dump_config(self) -> None:
+        """Nothing: the config in the work dir is that of the training in it. A test's is in its log
+        folder, beside the log."""
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
+        """As mmengine's, with workers that are watched (`workers.py`)."""
+        if isinstance(dataloader, dict):
+            dataloader = loader_options(dataloader)
+        return watch_workers(FlexibleRunner.build_dataloader(dataloader, *args, **kwargs))
 
     @property
     def agreement(self) -> Agreement:
@@ -272,13 +295,11 @@ class TrainingRunner(RefSegRunner):
         """As mmengine's."""
         return super().build_strategy(dict(strategy, exclusive=True), **kwargs)
 
-    def dump_config(self) -> None:
-        """Not yet: a resume may be refused, and the config that lies there is the run's."""
-
     def load_or_resume(self) -> None:
-        """As above; then the work dir holds this training's config."""
+        """As above; then, and not before (a resume may be refused), the work dir holds this
+        training's config."""
         super().load_or_resume()
-        super().dump_config()
+        FlexibleRunner.dump_config(self)
 
 
 def check_start(cfg: Config) -> None:

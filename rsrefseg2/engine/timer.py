@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from mmengine.dist import all_gather_object, get_world_size, is_main_process
 from mmengine.hooks import IterTimerHook, LoggerHook
+from mmengine.logging import MessageHub
 
 from ..registry import HOOKS
 from .mfu import find_mfu
@@ -68,6 +69,14 @@ class TimerHook(IterTimerHook):
         super().before_train_epoch(runner)
         self._asked = time.perf_counter()
 
+    def before_val_epoch(self, runner) -> None:
+        super().before_val_epoch(runner)
+        forget(runner.message_hub, 'val')
+
+    def before_test_epoch(self, runner) -> None:
+        super().before_test_epoch(runner)
+        forget(runner.message_hub, 'test')
+
     def before_data(self, runner) -> None:
         """The next batch is asked for: what lies between two iterations is no waiting for it."""
         self.t = time.time()
@@ -107,6 +116,14 @@ class TimerHook(IterTimerHook):
             found['mfu'] = self._mfu(images, sentences, seconds, get_world_size())
         runner.message_hub.update_scalars({f'train/{name}': value
                                            for name, value in found.items()})
+
+
+def forget(hub: MessageHub, mode: str) -> None:
+    """The scores of an earlier 'val' or 'test': the log would give them as those of the next, where
+    that has none of the name."""
+    for kept in (hub.log_scalars, hub.runtime_info):
+        for name in [name for name in kept if name.startswith(f'{mode}/')]:
+            del kept[name]
 
 
 def _is_logged(runner, batch_idx: int) -> bool:

@@ -14,7 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.visualization import LocalVisBackend, Visualizer
 from mmengine.visualization.vis_backend import BaseVisBackend
 
-from ..errors import UserError, suggest
+from ..errors import UserError, os_errors_located, suggest
 from ..registry import HOOKS, VISUALIZERS
 
 
@@ -42,6 +42,7 @@ class RefSegVisualizer(Visualizer):
     def __init__(self, name: str, *, save_dir: str, tensorboard: bool = False,
                  wandb: bool | dict = False, vis_backends: list[dict] | None = None) -> None:
         work_dir = os.path.dirname(save_dir)
+        self._folder = os.path.join(save_dir, 'vis_data')
         boards: list[Board] = []
         if tensorboard:
             _need('tensorboard')
@@ -51,6 +52,18 @@ class RefSegVisualizer(Visualizer):
             boards.append(WeightsAndBiases(work_dir, {} if wandb is True else dict(wandb)))
         super().__init__(name=name, save_dir=save_dir, vis_backends=[
             dict(type='LocalVisBackend'), *(vis_backends or ()), *boards])
+
+    @master_only
+    def add_config(self, config: Config, **kwargs) -> None:
+        """As mmengine's."""
+        with os_errors_located(self._folder):
+            super().add_config(config, **kwargs)
+
+    @master_only
+    def add_scalars(self, scalar_dict: dict, step: int = 0, **kwargs) -> None:
+        """As mmengine's."""
+        with os_errors_located(self._folder):
+            super().add_scalars(scalar_dict, step=step, **kwargs)
 
     @master_only
     def begin(self, config: Config, iteration: int) -> None:

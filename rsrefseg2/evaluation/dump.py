@@ -7,21 +7,46 @@ DUMP.part.
 """
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, TypedDict
 
 from mmengine.dist import broadcast_object_list, get_rank, get_world_size
 
-from ..errors import UserError
+from ..errors import UserError, make_folder, os_errors_told
+from ..files import as_utf8, read_bytes, replacing, require_free, require_writable, write_text
 from ..records import decode_json, to_json
 from .dump_records import Line, find_parts
 
 CHUNK = 256  # lines that go from rank to rank at a time
+
+
+def prepare_dump(path: str | Path, run: dict[str, Any], *, resume: bool, overwrite: bool
+                 ) -> list[str]:
+    """Before a test that dumps to `path`; -> the ids that an interrupted one has done.
+
+    Raises:
+        UserError: the folder cannot be written; a dump or parts of one are there that are neither
+            to be continued nor to be replaced; see also `gather_parts`.
+    """
+    path = Path(path)
+    require_writable(make_folder(path.parent))
+    parts = find_parts(path)
+    if resume and parts:
+        if path.is_dir():
+            require_free(path, option='--dump')
+        return gather_parts(path, run)
+    if parts and not overwrite:
+        raise UserError(f'{parts[0]} was left by an interrupted test: continue it with --resume, '
+                        f'or remove {path}.part and {path}.rank*, as --overwrite does')
+    require_free(path, option='--dump', overwrite=overwrite)
+    for part in parts:
+        part.unlink()
+    return []
 
 
 def gather_parts(path: str | Path, run: dict[str, Any]) -> list[str]:
@@ -30,32 +55,55 @@ def gather_parts(path: str | Path, run: dict[str, Any]) -> list[str]:
     A line that a kill has torn is left out: its sample is predicted again.
 
     Raises:
-        UserError: a part belongs to another checkpoint, config or split.
+        UserError: a part belongs to another checkpoint, config or split, or is no part of a dump.
     """
     parts = find_parts(path)
+    start_anew = f'remove {path}.part and {path}.rank*, or write to another --dump'
     done: dict[str, str] = {}
     for part in parts:
-        whole = part.read_bytes().rpartition(b'\n')[0].decode('utf-8').split('\n')
-        if not whole[0]:
+        whole = read_bytes(part, what='the part of the dump').rpartition(b'\n')[0]
+        if not whole:
             continue
-        found = json.loads(whole[0])['run']
+        try:
+            head, *lines = as_utf8(whole, str(part)).split('\n')
+            found = decode_json(head, Head, where=f'{part}:1')['run']
+            ids = [str(decode_json(line, Line, where=f'{part}:{number}')['id'])
+                   for number, line in enumerate(lines, start=2)]
+        except UserError as error:
+            raise UserError(f'{error}; it cannot be continued: {start_anew}') from None
         differ = [key for key in run if found.get(key) != run[key]]
         if differ:
             told = '; '.join(f'{key} {found.get(key)!r}, now {run[key]!r}' for key in differ)
-            raise UserError(f'{part} belongs to another test ({told}): remove {path}.part and '
-                            f'{path}.rank*, or write to another --dump')
-        done.update((str(decode_json(line, Line, where=str(part))['id']), line)
-                    for line in whole[1:])
+            raise UserError(f'{part} belongs to another test ({told}): {start_anew}')
+        done.update(zip(ids, lines, strict=True))
     if parts:
         gathered = Path(f'{path}.part')
-        temporary = Path(f'{path}.part.tmp')
-        temporary.write_text('\n'.join([json.dumps({'run': run}), *done.values(), '']),
-                             encoding='utf-8')
-        os.replace(temporary, gathered)
+        write_text(gathered, '\n'.join([to_json({'run': run}), *done.values(), '']))
         for part in parts:
             if part != gathered:
                 part.unlink()
     return list(done)
+
+
+@contextlib.contextmanager
+def replacing_dump(path: str | Path) -> Iterator[TextIO]:
+    """The dump, open for writing; when the block ends it is there, and the parts are gone. When the
+    block fails, they stay.
+
+    Raises:
+        UserError: see `files.replacing`.
+    """
+    with replacing(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:
+        yield file
+        file.flush()
+    for part in find_parts(path):
+        part.unlink()
+
+
+class Head(TypedDict):
+    """The first line of a part."""
+
+    run: dict[str, Any]
 
 
 class Lines:
@@ -69,15 +117,18 @@ class Lines:
     def __init__(self, path: str | Path | None, run: dict[str, Any]) -> None:
         self.path = path
         if path is None:
+            self._name = f'a temporary file in {tempfile.gettempdir()}'
             self._file = tempfile.TemporaryFile('w+', encoding='utf-8')
         else:
-            self._file = open(f'{path}.rank{get_rank()}', 'w+', encoding='utf-8')  # noqa: SIM115
+            self._name = f'{path}.rank{get_rank()}'
+            self._file = open(self._name, 'w+', encoding='utf-8')  # noqa: SIM115
         self.write([{'run': run}])
 
     def write(self, records: Iterable[dict[str, Any]]) -> None:
         """Appends the records; after this a kill does not lose them."""
-        self._file.writelines(to_json(record) + '\n' for record in records)
-        self._file.flush()
+        with os_errors_told(f'writing {self._name}'):
+            self._file.writelines(to_json(record) + '\n' for record in records)
+            self._file.flush()
 
     def every(self) -> Iterator[str]:
         """On every rank: what DUMP.part holds, then rank by rank, which is the order of the split

@@ -1,12 +1,11 @@
 """The scores of a test as it runs: streamed to a file, added up in integers at the end."""
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,10 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from ..errors import UserError, make_folder
+from ..errors import UserError
 from ..registry import METRICS
 from ..rle import encode
-from .dump import Lines, find_parts, gather_parts
+from .dump import Lines, prepare_dump, replacing_dump
 from .localisation import coarse_localisation, mask_agreement
 from .protocols import find_protocol
 from .report import Report
@@ -40,20 +39,24 @@ class RefSegMetric(BaseMetric):
         protocol: 'paper', 'rmsin', 'lisa' or 'release' (protocols.py).
         dump: file for one line per sample (dump.py); None: a temporary file, and no masks.
         resume: continue the dump of an interrupted test.
+        overwrite: replace whatever file is there, or what an interrupted test left of a dump.
         run: what the dump belongs to (checkpoint, config); another run's is not continued.
         beside: rows of published scores, {whose: {column: percent}}, printed below one's own.
+        tables: log the tables.
 
     A subclass extends `record` (what is kept of a sample) and `compute_report`.
     """
 
     def __init__(self, *, protocol: str = 'paper', dump: str | None = None, resume: bool = False,
-                 run: dict[str, Any] | None = None, prefix: str | None = None,
-                 beside: dict[str, dict[str, float]] | None = None, **kwargs) -> None:
+                 overwrite: bool = False, run: dict[str, Any] | None = None,
+                 prefix: str | None = None, beside: dict[str, dict[str, float]] | None = None,
+                 tables: bool = True, **kwargs) -> None:
         # mmengine warns when there is no prefix; here its absence is meant: the paper's names
         super().__init__(prefix=prefix or protocol, **kwargs)
         self.prefix = prefix
         self.protocol = find_protocol(protocol)
-        self.dump, self.resume, self.beside = dump, resume, beside or {}
+        self.dump, self.resume, self.overwrite = dump, resume, overwrite
+        self.beside, self.tables = beside or {}, tables
         self.run = {**(run or {}), 'protocol': protocol}  # a line's integers are of one protocol
         self.report: dict[str, Any] = {}
         self.skipped = 0  # samples of the split that a continued test does not predict again
@@ -66,8 +69,7 @@ class RefSegMetric(BaseMetric):
         scored already.
 
         Raises:
-            UserError: on every rank: parts of an interrupted test are there and `resume` is not
-                asked for, or they belong to another run.
+            UserError: on every rank: see `prepare_dump`.
         """
         answer: list[Any] = [None]
         if is_main_process():
@@ -78,14 +80,7 @@ class RefSegMetric(BaseMetric):
     def _find_done(self) -> list[str]:
         if self.dump is None:
             return []
-        make_folder(Path(self.dump).parent)
-        if self.resume:
-            return gather_parts(self.dump, self.run)
-        parts = find_parts(self.dump)
-        if parts:
-            raise UserError(f'{parts[0]} was left by an interrupted test: continue it with '
-                            f'--resume, or remove {self.dump}.part and {self.dump}.rank*')
-        return []
+        return prepare_dump(self.dump, self.run, resume=self.resume, overwrite=self.overwrite)
 
     # ------------------------------------------------------------------ sample by sample
 
@@ -154,23 +149,15 @@ class RefSegMetric(BaseMetric):
                         target.write(line)
                     yield record
 
-        temporary = None if self.dump is None else f'{self.dump}.tmp'
-        target = None if temporary is None else open(temporary, 'w', encoding='utf-8')
-        try:
+        with contextlib.nullcontext() if self.dump is None else replacing_dump(self.dump) as target:
             metrics = self.compute_report(once())
-        finally:
-            if target is not None:
-                target.close()
-        if len(counted) != size:
-            twice = [name for name, n in counted.items() if n > 1]
-            raise UserError(
-                f'the split has {size} samples, but {len(counted)} different sample ids were scored'
-                + (f'; seen more than once: {", ".join(twice[:5])}' if twice else '')
-                + '; ids must be unique within a split, and every sample must be predicted')
-        if temporary is not None:
-            os.replace(temporary, self.dump)
-            for part in find_parts(self.dump):
-                part.unlink()
+            if len(counted) != size:
+                twice = [name for name, n in counted.items() if n > 1]
+                raise UserError(
+                    f'the split has {size} samples, but {len(counted)} different sample ids were '
+                    'scored'
+                    + (f'; seen more than once: {", ".join(twice[:5])}' if twice else '')
+                    + '; ids must be unique within a split, and every sample must be predicted')
         return metrics
 
     def compute_report(self, records: Iterator[dict[str, Any]]) -> dict[str, float]:
@@ -180,7 +167,7 @@ class RefSegMetric(BaseMetric):
         for record in records:
             report.add(record)
         self.report = report.to_dict()
-        for table in report.tables():
+        for table in report.tables() if self.tables else ():
             self.log(table)
         if self.beside:
             self.log(score_table({'here': report.scores(), **self.beside},
