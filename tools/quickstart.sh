@@ -26,3 +26,5 @@ echo "checkpoint   $checkpoint"
 echo "panels       $root/$out/panels"
 echo "page         $root/$out/panels/index.html"
 echo "scenes       $(cd "$data" && pwd)"
+echo
+echo "For other commands, first: source $(printf %q "$root/.venv/bin/activate")"

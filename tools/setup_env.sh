@@ -23,5 +23,6 @@ print(version('opencv-python'))")"
     fi
     rm -f .venv/installed-*
     touch ".venv/installed-$wanted"
+    echo "installed. To use it in your shell: source .venv/bin/activate"
 fi
 export PATH="$root/.venv/bin:$PATH" TOKENIZERS_PARALLELISM=false
