@@ -8,8 +8,13 @@ import traceback
 from collections.abc import Iterator
 
 from mmengine.config import Config
+from yaml.constructor import ConstructorError
 
+from ..compat import use_safe_configs
 from ..errors import UserError, suggest
+from .config_variables import fill
+
+use_safe_configs(fill)
 
 
 def read_config(path: str) -> Config:
@@ -22,12 +27,22 @@ def read_config(path: str) -> Config:
         raise UserError(f'config {path} does not exist')
     try:
         return Config.fromfile(path)
-    except Exception as error:  # a config is a program: it may raise anything
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # a config is a program: it may raise anything
         frames = [frame for frame in traceback.extract_tb(error.__traceback__)
                   if frame.name == '<module>']  # a config's own lines
         line = f' ({frames[-1].filename}, line {frames[-1].lineno})' if frames else ''
-        kind = '' if isinstance(error, SyntaxError) else f'{type(error).__name__}: '
-        raise UserError(f'config {path}: {kind}{error}{line}') from error
+        if isinstance(error, SystemExit):
+            what = 'it ends the program, where it should only assign names'
+        elif isinstance(error, RecursionError):
+            what = 'it has no end: a base of its own, a function that calls itself, or deep nesting'
+        elif isinstance(error, ConstructorError):
+            what = f'{error}: plain YAML is read, without tags of Python'
+        else:
+            kind = '' if isinstance(error, SyntaxError) else f'{type(error).__name__}: '
+            what = f'{kind}{error}'
+        raise UserError(f'config {path}: {what}{line}') from error
 
 
 def variables_of(path: str, known: set[str]) -> set[str]:
