@@ -5,7 +5,9 @@ import ast
 import os
 import re
 import traceback
+from collections import Counter
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 from mmengine.config import Config
 from yaml.constructor import ConstructorError
@@ -14,7 +16,8 @@ from ..compat import use_safe_configs
 from ..errors import UserError, suggest
 from .config_variables import fill
 
-use_safe_configs(fill)
+MOST_READ = 20  # times that one file may be read for a config; a base of its own has no end
+_read: ContextVar[Counter[str] | None] = ContextVar('read', default=None)
 
 
 def read_config(path: str) -> Config:
@@ -25,6 +28,7 @@ def read_config(path: str) -> Config:
     """
     if not os.path.isfile(path):
         raise UserError(f'config {path} does not exist')
+    token = _read.set(Counter())
     try:
         return Config.fromfile(path)
     except UserError:
@@ -36,13 +40,27 @@ def read_config(path: str) -> Config:
         if isinstance(error, SystemExit):
             what = 'it ends the program, where it should only assign names'
         elif isinstance(error, RecursionError):
-            what = 'it has no end: a base of its own, a function that calls itself, or deep nesting'
+            what = 'it has no end: a function that calls itself, or deep nesting'
         elif isinstance(error, ConstructorError):
             what = f'{error}: plain YAML is read, without tags of Python'
         else:
             kind = '' if isinstance(error, SyntaxError) else f'{type(error).__name__}: '
             what = f'{kind}{error}'
         raise UserError(f'config {path}: {what}{line}') from error
+    finally:
+        _read.reset(token)
+
+
+def _fill(text: str, path: str) -> str:
+    read = _read.get()
+    if read is not None:
+        read[path] += 1
+        if read[path] > MOST_READ:
+            raise UserError(f'config {path}: it is a base of its own: change its _base_')
+    return fill(text, path)
+
+
+use_safe_configs(_fill)
 
 
 def variables_of(path: str, known: set[str]) -> set[str]:

@@ -1,8 +1,8 @@
 """`{{ fileDirname }}` and `{{$NAME:default}}` in a config: filled in as data, never as code.
 
 mmengine pastes the text. There, an apostrophe in a folder's name ends the string that the variable
-stands in, and a crafted value runs. Here, a value of anything else than letters, digits and `_./-`
-is escaped, and the file is parsed with it and without it: both must be the same but for the value.
+stands in, and a crafted value runs. Here, the value is escaped, and the file is parsed with it and
+without it: both must be the same but for the value.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _VARIABLE = re.compile(r'\{\{\s*(?P<file>fileDirname|fileBasename|fileBasenameNo
                        r'fileExtname)\s*\}\}'
                        r'|\{\{[\'"]?\s*\$(?P<name>\w+)\s*:\s*(?P<default>\S*?)\s*[\'"]?\}\}')
 _BASE = re.compile(r'\{\{\s*_base_\.[\w.]+\s*\}\}')  # mmengine's, filled in later
-_PLAIN = re.compile(r'[\w./-]*')
+_PLAIN = re.compile(r'[\w./-]*')  # means the same with and without quotes
 _ESCAPED = re.compile('[\\\\\'"\x00-\x1f\x7f\ud800-\udfff]')
 
 
@@ -43,7 +43,7 @@ def fill(text: str, path: str) -> str:
         UserError: a variable without a value, or one whose value does not fit where it stands.
         SyntaxError: the config is no Python.
     """
-    values = _of_file(path)
+    values, python = _of_file(path), path.endswith('.py')
     places: list[_Place] = []
 
     def placed(match: re.Match) -> str:
@@ -54,7 +54,7 @@ def fill(text: str, path: str) -> str:
         else:
             what = f'${match["name"]}'
             value = _of_environment(match['name'], path)
-        if _PLAIN.fullmatch(value):
+        if not python and _PLAIN.fullmatch(value):
             return value
         places.append(_Place(f'x{uuid.uuid4().hex}', value, what))
         return places[-1].word
@@ -62,7 +62,7 @@ def fill(text: str, path: str) -> str:
     text = _VARIABLE.sub(placed, text)
     if not places:
         return text
-    return (_fill_python if path.endswith('.py') else _fill_data)(text, path, places)
+    return (_fill_python if python else _fill_data)(text, path, places)
 
 
 def _of_file(path: str) -> dict[str, str]:
@@ -138,9 +138,8 @@ def _require_same(filled: str, parse: Callable[[], Any], wanted: Any, path: str,
         same = False
     if not same:
         raise UserError(f'config {path}: {" or ".join(dict.fromkeys(p.what for p in places))} has '
-                        'quotes, backslashes or braces that cannot stand where it is used: put '
-                        '{{...}} within plain quotes (no r or f before them), or choose another '
-                        'path')
+                        'characters that cannot stand where it is used: put {{...}} within plain '
+                        'quotes (no r, b or f before them), or choose another path')
 
 
 def _literal(value: str) -> Any:
