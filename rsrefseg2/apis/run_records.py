@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 from mmengine.config import Config
 
 from ..engine import load_config
+from ..engine.config_files import read_config
 from ..errors import UserError, make_folder
 from ..evaluation import COLUMNS, dumped_samples, find_protocol, score, score_intervals
 from ..files import read_text, write_text
@@ -206,7 +207,7 @@ def _check_trained(folder: Path, begun: str | None, cfg: Config) -> None:
     path = folder / str(begun) / 'vis_data/config.py'
     if not path.is_file():
         return
-    trained = Config.fromfile(path)
+    trained = read_config(str(path))
     differing = _options(trained, cfg) | _options(cfg, trained)
     if trained.get('randomness') != cfg.get('randomness'):
         differing['randomness'] = trained.get('randomness')
@@ -223,7 +224,7 @@ def _configs(folder: Path, root: Path) -> tuple[Config, str, str | None, Config]
     if len(copies) != 1:
         raise UserError(f'{folder} holds {len(copies)} configs (*.py), where a run has one: '
                         + (', '.join(path.name for path in copies) or 'none'))
-    cfg = Config.fromfile(copies[0])
+    cfg = read_config(str(copies[0]))
     if not SEED.fullmatch(copies[0].stem):
         paths = sorted(path for path in (root / 'configs').rglob(copies[0].name)
                        if '_base_' not in path.parts)

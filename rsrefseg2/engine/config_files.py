@@ -5,11 +5,19 @@ import ast
 import os
 import re
 import traceback
+from collections import Counter
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 from mmengine.config import Config
+from yaml.constructor import ConstructorError
 
+from ..compat import use_safe_configs
 from ..errors import UserError, suggest
+from .config_variables import fill
+
+MOST_READ = 20  # times that one file may be read for a config; a base of its own has no end
+_read: ContextVar[Counter[str] | None] = ContextVar('read', default=None)
 
 
 def read_config(path: str) -> Config:
@@ -20,14 +28,39 @@ def read_config(path: str) -> Config:
     """
     if not os.path.isfile(path):
         raise UserError(f'config {path} does not exist')
+    token = _read.set(Counter())
     try:
         return Config.fromfile(path)
-    except Exception as error:  # a config is a program: it may raise anything
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # a config is a program: it may raise anything
         frames = [frame for frame in traceback.extract_tb(error.__traceback__)
                   if frame.name == '<module>']  # a config's own lines
         line = f' ({frames[-1].filename}, line {frames[-1].lineno})' if frames else ''
-        kind = '' if isinstance(error, SyntaxError) else f'{type(error).__name__}: '
-        raise UserError(f'config {path}: {kind}{error}{line}') from error
+        if isinstance(error, SystemExit):
+            what = 'it ends the program, where it should only assign names'
+        elif isinstance(error, RecursionError):
+            what = 'it has no end: a function that calls itself, or deep nesting'
+        elif isinstance(error, ConstructorError):
+            what = f'{error}: plain YAML is read, without tags of Python'
+        else:
+            kind = '' if isinstance(error, SyntaxError) else f'{type(error).__name__}: '
+            what = f'{kind}{error}'
+        raise UserError(f'config {path}: {what}{line}') from error
+    finally:
+        _read.reset(token)
+
+
+def _fill(text: str, path: str) -> str:
+    read = _read.get()
+    if read is not None:
+        read[path] += 1
+        if read[path] > MOST_READ:
+            raise UserError(f'config {path}: it is a base of its own: change its _base_')
+    return fill(text, path)
+
+
+use_safe_configs(_fill)
 
 
 def variables_of(path: str, known: set[str]) -> set[str]:

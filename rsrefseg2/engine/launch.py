@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -21,9 +22,13 @@ def load_config(path: str, *, options: dict | None = None, work_dir: str | None 
     `work_dir`: the argument, else the config's own, else work_dirs/<config's name>.
 
     Raises:
-        UserError: the file does not exist or cannot be read; an unknown key, class or choice.
+        UserError: the file does not exist or cannot be read; an unknown key, class or choice;
+            `work_dir` and an option of that name differ.
     """
     cfg = with_options(read_config(path), options, path)
+    if work_dir is not None and work_dir != (options or {}).get('work_dir', work_dir):
+        raise UserError(f'--work-dir {work_dir} and --cfg-options work_dir={options["work_dir"]} '
+                        'name two folders: give one of them')
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
@@ -42,9 +47,22 @@ def with_options(cfg: Config, options: dict | None, path: str) -> Config:
         cfg.merge_from_dict(options or {})
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise UserError(f'config {path}, --cfg-options: {error.args[0]}') from error
+    _check_names(cfg, options or {}, path)
     init_default_scope(cfg.get('default_scope', 'rsrefseg2'))
     check_config(cfg)
     return cfg
+
+
+def _check_names(cfg: Config, options: dict, path: str) -> None:
+    """What names the run is text, and stays inside the work dir."""
+    if 'launcher' in options:
+        raise UserError('--cfg-options launcher=... has no effect: choose it with --launcher')
+    for key in ('work_dir', 'experiment_name'):
+        if not isinstance(cfg.get(key), str | None):
+            raise UserError(f'{path}: {key} is {cfg[key]!r}, expected a text')
+    name = cfg.get('experiment_name') or 'name'
+    if name in ('.', '..') or re.search(r'[/\\\0]', name):
+        raise UserError(f'{path}: experiment_name {name!r} is no plain name: leave out slashes')
 
 
 def build_runner(cfg: Config, *, launcher: str = 'none', training: bool = False) -> RefSegRunner:
