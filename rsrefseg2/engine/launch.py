@@ -16,12 +16,13 @@ from .work_dir import release_work_dir
 
 
 def load_config(path: str, *, options: dict | None = None, work_dir: str | None = None) -> Config:
-    """The config at `path` with `--cfg-options` merged, checked for unknown keys and classes.
+    """The config at `path` with `--cfg-options` merged, checked: keys, classes, values.
 
     `work_dir`: the argument, else the config's own, else work_dirs/<config's name>.
 
     Raises:
-        UserError: the file does not exist or cannot be read; an unknown key, class or choice.
+        UserError: the file does not exist or cannot be read; an unknown key or class, a value that
+            its parameter does not take.
     """
     cfg = with_options(read_config(path), options, path)
     if work_dir is not None:
@@ -35,7 +36,7 @@ def with_options(cfg: Config, options: dict | None, path: str) -> Config:
     """`cfg`, read from `path`, with `--cfg-options` merged and then checked.
 
     Raises:
-        UserError: an unknown key, class or choice.
+        UserError: an unknown key or class, a value that its parameter does not take.
     """
     check_top_keys(cfg, options or (), path)
     try:
