@@ -127,7 +127,9 @@ def _check_dict(value: dict, where: str, filename: str) -> None:
     """One dict that names a class, or stands where it is passed to a known one."""
     for key in value if where in NAMES else ():
         near = suggest(key, NAMES[where])
-        if key not in NAMES[where] and (value[key] is None or near):
+        if key in NAMES[where] or isinstance(value[key], dict) and 'type' not in value[key]:
+            continue  # of a dict without a class more is said below
+        if value[key] is None or near:
             what = '=None switches nothing off' if value[key] is None else ' is no known name'
             raise UserError(f'{filename}: {where}.{key}{what}{near}')
     place, fills, takes = PLACES.get(where, ('', '', ''))

@@ -14,6 +14,7 @@ from ..bounds import LARGEST
 UNIONS = (typing.Union, types.UnionType)
 LISTS = (list, tuple, set, frozenset, Sequence, Collection, Iterable)
 MAPPINGS = (dict, Mapping)
+BUILT = ' as dict(type=...)'
 
 
 def admits(value: object, hint: Any) -> bool:
@@ -75,10 +76,12 @@ def describe(hint: Any) -> str:
     """What a parameter declared as `hint` takes, in words: 'a whole number of at least 1'."""
     kind, args = typing.get_origin(hint) or hint, typing.get_args(hint)
     if kind is Annotated:
-        return describe(args[0]) + ''.join(map(_describe_bounds, args[1:]))
+        told = describe(args[0])
+        for meta in args[1:]:
+            told = _describe_bounds(told, meta)
+        return told
     if kind in UNIONS:
-        parts = dict.fromkeys(describe(part) for part in args if part is not types.NoneType)
-        return ' or '.join([*parts, *(['None'] if types.NoneType in args else [])])
+        return _describe_union(args)
     if kind is Literal:
         return f'one of {", ".join(map(repr, args))}' if len(args) > 1 else repr(args[0])
     if kind in LISTS:
@@ -91,19 +94,29 @@ def describe(hint: Any) -> str:
                 else f'keys and values, each value {describe(args[1])}')
     names = {bool: 'True or False', int: 'a whole number', float: 'a number', str: 'a text',
              Callable: 'a function'}
-    return names.get(kind) or f'a {getattr(kind, "__name__", kind)} as dict(type=...)'
+    return names.get(kind) or f'a {getattr(kind, "__name__", kind)}{BUILT}'
 
 
-def _describe_bounds(meta: object) -> str:
+def _describe_union(args: tuple) -> str:
+    """Short ones first; a class beside a mapping is the mapping that it is built from."""
+    names = [describe(part) for part in args if part is not types.NoneType]
+    if any((typing.get_origin(part) or part) in MAPPINGS for part in args):
+        names = [name for name in names if not name.endswith(BUILT)]
+    lists = [name for name in names if name.startswith('a list')]
+    none = ['None'] if types.NoneType in args else []
+    return ' or '.join(dict.fromkeys([*(n for n in names if n not in lists), *none, *lists]))
+
+
+def _describe_bounds(told: str, meta: object) -> str:
     if not isinstance(meta, Meta):
-        return ''
+        return told
     if meta.min_length is not None:
-        return f', {meta.min_length} or more'
+        return told.replace('a list', f'a list of {meta.min_length} or more', 1)
     most = None if meta.le == LARGEST else meta.le
     if meta.ge is not None and most is not None:
-        return f' from {meta.ge} to {most}'
-    told = [f' of at least {meta.ge}' if meta.ge is not None else '',
-            f' above {meta.gt}' if meta.gt is not None else '',
-            f' up to {most}' if most is not None else '',
-            f' below {meta.lt}' if meta.lt is not None else '']
-    return ' and'.join(filter(None, told))
+        return f'{told} from {meta.ge} to {most}'
+    bounds = [f' of at least {meta.ge}' if meta.ge is not None else '',
+              f' above {meta.gt}' if meta.gt is not None else '',
+              f' up to {most}' if most is not None else '',
+              f' below {meta.lt}' if meta.lt is not None else '']
+    return told + ' and'.join(filter(None, bounds))

@@ -31,6 +31,9 @@ LEVELS = Literal['CRITICAL', 'FATAL', 'ERROR', 'WARNING', 'WARN', 'INFO', 'DEBUG
 # included, or by a place of the config ('': its top level).
 DECLARED: dict[str, dict[str, Any]] = {
     '': dict(work_dir=str | None, default_hooks=dict | None, log_level=LEVELS | int),
+    **dict.fromkeys(('train_dataloader.dataset', 'val_dataloader.dataset',
+                     'test_dataloader.dataset'),
+                    dict(pipeline=Annotated[Sequence[dict | Callable], Meta(min_length=1)])),
     'auto_scale_lr': dict(enable=bool, base_batch_size=PositiveInt),
     'env_cfg': dict(resource_limit=PositiveInt),
     'env_cfg.dist_cfg': dict(backend=str, init_backend=str, timeout=PositiveInt),
@@ -124,9 +127,11 @@ def check_values(value: dict, built: Callable, where: str, filename: str) -> Non
 
 
 def declared(built: Callable, key: str, where: str) -> Any:
-    """What the parameter `key` of `built` takes: by our own annotation, by DECLARED for another
-    library's, or by its annotation; Any: not known."""
+    """What the parameter `key` of `built` takes: by its place, by our own annotation, by DECLARED
+    for another library's, or by its annotation; Any: not known."""
     lineage = lineage_of(built)
+    if key in DECLARED.get(where, ()):
+        return DECLARED[where][key]
     annotated = Any
     for cls in lineage:
         hints, passes_on = parameters_of(cls) or ({}, False)
@@ -137,10 +142,8 @@ def declared(built: Callable, key: str, where: str) -> Any:
             break
         if not passes_on:
             break
-    for name in (where, *(cls.__qualname__ for cls in lineage)):
-        if key in DECLARED.get(name, ()):
-            return DECLARED[name][key]
-    return annotated
+    return next((DECLARED[cls.__qualname__][key] for cls in lineage
+                 if key in DECLARED.get(cls.__qualname__, ())), annotated)
 
 
 def lineage_of(built: Callable) -> tuple[Callable, ...]:

@@ -70,6 +70,9 @@ def build_runner(cfg: Config, *, launcher: str = 'none', training: bool = False)
         runner = RefSegRunner.from_cfg(cfg)
     _warn_of_batch(runner, cfg)
     _warn_of_accumulation(runner, cfg)
+    if (cfg.get('randomness') or {}).get('seed') is None:
+        runner.logger.warning(f'randomness.seed is None: this run drew {runner.seed}; set '
+                              f'randomness.seed={runner.seed} to repeat or resume it')
     return runner
 
 
