@@ -14,7 +14,14 @@ from mmengine.runner import FlexibleRunner
 from .. import registry as ours
 from ..errors import UserError, suggest
 from .config_files import variables_of
-from .config_values import BUILD_KEYS, check_best, check_values, lineage_of, parameters_of
+from .config_values import (
+    BUILD_KEYS,
+    DECLARED,
+    check_best,
+    check_values,
+    lineage_of,
+    parameters_of,
+)
 
 # The runner's own, and mmengine's for the file; `from_cfg` does not pass `compile` on.
 TOP_KEYS = (set(inspect.signature(FlexibleRunner.__init__).parameters)
@@ -146,6 +153,8 @@ def _check_dict(value: dict, where: str, filename: str) -> None:
                         ': add type=...')
     elif place and ('type' not in value or 'type' in takes.split()):
         built = _load(place)
+    elif where in DECLARED:
+        check_values(value, dict, where, filename)
     if built is not None:
         _check_keys(value, built, where, filename, fills=set(fills.split()),
                     takes=set(takes.split()))

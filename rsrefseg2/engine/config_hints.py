@@ -72,6 +72,24 @@ def _is_within(value: Any, meta: object) -> bool:
             and (meta.min_length is None or len(value) >= meta.min_length))
 
 
+def find_fault(value: object, hint: Any, place: str = '') -> tuple[str, object, Any]:
+    """The innermost value that is not taken, of one that `hint` does not take: its place below
+    `place`, itself, and what is declared there."""
+    kind, args = typing.get_origin(hint) or hint, typing.get_args(hint)
+    for part in args if kind in UNIONS else args[:1] if kind is Annotated else ():
+        found = find_fault(value, part, place)
+        if found[0] != place:
+            return found
+    if kind in MAPPINGS and len(args) == 2 and isinstance(value, Mapping):
+        items = [(f'{place}.{key}', child, args[1]) for key, child in value.items()]
+    elif kind in LISTS and len(args) == 1 and isinstance(value, (list, tuple)):
+        items = [(f'{place}[{i}]', child, args[0]) for i, child in enumerate(value)]
+    else:
+        items = []
+    return next((find_fault(child, inner, inside) for inside, child, inner in items
+                 if not admits(child, inner)), (place, value, hint))
+
+
 def describe(hint: Any) -> str:
     """What a parameter declared as `hint` takes, in words: 'a whole number of at least 1'."""
     kind, args = typing.get_origin(hint) or hint, typing.get_args(hint)

@@ -22,7 +22,7 @@ from ..bounds import (
     PositiveInt,
 )
 from ..errors import UserError, suggest
-from .config_hints import admits, describe
+from .config_hints import admits, describe, find_fault
 
 # Taken out by mmengine before the class is built.
 BUILD_KEYS = {'type', '_scope_', '_delete_', 'priority', 'convert_to_iter_based'}
@@ -42,6 +42,9 @@ DECLARED: dict[str, dict[str, Any]] = {
     'optim_wrapper.clip_grad': dict(max_norm=Annotated[float, Meta(gt=0)],
                                     norm_type=Annotated[float, Meta(gt=0)]),
     'randomness': dict(seed=Annotated[int, Meta(ge=0, le=2**32 - 1)] | None),
+    'strategy.bf16': dict(enabled=bool),
+    'strategy.zero_optimization': dict(stage=Literal[0, 1, 2, 3], overlap_comm=bool,
+                                       contiguous_gradients=bool),
     'Adam': dict(betas=tuple[BelowOne, BelowOne]),
     'CrossEntropyLoss': dict(use_sigmoid=bool, use_mask=bool, loss_weight=NonNegativeFloat,
                              avg_non_ignore=bool),
@@ -108,9 +111,10 @@ def check_values(value: dict, built: Callable, where: str, filename: str) -> Non
     for key in set(value) - BUILD_KEYS:
         hint = declared(built, key, where)
         if not admits(value[key], hint):
-            near = suggest(value[key], _choices(hint)) if isinstance(value[key], str) else ''
-            raise UserError(f'{filename}: {f"{where}.{key}".lstrip(".")} is {value[key]!r:.80}, '
-                            f'expected {describe(hint)}{near}')
+            place, found, hint = find_fault(value[key], hint, f'{where}.{key}'.lstrip('.'))
+            near = suggest(found, _choices(hint)) if isinstance(found, str) else ''
+            raise UserError(f'{filename}: {place} is {found!r:.80}, expected {describe(hint)}'
+                            f'{near}')
     lineage = lineage_of(built)
     check = getattr(built, 'check_values', None) or next(
         (RELATIONS[cls.__qualname__] for cls in lineage if cls.__qualname__ in RELATIONS), None)
