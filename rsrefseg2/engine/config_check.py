@@ -201,6 +201,10 @@ def _registries() -> Iterator[Registry]:
 
 def _find(name: str) -> object | None:
     """The class of a config's `type`, in whichever registry has it."""
+    for registry in _registries():  # `get` searches parents and packages, which takes long
+        registry.import_from_location()
+        if name in registry.module_dict:
+            return registry.module_dict[name]
     for registry in _registries():
         found = registry.get(name)
         if found is not None:
