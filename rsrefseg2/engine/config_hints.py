@@ -38,8 +38,10 @@ def admits(value: object, hint: Any) -> bool:
         number = numbers.Integral if kind is int else numbers.Real
         return isinstance(value, number) and not isinstance(value, bool) and value == value
     if kind in LISTS:
-        return (isinstance(value, (list, tuple, set, frozenset)) and _admits_items(value, kind, args)
-                or kind is Iterable and isinstance(value, Iterable) and not isinstance(value, str))
+        if kind is Iterable and not isinstance(value, str):
+            return isinstance(value, Iterable)
+        return (isinstance(value, (list, tuple, set, frozenset))
+                and _admits_items(value, kind, args))
     if kind in MAPPINGS:
         return isinstance(value, Mapping) and (len(args) != 2 or all(
             admits(key, args[0]) and admits(child, args[1]) for key, child in value.items()))

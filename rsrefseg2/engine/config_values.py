@@ -18,7 +18,6 @@ from ..bounds import (
     Fraction,
     NonNegativeFloat,
     NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
 )
 from ..errors import UserError, suggest

@@ -46,9 +46,9 @@ class RefSegTrainLoop(BaseLoop):
         UserError: the batch sampler cannot start in the middle.
     """
 
-    def __init__(self, runner, dataloader: DataLoader | dict, *, max_epochs: PositiveInt | None = None,
-                 max_iters: PositiveInt | None = None, val_interval: PositiveInt = 1,
-                 val_begin: NonNegativeInt = 1,
+    def __init__(self, runner, dataloader: DataLoader | dict, *,
+                 max_epochs: PositiveInt | None = None, max_iters: PositiveInt | None = None,
+                 val_interval: PositiveInt = 1, val_begin: NonNegativeInt = 1,
                  non_finite: Literal['stop', 'skip'] = 'stop') -> None:
         self.check_values(max_epochs=max_epochs, max_iters=max_iters)
         if non_finite not in ('stop', 'skip'):

@@ -10,7 +10,7 @@ from ..bounds import PositiveInt
 from ..errors import UserError
 from .lora import freeze, inject_lora
 from .memory import recompute_in_backward
-from .towers import load_sam
+from .towers import Init, load_sam
 
 # No loss reaches these: only mask token 0 is read. (decoder attribute, what it predicts)
 UNREACHED_HEADS = {

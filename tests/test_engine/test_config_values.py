@@ -1,18 +1,22 @@
 """Every value of a config is held to what its parameter is declared to take, before the build."""
+import inspect
 import logging
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.registry import Registry
 
 from rsrefseg2 import bounds
+from rsrefseg2 import registry as registry_module
 from rsrefseg2.datasets import unique_images_collate
 from rsrefseg2.engine import load_config
-from rsrefseg2.engine.config_check import check_config
+from rsrefseg2.engine.config_check import PLACES, _load, check_config
 from rsrefseg2.engine.config_hints import admits, describe
+from rsrefseg2.engine.config_values import _resolve
 from rsrefseg2.errors import UserError
 from rsrefseg2.models import dual_modality_encoder
 from tests import tiny_towers
@@ -111,6 +115,20 @@ def test_what_does_not_fit_is_named_with_its_place(options, says):
     with pytest.raises(UserError) as caught:
         load_config(TINY, options=options)
     assert says in str(caught.value)
+
+
+def test_the_annotations_of_our_constructors_can_be_read():
+    load_config(TINY)  # imports what registers
+    classes = [cls for registry in vars(registry_module).values() if isinstance(registry, Registry)
+               for cls in registry.module_dict.values()]
+    places = [_load(place) for place, _, _ in PLACES.values() if place.startswith('rsrefseg2.')]
+    for built in {*classes, *places}:
+        function = built.__init__ if inspect.isclass(built) else built
+        if not getattr(function, '__module__', '').startswith('rsrefseg2.'):
+            continue
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.annotation not in (parameter.empty, 'Any'):
+                assert _resolve(parameter, function) is not Any, (built, parameter)
 
 
 def test_what_is_right_in_another_way_passes():

@@ -44,8 +44,8 @@ class CascadedPrompter(nn.Module):
             and XI), `TextVisualInteraction` (Table XII) and `SparsePrompt` (Table IX).
         dense: options of `DensePrompt`; None: no dense prompt.
     Raises:
-        UserError: `inner` is not a multiple of `heads`; interleaved with unequal numbers of blocks; options of a decomposition that
-            cascade=False leaves out.
+        UserError: `inner` is not a multiple of `heads`; interleaved with unequal numbers of
+            blocks; options of a decomposition that cascade=False leaves out.
     """
 
     def __init__(self, *, d1: int, d2: int, grid_size: tuple[int, int],
