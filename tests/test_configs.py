@@ -273,9 +273,10 @@ FULL = str(CONFIGS / 'rrsisd_siglip2_sam21l.py')
     ({'model.siglip.vision_lora': 16}, ['model.siglip.vision_lora is 16']),
     ({'model.data_preprocessor.lowercase': True}, ["no option 'lowercase'", 'lower_case']),
     ({'model.prompter.d1': 4}, ["no option 'd1'"]),
-    ({'model.init': 'randm'}, ["one of 'pretrained', 'random', not 'randm'"]),
+    ({'model.init': 'randm'}, ["is 'randm', expected one of 'pretrained', 'random'",
+                                'did you mean random']),
     ({'model.prompter.visual_position': 'qk'},
-     ["one of 'query_key', 'attention', 'add', not 'qk'"])])
+     ["is 'qk', expected one of 'query_key', 'attention', 'add'"])])
 def test_an_unknown_key_or_class_is_named_with_near_matches(options, says):
     with pytest.raises(UserError) as caught:
         load_config(FULL, options=options)

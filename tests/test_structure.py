@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # From the bottom up; members of one level do not import each other, except within BASE.
 LEVELS = [{'registry', 'structures', 'errors', 'compat', 'terminal', 'files', 'records', 'rle',
-           'options'},
+           'options', 'bounds'},
           {'datasets', 'models', 'evaluation', 'visualization'},
           {'engine'},
           {'apis', 'synthrs'}]

@@ -9,6 +9,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
+from rsrefseg2.bounds import NonNegativeInt, PositiveInt
 from rsrefseg2.errors import UserError, suggest
 from rsrefseg2.registry import SCOPE, TRANSFORMS
 
@@ -54,10 +55,10 @@ class RefSegDataset(BaseDataset):
     EQUAL_IMAGES: ClassVar[Literal['path', 'content']] = 'path'
 
     def __init__(self, *, data_root: str, split: str, pipeline: Sequence[dict | Callable] = (),
-                 exchange_sentences: bool = False, exchange_seed: int = 0,
+                 exchange_sentences: bool = False, exchange_seed: NonNegativeInt = 0,
                  equal_images: Literal['path', 'content'] | None = None,
-                 indices: int | Sequence[int] | None = None, serialize_data: bool = True,
-                 lazy_init: bool = False) -> None:
+                 indices: PositiveInt | Sequence[NonNegativeInt] | None = None,
+                 serialize_data: bool = True, lazy_init: bool = False) -> None:
         check_split(split, self.SPLITS)
         if equal_images not in (None, 'path', 'content'):
             raise UserError(f"equal_images is 'path', 'content' or None, not {equal_images!r}")

@@ -5,6 +5,7 @@ import zlib
 
 import torch
 
+from rsrefseg2.errors import UserError
 from rsrefseg2.registry import FUNCTIONS
 
 
@@ -24,6 +25,9 @@ def unique_images_collate(items: list[dict]) -> dict:
     position: dict[int, int] = {}
     index = []
     for item in items:
+        if 'inputs' not in item:
+            raise UserError('a sample has no inputs for the model: end the pipeline of the dataset '
+                            'with PackRefSegInputs')
         image = item['inputs']
         if id(image) not in position:
             position[id(image)] = len(images)

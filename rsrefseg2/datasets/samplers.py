@@ -21,6 +21,7 @@ from mmengine.dataset import DefaultSampler
 from mmengine.dist import get_dist_info
 from torch.utils.data import Sampler
 
+from rsrefseg2.bounds import PositiveInt
 from rsrefseg2.errors import UserError
 from rsrefseg2.registry import DATA_SAMPLERS
 
@@ -168,7 +169,7 @@ class ImageGroupBatchSampler(TrainBatchSampler):
     """
 
     def __init__(self, *, sampler: DefaultSampler, batch_size: int,
-                 sentences_per_image: int) -> None:
+                 sentences_per_image: PositiveInt) -> None:
         if sentences_per_image < 1 or batch_size % sentences_per_image:
             raise UserError(f'batch_size {batch_size} is not a multiple of sentences_per_image '
                             f'{sentences_per_image}: a batch holds whole images')

@@ -14,6 +14,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
+from ..bounds import PositiveInt
+from ..errors import UserError
 from ..registry import HOOKS
 from .checkpoint_files import optim_file
 from .work_dir import own_file
@@ -38,8 +40,8 @@ class CheckpointHook(Hook):
 
     priority = 'VERY_LOW'
 
-    def __init__(self, *, interval: int = 1, by_epoch: bool = True, max_keep_ckpts: int = 2,
-                 save_best: str | None = 'gIoU',
+    def __init__(self, *, interval: PositiveInt = 1, by_epoch: bool = True,
+                 max_keep_ckpts: PositiveInt = 2, save_best: str | None = 'gIoU',
                  rule: Literal['greater', 'less'] = 'greater') -> None:
         if interval < 1 or max_keep_ckpts < 1:
             raise ValueError(f'interval and max_keep_ckpts are at least 1, not {interval} and '
@@ -95,8 +97,8 @@ class CheckpointHook(Hook):
         if self.save_best is None or runner.iter == 0:
             return
         if self.save_best not in (metrics or {}):
-            raise KeyError(f'default_hooks.checkpoint.save_best={self.save_best!r} is not among '
-                           f'the validation\'s metrics {sorted(metrics or ())}')
+            raise UserError(f'default_hooks.checkpoint.save_best={self.save_best!r} is not among '
+                            f'the validation\'s metrics {sorted(metrics or ())}: choose one')
         hub, score = runner.message_hub, metrics[self.save_best]
         best = hub.runtime_info.get('best_score')
         if best is not None and not BETTER[self.rule](score, best):

@@ -1,11 +1,9 @@
-"""A config is read through before any long work: unknown keys and classes, with near matches."""
+"""A config is read through before any long work: keys, classes and values, with near matches."""
 from __future__ import annotations
 
 import importlib
 import inspect
 import re
-import types
-import typing
 from collections.abc import Callable, Iterable, Iterator
 
 from mmengine import registry as root
@@ -16,12 +14,18 @@ from mmengine.runner import FlexibleRunner
 from .. import registry as ours
 from ..errors import UserError, suggest
 from .config_files import variables_of
+from .config_values import (
+    BUILD_KEYS,
+    DECLARED,
+    check_best,
+    check_values,
+    lineage_of,
+    parameters_of,
+)
 
 # The runner's own, and mmengine's for the file; `from_cfg` does not pass `compile` on.
 TOP_KEYS = (set(inspect.signature(FlexibleRunner.__init__).parameters)
             - {'self', 'cfg', 'compile'} | {'custom_imports'})
-# Taken out by mmengine before the class is built.
-BUILD_KEYS = {'type', '_scope_', '_delete_', 'priority', 'convert_to_iter_based'}
 SPLITS = ('train', 'val', 'test')
 OURS = 'TrainableOptimWrapperConstructor'
 LOADER = ('torch.utils.data:DataLoader', '', 'sampler batch_sampler dataset collate_fn '
@@ -55,6 +59,7 @@ PLACES: dict[str, tuple[str, str, str]] = {
     'optim_wrapper.paramwise_cfg': ('rsrefseg2.engine.optim:group_parameters', 'model', ''),
     'randomness': ('mmengine._strategy:BaseStrategy._set_randomness', 'self', ''),
     'env_cfg': ('mmengine._strategy:BaseStrategy._setup_env', 'self launcher randomness', ''),
+    'env_cfg.dist_cfg': ('mmengine.dist:init_dist', 'launcher', ''),
     'env_cfg.mp_cfg': ('mmengine.utils.dl_utils:set_multi_processing', 'distributed', ''),
     'auto_scale_lr': ('builtins:dict', '', 'enable base_batch_size'),
 }
@@ -63,6 +68,7 @@ TYPED = re.compile(r'model(\.prompter|\.losses\.\w+)?|strategy|visualizer|defaul
                    r'|custom_hooks\[\d+\]|param_scheduler(\[\d+\])?|optim_wrapper\.optimizer'
                    r'|(val|test)_evaluator|train_cfg'
                    r'|(train|val|test)_dataloader\.(dataset|sampler|batch_sampler)')
+SEVERAL = ('param_scheduler', 'val_evaluator', 'test_evaluator')  # a dict, or a list of them
 NAMES = {'model.losses': ('seg', 'ortho', 'sample', 'dense', 'spatial'),
          'default_hooks': ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler',
                            'checkpoint')}
@@ -92,14 +98,17 @@ def check_top_keys(cfg: Config, options: Iterable[str], path: str) -> None:
 
 
 def check_config(cfg: Config) -> None:
-    """Raise on the first key, class or choice below the top level that nothing would read.
+    """Raise on the first key, class or value that what it goes to does not take.
 
     Raises:
-        UserError: which one, where in the config, and near matches.
+        UserError: which one, where in the config, what was expected, and near matches.
     """
     optim_wrapper = cfg.get('optim_wrapper') or {}
+    ours = isinstance(optim_wrapper, dict) and optim_wrapper.get('constructor') == OURS
+    check_values(dict(cfg.items()), FlexibleRunner, '', cfg.filename)
     for key, value in cfg.items():
-        _walk(value, key, cfg.filename, our_groups=optim_wrapper.get('constructor') == OURS)
+        _walk(value, key, cfg.filename, our_groups=ours)
+    check_best(cfg, _find, cfg.filename)
 
 
 def _walk(value: object, where: str, filename: str, our_groups: bool) -> None:
@@ -110,19 +119,26 @@ def _walk(value: object, where: str, filename: str, our_groups: bool) -> None:
         _check_dict(value, where, filename)
         for key, child in value.items():
             _walk(child, f'{where}.{key}', filename, our_groups)
-    elif isinstance(value, (list, tuple)):
+    elif isinstance(value, (list, tuple)) and (where in SEVERAL or not _is_dict_place(where)):
         for i, child in enumerate(value):
             _walk(child, f'{where}[{i}]', filename, our_groups)
-    elif value is not None and where in PLACES:
-        raise UserError(f'{filename}: {where} is {value!r}, expected keys and values')
+    elif value is not None and _is_dict_place(where):
+        raise UserError(f'{filename}: {where} is {value!r:.80}, expected keys and values')
+
+
+def _is_dict_place(where: str) -> bool:
+    return where in PLACES or TYPED.fullmatch(where) is not None
 
 
 def _check_dict(value: dict, where: str, filename: str) -> None:
     """One dict that names a class, or stands where it is passed to a known one."""
-    for key in NAMES.get(where, ()) and value:
-        if value[key] is None and key not in NAMES[where]:
-            raise UserError(f'{filename}: {where}.{key}=None switches nothing off'
-                            f'{suggest(key, NAMES[where])}')
+    for key in value if where in NAMES else ():
+        near = suggest(key, NAMES[where])
+        if key in NAMES[where] or isinstance(value[key], dict) and 'type' not in value[key]:
+            continue  # of a dict without a class more is said below
+        if value[key] is None or near:
+            what = '=None switches nothing off' if value[key] is None else ' is no known name'
+            raise UserError(f'{filename}: {where}.{key}{what}{near}')
     place, fills, takes = PLACES.get(where, ('', '', ''))
     built = None
     if isinstance(value.get('type'), str) and 'type' not in takes.split():
@@ -137,27 +153,25 @@ def _check_dict(value: dict, where: str, filename: str) -> None:
                         ': add type=...')
     elif place and ('type' not in value or 'type' in takes.split()):
         built = _load(place)
+    elif where in DECLARED:
+        check_values(value, dict, where, filename)
     if built is not None:
         _check_keys(value, built, where, filename, fills=set(fills.split()),
                     takes=set(takes.split()))
+        check_values(value, built, where, filename)
 
 
 def _check_keys(value: dict, built: Callable, where: str, filename: str, *, fills: set[str],
                 takes: set[str]) -> None:
-    """Every key is a parameter, and has one of its Literal's values where it is annotated so."""
+    """Every key is a parameter."""
     known, unknown = set(takes), set(value) - takes - BUILD_KEYS
-    for cls in inspect.getmro(built) if inspect.isclass(built) else (built,):
-        accepted = _parameters(cls)
+    for cls in lineage_of(built):
+        accepted = parameters_of(cls)
         if accepted is None:
             return
-        names, choices, passes_on = accepted
-        for key in unknown & set(choices):
-            if value[key] not in choices[key]:
-                told = ', '.join(map(repr, choices[key]))
-                near = suggest(str(value[key]), filter(None, map(str, choices[key])))
-                raise UserError(f'{filename}: {where}.{key} is one of {told}, not '
-                                f'{value[key]!r}{near}')
-        known, unknown = known | names - fills, unknown - (names - fills)
+        hints, passes_on = accepted
+        names = set(hints) - fills
+        known, unknown = known | names, unknown - names
         if not passes_on:
             break
     else:
@@ -168,38 +182,6 @@ def _check_keys(value: dict, built: Callable, where: str, filename: str, *, fill
         name = f': {built.__name__}' if inspect.isclass(built) and built is not dict else ''
         raise UserError(f'{filename}: {where}{name} has no option {key!r}'
                         f'{suggest(key, known)}')
-
-
-def _parameters(cls: Callable) -> tuple[set[str], dict[str, tuple], bool] | None:
-    """Names that a constructor takes, the choices of those that are Literals, and whether it passes
-    others on; None: unreadable."""
-    if cls in (object, dict):
-        return set(), {}, False
-    if inspect.isclass(cls) and '__init__' not in vars(cls):
-        return set(), {}, True
-    function = cls.__init__ if inspect.isclass(cls) else cls
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return None
-    try:
-        hints = typing.get_type_hints(function)
-    except (NameError, TypeError, AttributeError):  # another library's, not made to be read
-        hints = {}
-    names = {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-    choices = {name: found for name, hint in hints.items() if (found := _choices(hint))}
-    return names - {'self'}, choices, any(p.kind is p.VAR_KEYWORD for p in parameters)
-
-
-def _choices(hint: object) -> tuple:
-    """The values of a Literal, or of Literal | None; () for any other annotation."""
-    if typing.get_origin(hint) is typing.Literal:
-        return typing.get_args(hint)
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        parts = [(None,) if part is types.NoneType else _choices(part)
-                 for part in typing.get_args(hint)]
-        return sum(parts, ()) if all(parts) else ()
-    return ()
 
 
 def _load(place: str) -> Callable:
@@ -219,6 +201,10 @@ def _registries() -> Iterator[Registry]:
 
 def _find(name: str) -> object | None:
     """The class of a config's `type`, in whichever registry has it."""
+    for registry in _registries():  # `get` searches parents and packages, which takes long
+        registry.import_from_location()
+        if name in registry.module_dict:
+            return registry.module_dict[name]
     for registry in _registries():
         found = registry.get(name)
         if found is not None:

@@ -17,13 +17,13 @@ from .work_dir import release_work_dir
 
 
 def load_config(path: str, *, options: dict | None = None, work_dir: str | None = None) -> Config:
-    """The config at `path` with `--cfg-options` merged, checked for unknown keys and classes.
+    """The config at `path` with `--cfg-options` merged, checked: keys, classes, values.
 
     `work_dir`: the argument, else the config's own, else work_dirs/<config's name>.
 
     Raises:
-        UserError: the file does not exist or cannot be read; an unknown key, class or choice;
-            `work_dir` and an option of that name differ.
+        UserError: the file does not exist or cannot be read; an unknown key or class, a value that
+            its parameter does not take; `work_dir` and an option of that name differ.
     """
     cfg = with_options(read_config(path), options, path)
     if work_dir is not None and work_dir != (options or {}).get('work_dir', work_dir):
@@ -40,7 +40,7 @@ def with_options(cfg: Config, options: dict | None, path: str) -> Config:
     """`cfg`, read from `path`, with `--cfg-options` merged and then checked.
 
     Raises:
-        UserError: an unknown key, class or choice.
+        UserError: an unknown key or class, a value that its parameter does not take.
     """
     check_top_keys(cfg, options or (), path)
     try:
@@ -87,6 +87,9 @@ def build_runner(cfg: Config, *, launcher: str = 'none', training: bool = False)
         runner = RefSegRunner.from_cfg(cfg)
     _warn_of_batch(runner, cfg)
     _warn_of_accumulation(runner, cfg)
+    if (cfg.get('randomness') or {}).get('seed') is None:
+        runner.logger.warning(f'randomness.seed is None: this run drew {runner.seed}; set '
+                              f'randomness.seed={runner.seed} to repeat or resume it')
     return runner
 
 

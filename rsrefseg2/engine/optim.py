@@ -7,6 +7,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
+from ..bounds import NonNegativeFloat
 from ..errors import UserError
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
 
@@ -30,7 +31,7 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
 
 def group_parameters(model: nn.Module, *, decay_1d: bool = True,
-                     rates: Mapping[str, float] | None = None) -> list[dict]:
+                     rates: Mapping[str, NonNegativeFloat] | None = None) -> list[dict]:
     """The trained parameters, as the optimizer takes them; `rate` is a factor of the learning rate
     where it is not 1.
 

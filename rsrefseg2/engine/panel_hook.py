@@ -9,6 +9,7 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from PIL import Image
 
+from ..bounds import PositiveInt
 from ..errors import make_folder
 from ..files import replacing
 from ..registry import HOOKS
@@ -27,7 +28,7 @@ class PanelHook(Hook):
 
     priority = 'LOW'
 
-    def __init__(self, *, n: int = 4) -> None:
+    def __init__(self, *, n: PositiveInt = 4) -> None:
         if n < 1:
             raise ValueError(f'n is at least 1, not {n}: leave PanelHook out to draw none')
         self.n = n

@@ -12,6 +12,7 @@ from mmengine.dist import all_gather_object, get_world_size, is_main_process
 from mmengine.hooks import IterTimerHook, LoggerHook
 from mmengine.logging import MessageHub
 
+from ..bounds import PositiveFloat, PositiveInt
 from ..registry import HOOKS
 from .mfu import find_mfu
 from .train_loop import RefSegTrainLoop
@@ -50,7 +51,8 @@ class TimerHook(IterTimerHook):
         peak_tflops: of one device, for `mfu`; None: by the GPU's name.
     """
 
-    def __init__(self, *, window: int = 50, peak_tflops: float | None = None) -> None:
+    def __init__(self, *, window: PositiveInt = 50,
+                 peak_tflops: PositiveFloat | None = None) -> None:
         if window < 1:
             raise ValueError(f'window is at least 1, not {window}')
         super().__init__()

@@ -6,6 +6,7 @@ import torch
 from mmengine.hooks import Hook
 from torch import Tensor, nn
 
+from ..bounds import PositiveInt
 from ..datasets import unique_images_collate
 from ..registry import HOOKS
 
@@ -24,7 +25,7 @@ class TowerStartHook(Hook):
         sentences: consecutive ones of a batch.
     """
 
-    def __init__(self, *, batches: int = 64, sentences: int = 6) -> None:
+    def __init__(self, *, batches: PositiveInt = 64, sentences: PositiveInt = 6) -> None:
         self.batches, self.sentences = batches, sentences
 
     def before_train(self, runner) -> None:

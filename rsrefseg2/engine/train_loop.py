@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
+from ..bounds import NonNegativeInt, PositiveInt
 from ..datasets.samplers import TrainBatchSampler
 from ..errors import UserError
 from ..registry import LOOPS
@@ -45,12 +46,11 @@ class RefSegTrainLoop(BaseLoop):
         UserError: the batch sampler cannot start in the middle.
     """
 
-    def __init__(self, runner, dataloader: DataLoader | dict, *, max_epochs: int | None = None,
-                 max_iters: int | None = None, val_interval: int = 1, val_begin: int = 1,
+    def __init__(self, runner, dataloader: DataLoader | dict, *,
+                 max_epochs: PositiveInt | None = None, max_iters: PositiveInt | None = None,
+                 val_interval: PositiveInt = 1, val_begin: NonNegativeInt = 1,
                  non_finite: Literal['stop', 'skip'] = 'stop') -> None:
-        if (max_epochs is None) == (max_iters is None):
-            raise UserError(f'train_cfg: one of max_epochs and max_iters, not max_epochs='
-                            f'{max_epochs} and max_iters={max_iters}')
+        self.check_values(max_epochs=max_epochs, max_iters=max_iters)
         if non_finite not in ('stop', 'skip'):
             raise ValueError(f"non_finite is 'stop' or 'skip', not {non_finite!r}")
         super().__init__(runner, dataloader)
@@ -68,6 +68,13 @@ class RefSegTrainLoop(BaseLoop):
         self.non_finite = non_finite
         self.stop_training = False  # set by hooks
         self.runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
+
+    @staticmethod
+    def check_values(*, max_epochs: int | None, max_iters: int | None) -> None:
+        """Raises a UserError where the length of the training is not said, or twice."""
+        if (max_epochs is None) == (max_iters is None):
+            raise UserError(f'one of max_epochs and max_iters, not max_epochs={max_epochs} and '
+                            f'max_iters={max_iters}')
 
     @property
     def max_epochs(self) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from mmengine.dist import broadcast_object_list, is_main_process
@@ -20,7 +21,7 @@ from .dump import Lines, prepare_dump, replacing_dump
 from .localisation import coarse_localisation, mask_agreement
 from .protocols import find_protocol
 from .report import Report
-from .sums import score_table
+from .sums import COLUMNS, score_table
 
 
 @METRICS.register_module()
@@ -44,8 +45,11 @@ class RefSegMetric(BaseMetric):
         beside: rows of published scores, {whose: {column: percent}}, printed below one's own.
         tables: log the tables.
 
-    A subclass extends `record` (what is kept of a sample) and `compute_report`.
+    A subclass extends `record` (what is kept of a sample) and `compute_report`; `SCORES` are the
+    names of what that returns, as a pattern.
     """
+
+    SCORES: ClassVar[str] = '|'.join(map(re.escape, (*COLUMNS, 'category_gIoU')))
 
     def __init__(self, *, protocol: str = 'paper', dump: str | None = None, resume: bool = False,
                  overwrite: bool = False, run: dict[str, Any] | None = None,

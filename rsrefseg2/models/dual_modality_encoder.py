@@ -1,15 +1,20 @@
 """Sec. III-B: SigLIP's (or CLIP's) two towers say what there is, and how it is called."""
 from __future__ import annotations
 
+import logging
+
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from ..bounds import PositiveInt
+from ..errors import UserError
 from .lora import freeze, inject_lora
 from .memory import recompute_in_backward
 from .outputs import EncodedText
 from .tower_reading import naflex_inputs, pixel_statistics, pretrained_image_size, share_space
 from .tower_sources import set_source
-from .towers import load_siglip
+from .towers import Init, load_siglip
 
 
 class DualModalityEncoder(nn.Module):
@@ -38,18 +43,16 @@ class DualModalityEncoder(nn.Module):
         image_size: side of I_1 (Table XIV); the position embeddings are interpolated for a size
             other than the pretrained one. None: that one.
     Raises:
-        ValueError: an image smaller than a patch.
+        UserError: an image smaller than a patch; LoRA beside `trainable`.
     """
 
-    def __init__(self, *, checkpoint: str | dict, init: str = 'pretrained',
+    def __init__(self, *, checkpoint: str | dict, init: Init = 'pretrained',
                  vision_lora: dict | None = None, text_lora: dict | None = None,
                  trainable: bool = False, vision_recompute: bool = False,
                  text_recompute: bool = False, every_position: bool = False,
-                 image_size: int | None = None) -> None:
+                 image_size: PositiveInt | None = None) -> None:
         super().__init__()
-        if trainable and (vision_lora or text_lora):
-            raise ValueError('trainable=True trains the whole towers: set vision_lora and '
-                             'text_lora to None')
+        self.check_values(trainable=trainable, vision_lora=vision_lora, text_lora=text_lora)
         siglip = load_siglip(checkpoint, init=init)
         self.is_clip = siglip.config.model_type == 'clip'
         self.is_naflex = siglip.config.model_type == 'siglip2'
@@ -74,17 +77,29 @@ class DualModalityEncoder(nn.Module):
         pretrained_size = pretrained_image_size(vision)
         self.image_size = pretrained_size if image_size is None else image_size
         self._interpolate = self.image_size != pretrained_size
-        if self.image_size < vision.patch_size:
-            raise ValueError(f'image_size {image_size} is smaller than a patch of '
-                             f'{vision.patch_size} pixels')
         self.patch_size = vision.patch_size
-        side = self.image_size // self.patch_size
+        side, rest = divmod(self.image_size, self.patch_size)
+        if side == 0:
+            raise UserError(f'model.siglip.image_size {image_size} is smaller than a patch of '
+                            f'{self.patch_size} pixels')
+        if rest and image_size is not None:
+            print_log(f'model.siglip.image_size {image_size} is no multiple of the patch of '
+                      f'{self.patch_size} pixels: the tower does not see the last {rest} pixels of '
+                      f'each side; {side * self.patch_size} and {(side + 1) * self.patch_size} are '
+                      'multiples', 'current', logging.WARNING)
         self.grid_size = (side, side)
         self.d1 = siglip.config.projection_dim if self.is_clip else vision.hidden_size
         self.every_position = every_position
         self.max_length = siglip.config.text_config.max_position_embeddings
         # Towers of unequal width: the text head maps every word, so that d1 is one number.
         self._head_on_words = self.is_clip or siglip.config.text_config.hidden_size != self.d1
+
+    @staticmethod
+    def check_values(*, trainable: bool, vision_lora: dict | None, text_lora: dict | None) -> None:
+        """Raises a UserError where options do not fit each other."""
+        if trainable and (vision_lora or text_lora):
+            raise UserError('trainable=True trains the whole towers: set vision_lora and '
+                            'text_lora to None')
 
     def encode_images(self, images: Tensor) -> Tensor:
         """(U, 3, H1, W1) normalised -> v (U, h1*w1, d1)."""

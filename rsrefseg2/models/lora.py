@@ -8,6 +8,9 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
+from ..bounds import BelowOne, PositiveInt
+from ..errors import UserError
+
 # Full patterns, not bare names: `out_proj` alone also hits SigLIP's pooling head, `proj` alone
 # also hits Hiera's dimension changes.
 ATTENTION_PROJECTIONS = {
@@ -27,8 +30,8 @@ def freeze(module: nn.Module) -> nn.Module:
     return module.requires_grad_(False)
 
 
-def inject_lora(tower: nn.Module, *, family: Literal['siglip', 'sam2', 'sam'], r: int,
-                alpha: int | None = None, dropout: float = 0.0,
+def inject_lora(tower: nn.Module, *, family: Literal['siglip', 'sam2', 'sam'], r: PositiveInt,
+                alpha: PositiveInt | None = None, dropout: BelowOne = 0.0,
                 also: Literal['head', 'neck'] | None = None) -> list[str]:
     """Freeze `tower` and inject adapters of rank `r` into its attention projections.
 
@@ -42,7 +45,8 @@ def inject_lora(tower: nn.Module, *, family: Literal['siglip', 'sam2', 'sam'], r
     Returns:
         The adapted layers' names, sorted.
     Raises:
-        ValueError: r < 1, or no layer matches (another architecture).
+        ValueError: r < 1.
+        UserError: no layer matches (another architecture).
     """
     if r < 1:
         raise ValueError(f'LoRA rank r must be at least 1, not {r}; lora=None switches it off')
@@ -52,7 +56,8 @@ def inject_lora(tower: nn.Module, *, family: Literal['siglip', 'sam2', 'sam'], r
     names = [name for name, _ in tower.named_modules()]
     for pattern in patterns:
         if not any(re.fullmatch(pattern, name) for name in names):
-            raise ValueError(f'no layer of {type(tower).__name__} matches {pattern!r}')
+            raise UserError(f'LoRA: no layer of {type(tower).__name__} matches {pattern!r}'
+                            + (f': drop also={also!r}' if also else ''))
     freeze(tower)
     config = LoraConfig(r=r, lora_alpha=r if alpha is None else alpha, lora_dropout=dropout,
                         target_modules='|'.join(patterns), bias='none')

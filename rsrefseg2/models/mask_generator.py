@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from transformers import Sam2Model
 
+from ..bounds import PositiveInt
+from ..errors import UserError
 from .lora import freeze, inject_lora
 from .memory import recompute_in_backward
-from .towers import load_sam
+from .towers import Init, load_sam
 
 # No loss reaches these: only mask token 0 is read. (decoder attribute, what it predicts)
 UNREACHED_HEADS = {
@@ -37,13 +39,12 @@ class MaskGenerator(nn.Module):
             reaches it: the convolutions that read the dense prompt.
     """
 
-    def __init__(self, *, checkpoint: str | dict, init: str = 'pretrained',
+    def __init__(self, *, checkpoint: str | dict, init: Init = 'pretrained',
                  lora: dict | None = None, trainable: bool = False,
-                 recompute: bool | Sequence[int] = False,
+                 recompute: bool | Sequence[PositiveInt] = False,
                  train_prompt_encoder: bool = False) -> None:
         super().__init__()
-        if trainable and lora:
-            raise ValueError('trainable=True trains the whole image encoder: set lora to None')
+        self.check_values(trainable=trainable, lora=lora)
         self.sam = load_sam(checkpoint, init=init)
         self.is_sam2 = isinstance(self.sam, Sam2Model)
         freeze(self.sam)
@@ -62,6 +63,12 @@ class MaskGenerator(nn.Module):
         self.d2 = self.sam.mask_decoder.hidden_size
         self.input_size = (prompt.input_image_size, prompt.input_image_size)
         self.prompt_size = tuple(4 * side for side in prompt.image_embedding_size)
+
+    @staticmethod
+    def check_values(*, trainable: bool, lora: dict | None) -> None:
+        """Raises a UserError where options do not fit each other."""
+        if trainable and lora:
+            raise UserError('trainable=True trains the whole image encoder: set lora to None')
 
     def encode_images(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(U, 3, H2, W2) normalised -> image_embeddings (U, d2, H2/16, W2/16) and, for SAM 2, the

@@ -9,6 +9,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from ..errors import UserError
+
 # What autocast rounds to BF16 at every use.
 PRODUCTS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
@@ -25,13 +27,13 @@ def recompute_in_backward(tower: nn.Module, stages: bool | Sequence[int] = True)
             much time as a later one's and holds twice the next stage's: in Hiera-L stages 1 and 2
             are 8 of 48 blocks, and 37 % of what all of them spare.
     Raises:
-        ValueError: a stage that the tower has not, or stages of a tower that has none; no layer.
+        UserError: a stage that the tower has not, or stages of a tower that has none; no layer.
     """
     layers = [module for module in tower.modules()
               if isinstance(module, GradientCheckpointingLayer)]
     if not layers:
-        raise ValueError(f'{type(tower).__name__} has no layers that transformers can compute '
-                         'again: leave recompute away')
+        raise UserError(f'{type(tower).__name__} has no layers that transformers can compute '
+                        'again: drop recompute')
     if stages is not True:
         layers = _of_stages(tower, layers, stages)
     for layer in layers:  # transformers' own switch, without its reentrant default
@@ -43,11 +45,11 @@ def _of_stages(tower: nn.Module, blocks: list[nn.Module], stages: Sequence[int]
                ) -> list[nn.Module]:
     ends = getattr(getattr(tower, 'backbone', None), 'stage_ends', None)
     if ends is None:
-        raise ValueError(f'recompute={stages!r}: {type(tower).__name__} has no stages: set '
-                         'recompute=True')
+        raise UserError(f'recompute={stages!r}: {type(tower).__name__} has no stages: set '
+                        'recompute=True')
     if not isinstance(stages, (list, tuple)) or not set(stages) <= set(range(1, len(ends) + 1)):
-        raise ValueError(f'recompute is True, False, or a list of stages from 1 to {len(ends)}, '
-                         f'not {stages!r}')
+        raise UserError(f'recompute is True, False, or a list of stages from 1 to {len(ends)}, '
+                        f'not {stages!r}')
     starts = [0, *(end + 1 for end in ends)]
     return [block for stage in sorted(set(stages))
             for block in blocks[starts[stage - 1]:starts[stage]]]

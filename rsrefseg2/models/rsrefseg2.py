@@ -57,9 +57,7 @@ class RSRefSeg2(BaseModel):
         if autocast not in (None, 'bfloat16') or frozen_dtype not in ('float32', 'bfloat16'):
             raise ValueError("autocast is None or 'bfloat16', frozen_dtype 'float32' or 'bfloat16',"
                              f' not {autocast!r} and {frozen_dtype!r}')
-        if frozen_dtype == 'bfloat16' and autocast is None:
-            raise UserError("model.frozen_dtype='bfloat16' mixes BF16 and float32 weights, which "
-                            "only autocast can compute with: set model.autocast='bfloat16', too")
+        self.check_values(autocast=autocast, frozen_dtype=frozen_dtype)
         encoder = DualModalityEncoder(init=init, **siglip)
         mask_generator = MaskGenerator(init=init, **sam)
         super().__init__(data_preprocessor=dict(
@@ -82,6 +80,13 @@ class RSRefSeg2(BaseModel):
             logit_bias=encoder.logit_bias))
         self.losses = nn.ModuleDict({name: MODELS.build(loss) for name, loss
                                      in (losses or {}).items() if loss is not None})
+
+    @staticmethod
+    def check_values(*, autocast: str | None, frozen_dtype: str) -> None:
+        """Raises a UserError where options do not fit each other."""
+        if frozen_dtype == 'bfloat16' and autocast is None:
+            raise UserError("frozen_dtype='bfloat16' mixes BF16 and float32 weights, which only "
+                            "autocast can compute with: set model.autocast='bfloat16', too")
 
     def forward(self, inputs: ModelInputs, data_samples: list[RefSegDataSample] | None = None,
                 mode: Literal['tensor', 'predict', 'loss'] = 'tensor'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -43,11 +43,13 @@ class SynthRSMetric(RefSegMetric):
         baselines: whether to score the baselines too (some seconds, they read the train split).
     """
 
+    SCORES: ClassVar[str] = rf'{RefSegMetric.SCORES}|object_hit|object_hit_chance|\w+_hit'
+
     def __init__(self, *, data_root: str = 'data/synthrs', split: str = 'test',
                  layout: str = 'rrsisd', baselines: bool = True, **kwargs) -> None:
         super().__init__(**kwargs)
         if layout not in LAYOUTS:
-            raise ValueError(f'layout must be one of {tuple(LAYOUTS)}, got {layout!r}')
+            raise UserError(f'layout is one of {", ".join(LAYOUTS)}, not {layout!r}')
         self.root, self.split, self.layout = Path(data_root), split, layout
         self.baselines = baselines
         self.file = self.root / f'scenes_{split}.jsonl'

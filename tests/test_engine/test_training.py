@@ -155,9 +155,10 @@ def test_one_process_trains_with_every_strategy(strategy, towers, rrsisd_root, t
     assert 'gIoU' in json.loads((tmp_path / 'test' / 'scores.json').read_text())
 
 
-def test_another_global_batch_is_warned_of(config, tmp_path, caplog):
+def test_another_global_batch_and_a_drawn_seed_are_warned_of(config, tmp_path, caplog):
     with caplog.at_level('WARNING'):
-        runner = build_runner(prepare(config, tmp_path / 'warned'))
+        runner = build_runner(prepare(config, tmp_path / 'warned', **{'randomness.seed': None}))
     log = ''.join(path.read_text() for path in (tmp_path / 'warned').glob('*/*.log'))
     assert 'global batch 2 (1 ranks x 2 x accumulation 1)' in log
     assert runner.world_size == 1
+    assert f'randomness.seed is None: this run drew {runner.seed}' in log

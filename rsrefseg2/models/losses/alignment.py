@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...bounds import NonNegativeFloat, PositiveFloat
+from ...errors import UserError
 from ...registry import MODELS
 from ..distributed import gather_with_gradient, weight_of_rank
 from ..outputs import RefSegOutputs, Targets, at_least_float32
@@ -63,7 +65,8 @@ class SampleContrastLoss(nn.Module):
 
     over_all_ranks = True  # the same value on every rank
 
-    def __init__(self, *, loss_weight: float = 1.0, init_temperature: float = 0.07,
+    def __init__(self, *, loss_weight: NonNegativeFloat = 1.0,
+                 init_temperature: PositiveFloat = 0.07,
                  variant: Literal['paper', 'release'] = 'paper',
                  text: Literal['t_sent', 't1', 't2'] = 't2',
                  visual: Literal['v', 'v1_act', 'v2_act'] = 'v') -> None:
@@ -128,8 +131,8 @@ def image_tokens(outputs: RefSegOutputs, name: str) -> Tensor:
 def _made(outputs: RefSegOutputs, name: str) -> Tensor:
     value = getattr(outputs.prompts, name)
     if value is None:
-        raise ValueError(f'a loss needs {name}, which the prompter does not make with '
-                         'cascade=False: set losses.sample and losses.spatial to None')
+        raise UserError(f'a loss needs {name}, which the prompter does not make with '
+                        'cascade=False: set losses.sample and losses.spatial to None')
     return value
 
 
@@ -147,7 +150,7 @@ class DenseLoss(nn.Module):
     Off in the paper's configs; the biggest lever for tiny towers.
     """
 
-    def __init__(self, *, loss_weight: float = 1.0) -> None:
+    def __init__(self, *, loss_weight: NonNegativeFloat = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 
@@ -159,8 +162,8 @@ class DenseLoss(nn.Module):
         """
         p_dense = outputs.prompts.p_dense
         if p_dense is None:
-            raise ValueError('DenseLoss needs a dense prompt: set prompter.dense, or losses.dense '
-                             'to None')
+            raise UserError('DenseLoss needs a dense prompt: set prompter.dense, or losses.dense '
+                            'to None')
         p_dense = at_least_float32(p_dense)
         area = targets.area(p_dense.shape[1:]).to(p_dense.dtype)
         loss = F.binary_cross_entropy_with_logits(p_dense, area)
@@ -180,8 +183,8 @@ class SpatialLoss(nn.Module):
 
     over_all_ranks = True  # weighs its own mean: over the sentences with a mask for MIL
 
-    def __init__(self, *, kind: Literal['ce', 'mil'], loss_weight: float = 1.0,
-                 init_temperature: float = 0.07) -> None:
+    def __init__(self, *, kind: Literal['ce', 'mil'], loss_weight: NonNegativeFloat = 1.0,
+                 init_temperature: PositiveFloat = 0.07) -> None:
         super().__init__()
         if kind not in ('ce', 'mil'):
             raise ValueError(f"kind is 'ce' or 'mil', not {kind!r}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...bounds import NonNegativeFloat
+from ...errors import UserError
 from ...registry import MODELS
 from ..outputs import RefSegOutputs, Targets, at_least_float32
 
@@ -22,7 +24,7 @@ def orthogonal_loss(t1: Tensor, t2: Tensor) -> Tensor:
 class OrthogonalLoss(nn.Module):
     """Eq. 11 as a module."""
 
-    def __init__(self, *, loss_weight: float = 1.0) -> None:
+    def __init__(self, *, loss_weight: NonNegativeFloat = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 
@@ -34,6 +36,6 @@ class OrthogonalLoss(nn.Module):
         """
         prompts = outputs.prompts
         if prompts.t1 is None or prompts.t2 is None:
-            raise ValueError('OrthogonalLoss needs t1 and t2: set prompter.cascade to True, or '
-                             'losses.ortho to None')
+            raise UserError('OrthogonalLoss needs t1 and t2: set prompter.cascade to True, or '
+                            'losses.ortho to None')
         return {'loss_ortho': self.loss_weight * orthogonal_loss(prompts.t1, prompts.t2)}

@@ -6,6 +6,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...errors import UserError
 from ...registry import MODELS
 from ..outputs import RefSegOutputs, Targets, at_least_float32
 
@@ -26,11 +27,16 @@ class SegmentationLoss(nn.Module):
         super().__init__()
         if at not in ('input', 'annotation'):
             raise ValueError(f"at is 'input' or 'annotation', not {at!r}")
-        if ce is None and dice is None:
-            raise ValueError('SegmentationLoss needs ce, dice or both')
+        self.check_values(ce=ce, dice=dice)
         self.at = at
         self.terms = nn.ModuleDict({name: MODELS.build(loss) for name, loss
                                     in (('ce', ce), ('dice', dice)) if loss is not None})
+
+    @staticmethod
+    def check_values(*, ce: dict | None, dice: dict | None) -> None:
+        """Raises a UserError where no term is left."""
+        if ce is None and dice is None:
+            raise UserError('SegmentationLoss needs ce, dice or both')
 
     def forward(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
         """-> `loss_ce`, `loss_dice`: scalars, the mean over the B sentences."""

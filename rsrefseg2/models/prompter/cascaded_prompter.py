@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ...bounds import PositiveInt
+from ...errors import UserError
 from ...registry import MODELS
 from ..outputs import EncodedText, Prompts
 from .dense_prompt import DensePrompt
@@ -42,15 +44,16 @@ class CascadedPrompter(nn.Module):
             and XI), `TextVisualInteraction` (Table XII) and `SparsePrompt` (Table IX).
         dense: options of `DensePrompt`; None: no dense prompt.
     Raises:
-        ValueError: interleaved with unequal numbers of blocks; options of a decomposition that
-            cascade=False leaves out.
+        UserError: `inner` is not a multiple of `heads`; interleaved with unequal numbers of
+            blocks; options of a decomposition that cascade=False leaves out.
     """
 
     def __init__(self, *, d1: int, d2: int, grid_size: tuple[int, int],
                  prompt_size: tuple[int, int], logit_scale: float, logit_bias: float,
-                 n_t: int = 3, n_p: int = 9, decomposition_blocks: int = 2,
-                 interaction_blocks: int = 2, prompt_blocks: int = 2, inner: int = 512,
-                 heads: int = 8, mlp_hidden: int = 512,
+                 n_t: PositiveInt = 3, n_p: PositiveInt = 9,
+                 decomposition_blocks: PositiveInt = 2, interaction_blocks: PositiveInt = 2,
+                 prompt_blocks: PositiveInt = 2, inner: PositiveInt = 512, heads: PositiveInt = 8,
+                 mlp_hidden: PositiveInt = 512,
                  visual_position: Literal['query_key', 'attention', 'add'] = 'query_key',
                  visual_pe: Literal['learnable', 'sine', 'zero'] = 'learnable',
                  cascade: bool = True, interleaved: bool = False, mask_words: bool = True,
@@ -60,12 +63,10 @@ class CascadedPrompter(nn.Module):
         if visual_position not in ('query_key', 'attention', 'add'):
             raise ValueError("visual_position is 'query_key', 'attention' or 'add', not "
                              f'{visual_position!r}')
-        if interleaved and interaction_blocks != prompt_blocks:
-            raise ValueError(f'interleaved=True needs interaction_blocks == prompt_blocks, not '
-                             f'{interaction_blocks} and {prompt_blocks}')
-        if decomposition and not cascade:
-            raise ValueError(f'cascade=False has no decomposition, but its options are '
-                             f'{decomposition}')
+        self.check_values(
+            inner=inner, heads=heads, interleaved=interleaved, cascade=cascade,
+            interaction_blocks=interaction_blocks, prompt_blocks=prompt_blocks,
+            decomposition=decomposition)
         self.grid_size, self.interleaved = tuple(grid_size), interleaved
         self.visual_position, self.cascade = visual_position, cascade
         width = dict(inner=inner, heads=heads, mlp_hidden=mlp_hidden)
@@ -89,6 +90,19 @@ class CascadedPrompter(nn.Module):
         self.dense = None if dense is None else DensePrompt(
             d1=d1, d2=d2, size=prompt_size, logit_scale=logit_scale, logit_bias=logit_bias,
             **dense)
+
+    @staticmethod
+    def check_values(*, inner: int, heads: int, interleaved: bool, interaction_blocks: int,
+                     prompt_blocks: int, cascade: bool, decomposition: dict | None) -> None:
+        """Raises a UserError where options do not fit each other."""
+        if inner % heads:
+            raise UserError(f'attention width inner={inner} is not a multiple of heads={heads}')
+        if interleaved and interaction_blocks != prompt_blocks:
+            raise UserError(f'interleaved=True needs interaction_blocks == prompt_blocks, not '
+                            f'{interaction_blocks} and {prompt_blocks}')
+        if decomposition and not cascade:
+            raise UserError(f'cascade=False has no decomposition, but its options are '
+                            f'{decomposition}')
 
     def _set_visual_pe(self, kind: str, d1: int) -> None:
         if kind == 'sine':  # a constant: no checkpoint needs it

@@ -6,6 +6,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...errors import UserError
+
 ACTIVATIONS = {'relu': nn.ReLU, 'gelu': nn.GELU}
 
 
@@ -21,7 +23,7 @@ class Attention(nn.Module):
     def __init__(self, *, d: int, d_context: int | None = None, inner: int, heads: int) -> None:
         super().__init__()
         if inner % heads:
-            raise ValueError(f'attention width {inner} is not a multiple of its {heads} heads')
+            raise UserError(f'attention width {inner} is not a multiple of its {heads} heads')
         d_context = d if d_context is None else d_context
         self.heads = heads
         self.q_proj = nn.Linear(d, inner)
