@@ -54,6 +54,8 @@ class _ConsoleFault:
         error = sys.exc_info()[1]
         if not isinstance(error, OSError) or len(self._logger.handlers) == 1:
             raise
-        self._logger.handlers.remove(self._handler)
+        # a list of its own: this entry's way through the handlers goes on
+        self._logger.handlers = [other for other in self._logger.handlers
+                                 if other is not self._handler]
         self._logger.warning(f'the console cannot be written ({error.strerror}): the log goes on '
                              'in its file alone')

@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ..errors import UserError, os_errors_located
+from ..files import write_with
 from ..models.tower_sources import tower_sources
 from .agreement import Agreement
 from .checkpoint import check_fits, check_tokenizer
@@ -89,11 +90,6 @@ class RefSegRunner(FlexibleRunner):
         if fault is not None:
             raise UserError(fault)
 
-    def call_hook(self, fn_name: str, **kwargs) -> None:
-        """As mmengine's; what a hook cannot write is in the work dir."""
-        with os_errors_located(self.work_dir):
-            super().call_hook(fn_name, **kwargs)
-
     def _log_env(self) -> None:
         watch_log(self.logger)
         super()._log_env()
@@ -151,7 +147,8 @@ class RefSegRunner(FlexibleRunner):
                     f'{self.work_dir} holds checkpoints of an earlier run: this one starts afresh '
                     'and replaces those of the same names; --resume would have gone on')
             self._trains = True
-            return super().train()
+            with os_errors_located(self.work_dir):
+                return super().train()
         finally:
             self._trains = False
             for number, handler in before.items():
@@ -159,6 +156,11 @@ class RefSegRunner(FlexibleRunner):
             if self._locked:
                 release_work_dir(self.work_dir)
                 self._locked = False
+
+    def test(self) -> dict:
+        """As mmengine's."""
+        with os_errors_located(self.work_dir):
+            return super().test()
 
     def load_or_resume(self) -> None:
         """Once: resume from the checkpoint that is asked for, or the newest whole one of the work
@@ -297,9 +299,11 @@ class TrainingRunner(RefSegRunner):
 
     def load_or_resume(self) -> None:
         """As above; then, and not before (a resume may be refused), the work dir holds this
-        training's config."""
+        training's config. A resumed one keeps its own."""
         super().load_or_resume()
-        FlexibleRunner.dump_config(self)
+        path = Path(self.work_dir) / os.path.basename(self.cfg.filename or f'{self.timestamp}.py')
+        if is_main_process() and not (self._resume and path.exists()):
+            write_with(path, self.cfg.dump)
 
 
 def check_start(cfg: Config) -> None:

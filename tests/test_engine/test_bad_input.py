@@ -169,7 +169,7 @@ def test_cut_sentences_are_counted_and_the_control_has_the_tests_protocol(
         protocols.append(self.protocol.name)
     monkeypatch.setattr(TowerTokenizer, 'encode', short)
     monkeypatch.setattr(RefSegMetric, '__init__', spy)
-    code, _, printed = run(
+    code, shown, printed = run(
         'test.py', config, checkpoint, '--work-dir', tmp_path / 'test', '--protocol', 'lisa',
         '--cfg-options', 'test_cfg.exchanged=True', 'test_dataloader.dataset.split=train')
     assert code == 0, printed
@@ -177,6 +177,8 @@ def test_cut_sentences_are_counted_and_the_control_has_the_tests_protocol(
     half = len(cut) // 2  # the test, then its control
     scores = json.loads((tmp_path / 'test/scores.json').read_text())
     assert scores['cut_sentences'] == sum(cut[:half]) > 0 and 'shuffled' in scores
+    assert_ends_in_one_table(shown, scores)
+    assert not list((tmp_path / 'test').glob('*.py'))  # a config there is that of a training
 
     cut.clear()
     code, _, printed = run('train.py', config, '--work-dir', tmp_path / 'train', '--cfg-options',
@@ -185,6 +187,15 @@ def test_cut_sentences_are_counted_and_the_control_has_the_tests_protocol(
     log = ''.join(path.read_text() for path in (tmp_path / 'train').glob('*/*.log'))
     told = {mode: int(n) for mode, n in re.findall(r'(train|val): (\d+) sentences were', log)}
     assert told == {'train': sum(cut[:2]), 'val': sum(cut[2:])} and min(told.values()) > 0
+
+
+def assert_ends_in_one_table(shown, scores):
+    """The last Iter(test) or Epoch(test) is the model's, and the last table names whose it is."""
+    last = re.findall(r'(?:Iter|Epoch)\(test\) .*', shown)[-1]
+    assert f'gIoU: {scores["gIoU"]:.4f}' in last
+    model, control = shown.strip().splitlines()[-3:-1]  # then: scores written to ...
+    assert model.startswith('the model') and f'{scores["gIoU"]:.2f}' in model
+    assert control.startswith('the control') and f'{scores["shuffled"]:.2f}' in control
 
 
 def test_another_runtime_error_keeps_its_traceback(run, config, tmp_path, monkeypatch):
