@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-
 from typing import TYPE_CHECKING
 
 from rsrefseg2.errors import UserError, report_user_errors
 from rsrefseg2.files import read_text
-from rsrefseg2.options import ABLATIONS as INDEX, add_cfg_options, positive, seed
+from rsrefseg2.options import ABLATIONS as INDEX
+from rsrefseg2.options import add_cfg_options, positive, seed
 
 if TYPE_CHECKING:
     from rsrefseg2.apis.ablation_runs import Run

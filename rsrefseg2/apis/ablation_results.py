@@ -13,7 +13,8 @@ from ..errors import UserError
 from ..records import to_json
 from .ablation_runs import Run
 from .ablations import Index, Row, Table, number
-from .markup import csv_cell, table as markdown, text
+from .markup import csv_cell, text
+from .markup import table as markdown
 from .scores_files import read_scores_file
 
 TINY_NOTE = ("Tiny towers on SynthRS: these numbers say that the code runs and learns, and nothing "

@@ -16,7 +16,8 @@ from ..engine import load_config
 from ..errors import UserError, suggest
 from ..options import ABLATIONS as INDEX
 from ..records import read_json
-from .markup import code, table as markdown, text
+from .markup import code, text
+from .markup import table as markdown
 
 WHERE = 'configs/where/index.json'
 TINY = 'configs/ablations/tiny.py'

@@ -36,7 +36,6 @@ from ..registry import MODELS, SCOPE
 from .predictor import load_model
 
 
-
 class Skipped:
     """Stands for any object of a file that is neither tensor, number nor text. It does nothing."""
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from ..datasets import RefSegDataset
 from ..errors import make_folder
-from ..files import require_free
 from ..evaluation import (
     COLUMNS,
     RATES,
@@ -24,6 +23,7 @@ from ..evaluation import (
     kind,
     score_record,
 )
+from ..files import require_free
 from ..models import RSRefSeg2
 from ..visualization import MARK, Case, bar_table, curve, histogram, resize_mask, write_page
 from .dumps import find_samples, load_picture

@@ -31,6 +31,7 @@ SETTINGS = ('model', 'train_dataloader', 'val_dataloader', 'optim_wrapper', 'par
 PLACES = ('data_root', 'made_by')
 LOGGED = re.compile(r'train/(loss.*|grad_norm|lr|time)|val/(gIoU|cIoU|Pr@0.5|\w+_hit)')
 SEED = re.compile(r'seed\d+')
+STAMP = re.compile(r'\d{8}_\d{6}(_\d+)?')  # of a start: its log folder's name
 
 
 class RecordEntry(TypedDict):
@@ -180,7 +181,7 @@ def make_record(folder: Path, root: str | Path = '.') -> tuple[Record, dict[str,
     scores = read_scores_file(folder / 'scores.json')
     curves = _curves(folder)
     begun = min((found.name for found in folder.iterdir()
-                 if re.fullmatch(r'\d{8}_\d{6}(_\d+)?', found.name)), default=None)
+                 if STAMP.fullmatch(found.name)), default=None)
     _check_trained(folder, begun, cfg)
     last = folder / 'last_checkpoint'
     data = cfg.test_dataloader.dataset
@@ -202,8 +203,7 @@ def make_record(folder: Path, root: str | Path = '.') -> tuple[Record, dict[str,
 
 
 def _check_trained(folder: Path, begun: str | None, cfg: Config) -> None:
-    """The copy of the config in `folder` is the last command's: of tools/test.py, whose options
-    may lack the training's."""
+    """`cfg` is what tools/test.py ran with, whose options may lack the training's."""
     path = folder / str(begun) / 'vis_data/config.py'
     if not path.is_file():
         return
@@ -218,9 +218,12 @@ def _check_trained(folder: Path, begun: str | None, cfg: Config) -> None:
 
 
 def _configs(folder: Path, root: Path) -> tuple[Config, str, str | None, Config]:
-    """The run's config, the path of what it is a run of, the scale of tools/ablate.py's runs, and
-    that one's config."""
-    copies = sorted(folder.glob('*.py'))
+    """The config that the run was tested with, the path of what it is a run of, the scale of
+    tools/ablate.py's runs, and that one's config."""
+    tests = sorted({path.parent for path in folder.glob('*/*.py')
+                    if STAMP.fullmatch(path.parent.name)})
+    # A test's config is in its log folder; earlier versions put it where the training's is.
+    copies = sorted((tests[-1] if tests else folder).glob('*.py'))
     if len(copies) != 1:
         raise UserError(f'{folder} holds {len(copies)} configs (*.py), where a run has one: '
                         + (', '.join(path.name for path in copies) or 'none'))

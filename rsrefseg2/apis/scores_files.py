@@ -32,11 +32,16 @@ class Tested(TypedDict):
 
 
 # What a file holds beside percentages and the groups, `by_<breakdown>`.
-Known = TypedDict('Known', {
-    'protocol': str, 'samples': Count, 'images': Count, 'cut_sentences': Count,
-    'undefined': list[str], 'intervals': dict[str, tuple[Percent, Percent] | None],
-    'checkpoint': Tested, 'baselines': dict[str, Any], 'baselines_by_level': dict[str, Any]},
-    total=False)
+class Known(TypedDict, total=False):
+    protocol: str
+    samples: Count
+    images: Count
+    cut_sentences: Count
+    undefined: list[str]
+    intervals: dict[str, tuple[Percent, Percent] | None]
+    checkpoint: Tested
+    baselines: dict[str, Any]
+    baselines_by_level: dict[str, Any]
 
 
 def read_scores_file(path: str | Path, *, needs: Sequence[str] = ('gIoU', 'protocol')

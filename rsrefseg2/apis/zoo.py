@@ -15,7 +15,8 @@ from ..evaluation import COLUMNS
 from ..records import read_json
 from .ablation_results import TINY_NOTE, look_up, summarize
 from .ablations import INDEX, WHERE, Index, Table, number, read_index
-from .markup import code, link, table as markdown, text
+from .markup import code, link, text
+from .markup import table as markdown
 from .run_records import RECORDS, Record, read_records
 from .scores_files import read_scores_file
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from mmengine._strategy import BaseStrategy
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import is_main_process, master_only
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import FlexibleRunner
 from torch import nn
@@ -94,9 +94,14 @@ class RefSegRunner(FlexibleRunner):
         watch_log(self.logger)
         super()._log_env()
 
+    @master_only
     def dump_config(self) -> None:
-        """Nothing: the config in the work dir is that of the training in it. A test's is in its log
-        folder, beside the log."""
+        """Into the log folder: the config in the work dir is that of the training in it."""
+        write_with(os.path.join(self.log_dir, self._config_name), self.cfg.dump)
+
+    @property
+    def _config_name(self) -> str:
+        return os.path.basename(self.cfg.filename or f'{self.timestamp}.py')
 
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
@@ -297,11 +302,14 @@ class TrainingRunner(RefSegRunner):
         """As mmengine's."""
         return super().build_strategy(dict(strategy, exclusive=True), **kwargs)
 
+    def dump_config(self) -> None:
+        """Not here; see `load_or_resume`."""
+
     def load_or_resume(self) -> None:
         """As above; then, and not before (a resume may be refused), the work dir holds this
         training's config. A resumed one keeps its own."""
         super().load_or_resume()
-        path = Path(self.work_dir) / os.path.basename(self.cfg.filename or f'{self.timestamp}.py')
+        path = Path(self.work_dir) / self._config_name
         if is_main_process() and not (self._resume and path.exists()):
             write_with(path, self.cfg.dump)
 

@@ -18,7 +18,16 @@ from typing import Any, TextIO, TypedDict
 from mmengine.dist import broadcast_object_list, get_rank, get_world_size
 
 from ..errors import UserError, make_folder, os_errors_told
-from ..files import as_utf8, read_bytes, replacing, require_free, require_writable, write_text
+from ..files import (
+    MARK_WITHIN,
+    as_utf8,
+    open_regular,
+    read_bytes,
+    replacing,
+    require_free,
+    require_writable,
+    write_text,
+)
 from ..records import decode_json, to_json
 from .dump_records import Line, find_parts
 
@@ -27,7 +36,8 @@ CHUNK = 256  # lines that go from rank to rank at a time
 
 def prepare_dump(path: str | Path, run: dict[str, Any], *, resume: bool, overwrite: bool
                  ) -> list[str]:
-    """Before a test that dumps to `path`; -> the ids that an interrupted one has done.
+    """Before a test that dumps to `path`; -> the ids that an interrupted one has done. A whole dump
+    of the same test may be replaced: the new one has the same scores.
 
     Raises:
         UserError: the folder cannot be written; a dump or parts of one are there that are neither
@@ -43,10 +53,24 @@ def prepare_dump(path: str | Path, run: dict[str, Any], *, resume: bool, overwri
     if parts and not overwrite:
         raise UserError(f'{parts[0]} was left by an interrupted test: continue it with --resume, '
                         f'or remove {path}.part and {path}.rank*, as --overwrite does')
-    require_free(path, option='--dump', overwrite=overwrite)
+    require_free(path, option='--dump', overwrite=overwrite or is_dump_of(path, run))
     for part in parts:
         part.unlink()
     return []
+
+
+def is_dump_of(path: Path, run: dict[str, Any]) -> bool:
+    """Whether a whole dump of the test `run` is there: its first line says so."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with open_regular(path) as file:
+        first = file.readline(MARK_WITHIN)
+    return first.startswith(mark_of(run).encode())
+
+
+def mark_of(run: dict[str, Any]) -> str:
+    """What a dump of the test `run` begins with."""
+    return to_json({'test': run})[:-1]
 
 
 def gather_parts(path: str | Path, run: dict[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from mmengine.logging import print_log
 from ..errors import UserError
 from ..registry import METRICS
 from ..rle import encode
-from .dump import Lines, prepare_dump, replacing_dump
+from .dump import Lines, mark_of, prepare_dump, replacing_dump
 from .localisation import coarse_localisation, mask_agreement
 from .protocols import find_protocol
 from .report import Report
@@ -150,7 +150,8 @@ class RefSegMetric(BaseMetric):
                 counted[record['id']] += 1
                 if counted[record['id']] == 1:
                     if target is not None:
-                        target.write(line)
+                        first = len(counted) == 1
+                        target.write(f'{mark_of(self.run)}, {line[1:]}' if first else line)
                     yield record
 
         with contextlib.nullcontext() if self.dump is None else replacing_dump(self.dump) as target:

@@ -16,7 +16,6 @@ from rsrefseg2.errors import UserError, make_folder, report_user_errors
 from rsrefseg2.synthrs.generate import make_scene
 
 
-
 def test_predict_writes_masks_and_panels(run, tiny, root, tmp_path):
     image = root / 'images/rrsisd/JPEGImages/00021.jpg'
     code, printed, _ = run('predict.py', image, 'a red car', 'a ship', '--config', tiny.config,

@@ -22,8 +22,8 @@ from rsrefseg2.evaluation import (
     score_intervals,
     with_masks,
 )
-from rsrefseg2.rle import decode, encode
 from rsrefseg2.evaluation.breakdowns import kind, length, size
+from rsrefseg2.rle import decode, encode
 from tests.training import ROOT, run_in_new_process
 
 

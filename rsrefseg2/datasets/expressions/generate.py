@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from rsrefseg2.options import LEVELS, PER_IMAGE, PER_OBJECT
+from rsrefseg2.options import PER_IMAGE, PER_OBJECT
 
 from .language import CORNERS, SIDES, Phrase, Picture, Relation
 from .wording import say
