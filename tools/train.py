@@ -31,15 +31,13 @@ def main() -> None:
         explain_out_of_memory,
         load_config,
         ranks_end_together,
-        writing_told,
     )
     cfg = load_config(args.config, options=args.cfg_options, work_dir=args.work_dir)
     if args.resume is not None:
         cfg.resume = True
         if args.resume != 'auto':
             cfg.load_from = args.resume
-    with (explain_out_of_memory(cfg, 'train_dataloader'), ranks_end_together(),
-          writing_told(cfg.work_dir)):
+    with explain_out_of_memory(cfg, 'train_dataloader'), ranks_end_together():
         build_runner(cfg, launcher=args.launcher, training=True).train()
 
 

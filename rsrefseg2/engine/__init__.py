@@ -18,7 +18,6 @@ from .timer import TimerHook
 from .tower_start_hook import TowerStartHook
 from .train_loop import RefSegTrainLoop
 from .visualizer import BoardsHook, RefSegVisualizer
-from .work_dir import writing_told
 from .zero2 import ZeRO2Strategy
 
 __all__ = ['BoardsHook', 'CheckpointHook', 'CutSentenceHook', 'DDPStrategy', 'FSDP2Strategy',
@@ -26,4 +25,4 @@ __all__ = ['BoardsHook', 'CheckpointHook', 'CutSentenceHook', 'DDPStrategy', 'FS
            'RefSegVisualizer', 'SingleDeviceStrategy', 'StopHook', 'TimerHook', 'TowerStartHook',
            'TrainableOptimWrapperConstructor', 'ZeRO2Strategy', 'build_runner', 'case_of',
            'explain_out_of_memory', 'identify_run', 'load_checkpoint', 'load_config',
-           'ranks_end_together', 'read_checkpoint', 'set_scoring', 'with_options', 'writing_told']
+           'ranks_end_together', 'read_checkpoint', 'set_scoring', 'with_options']

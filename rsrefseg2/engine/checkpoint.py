@@ -32,7 +32,8 @@ from .checkpoint_files import (
 from .trained_as import tokenizer_mark
 
 __all__ = ['OPTIM', 'check_fits', 'check_tokenizer', 'check_whole', 'differing', 'find_newest',
-           'load_checkpoint', 'optim_file', 'read_checkpoint', 'read_optim', 'trained_keys', 'write_atomically']
+           'load_checkpoint', 'optim_file', 'read_checkpoint', 'read_optim', 'trained_keys',
+           'write_atomically']
 
 
 def trained_keys(model: nn.Module) -> Iterator[str]:
@@ -94,8 +95,8 @@ def check_tokenizer(model: nn.Module, checkpoint: dict, *, where: str) -> None:
     """
     mark = checkpoint.get('meta', {}).get('tokenizer')
     if mark is not None and mark != tokenizer_mark(model.data_preprocessor.tokenizer):
-        raise UserError(f'checkpoint {where} was trained with another tokenizer than the one beside '
-                        'the text tower (model.siglip.checkpoint): words would get other numbers: '
+        raise UserError(f'checkpoint {where} was trained with another tokenizer than the one '
+                        'beside the text tower (model.siglip.checkpoint): words would get other numbers: '
                         'give its tower in the config')
 
 

@@ -74,6 +74,13 @@ class Tower(TypedDict):
     sha256: str
 
 
+class Release(TypedDict, total=False):
+    """What convert_release.py keeps of a released file."""
+
+    dataset: str
+    unused: dict[str, Any]
+
+
 class Saved(TypedDict):
     """When a second file was saved."""
 
@@ -131,13 +138,15 @@ def _reason(error: BaseException) -> str:
     return str(error).splitlines()[0] if at is None else str(at.strerror or at)
 
 
-def read_checkpoint(path: str | os.PathLike) -> dict:
+def read_checkpoint(path: str | os.PathLike, *, ours: bool = True) -> dict:
     """A checkpoint's weights file, on the CPU, without executing what is in it: whole by its
     checksums, and by the hash in its name where it was published.
 
     Weights alone, a file of names and tensors, become the `state_dict` of a checkpoint; `module.`,
     which DDP puts before every name, is taken off.
 
+    Args:
+        ours: False: of another program, whose `meta` says other things.
     Raises:
         UserError: the file does not exist, is damaged, or is no checkpoint; a weight is NaN or
             infinite.
@@ -160,12 +169,11 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
         raise UserError(f'{where}: {len(bad)} of {len(weights)} weights are NaN or infinite '
                         f'({_some(bad)}): the training diverged or the file is damaged: take '
                         'another one')
-    _hold(content.get('towers', {}), dict[str, Tower], f'{where}: towers')
-    _hold(content.get('meta', {}), Meta, f'{where}: meta')
-    if 'release' in content:
-        release = _hold(content['release'], dict[str, Any], f'{where}: release')
-        _hold(release.get('dataset'), str, f'{where}: release.dataset')
-        _weights(release.get('unused'), f'{where}: release.unused')
+    if ours:
+        _hold(content.get('towers', {}), dict[str, Tower], f'{where}: towers')
+        _hold(content.get('meta', {}), Meta, f'{where}: meta')
+        release = _hold(content.get('release', {}), Release, f'{where}: release')
+        _weights(release.get('unused', {}), f'{where}: release.unused')
     return dict(content, state_dict=weights)
 
 

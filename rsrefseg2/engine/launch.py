@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import FlexibleRunner
 
-from ..errors import UserError, make_folder
+from ..errors import UserError, make_folder, os_errors_located
 from .config_check import check_config, check_top_keys
 from .config_files import read_config
 from .runner import RefSegRunner, TrainingRunner, check_start
@@ -77,14 +77,13 @@ def build_runner(cfg: Config, *, launcher: str = 'none', training: bool = False)
     check_start(cfg)
     make_folder(cfg.work_dir)
     prepare_launch(cfg, launcher)
-    if training:
+    with os_errors_located(cfg.work_dir):
         try:
-            runner = TrainingRunner.from_cfg(cfg)
+            runner = (TrainingRunner if training else RefSegRunner).from_cfg(cfg)
         except BaseException:
-            release_work_dir(cfg.work_dir)
+            if training:
+                release_work_dir(cfg.work_dir)
             raise
-    else:
-        runner = RefSegRunner.from_cfg(cfg)
     _warn_of_batch(runner, cfg)
     _warn_of_accumulation(runner, cfg)
     if (cfg.get('randomness') or {}).get('seed') is None:

@@ -169,7 +169,8 @@ class RefSegRunner(FlexibleRunner):
 
     def load_or_resume(self) -> None:
         """Once: resume from the checkpoint that is asked for, or the newest whole one of the work
-        dir; or load weights."""
+        dir; or load weights. Then, and not before (a resume may be refused), the work dir holds
+        this training's config; a resumed one keeps its own."""
         if self._has_loaded:
             return
         self._has_loaded = True
@@ -178,10 +179,13 @@ class RefSegRunner(FlexibleRunner):
             path = given or self._newest()
             if path is None:
                 self.logger.info(f'no checkpoint to resume in {self.work_dir}: a fresh start')
-                return
-            self.resume(path)
+            else:
+                self.resume(path)
         elif self._load_from is not None:
             self.load_checkpoint(self._load_from)
+        path = Path(self.work_dir) / self._config_name
+        if self._trains and is_main_process() and not (self._resume and path.exists()):
+            write_with(path, self.cfg.dump)
 
     def _newest(self) -> str | None:
         """The newest whole checkpoint of the work dir, chosen by the main process, which reads it
@@ -301,17 +305,6 @@ class TrainingRunner(RefSegRunner):
     def build_strategy(self, strategy: dict, **kwargs) -> BaseStrategy:
         """As mmengine's."""
         return super().build_strategy(dict(strategy, exclusive=True), **kwargs)
-
-    def dump_config(self) -> None:
-        """Not here; see `load_or_resume`."""
-
-    def load_or_resume(self) -> None:
-        """As above; then, and not before (a resume may be refused), the work dir holds this
-        training's config. A resumed one keeps its own."""
-        super().load_or_resume()
-        path = Path(self.work_dir) / self._config_name
-        if is_main_process() and not (self._resume and path.exists()):
-            write_with(path, self.cfg.dump)
 
 
 def check_start(cfg: Config) -> None:

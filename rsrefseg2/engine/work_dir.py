@@ -1,15 +1,13 @@
 """A run's own folder: one training at a time, and no file outside of it."""
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..errors import UserError, explain_os_error, os_errors_told
+from ..errors import UserError, os_errors_told
 
 LOCK = '.training.lock'
 CHECKPOINT = re.compile(r'(best_[^/]+_)?(epoch|iter)_\d+\.pth')  # as CheckpointHook names them
@@ -37,19 +35,6 @@ def release_work_dir(folder: str | os.PathLike) -> None:
     lock = _held.pop(os.path.realpath(folder), None)
     if lock is not None:
         lock.release(force=True)
-
-
-@contextlib.contextmanager
-def writing_told(folder: str | os.PathLike) -> Iterator[None]:
-    """Within the block, what the system refuses without naming a file, a full disk above all, is a
-    UserError that names `folder`, which is written to."""
-    try:
-        yield
-    except OSError as error:
-        line = explain_os_error(error, doing=f'writing to {folder}')
-        if error.filename is not None or line is None:
-            raise
-        raise UserError(line) from error
 
 
 def own_file(folder: str | os.PathLike, name: str) -> Path | None:

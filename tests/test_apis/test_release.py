@@ -354,5 +354,5 @@ def test_a_file_that_cannot_be_read(tmp_path, content, says):
 
 def test_what_is_no_tensor_is_no_weight(tmp_path):
     path = write_official(tmp_path / 'a.pth', {'a': torch.ones(2), 'b': 3})
-    with pytest.raises(UserError, match='is no checkpoint: b is no tensor'):
+    with pytest.raises(UserError, match="a.pth: state_dict: 'b' is no tensor"):
         read_release(str(path))

@@ -1,7 +1,6 @@
 """What weights were trained as is kept and compared: function, tokenizer, data; and a run's folder
 is its own."""
 import copy
-import errno
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +14,7 @@ from rsrefseg2.engine.trained_as import (
     function_of,
     tokenizer_mark,
 )
-from rsrefseg2.engine.work_dir import lock_work_dir, own_file, release_work_dir, writing_told
+from rsrefseg2.engine.work_dir import lock_work_dir, own_file, release_work_dir
 from rsrefseg2.errors import UserError
 from rsrefseg2.models.tokenization import StandInTokenizer
 from tests.training import ROOT
@@ -123,14 +122,6 @@ def test_one_training_a_work_dir(tmp_path):
     lock_work_dir(tmp_path)
     release_work_dir(tmp_path)
     release_work_dir(tmp_path)  # not held: nothing
-
-
-def test_a_full_disk_is_told_with_the_folder(tmp_path):
-    with pytest.raises(UserError, match=f'writing to {tmp_path}: No space left'), (
-            writing_told(tmp_path)):
-        raise OSError(errno.ENOSPC, 'as the system says it without a name')
-    with pytest.raises(FileNotFoundError), writing_told(tmp_path):
-        open(tmp_path / 'data.json')
 
 
 @settings(max_examples=40, deadline=None)
