@@ -94,7 +94,8 @@ def gather_parts(path: str | Path, run: dict[str, Any]) -> list[str]:
             ids = [str(decode_json(line, Line, where=f'{part}:{number}')['id'])
                    for number, line in enumerate(lines, start=2)]
         except UserError as error:
-            raise UserError(f'{error}; it cannot be continued: {start_anew}') from None
+            fault = str(error).rpartition(': ')[0]  # without its own advice
+            raise UserError(f'{fault}: no part of a dump: {start_anew}') from None
         differ = [key for key in run if found.get(key) != run[key]]
         if differ:
             told = '; '.join(f'{key} {found.get(key)!r}, now {run[key]!r}' for key in differ)
