@@ -4,8 +4,11 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import io
+import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -33,6 +36,8 @@ ADVICE = {
     errno.EIO: 'the disk or the network does not answer: check it, then run the command again',
     errno.ESTALE: 'the network folder was replaced: mount it again',
 }
+# A file that is open already may meet these; then the error does not name it.
+WHILE_OPEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE)
 
 
 class UserError(ValueError):
@@ -62,8 +67,22 @@ def explain_os_error(error: OSError, *, doing: str = '') -> str | None:
     """
     if error.errno not in ADVICE:
         return None
-    what = doing or (str(error.filename2 or error.filename) if error.filename else 'a file')
+    named = error.filename2 or error.filename or _open_file(error)
+    what = doing or (str(named) if named else 'a file')
     return f'{what}: {os.strerror(error.errno)}: {ADVICE[error.errno]}'
+
+
+def _open_file(error: OSError) -> str | None:
+    """The open file that was being written or read, of the innermost function that has one."""
+    if error.errno not in WHILE_OPEN:
+        return None
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        for value in frame.f_locals.values():
+            if isinstance(value, logging.StreamHandler):
+                value = value.stream
+            if isinstance(value, io.IOBase) and isinstance(getattr(value, 'name', None), str):
+                return value.name
+    return None
 
 
 @contextlib.contextmanager
@@ -81,13 +100,13 @@ def os_errors_told(doing: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def os_errors_located(path: str | os.PathLike) -> Iterator[None]:
-    """Within the block, an error of the system that names no file names `path`: one while writing
-    names none."""
+    """Within the block, an error of the system that names no file names the open one that it met,
+    or else `path`."""
     try:
         yield
     except OSError as error:
         if error.filename is None:
-            error.filename = os.fspath(path)
+            error.filename = _open_file(error) or os.fspath(path)
         raise
 
 
@@ -96,8 +115,9 @@ def report_user_errors(*, exit_code: int = 1) -> Iterator[None]:
     """The frame of every tool, as a decorator or a `with` block.
 
     A UserError, and what the system refuses (`ADVICE`), becomes `error: ...` on stderr, in one line
-    without a traceback, and the exit code; Ctrl-C becomes `interrupted` and 130. Any other exception
-    is ours and keeps its traceback. Text from data cannot control the terminal (`terminal.py`).
+    without a traceback, and the exit code; Ctrl-C becomes `interrupted` and 130. Any other
+    exception is ours and keeps its traceback. Text from data cannot control the terminal
+    (`terminal.py`).
     """
     with plain_terminal():
         try:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import torch
 from mmengine.config import Config
+from mmengine.runner import BaseLoop, TestLoop, ValLoop
 
 from ..errors import UserError
 from ..models.data_preprocessor import BatchShape, batch_at_hand
@@ -15,6 +16,8 @@ from .workers import explain_lost_workers, messages
 # What torch says in an error without a class of its own.
 OUT_OF_MEMORY = ('allocate memory', 'out of memory', 'not enough memory',
                  'killed by signal: Killed')
+LOADERS = ((ValLoop, 'val_dataloader'), (TestLoop, 'test_dataloader'),
+           (BaseLoop, 'train_dataloader'))
 SHARDING = ('ZeRO2Strategy', 'FSDP2Strategy')
 
 
@@ -38,17 +41,27 @@ def explain_out_of_memory(cfg: Config, loader: str | None = None) -> Iterator[No
         if not (isinstance(error, (MemoryError, torch.OutOfMemoryError))
                 or any(words in message for words in OUT_OF_MEMORY)):
             raise
-        shape = batch_at_hand.get()
-        if loader == 'train_dataloader' and shape is not None and not shape.training:
-            loader = 'val_dataloader'
+        shape, loader = batch_at_hand.get(), _loader_at(error) or loader
         levers = levers_of(cfg, loader)
+        what = f'out of memory in {"prediction" if loader is None else _phase(error)}'
         if 'killed by signal' in message:  # the system took a loader's worker
             levers.insert(0, f'{loader}.num_workers')
-        where = 'prediction' if loader is None else _phase(error)
+            what = (f'a worker of {loader} was killed, by the system because memory ran out or by '
+                    'a signal from elsewhere,')
         raise UserError(
-            f'out of memory in {where} with {cfg.model.siglip.checkpoint} and '
+            f'{what} with {cfg.model.siglip.checkpoint} and '
             f'{cfg.model.sam.checkpoint}{_told(shape)}: lower or set, in this order: '
             f'{"; ".join(levers)}') from error
+
+
+def _loader_at(error: BaseException) -> str | None:
+    """The dataloader of the loop that the error came through, the innermost one."""
+    found = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        loop = frame.f_locals.get('self')
+        if isinstance(loop, BaseLoop):
+            found = next(name for kind, name in LOADERS if isinstance(loop, kind))
+    return found
 
 
 def levers_of(cfg: Config, loader: str | None) -> list[str]:

@@ -1,4 +1,5 @@
-"""A data loader's workers: one that cannot send its batch ends, and the run says why.
+"""A data loader's workers: a batch that shared memory does not take goes through a pipe; a worker
+that ends becomes one line.
 
 torch's worker sends a batch through shared memory, from a thread of its own. What fails in that
 thread is printed and the batch is lost; the main process would wait for it for ever.
@@ -6,17 +7,23 @@ thread is printed and the batch is lost; the main process would wait for it for 
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
+import functools
+import logging
+import multiprocessing
 import os
+import pickle
 import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from functools import partial
 from multiprocessing.queues import Queue
-from typing import Any
+from typing import Any, NamedTuple
 
-from torch.utils.data import DataLoader
+import torch
+from mmengine.logging import print_log
+from torch.utils.data import DataLoader, get_worker_info
 
 from ..errors import UserError
 
@@ -27,6 +34,8 @@ NO_FILES, NO_ROOM, ENDED = (
     re.compile(rf'\(shm\)|signal: Bus error|worker.*exit code {errno.ENOSPC}\b'),
     re.compile(r'DataLoader worker.*(exited unexpectedly|killed by signal)'))
 
+SPARE_FILES = 64  # open files for all else than the batches: logs, pipes, checkpoints
+
 
 def loader_options(options: dict[str, Any]) -> dict[str, Any]:
     """A loader's config without what torch refuses where there are no workers."""
@@ -36,14 +45,18 @@ def loader_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def watch_workers(loader: DataLoader) -> DataLoader:
-    """The loader, whose workers end when they cannot send."""
-    loader.worker_init_fn = partial(_start, before=loader.worker_init_fn)
+    """The loader, whose workers send their batches through a `BatchQueue`, and end where nobody
+    would be answered."""
+    if loader.num_workers > 0:
+        context = copy.copy(loader.multiprocessing_context or multiprocessing.get_context())
+        context.Queue = functools.partial(BatchQueue, ctx=context, reason=lack_of_files(loader))
+        loader.multiprocessing_context = context
+        loader.worker_init_fn = functools.partial(_start, before=loader.worker_init_fn)
     return loader
 
 
 def _start(worker: int, *, before: Callable[[int], None] | None) -> None:
     """In the worker, before its first batch."""
-    Queue._on_queue_feeder_error = staticmethod(lambda error, _: _end(error))
     # The thread that hands out what is in shared memory goes on after an error, without an answer.
     sys.excepthook = lambda kind, error, trace: _end(error)
     if before is not None:
@@ -57,6 +70,90 @@ def _end(error: BaseException) -> None:
             os._exit(status)
     traceback.print_exception(error)
     os._exit(1)
+
+
+class Parcel(NamedTuple):
+    """What goes through the pipe itself, and why."""
+
+    content: bytes
+    reason: str
+
+
+class BatchQueue(Queue):
+    """From the workers to the main process, by shared memory while that suffices.
+
+    torch moves tensors into shared memory, one open file each, when a thread of the worker sends
+    them. What fails there Python prints and forgets, and the main process would wait for ever.
+    Here the batch is sent once more as bytes, as are all that follow it, and the main process warns
+    once. A worker whose batch cannot be sent at all ends.
+
+    Args:
+        reason: why shared memory is not to be tried; None: try it.
+    """
+
+    _warned = False
+
+    def __init__(self, maxsize: int = 0, *, ctx: Any, reason: str | None = None) -> None:
+        self._reason = reason
+        super().__init__(maxsize, ctx=ctx)
+
+    def __getstate__(self) -> tuple:
+        return super().__getstate__(), self._reason
+
+    def __setstate__(self, state: tuple) -> None:
+        base, self._reason = state
+        super().__setstate__(base)
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """As the base's; of a worker that has a reason to, as bytes."""
+        if self._reason is not None and get_worker_info() is not None:
+            item = Parcel(pickle.dumps(item), self._reason)
+        super().put(item, block, timeout)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """As the base's."""
+        item = super().get(block, timeout)
+        if not isinstance(item, Parcel):
+            return item
+        if not self._warned and get_worker_info() is None:
+            self._warned = True
+            print_log(f'batches do not go through shared memory ({item.reason}) but through a '
+                      f'pipe, which is slower; faster: more shared memory (docker '
+                      'run --shm-size=8g), more open files (ulimit -n 4096), or num_workers=0 in '
+                      'the dataloader', 'current', logging.WARNING)
+        return pickle.loads(item.content)
+
+    def _on_queue_feeder_error(self, error: Exception, item: Any) -> None:
+        """In the thread that sends, of which Python offers no other sign."""
+        if get_worker_info() is None or not isinstance(item, tuple) or isinstance(item, Parcel):
+            super()._on_queue_feeder_error(error, item)
+            return
+        self._reason = self._reason or ' '.join(str(error).split())
+        try:
+            self.put(item)
+        except Exception as still:
+            _end(still)
+
+
+def lack_of_files(loader: DataLoader) -> str | None:
+    """Why so many files as the loader's batches need cannot be open at once; None: they can.
+
+    A tensor in shared memory is an open file, of the worker and then of the main process. The
+    process's own limit is raised as far as they need and the system lets it.
+    """
+    if torch.multiprocessing.get_sharing_strategy() != 'file_descriptor':
+        return None
+    import resource  # there is none on Windows, which shares otherwise
+    batches = loader.num_workers * (loader.prefetch_factor or 2) + 2
+    tensors = 2 * (getattr(loader.batch_sampler, 'batch_size', None) or 1) + 2
+    needed = batches * tensors + len(os.listdir('/proc/self/fd')) + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return None
+    if hard == resource.RLIM_INFINITY or hard >= needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+        return None
+    return f'at most {hard} files can be open, {needed} are needed'
 
 
 @contextlib.contextmanager
@@ -77,7 +174,7 @@ def explain_lost_workers() -> Iterator[None]:
                 'too many open files for the workers of the data loaders: raise the limit (ulimit '
                 '-n 4096), or set train_dataloader.num_workers=0 (and that of val_dataloader, '
                 'test_dataloader)') from error
-        if NO_ROOM.search(said):
+        if NO_ROOM.search(said) or _in_shared_memory(error):
             raise UserError(
                 f'shared memory (/dev/shm{_room()}) is full: the workers of the data loaders send '
                 'their batches through it: give it more (docker run --shm-size=8g, or mount -o '
@@ -89,6 +186,13 @@ def explain_lost_workers() -> Iterator[None]:
                 'newest checkpoint with --resume; where it happens again, num_workers=0 shows the '
                 'cause') from error
         raise
+
+
+def _in_shared_memory(error: BaseException) -> bool:
+    """Whether the system refused a lock or a queue that processes share."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC and any(
+        os.path.basename(os.path.dirname(frame.filename)) == 'multiprocessing' for frame in frames)
 
 
 def messages(error: BaseException | None) -> str:
