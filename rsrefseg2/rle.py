@@ -91,11 +91,11 @@ def size_of(size: Any, *, where: str) -> tuple[int, int]:
     """
     if (not isinstance(size, (list, tuple)) or len(size) != 2
             or any(type(n) is not int or n < 1 for n in size)):
-        raise UserError(f'{where}: the size of the mask is {_shown(size)}, expected [height, width], '
-                        'two positive whole numbers')
+        raise UserError(f'{where}: the size of the mask is {_shown(size)}, expected [height, '
+                        'width], two positive whole numbers')
     if size[0] * size[1] > MOST_PIXELS:
-        raise UserError(f'{where}: the size of the mask is {_shown(size[0])} x {_shown(size[1])}, more than '
-                        f'{MOST_PIXELS} pixels: the record is damaged')
+        raise UserError(f'{where}: the size of the mask is {_shown(size[0])} x {_shown(size[1])}, '
+                        f'more than {MOST_PIXELS} pixels: the record is damaged')
     return size[0], size[1]
 
 
@@ -127,8 +127,8 @@ def _uncompressed(counts: str | bytes, where: str) -> np.ndarray:
 
 
 def from_polygons(polygons: Any, size: Sequence[int], *, where: str) -> dict[str, Any]:
-    """The RLE of COCO polygons, each a flat list x, y, x, y ... of at least 3 points, in an image of
-    `size` (H, W); their union.
+    """The RLE of COCO polygons, each a flat list x, y, x, y ... of at least 3 points, in an image
+    of `size` (H, W); their union.
 
     Raises:
         UserError: no such list; a coordinate is not finite, or lies farther from the image than

@@ -114,7 +114,8 @@ def test_only_regular_files_are_opened(tmp_path, monkeypatch):
         (tmp_path / 'link').symlink_to('fifo')
         for name, says in (('fifo', 'is a FIFO'), ('link', 'is a FIFO'), ('.', 'is a folder'),
                            ('/dev/null', 'is a device'), ('loop', 'cannot be opened'),
-                           ('socket', 'cannot be opened'), ('none', 'does not exist'), ('a\0b', 'no name')):
+                           ('socket', 'cannot be opened'), ('none', 'does not exist'),
+                           ('a\0b', 'no name')):
             with pytest.raises(UserError, match=says):
                 files.read_bytes(tmp_path / name)
     (tmp_path / 'text').write_bytes(b'\xef\xbb\xbfa\r\nb')

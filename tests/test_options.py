@@ -28,7 +28,8 @@ for tool in sys.argv[1:]:
         with contextlib.redirect_stdout(out):
             runpy.run_path(tool, run_name='__main__')
     except SystemExit as stop:
-        heavy = {'torch', 'mmengine', 'transformers', 'mmdet', 'cv2', 'matplotlib'} & set(sys.modules)
+        heavy = set(sys.modules) & {
+            'torch', 'mmengine', 'transformers', 'mmdet', 'cv2', 'matplotlib'}
         answers[tool] = [stop.code, out.getvalue()[:6], sorted(heavy)]
 print(json.dumps(answers))
 '''
@@ -78,7 +79,8 @@ def test_any_word_is_read_or_refused_in_one_line(word):
 
 
 @pytest.mark.parametrize(('word', 'said'), [
-    ('abc', 'KEY=VALUE'), ('=1', 'KEY=VALUE'), ('a..b=1', 'KEY=VALUE'), ('a=[1,2', "']' is missing"),
+    ('abc', 'KEY=VALUE'), ('=1', 'KEY=VALUE'), ('a..b=1', 'KEY=VALUE'),
+    ('a=[1,2', "']' is missing"),
     ('a=[1,2)', "')'"), ('a=' + '[' * 99 + '1,2' + ']' * 99, 'brackets within')])
 def test_a_wrong_option_is_one_line(word, said, run):
     code, out, err = run('train.py', 'config.py', '--cfg-options', word)

@@ -28,7 +28,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--overwrite', action='store_true',
                         help='replace files there that this command did not write')
     parser.add_argument('--split', default='test', choices=SPLITS)
-    parser.add_argument('--max', type=positive, default=24, metavar='N', help='panels (%(default)s)')
+    parser.add_argument('--max', type=positive, default=24, metavar='N',
+                        help='panels (%(default)s)')
     parser.add_argument('--worst', action='store_true', help='the N samples of lowest IoU')
     parser.add_argument('--scores', metavar='JSON',
                         help='scores.json of tools/test.py, to stand on top of the page')

@@ -26,7 +26,8 @@ def main() -> None:
     parser.add_argument('--seed', default=0, type=seed)
     parser.add_argument('--images', type=positive, help='in a batch (12 for SigLIP, 4 for SAM)')
     parser.add_argument('--sentences', type=positive, help='of one image in a batch, SAM alone (4)')
-    parser.add_argument('--lr', type=positive_float, help='highest rate (2e-3 for SigLIP, 1e-3 for SAM)')
+    parser.add_argument('--lr', type=positive_float,
+                        help='highest rate (2e-3 for SigLIP, 1e-3 for SAM)')
     parser.add_argument('--start', type=Path, help="go on from this folder's weights")
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--patches', default='whitened', choices=['whitened', 'random'],
@@ -35,7 +36,8 @@ def main() -> None:
     siglip.add_argument('--image-size', default=192, type=positive)
     siglip.add_argument('--patch-size', default=16, type=positive)
     siglip.add_argument('--layers', default=3, type=positive, help='of the image tower')
-    siglip.add_argument('--width', default=96, type=positive, help='of both towers, a multiple of 24')
+    siglip.add_argument('--width', default=96, type=positive,
+                        help='of both towers, a multiple of 24')
     siglip.add_argument('--positions', default='sine', choices=['sine', 'random'],
                         help="what the image tower's position embeddings start from")
     siglip.add_argument('--reading', default=0.2, type=weight,

@@ -96,8 +96,8 @@ def check_tokenizer(model: nn.Module, checkpoint: dict, *, where: str) -> None:
     mark = checkpoint.get('meta', {}).get('tokenizer')
     if mark is not None and mark != tokenizer_mark(model.data_preprocessor.tokenizer):
         raise UserError(f'checkpoint {where} was trained with another tokenizer than the one '
-                        'beside the text tower (model.siglip.checkpoint): words would get other numbers: '
-                        'give its tower in the config')
+                        'beside the text tower (model.siglip.checkpoint): words would get other '
+                        'numbers: give its tower in the config')
 
 
 def load_checkpoint(model: nn.Module, path: str | os.PathLike) -> dict:

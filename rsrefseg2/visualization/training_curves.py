@@ -138,8 +138,8 @@ def plot_runs(runs: Sequence[Run], keys: Sequence[str] | None = None) -> Figure:
     for axes in plots:  # the rest of the last row
         axes.remove()
     figure.legend([Line2D([], [], linewidth=2, **style) for style in _styles(len(runs))],
-                  [literal(run.name) for run in runs], loc='outside upper left', ncols=min(4, len(runs)),
-                  frameon=False, fontsize=9)
+                  [literal(run.name) for run in runs], loc='outside upper left',
+                  ncols=min(4, len(runs)), frameon=False, fontsize=9)
     figure.supxlabel('iterations', fontsize=9)
     return figure
 

@@ -1,4 +1,5 @@
-"""A log that cannot be written ends the run in one line; what nobody acts on is in the file alone."""
+"""A log that cannot be written ends the run in one line; what nobody acts on is in the file
+alone."""
 import errno
 import logging
 

@@ -34,7 +34,8 @@ def main() -> None:
     from rsrefseg2.apis import write_report
     from rsrefseg2.evaluation import find_protocol
     page = write_report(args.dump, args.out, protocol=find_protocol(args.protocol),
-                        cases=args.cases, images=args.images, title=args.title or f'Report of {args.dump}',
+                        cases=args.cases, images=args.images,
+                        title=args.title or f'Report of {args.dump}',
                         overwrite=args.overwrite)
     print(f'open {page}')
 
