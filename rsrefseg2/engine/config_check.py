@@ -147,6 +147,10 @@ def _check_dict(value: dict, where: str, filename: str) -> None:
             known = {name for registry in _registries() for name in registry.module_dict}
             raise UserError(f'{filename}: {where}.type: unknown class {value["type"]!r}'
                             f'{suggest(value["type"], known)}')
+        if not filename.endswith('.py') and built not in _registered():
+            raise UserError(f'{filename}: {where}.type: {value["type"]!r} is no registered class, '
+                            'and a YAML or JSON config runs no other: name a registered one, or '
+                            'write a .py config')
     elif 'type' not in value and TYPED.fullmatch(where):
         parent, _, name = where.rpartition('.')
         raise UserError(f'{filename}: {where} names no class{suggest(name, NAMES.get(parent, ()))}'
@@ -197,6 +201,16 @@ def _registries() -> Iterator[Registry]:
     """Ours first, so that their locations are imported, then mmengine's."""
     for module in (ours, root):
         yield from (value for value in vars(module).values() if isinstance(value, Registry))
+
+
+def _registered() -> list[object]:
+    """Everything in our registries, mmengine's, and those of other packages below them."""
+    found, pending = [], list(_registries())
+    while pending:
+        registry = pending.pop()
+        found += registry.module_dict.values()
+        pending += registry.children.values()
+    return found
 
 
 def _find(name: str) -> object | None:

@@ -27,11 +27,11 @@ from rsrefseg2.evaluation import (
     PROTOCOLS,
     RefSegMetric,
     coarse_localisation,
-    encode,
     mask_agreement,
 )
 from rsrefseg2.models.losses.segmentation import upsample
 from rsrefseg2.registry import MODELS
+from rsrefseg2.rle import encode
 from rsrefseg2.structures import RefSegDataSample
 
 
