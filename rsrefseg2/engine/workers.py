@@ -58,16 +58,28 @@ def watch_workers(loader: DataLoader) -> DataLoader:
 def _start(worker: int, *, before: Callable[[int], None] | None) -> None:
     """In the worker, before its first batch."""
     # The thread that hands out what is in shared memory goes on after an error, without an answer.
-    sys.excepthook = lambda kind, error, trace: _end(error)
+    sys.excepthook = _not_handed_out
     if before is not None:
         before(worker)
 
 
-def _end(error: BaseException) -> None:
-    """End this worker; its exit status says why."""
+def _not_handed_out(kind: type, error: BaseException, trace: object) -> None:
+    """A connection that a stopping main process has closed is no reason to end: torch would raise
+    that in whatever the main process does next."""
+    _end_for_lack(error)
+    sys.__excepthook__(kind, error, trace)
+
+
+def _end_for_lack(error: BaseException) -> None:
+    """End this worker where the system has no room; its exit status says of what."""
     for pattern, status in ((NO_FILES, errno.EMFILE), (NO_ROOM, errno.ENOSPC)):
         if pattern.search(str(error)):
             os._exit(status)
+
+
+def _end(error: BaseException) -> None:
+    """End this worker; its exit status says why."""
+    _end_for_lack(error)
     traceback.print_exception(error)
     os._exit(1)
 
