@@ -99,6 +99,19 @@ def test_parts_of_another_run_are_not_continued(tmp_path):
         list(read_dump(path))
 
 
+def test_a_dump_is_replaced_by_the_same_test_alone(tmp_path):
+    path = tmp_path / 'dump.jsonl'
+    evaluate(range(N), dump=str(path), run=RUN)
+    before = path.read_text()
+    for resume in (False, True):  # a test that was killed after its dump
+        evaluate(range(N), dump=str(path), run=RUN, resume=resume)
+        assert path.read_text() == before
+        for other in (dict(run={'checkpoint': 'b.pth'}), dict(run=RUN, protocol='rmsin')):
+            with pytest.raises(UserError, match='replace it with --overwrite'):
+                evaluate(range(N), dump=str(path), resume=resume, **other)
+    assert path.read_text() == before
+
+
 if __name__ == '__main__':
     # one fresh process that forks: the imports are paid once
     for number in (2, 3):
