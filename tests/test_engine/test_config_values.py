@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.config import Config
 from mmengine.registry import Registry
 
 from rsrefseg2 import bounds
@@ -153,3 +154,15 @@ def test_an_image_of_half_a_patch_is_mentioned(monkeypatch):
 def test_a_sample_without_inputs_is_an_error_of_the_pipeline():
     with pytest.raises(UserError, match='PackRefSegInputs'):
         unique_images_collate([{'img_path': 'a.png'}])
+
+
+@pytest.mark.parametrize(('name', 'refused'), [('c.yaml', True), ('c.json', True), ('c.py', False)])
+def test_a_config_that_is_data_runs_no_class_of_its_choice(name, refused):
+    """A dotted name leads to any object; a .py config could call it anyway."""
+    cfg = Config(dict(visualizer=dict(type='subprocess.Popen', args=['touch', 'ran'])))
+    object.__setattr__(cfg, '_filename', name)
+    if refused:
+        with pytest.raises(UserError, match=f'{name}: visualizer.type: .* no registered class'):
+            check_config(cfg)
+    else:
+        check_config(cfg)

@@ -7,6 +7,7 @@ from rsrefseg2.engine.out_of_memory import levers_of
 from rsrefseg2.errors import UserError
 from rsrefseg2.models import RSRefSeg2
 from rsrefseg2.models.losses import SegmentationLoss
+from rsrefseg2.options import parse_value
 from tests.training import ROOT, prepare, train, write_config
 
 FULL = str(ROOT / 'configs/rrsisd_siglip2_sam21l.py')
@@ -97,5 +98,4 @@ def test_levers_are_keys_that_a_config_takes():
              if '=' in lever]
     options = dict(lever.split('=') for lever in named)
     assert len(options) == 6
-    load_config(FULL, options={key: {'True': True}.get(value, value)
-                               for key, value in options.items()})
+    load_config(FULL, options={key: parse_value(value) for key, value in options.items()})
