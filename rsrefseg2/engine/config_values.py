@@ -119,12 +119,19 @@ def check_values(value: dict, built: Callable, where: str, filename: str) -> Non
         (RELATIONS[cls.__qualname__] for cls in lineage if cls.__qualname__ in RELATIONS), None)
     if check is None:
         return
-    defaults = {name: parameter.default
-                for name, parameter in inspect.signature(built).parameters.items()
-                if parameter.default is not parameter.empty}
-    taken = set(inspect.signature(check).parameters)
+    defaults: dict[str, Any] = {}
+    for cls in reversed(lineage):  # a subclass may pass on what it does not name
+        if cls not in (object, dict) and parameters_of(cls) is not None:
+            defaults |= {name: parameter.default
+                         for name, parameter in inspect.signature(cls).parameters.items()
+                         if parameter.default is not parameter.empty}
+    taken = inspect.signature(check).parameters
+    known = {key: given for key, given in {**defaults, **value}.items() if key in taken}
+    if any(parameter.default is parameter.empty and key not in known
+           for key, parameter in taken.items()):
+        return  # a required one is not given: its constructor says so
     try:
-        check(**{key: given for key, given in {**defaults, **value}.items() if key in taken})
+        check(**known)
     except UserError as error:
         raise UserError(f'{filename}: {where}: {error}') from None
 

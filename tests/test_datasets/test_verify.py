@@ -142,7 +142,7 @@ def test_options_are_checked_before_the_long_work(run, tmp_path):
     root = fabricate('rrsisd', tmp_path / 'data')
     kept = (root / 'rrsisd/instances.json').read_bytes()
     for options, says in ((['--benchmark', 'rrsisd'], '--benchmark is for jsonl'),
-                          (['--max-tokens', '0'], 'must be at least 1'),
+                          (['--max-tokens', '0'], "--max-tokens: '0' is not at least 1"),
                           (['--json', root / 'rrsisd/instances.json'], 'did not write')):
         code, out, error = run('data/verify.py', 'rrsisd', root, *options)
         assert code == 2 and out == '' and says in error
