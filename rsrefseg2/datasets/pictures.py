@@ -99,9 +99,23 @@ def is_turned(path: str | os.PathLike, *, what: str = 'the image') -> bool:
 def _require_readable(image: Image.Image, file: BinaryIO, where: str) -> None:
     if image.format == 'EPS':  # Pillow has Ghostscript run it, and it is a program
         raise UserError(f'{where} is an EPS, which is not read: convert it to PNG')
+    if image.format == 'PNG':
+        _require_whole_png(file)
     bits = _bits(image, file)
     if bits > 8 and image.mode[0] not in 'IF':  # Pillow would drop the low bits without a word
         raise too_deep(where, f'{bits} bits')
+
+
+def _require_whole_png(file: BinaryIO) -> None:
+    """Its end is there and every checksum is right, which decoding does not look at: a flipped bit
+    may give other pixels without a word."""
+    place = file.tell()
+    file.seek(0)
+    with Image.open(file) as image:
+        image.verify()  # up to the checksum of the last chunk
+    if len(file.read(4)) < 4:
+        raise SyntaxError('truncated PNG file')
+    file.seek(place)
 
 
 def too_deep(where: str, bits: str) -> UserError:

@@ -114,6 +114,22 @@ def test_a_truncated_picture_is_an_error(form, share, tmp_path):
         assert str(error).endswith('fetch the file again') and '\n' not in str(error)
 
 
+def test_a_damaged_png_is_an_error(tmp_path):
+    """Decoding looks at neither checksums nor the end: other pixels would come without a word."""
+    file, path = io.BytesIO(), tmp_path / 'damaged'
+    stripes = np.indices((48, 64)).sum(0) % 37 < 15
+    Image.fromarray(stripes.astype(np.uint8) * 255).save(file, 'PNG')
+    content = file.getvalue()
+    end = len(content) - 12  # the chunk IEND holds nothing
+    for number in range(0, len(content), 2):
+        flipped = bytearray(content)
+        flipped[number] ^= 1 << number % 7
+        for damaged in [content[:number]] + [flipped] * (number < end):
+            path.write_bytes(damaged)
+            with pytest.raises(UserError, match='damaged.*fetch the file again'):
+                read_image(path)
+
+
 def tiff(bands, bits, *, compression=1, cut=0):
     """A TIFF of 4 x 4 pixels, of any bands and depth."""
     pixels = bytes(16 * bands * bits // 8)
