@@ -11,8 +11,9 @@ from typing import Any, TextIO
 # of surrogate pairs, as which Python holds the bytes of a name that is not UTF-8.
 _CONTROL = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069'
                       '\ud800-\udfff]')
-# What progress bars and the log's colours write, where it is a terminal that they write to.
-_COLOUR = re.compile('(\x1b\\[[0-9;]*m)')
+# What the log writes for a level and progress bars to move, where it is a terminal. Other colours
+# are data's, which could hide what follows.
+_LEVEL = re.compile('((?:\x1b\\[[0-9]+m)+(?:DEBUG|INFO|WARNING|ERROR)\x1b\\[0m)')
 _CURSOR = re.compile('(\x1b\\[A)+|\x1b\\[K')
 
 
@@ -48,7 +49,7 @@ class PlainStream:
         if self._stream.isatty():
             if _CURSOR.fullmatch(text):
                 return text
-            parts = _COLOUR.split(text)
+            parts = _LEVEL.split(text)
             parts[::2] = map(_visible_but_returns, parts[::2])
             text = ''.join(parts)
         else:

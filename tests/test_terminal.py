@@ -55,20 +55,22 @@ def test_a_stream_takes_any_text(text, encoding, terminal):
     plain.writelines([text, 'end'])
     found = stream.text()
     assert found.endswith('end')
-    left = re.sub('\x1b\\[[0-9;]*m|\x1b\\[A|\x1b\\[K', '', found) if terminal else found
+    left = re.sub('\x1b\\[A|\x1b\\[K', '', found) if terminal else found
     left = left.replace('\r', '')
     assert not CONTROL.search(left)
 
 
-def test_progress_bars_and_colours_work_on_a_terminal_alone():
+def test_progress_bars_and_the_logs_colours_work_on_a_terminal_alone():
+    level = '\x1b[5m\x1b[4m\x1b[33mWARNING\x1b[0m'
     for terminal in (True, False):
         stream = Stream('ascii', terminal)
         for _ in tqdm(range(3), file=PlainStream(stream), mininterval=0):
             pass
-        PlainStream(stream).write('\x1b[31mred\x1b[0m')
+        PlainStream(stream).write(f'{level} - of \x1b[31mred.png\x1b[0m')
         found = stream.text()
         assert '3/3' in found and '\r' in found and '\\x0d' not in found
-        assert ('\x1b[31m' in found) == terminal and ('\\x1b[31m' in found) != terminal
+        assert found.endswith((level if terminal else visible(level))
+                              + ' - of \\x1b[31mred.png\\x1b[0m')
 
 
 def test_the_streams_are_put_back(monkeypatch):
