@@ -123,6 +123,9 @@ def alone():
     root = logging.getLogger()
     log = root.level, list(root.handlers), root.manager.disable
     _forget_instances()
+    # a shell starts what runs in the background with SIGINT ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield
     _forget_instances()
     root.setLevel(log[0])

@@ -271,7 +271,7 @@ def test_scores_by_seed_with_their_mean_and_spread(repository, tmp_path, run):
     (lambda folder: (folder / 'scores.json').write_text('{"evaluators": []}'),
      r'scores\.json holds several evaluators'),
     (lambda folder: (folder / 'more.py').touch(), r'holds 2 configs .*: more.py, seed0.py'),
-    (lambda folder: (folder / 'seed0.py').rename(folder / 'mine.py'), 'named as 0 files'),
+    (lambda folder: (folder / 'seed0.py').rename(folder / 'no_such_config.py'), 'named as 0 files'),
     (lambda folder: folder.parent.rename(folder.parent.with_name('t10_none')),
      "no table has a row 't10_none'"),
     (lambda folder: other_config(folder, {'randomness.seed': 1}),
