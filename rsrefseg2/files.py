@@ -173,9 +173,10 @@ def require_free(path: str | os.PathLike, *, mark: str | None = None, option: st
             ends.append(file.read(MARK_WITHIN))
             if any(mark.encode() in end for end in ends):
                 return
-    kind = 'a link' if path.is_symlink() else 'a file'
-    raise UserError(f'{path} is there, {kind} that this command did not write: move it, choose '
-                    f'another {option}, or replace it with --overwrite')
+    what = 'is a link' if path.is_symlink() else (
+        'is there already' if mark is None else 'is there, and this command did not write it')
+    raise UserError(f'{path} {what}: move it, choose another {option}, or replace it with '
+                    '--overwrite')
 
 
 def require_writable(folder: str | os.PathLike) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import yaml
-from mmengine.logging import print_log
 
 from ..errors import UserError
 
@@ -77,8 +76,6 @@ def _of_environment(name: str, path: str) -> str:
     if not value:
         raise UserError(f'config {path}: ${name} is {"not set" if value is None else "empty"}: '
                         'give it a value' + (', or unset it' if value is not None else ''))
-    print_log(f'Using env variable `{name}` with value of {value} to replace item in config.',
-              logger='current')
     return value
 
 

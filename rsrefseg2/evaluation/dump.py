@@ -29,7 +29,7 @@ from ..files import (
     write_text,
 )
 from ..records import decode_json, to_json
-from .dump_records import Line, find_parts
+from .dump_records import Counted, find_parts
 
 CHUNK = 256  # lines that go from rank to rank at a time
 
@@ -91,7 +91,7 @@ def gather_parts(path: str | Path, run: dict[str, Any]) -> list[str]:
         try:
             head, *lines = as_utf8(whole, str(part)).split('\n')
             found = decode_json(head, Head, where=f'{part}:1')['run']
-            ids = [str(decode_json(line, Line, where=f'{part}:{number}')['id'])
+            ids = [str(decode_json(line, Counted, where=f'{part}:{number}')['id'])
                    for number, line in enumerate(lines, start=2)]
         except UserError as error:
             fault = str(error).rpartition(': ')[0]  # without its own advice

@@ -51,6 +51,13 @@ class Line(Annotated, total=False):
     prediction: Required[Any]
 
 
+class Counted(Line, total=False):
+    """A line that a test of ours wrote: its pixels are not counted again."""
+
+    intersection: Required[Count]
+    union: Required[Count]
+
+
 def read_dump(path: str | Path, kind: type[Annotated] = Line) -> Iterator[dict[str, Any]]:
     """The records of a dump, one after the other, with `where` (file and line) added; ids are text.
 

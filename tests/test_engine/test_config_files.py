@@ -17,11 +17,6 @@ LITERAL = "text = '{{$V:data}}/x' \"{{$V:data}}\"\nalone = {{'$V:80'}}  # {{$V:d
 texts = st.text(st.characters(exclude_characters='\0', codec='utf-8'), min_size=1, max_size=12)
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    monkeypatch.setattr('rsrefseg2.engine.config_variables.print_log', lambda line, **_: None)
-
-
 def with_value(value, text, path):
     before = os.environ.get('V')
     os.environ['V'] = value
