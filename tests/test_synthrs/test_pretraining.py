@@ -53,7 +53,7 @@ def test_a_pretraining_replaces_its_own_files_alone(dataset, tmp_path):
     out = tmp_path / 'out'
     out.mkdir()
     (out / 'config.json').symlink_to(target)
-    for wrong, says in ((dict(), 'config.json is there, a link'), (dict(steps=0), '--steps'),
+    for wrong, says in ((dict(), 'config.json is a link'), (dict(steps=0), '--steps'),
                         (dict(lr=math.nan), '--lr'), (dict(device='abacus'), 'abacus'),
                         (dict(data_root=tmp_path), str(tmp_path)),
                         (dict(start=out, overwrite=True), 'the weights to go on from')):
@@ -62,7 +62,7 @@ def test_a_pretraining_replaces_its_own_files_alone(dataset, tmp_path):
     pretrain('sam2', out=out, **given)  # begun by the last one: ours
     assert target.read_text() == 'mine' and not (out / 'config.json').is_symlink()
     (out / 'pretraining.jsonl').write_text('{"other": 1}')
-    with pytest.raises(UserError, match='pretraining.jsonl is there, a file'):
+    with pytest.raises(UserError, match='pretraining.jsonl is there'):
         pretrain('sam2', out=out, **given)
 
 
