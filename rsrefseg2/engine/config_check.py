@@ -63,6 +63,9 @@ PLACES: dict[str, tuple[str, str, str]] = {
     'env_cfg.mp_cfg': ('mmengine.utils.dl_utils:set_multi_processing', 'distributed', ''),
     'auto_scale_lr': ('builtins:dict', '', 'enable base_batch_size'),
 }
+# Given by the runner to what it builds: loops, samplers, the visualizer.
+FILLED = ('runner', 'dataloader', 'evaluator', 'dataset', 'sampler', 'batch_size', 'drop_last',
+          'name', 'save_dir')
 # Where a class must be named, and the names that a None switches off there.
 TYPED = re.compile(r'model(\.prompter|\.losses\.\w+)?|strategy|visualizer|default_hooks\.\w+'
                    r'|custom_hooks\[\d+\]|param_scheduler(\[\d+\])?|optim_wrapper\.optimizer'
@@ -181,11 +184,25 @@ def _check_keys(value: dict, built: Callable, where: str, filename: str, *, fill
     else:
         if not inspect.isclass(built):
             return
+    name = f': {built.__name__}' if inspect.isclass(built) and built is not dict else ''
     if unknown:
         key = sorted(unknown)[0]
-        name = f': {built.__name__}' if inspect.isclass(built) and built is not dict else ''
         raise UserError(f'{filename}: {where}{name} has no option {key!r}'
                         f'{suggest(key, known)}')
+    given = {*value, *fills, *FILLED}
+    missing = [key for key in _required(built) if key not in given]
+    # a function that is named, not built, gets its arguments later
+    if missing and (inspect.isclass(built) or where in PLACES):
+        raise UserError(f'{filename}: {where}{name} needs {", ".join(missing)}: add it')
+
+
+def _required(built: Callable) -> Iterator[str]:
+    """The parameters of one of our own functions and classes that have no default."""
+    if built.__module__.startswith('rsrefseg2.'):
+        for parameter in inspect.signature(built).parameters.values():
+            if (parameter.default is parameter.empty
+                    and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)):
+                yield parameter.name
 
 
 def _load(place: str) -> Callable:

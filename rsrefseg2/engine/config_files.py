@@ -43,6 +43,8 @@ def read_config(path: str) -> Config:
             what = 'it has no end: a function that calls itself, or deep nesting'
         elif isinstance(error, ConstructorError):
             what = f'{error}: plain YAML is read, without tags of Python'
+        elif isinstance(error, AttributeError) and not path.endswith('.py'):
+            what = 'it is a list or a single value, expected keys and values'
         else:
             kind = '' if isinstance(error, SyntaxError) else f'{type(error).__name__}: '
             what = f'{kind}{error}'

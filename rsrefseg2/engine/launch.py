@@ -57,7 +57,7 @@ def _check_names(cfg: Config, options: dict, path: str) -> None:
     """What names the run is text, and stays inside the work dir."""
     if 'launcher' in options:
         raise UserError('--cfg-options launcher=... has no effect: choose it with --launcher')
-    for key in ('work_dir', 'experiment_name'):
+    for key in ('work_dir', 'experiment_name', 'default_scope'):
         if not isinstance(cfg.get(key), str | None):
             raise UserError(f'{path}: {key} is {cfg[key]!r}, expected a text')
     name = cfg.get('experiment_name') or 'name'

@@ -79,6 +79,7 @@ def test_a_config_may_lie_in_any_folder(folder, tmp_path):
     ('exit.py', 'a = 1\nexit(0)\n', r'ends the program.*exit.py, line 2'),
     ('loop.py', "_base_ = 'loop.py'\n", 'base of its own'),
     ('deep.json', '[' * 100_000, 'has no end'),
+    ('list.json', '[1]', 'expected keys and values'),
     ('empty.py', "a = '{{$V:data}}'\n", r'\$V is empty')])
 def test_what_a_config_may_not_do_is_one_line(name, text, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

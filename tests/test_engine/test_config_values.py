@@ -62,6 +62,20 @@ def test_every_value_of_another_type_or_range_is_named(name):
     check_config(cfg)
 
 
+@pytest.mark.parametrize(('place', 'key'), [
+    ('model.siglip.vision_lora', 'r'), ('model.sam', 'checkpoint'), ('model', 'siglip')])
+def test_a_required_key_that_is_missing_is_named(place, key):
+    cfg = load_config(TINY)
+    holder = cfg
+    for name in place.split('.'):
+        holder = holder[name]
+    del holder[key]
+    with pytest.raises(UserError) as caught:
+        check_config(cfg)
+    message = str(caught.value)
+    assert message.startswith(f'{TINY}: {place}') and message.endswith(f'needs {key}: add it')
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(NUMBERS), st.one_of(
     st.integers(-3, 3), st.floats(), st.booleans(), st.none(), st.text(max_size=2),
