@@ -14,10 +14,10 @@ from rsrefseg2.engine import load_config
 from rsrefseg2.engine.config_check import check_config
 from rsrefseg2.errors import UserError
 from rsrefseg2.models import rsrefseg2 as composer
-from rsrefseg2.models import tower_configs
-from rsrefseg2.models.known_towers import known_config
-from rsrefseg2.models.outputs import Targets
-from rsrefseg2.models.summary import build_on_meta
+from rsrefseg2.models.symbols import Targets
+from rsrefseg2.models.towers import configs as tower_configs
+from rsrefseg2.models.towers.catalogue import known_config
+from rsrefseg2.profiling.complexity import build_on_meta
 from rsrefseg2.registry import MODELS
 from tests.shipped import shipped_configs
 from tests.test_models.tiny_model import batch, stirred

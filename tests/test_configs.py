@@ -11,8 +11,8 @@ from torch import nn
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError
 from rsrefseg2.models import RSRefSeg2
-from rsrefseg2.models.summary import build_on_meta
-from rsrefseg2.models.tower_files import find_local
+from rsrefseg2.models.towers.hub import find_local
+from rsrefseg2.profiling.complexity import build_on_meta
 from rsrefseg2.registry import MODELS
 from tests.shipped import ROOT, is_named, shipped_configs
 
@@ -58,7 +58,7 @@ def test_every_config_is_named_in_a_page():
 def test_loads_and_builds(path):
     model = load_config(str(path)).model  # refuses unknown keys and classes
     if model.siglip.checkpoint.startswith('work_dirs/'):  # made by the command that path names
-        assert 'tools/synthrs_pretrain.py siglip' in path.with_name('base.py').read_text()
+        assert 'tools/pretrain_tiny_towers.py siglip' in path.with_name('base.py').read_text()
         model.siglip.checkpoint = 'synthrs/towers/siglip'
     folders = [model[part].checkpoint for part in ('siglip', 'sam')
                if is_folder(model[part].checkpoint)]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from mmengine.config import DictAction
 
 from rsrefseg2 import options
+from rsrefseg2.dataprep.layouts import LAYOUTS
 from rsrefseg2.datasets.readers import BENCHMARKS, READERS
-from rsrefseg2.datasets.writers import LAYOUTS
 from rsrefseg2.evaluation import PROTOCOLS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -61,7 +61,7 @@ def level(node):
 
 def against_the_arrow(module, imported):
     """What `module` may not import, of the package."""
-    def node(name):  # rsrefseg2.models.lora -> models; the package itself -> None
+    def node(name):  # rsrefseg2.models.towers.lora -> models; the package itself -> None
         return (name.split('.') + [None])[1] if name.split('.')[0] == 'rsrefseg2' else ''
 
     here = node(module)
@@ -147,7 +147,7 @@ def test_optional_dependencies_are_imported_where_they_are_used():
 
 @pytest.mark.parametrize(('module', 'source'), [
     ('rsrefseg2.datasets.base', 'from ..models import lora'),
-    ('rsrefseg2.models.lora', 'def f():\n    from rsrefseg2.engine import load_config'),
+    ('rsrefseg2.models.towers.lora', 'def f():\n    from rsrefseg2.engine import load_config'),
     ('rsrefseg2.engine.launch', 'import rsrefseg2.apis.predictor'),
     ('rsrefseg2.apis.gallery', 'from .. import synthrs'),
     ('rsrefseg2.registry', 'from .models import RSRefSeg2'),
@@ -160,7 +160,7 @@ def test_the_arrow_sees_a_wrong_import(module, source):
     ('rsrefseg2.models.prompter.dense_prompt', 'from ..mask_generator import MaskGenerator'),
     ('rsrefseg2.models.losses.alignment', 'from ..prompter.layers import mlp'),
     ('rsrefseg2.models.mask_generator', 'from . import rsrefseg2'),
-    ('rsrefseg2.models.lora', 'from .dual_modality_encoder import DualModalityEncoder')])
+    ('rsrefseg2.models.towers.lora', 'from .dual_modality_encoder import DualModalityEncoder')])
 def test_the_parts_see_a_wrong_import(module, source):
     assert list(between_parts(module, imports(source, module)))
 

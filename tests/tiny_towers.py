@@ -29,7 +29,7 @@ from transformers import (
     SiglipModel,
 )
 
-from rsrefseg2.models.tokenization import write_word_tokenizer
+from rsrefseg2.models.towers.tokenizers import write_word_tokenizer
 
 WORDS = ('the', 'a', 'red', 'blue', 'car', 'ship', 'plane', 'on', 'left', 'right', 'of', 'upper',
          'lower', ',', '.')

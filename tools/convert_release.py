@@ -47,8 +47,8 @@ def parse_args() -> argparse.Namespace:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
-    from rsrefseg2.apis import from_release, to_release
     from rsrefseg2.engine import load_config
+    from rsrefseg2.publishing import from_release, to_release
     cfg = load_config(args.config or str(CONFIGS / f'{args.dataset}.py'), options=args.cfg_options)
     for path, option in ((args.out, 'OUT'), (args.report, '--report')):
         if path is not None:

@@ -66,7 +66,7 @@ def main() -> None:
     )
     from rsrefseg2.datasets import read_image
     from rsrefseg2.engine import explain_out_of_memory, load_config
-    from rsrefseg2.synthrs.generate import make_scene
+    from rsrefseg2.synthrs.generation.generate import make_scene
     if args.demo:
         args.config, args.checkpoint = demo_model()
     paths, sentences = split_arguments(args.given)

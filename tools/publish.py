@@ -46,9 +46,9 @@ def parse_args() -> argparse.Namespace:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
-    from rsrefseg2.apis import publish, read_scores, score_dump
     from rsrefseg2.engine import load_config, read_checkpoint
     from rsrefseg2.evaluation import find_protocol
+    from rsrefseg2.publishing import publish, read_scores, score_dump
     cfg = load_config(args.config, options=args.cfg_options)
     read_checkpoint(args.checkpoint)  # before a dump is scored
     scores = read_scores(args.scores) if args.scores else None

@@ -18,7 +18,7 @@ checkpoint="$(cat "$out/last_checkpoint")"
 echo '3/4 testing'
 python tools/test.py "$config" "$checkpoint" --work-dir "$out"
 echo '4/4 drawing panels'
-python tools/panels.py "$config" "$checkpoint" --out "$out/panels" --max 24 \
+python tools/visualize.py "$config" "$checkpoint" --out "$out/panels" --max 24 \
     --scores "$out/scores.json" --overwrite
 
 echo

@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
-    from rsrefseg2.synthrs.build import Recipe, build
+    from rsrefseg2.synthrs.generation.build import Recipe, build
     layouts = tuple(LAYOUTS) if args.layouts == ['all'] else tuple(dict.fromkeys(args.layouts))
     recipe = Recipe(scenes={'train': args.scenes_train, 'val': args.scenes_val,
                             'test': args.scenes_test},

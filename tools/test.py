@@ -63,7 +63,6 @@ def main() -> None:
     from mmengine.dist import is_main_process
 
     from rsrefseg2.apis import page_path
-    from rsrefseg2.apis.scores_files import describe_tested
     from rsrefseg2.engine import (
         build_runner,
         explain_out_of_memory,
@@ -73,6 +72,7 @@ def main() -> None:
         read_checkpoint,
         set_scoring,
     )
+    from rsrefseg2.publishing.scores_files import describe_tested
     cfg = load_config(args.config, options=args.cfg_options, work_dir=args.work_dir)
     cfg.load_from = args.checkpoint
     if args.report:

@@ -1,6 +1,6 @@
 # What the experiments on where are compared with: towers trained whole, 16 images x 6 sentences.
 # The tower by the tool of revision f2bfd08:
-# python tools/synthrs_pretrain.py siglip --steps 2500 --image-size 128 --even \
+# python tools/pretrain_tiny_towers.py siglip --steps 2500 --image-size 128 --even \
 #     --positions random --patches random --out work_dirs/towers/where
 # python tools/train.py configs/where/base.py
 _base_ = '../synthrs_tiny.py'

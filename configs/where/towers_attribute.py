@@ -2,7 +2,7 @@
 # By the tool of revision f2bfd08:
 # python tools/synthrs_generate.py --seed 5 --scenes-train 24000 --scenes-val 100 \
 #     --scenes-test 100 --levels attribute --out data/24k_attribute
-# python tools/synthrs_pretrain.py siglip --data data/24k_attribute --even --sentences 6 \
+# python tools/pretrain_tiny_towers.py siglip --data data/24k_attribute --even --sentences 6 \
 #     --steps 1700 --out work_dirs/towers/attribute
 # python tools/train.py configs/where/towers_attribute.py
 _base_ = '../synthrs_tiny.py'

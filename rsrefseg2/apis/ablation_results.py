@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ..errors import UserError
+from ..markup import csv_cell, text
+from ..markup import table as markdown
+from ..publishing.scores_files import read_scores_file
 from ..records import to_json
 from .ablation_runs import Run
 from .ablations import Index, Row, Table, number
-from .markup import csv_cell, text
-from .markup import table as markdown
-from .scores_files import read_scores_file
 
 TINY_NOTE = ("Tiny towers on SynthRS: these numbers say that the code runs and learns, and nothing "
              "about the paper's, which are of RRSIS-D.")

@@ -14,10 +14,10 @@ from mmengine.config import Config
 
 from ..engine import load_config
 from ..errors import UserError, suggest
+from ..markup import code, text
+from ..markup import table as markdown
 from ..options import ABLATIONS as INDEX
 from ..records import read_json
-from .markup import code, text
-from .markup import table as markdown
 
 WHERE = 'configs/where/index.json'
 TINY = 'configs/ablations/tiny.py'

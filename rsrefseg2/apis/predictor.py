@@ -15,15 +15,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 
 from ..datasets import read_image
-from ..engine import load_checkpoint, load_config, read_checkpoint
-from ..engine.trained_as import check_function
+from ..engine import load_config, load_model
 from ..errors import UserError
-from ..models import RSRefSeg2
-from ..models.outputs import EncodedImages
-from ..registry import MODELS, SCOPE
+from ..models.symbols import EncodedImages
 
 MOST_CHARACTERS = 10_000  # of a sentence; a text tower reads 16 to 77 tokens of it
 
@@ -171,28 +167,3 @@ def check_sentences(sentences: Sequence[str]) -> list[str]:
             raise UserError(f'{where} is not UTF-8: type it in a terminal that is set to UTF-8, or '
                             'save its file as UTF-8') from None
     return sentences
-
-
-def load_model(config: Config, checkpoint: str | Path,
-               device: str | torch.device | None = None) -> RSRefSeg2:
-    """The config's model with the checkpoint's weights, in eval mode, on the device."""
-    # Before the towers are built, which takes a while.
-    check_function(config.model, read_checkpoint(str(checkpoint)), checkpoint)
-    device = find_device(device)
-    init_default_scope(config.get('default_scope', SCOPE))
-    model = MODELS.build(config.model)
-    load_checkpoint(model, str(checkpoint))
-    return model.to(device).eval()
-
-
-def find_device(device: str | torch.device | None) -> torch.device:
-    """The device itself, or the first GPU, or the CPU; an error where it is not there."""
-    if device is None:
-        device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    try:
-        device = torch.device(device)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f'device {device} cannot be used ({reason}); try --device cpu') from None
-    return device

@@ -16,8 +16,8 @@ from rsrefseg2.registry import SCOPE, TRANSFORMS
 from .categories import CategoryFinder
 from .checks import SPLITS, Faults, check_split, require_present
 from .content import first_of_equal
-from .draws import own_randomness
 from .images import ImageCache
+from .seeded_index import own_randomness
 
 
 class RefSegDataset(BaseDataset):

@@ -5,19 +5,13 @@ import inspect
 import os
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from rsrefseg2.errors import UserError, suggest
-from rsrefseg2.records import read_json_lines
-
+from ..errors import UserError, suggest
 from .base import RefSegDataset
-from .checks import is_file
 from .jsonl import BENCHMARKS, RefSegJSONL
 from .refcoco import DIVIDED_BY, RefCOCO
-from .writers import SCENES
+from .scene_files import written_triplets
 
 READERS = {**BENCHMARKS, 'jsonl': RefSegJSONL,
            **{name: partial(RefCOCO, name=name) for name in DIVIDED_BY}}
@@ -34,25 +28,6 @@ def open_split(name: str, data_root: str, split: str, **options: Any) -> RefSegD
     for option in options.keys() - known:
         raise UserError(f'the reader of {name} has no option {option!r}{suggest(option, known)}')
     return reader(data_root=str(data_root), split=split, **options)
-
-
-class _Scene(msgspec.Struct):
-    sentences: list[Any]
-
-
-def written_triplets(data_root: str | os.PathLike, split: str) -> int | None:
-    """How many triplets of the split tools/data/convert.py or tools/synthrs_generate.py wrote to
-    the folder, as the scenes that they keep beside them say; None where they did not write it.
-
-    Raises:
-        UserError: the scenes cannot be read.
-    """
-    root = Path(os.path.abspath(data_root))
-    for folder in (root / SCENES, root.parent):
-        path = folder / f'scenes_{split}.jsonl'
-        if is_file(str(path)):
-            return sum(len(scene.sentences) for _, scene in read_json_lines(path, _Scene))
-    return None
 
 
 def own_names(name: str, data_root: str | os.PathLike) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from rsrefseg2.bounds import PositiveInt
 from rsrefseg2.errors import UserError
 from rsrefseg2.registry import DATA_SAMPLERS
 
-from .draws import Draw
+from .seeded_index import Draw
 
 
 def samples_by_image(dataset) -> list[list[int]]:

@@ -3,19 +3,20 @@ from ..compat import defer_deepspeed
 
 defer_deepspeed()  # before the imports below, which import mmengine.runner
 
-from .agreement import ranks_end_together
 from .checkpoint import load_checkpoint, read_checkpoint
 from .checkpoint_hook import CheckpointHook, StopHook
 from .fsdp2 import FSDP2Strategy
 from .hooks import CutSentenceHook, OddMaskHook, ProgressBarHook
+from .init_prompter_hook import TowerStartHook
 from .launch import build_runner, load_config, with_options
+from .load_model import find_device, load_model
 from .loops import RefSegTestLoop, identify_run, set_scoring
 from .optim import TrainableOptimWrapperConstructor
 from .out_of_memory import explain_out_of_memory
 from .panel_hook import PanelHook, case_of
+from .rank_sync import ranks_end_together
 from .strategies import DDPStrategy, SingleDeviceStrategy
 from .timer import TimerHook
-from .tower_start_hook import TowerStartHook
 from .train_loop import RefSegTrainLoop
 from .visualizer import BoardsHook, RefSegVisualizer
 from .zero2 import ZeRO2Strategy
@@ -24,5 +25,5 @@ __all__ = ['BoardsHook', 'CheckpointHook', 'CutSentenceHook', 'DDPStrategy', 'FS
            'OddMaskHook', 'PanelHook', 'ProgressBarHook', 'RefSegTestLoop', 'RefSegTrainLoop',
            'RefSegVisualizer', 'SingleDeviceStrategy', 'StopHook', 'TimerHook', 'TowerStartHook',
            'TrainableOptimWrapperConstructor', 'ZeRO2Strategy', 'build_runner', 'case_of',
-           'explain_out_of_memory', 'identify_run', 'load_checkpoint', 'load_config',
+           'explain_out_of_memory', 'find_device', 'identify_run', 'load_checkpoint', 'load_config', 'load_model',
            'ranks_end_together', 'read_checkpoint', 'set_scoring', 'with_options']

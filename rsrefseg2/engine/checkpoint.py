@@ -19,7 +19,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 from ..errors import UserError
-from ..models.tower_sources import given_keys, tower_sources
+from ..models.towers.fingerprints import given_keys, tower_sources
 from .checkpoint_files import (
     OPTIM,
     check_whole,

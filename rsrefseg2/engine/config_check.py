@@ -36,7 +36,7 @@ PLACES: dict[str, tuple[str, str, str]] = {
     'model.siglip': ('rsrefseg2.models.dual_modality_encoder:DualModalityEncoder', 'init', ''),
     'model.sam': ('rsrefseg2.models.mask_generator:MaskGenerator', 'init', ''),
     **dict.fromkeys(('model.siglip.vision_lora', 'model.siglip.text_lora', 'model.sam.lora'),
-                    ('rsrefseg2.models.lora:inject_lora', 'tower family', '')),
+                    ('rsrefseg2.models.towers.lora:inject_lora', 'tower family', '')),
     'model.prompter': ('', 'd1 d2 grid_size prompt_size logit_scale logit_bias', ''),
     'model.prompter.decomposition': (
         'rsrefseg2.models.prompter.semantic_decomposition:SemanticDecomposition',

@@ -18,8 +18,7 @@ from torch.utils.data import DataLoader
 
 from ..errors import UserError, os_errors_located
 from ..files import write_with
-from ..models.tower_sources import tower_sources
-from .agreement import Agreement
+from ..models.towers.fingerprints import tower_sources
 from .checkpoint import check_fits, check_tokenizer
 from .checkpoint_files import (
     OPTIM,
@@ -31,6 +30,7 @@ from .checkpoint_files import (
 )
 from .checkpoint_hook import SIGNALS
 from .log_handlers import watch_log
+from .rank_sync import Agreement
 from .trained_as import (
     changes,
     check_function,

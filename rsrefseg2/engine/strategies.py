@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ..compat import allow_cpu_ranks
 from ..errors import UserError
 from ..registry import STRATEGIES
-from .agreement import PATIENCE, Agreement
 from .checkpoint import trained_keys
+from .rank_sync import PATIENCE, Agreement
 from .run_log import claim_stamp, plain_log, release_earlier_logs
 from .work_dir import lock_work_dir
 

@@ -13,8 +13,8 @@ from mmengine.hooks import IterTimerHook, LoggerHook
 from mmengine.logging import MessageHub
 
 from ..bounds import PositiveFloat, PositiveInt
+from ..profiling.mfu import find_mfu
 from ..registry import HOOKS
-from .mfu import find_mfu
 from .train_loop import RefSegTrainLoop
 
 EVERY = 10  # iterations between two measurements, for the progress bar; there is one at each log
@@ -39,7 +39,7 @@ class TimerHook(IterTimerHook):
                      (the others then wait for it)
         peak_gib     of the rank that has most, since the process began. GPU: what torch allocated;
                      CPU: the resident set
-        mfu          0 to 1: `engine/mfu.py` says of what; on a GPU whose peak is known
+        mfu          0 to 1: `profiling/mfu.py` says of what; on a GPU whose peak is known
 
     An iteration lasts from asking for its batch to the end of its optimizer step, without
     validation, checkpoints and logging. The time left (eta) is that of the iterations to come, by

@@ -19,7 +19,7 @@ from ..bounds import NonNegativeInt, PositiveInt
 from ..datasets.samplers import TrainBatchSampler
 from ..errors import UserError
 from ..registry import LOOPS
-from .agreement import Agreement, mean_over_ranks
+from .rank_sync import Agreement, mean_over_ranks
 
 MOST_SKIPPED = 10  # in a row
 

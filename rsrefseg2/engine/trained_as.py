@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from torch.utils.data import Dataset
 
 from ..errors import UserError
-from ..models.tokenization import PretrainedTokenizer, TowerTokenizer
+from ..models.towers.tokenizers import PretrainedTokenizer, TowerTokenizer
 from ..registry import MODELS
 from .checkpoint_files import HASHED
 from .config_check import PLACES

@@ -3,8 +3,7 @@ from .bootstrap import Difference, ImageSums, Interval, score_differences, score
 from .breakdowns import kind
 from .curves import Curves
 from .dump_records import read_dump
-from .error_report import ErrorReport, attribute_dump, has_prompts, read_thresholds
-from .errors import (
+from .failure_causes import (
     CAUSES,
     Thresholds,
     cause_from_masks,
@@ -12,10 +11,12 @@ from .errors import (
     fails,
     fit_thresholds,
 )
+from .failure_report import ErrorReport, attribute_dump, has_prompts, read_thresholds
 from .localisation import coarse_localisation, cover, mask_agreement, mask_localisation
 from .metric import RefSegMetric
 from .protocols import PROTOCOLS, TENTHS, Protocol, find_protocol
-from .report import Report
+from .score_report import Report
+from .score_sums import COLUMNS, RATES, THRESHOLDS, Sums, score_table
 from .scoring import (
     Sample,
     annotated_samples,
@@ -26,7 +27,6 @@ from .scoring import (
     score_record,
     with_masks,
 )
-from .sums import COLUMNS, RATES, THRESHOLDS, Sums, score_table
 
 __all__ = ['CAUSES', 'COLUMNS', 'PROTOCOLS', 'RATES', 'TENTHS', 'THRESHOLDS', 'Curves',
            'Difference', 'ErrorReport', 'ImageSums', 'Interval', 'Protocol', 'RefSegMetric',

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .protocols import TENTHS, Protocol
-from .sums import THRESHOLDS, Record
+from .score_sums import THRESHOLDS, Record
 
 CHUNK = 100  # resamples held at a time
 LEVEL = 95   # percent

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .sums import Record
+from .score_sums import Record
 
 UNKNOWN = 'unknown'
 

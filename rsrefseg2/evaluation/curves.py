@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 
 from .protocols import Protocol
-from .sums import Record
+from .score_sums import Record
 
 STEPS = 100  # X = 0, 0.01 ... 1
 BINS = 20    # of the histogram

@@ -20,8 +20,8 @@ from ..rle import encode
 from .dump import Lines, mark_of, prepare_dump, replacing_dump
 from .localisation import coarse_localisation, mask_agreement
 from .protocols import find_protocol
-from .report import Report
-from .sums import COLUMNS, score_table
+from .score_report import Report
+from .score_sums import COLUMNS, score_table
 
 
 @METRICS.register_module()

@@ -12,7 +12,7 @@ from ..rle import decode
 from .bootstrap import ImageSums
 from .dump_records import Annotated, masks_of, read_dump
 from .protocols import Protocol
-from .report import Report
+from .score_report import Report
 
 MASK_SUFFIXES = ('.png', '.tif', '.tiff', '.bmp', '.gif')
 

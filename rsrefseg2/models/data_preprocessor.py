@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..registry import MODELS
-from .towers import load_tokenizer
+from .towers.load import load_tokenizer
 
 SIGLIP_MEAN = SIGLIP_STD = (0.5, 0.5, 0.5)
 MAX_TOLD = 10

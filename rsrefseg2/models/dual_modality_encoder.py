@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from ..bounds import PositiveInt
 from ..errors import UserError
-from .lora import freeze, inject_lora
-from .memory import recompute_in_backward
-from .outputs import EncodedText
-from .tower_reading import naflex_inputs, pixel_statistics, pretrained_image_size, share_space
-from .tower_sources import set_source
-from .towers import Init, load_siglip
+from .symbols import EncodedText
+from .towers.activation_checkpointing import recompute_in_backward
+from .towers.families import naflex_inputs, pixel_statistics, pretrained_image_size, share_space
+from .towers.fingerprints import set_source
+from .towers.load import Init, load_siglip
+from .towers.lora import freeze, inject_lora
 
 
 class DualModalityEncoder(nn.Module):

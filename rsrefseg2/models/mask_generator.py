@@ -8,9 +8,9 @@ from transformers import Sam2Model
 
 from ..bounds import PositiveInt
 from ..errors import UserError
-from .lora import freeze, inject_lora
-from .memory import recompute_in_backward
-from .towers import Init, load_sam
+from .towers.activation_checkpointing import recompute_in_backward
+from .towers.load import Init, load_sam
+from .towers.lora import freeze, inject_lora
 
 # No loss reaches these: only mask token 0 is read. (decoder attribute, what it predicts)
 UNREACHED_HEADS = {

@@ -16,8 +16,8 @@ from .distributed import weight_of_rank
 from .dual_modality_encoder import DualModalityEncoder
 from .losses.segmentation import upsample
 from .mask_generator import MaskGenerator
-from .memory import store_frozen_in_bfloat16
-from .outputs import EncodedImages, RefSegOutputs, Targets, at_least_float32
+from .symbols import EncodedImages, RefSegOutputs, Targets, at_least_float32
+from .towers.activation_checkpointing import store_frozen_in_bfloat16
 
 
 @MODELS.register_module()

@@ -1,6 +1,6 @@
 """The panel of Fig. 7, a page of such panels, the grids of Figs. 2 and 4-6, plots for a page, plots
 of where and how, curves of training runs."""
-from .error_plots import plot_causes, plot_interventions
+from .failure_plots import plot_causes, plot_interventions
 from .grid import Row, Tile, free_paths, grid, save
 from .page import MARK, PICTURE_MARK, Case, file_name, page, spread, write_page, write_panel
 from .panel import GREEN, ORANGE, panel, resize_mask

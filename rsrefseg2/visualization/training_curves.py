@@ -14,7 +14,7 @@ from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from ..errors import UserError, suggest
 from ..files import read_text
-from .error_plots import _finish, literal
+from .failure_plots import _finish, literal
 
 # Okabe and Ito's, without the yellow that paper swallows; further runs repeat them, dashed.
 COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#e69f00', '#000000')

@@ -5,9 +5,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from rsrefseg2.apis.browse import write_browse_page
-from rsrefseg2.datasets.readers import open_split
-from rsrefseg2.datasets.statistics import (
+from rsrefseg2.apis.browse_dataset import write_browse_page
+from rsrefseg2.dataprep.statistics import (
     CELLS,
     COUNTS,
     PUBLISHED_SCENES,
@@ -15,8 +14,9 @@ from rsrefseg2.datasets.statistics import (
     figures,
     mask_statistics,
 )
+from rsrefseg2.datasets.readers import open_split
 from rsrefseg2.errors import UserError
-from rsrefseg2.visualization.browse import Sample, browse_page, size_of, thumbnail
+from rsrefseg2.visualization.browse_page import Sample, browse_page, size_of, thumbnail
 from rsrefseg2.visualization.charts import bars, columns, heat
 from rsrefseg2.visualization.panel import GREEN
 from tests.fabricate import HEIGHT, WIDTH, change_instances, fabricate, target

@@ -8,7 +8,7 @@ from mmengine.registry import DefaultScope
 from rsrefseg2.engine import load_config
 from rsrefseg2.engine.checkpoint import load_checkpoint, trained_keys
 from rsrefseg2.errors import UserError
-from rsrefseg2.models.tower_sources import tower_sources
+from rsrefseg2.models.towers.fingerprints import tower_sources
 from rsrefseg2.registry import MODELS
 from tests import official
 from tests.training import ROOT

@@ -6,16 +6,9 @@ import torch.nn.functional as F
 from mmengine.registry import init_default_scope
 from transformers import SiglipModel
 
-from rsrefseg2.apis import (
-    activation_rows,
-    choose_ids,
-    compare_rows,
-    load_model,
-    load_split,
-    native_encoder,
-)
+from rsrefseg2.apis import activation_rows, choose_ids, compare_rows, load_split, native_encoder
 from rsrefseg2.datasets import read_image
-from rsrefseg2.engine import load_config
+from rsrefseg2.engine import load_config, load_model
 from rsrefseg2.errors import UserError
 from rsrefseg2.registry import MODELS
 from rsrefseg2.visualization import GREEN, ORANGE

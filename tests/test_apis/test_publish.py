@@ -16,15 +16,16 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from transformers import AutoModel, CLIPModel, Sam2Model, Siglip2Model, SiglipModel
 
-from rsrefseg2.apis import Predictor, load_model, publish, read_scores
-from rsrefseg2.apis.published_config import published_config
-from rsrefseg2.engine import load_config, read_checkpoint
+from rsrefseg2.apis import Predictor
+from rsrefseg2.engine import load_config, load_model, read_checkpoint
 from rsrefseg2.engine.checkpoint import trained_keys
 from rsrefseg2.engine.trained_as import recorded_config
 from rsrefseg2.errors import UserError
 from rsrefseg2.evaluation import ImageSums, find_protocol, score_intervals
-from rsrefseg2.models.known_towers import licence_of
-from rsrefseg2.models.tower_sources import tower_sources
+from rsrefseg2.models.towers.catalogue import licence_of
+from rsrefseg2.models.towers.fingerprints import tower_sources
+from rsrefseg2.publishing import publish, read_scores
+from rsrefseg2.publishing.portable_config import published_config
 from rsrefseg2.registry import MODELS
 from rsrefseg2.rle import encode
 from tests import tiny_towers
@@ -458,7 +459,7 @@ def test_another_publication_is_not_replaced(runs, tmp_path):
 def test_a_full_disk_leaves_nothing(runs, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, 'No space left on device')
-    monkeypatch.setattr('rsrefseg2.models.tower_export.save_file', full)
+    monkeypatch.setattr('rsrefseg2.publishing.export_towers.save_file', full)
     with pytest.raises(UserError, match='No space left'):
         publish(runs['paper'].cfg, runs['paper'].path, tmp_path / 'out', adapters=True)
     assert not list(tmp_path.iterdir())

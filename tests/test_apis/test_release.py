@@ -9,13 +9,13 @@ import zipfile
 import pytest
 import torch
 
-from rsrefseg2.apis import from_release, load_model, to_release
-from rsrefseg2.apis.release import Skipped, _check, read_release
 from rsrefseg2.datasets import unique_images_collate
-from rsrefseg2.engine import load_config
+from rsrefseg2.engine import load_config, load_model
 from rsrefseg2.errors import UserError
-from rsrefseg2.models.outputs import Targets
-from rsrefseg2.models.release_layout import place_model, to_official, to_ours, why_unused
+from rsrefseg2.models.symbols import Targets
+from rsrefseg2.publishing import from_release, to_release
+from rsrefseg2.publishing.official_checkpoint import Skipped, _check, read_release
+from rsrefseg2.publishing.official_layout import place_model, to_official, to_ours, why_unused
 from tests import official
 from tests.reference.release import (
     release_forward,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
-from rsrefseg2.apis.report import choose_cases, write_report
+from rsrefseg2.apis.report_page import choose_cases, write_report
 from rsrefseg2.engine import load_config
 from rsrefseg2.evaluation import COLUMNS, PROTOCOLS, Report, dumped_samples, score_record
 from rsrefseg2.registry import MODELS

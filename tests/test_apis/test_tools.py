@@ -1,4 +1,4 @@
-"""tools/predict.py and tools/panels.py, and the gallery that the second one calls."""
+"""tools/predict.py and tools/visualize.py, and the gallery that the second one calls."""
 import errno
 import os
 import shutil
@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from rsrefseg2.apis import gather_cases, load_model, load_split
-from rsrefseg2.engine import load_config
+from rsrefseg2.apis import gather_cases, load_split
+from rsrefseg2.engine import load_config, load_model
 from rsrefseg2.errors import UserError, make_folder, report_user_errors
-from rsrefseg2.synthrs.generate import make_scene
+from rsrefseg2.synthrs.generation.generate import make_scene
 
 
 def test_predict_writes_masks_and_panels(run, tiny, root, tmp_path):
@@ -57,7 +57,7 @@ def ask(run, tiny, model, root, tmp_path, monkeypatch):
     """predict.py in a folder with the picture x.jpg: exit code, stdout, stderr."""
     shutil.copy(root / 'images/rrsisd/JPEGImages/00021.jpg', tmp_path / 'x.jpg')
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr('rsrefseg2.apis.predictor.load_model', lambda *_: model)
+    monkeypatch.setattr('rsrefseg2.engine.load_model', lambda *_: model)
     return lambda *given: run('predict.py', *given, '--config', tiny.config, '--checkpoint',
                               tiny.checkpoint, '--device', 'cpu')
 
@@ -77,7 +77,7 @@ def put_answer_of_another(path):
 @pytest.mark.parametrize('put', [put_file, put_link, put_answer_of_another, Path.mkdir, os.mkfifo])
 @pytest.mark.parametrize('name', ['x_1_mask.png', 'x_2_panel.png'])
 def test_predict_replaces_nothing_of_others(ask, tmp_path, put, name, monkeypatch):
-    monkeypatch.setattr('rsrefseg2.apis.predictor.load_model', lambda *_: pytest.fail('too late'))
+    monkeypatch.setattr('rsrefseg2.engine.load_model', lambda *_: pytest.fail('too late'))
     put(tmp_path / name)
     before = os.lstat(tmp_path / name)
     code, _, error = ask('x.jpg', 'a car', 'a ship', '--out', '.')
@@ -107,7 +107,7 @@ def test_predict_replaces_its_own_and_what_it_may(ask, tmp_path):
     (('x.jpg', 'pipe.png', 'a ship'), 'FIFO'), (('x.jpg', 'torn.jpg', 'a ship'), 'torn.jpg'),
     (('x.jpg', 'sub/x.png'), 'no sentence')])
 def test_predict_says_what_is_wrong_with_its_pictures(ask, tmp_path, given, says, monkeypatch):
-    monkeypatch.setattr('rsrefseg2.apis.predictor.load_model', lambda *_: pytest.fail('too late'))
+    monkeypatch.setattr('rsrefseg2.engine.load_model', lambda *_: pytest.fail('too late'))
     (tmp_path / 'sub').mkdir()
     for name in ('sub/x.png', 'x_1_mask.png'):
         Image.new('RGB', (9, 9)).save(tmp_path / name)

@@ -11,19 +11,13 @@ from mmengine.config import Config
 
 from rsrefseg2.apis import ablation_runs as runs
 from rsrefseg2.apis.ablations import WHERE, read_index
-from rsrefseg2.apis.run_records import (
-    OWN_RECORDS,
-    RECORDS,
-    add_records,
-    make_record,
-    read_records,
-)
-from rsrefseg2.apis.zoo import PAGE, PUBLISHED, QUICKSTART, SCORES, zoo_page
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError
 from rsrefseg2.evaluation import COLUMNS
 from rsrefseg2.visualization import read_runs
 from tests.dumps import shifted, write_dump
+from tools.dev.model_zoo import PAGE, PUBLISHED, QUICKSTART, SCORES, zoo_page
+from tools.dev.run_records import OWN_RECORDS, RECORDS, add_records, make_record, read_records
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = (OWN_RECORDS,)
@@ -40,7 +34,7 @@ def committed():
 
 def test_the_page_is_the_data():
     assert committed() == zoo_page(ROOT), (
-        f'python tools/zoo.py --records {RECORDS} > {PAGE}')
+        f'python tools/dev/zoo.py --records {RECORDS} > {PAGE}')
 
 
 def test_all_that_the_page_names_is_there():

@@ -21,7 +21,7 @@ from rsrefseg2.datasets import (
     samplers,
     unique_images_collate,
 )
-from rsrefseg2.datasets.draws import Draw, own_randomness
+from rsrefseg2.datasets.seeded_index import Draw, own_randomness
 from rsrefseg2.errors import UserError
 from tests.fabricate import fabricate
 

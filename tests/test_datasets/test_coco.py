@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rsrefseg2.dataprep.from_coco import convert_coco, split_of
 from rsrefseg2.datasets import RRSISD
-from rsrefseg2.datasets.coco import convert_coco, split_of
-from rsrefseg2.datasets.writers import read_scenes
+from rsrefseg2.datasets.scene_files import read_scenes
+from rsrefseg2.diagnostics.baselines import baseline_scores
 from rsrefseg2.errors import UserError
-from rsrefseg2.synthrs.baselines import baseline_scores
 from tests.fabricate import rle_of
 
 HEIGHT, WIDTH = 120, 160

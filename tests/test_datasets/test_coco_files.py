@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rsrefseg2.datasets.coco import convert_coco
+from rsrefseg2.dataprep.from_coco import convert_coco
+from rsrefseg2.dataprep.verify import verify
 from rsrefseg2.datasets.content import in_processes
-from rsrefseg2.datasets.verify import verify
 from rsrefseg2.errors import UserError
 from tests.test_datasets.test_coco import HEIGHT, WIDTH, fabricate_coco, polygon
 

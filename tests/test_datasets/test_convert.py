@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rsrefseg2.datasets.convert import SOURCES, convert
+from rsrefseg2.dataprep.convert import SOURCES, convert
 from rsrefseg2.datasets.readers import open_split
 from rsrefseg2.errors import UserError
 from tests.fabricate import HEIGHT, WIDTH, change_refs, fabricate, picture

@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rsrefseg2.datasets.expressions import (
+from rsrefseg2.dataprep.expressions import (
     Limits,
     NotUnderstood,
     expressions_of,
     solve,
     spoken_names,
 )
-from rsrefseg2.datasets.expressions.generate import meanings_of
-from rsrefseg2.datasets.expressions.language import Phrase, Picture, Relation, Thing
+from rsrefseg2.dataprep.expressions.choose import meanings_of
+from rsrefseg2.dataprep.expressions.relations import Phrase, Picture, Relation, Thing
 from rsrefseg2.errors import UserError
 
 NAMES = spoken_names(['airplane', 'ship', 'storage_tank', 'tenniscourt'])

@@ -1,7 +1,7 @@
 """A folder of output is claimed, appears whole, and takes nothing of others."""
 import pytest
 
-from rsrefseg2.datasets.new_folder import complete_folder
+from rsrefseg2.dataprep.new_folder import complete_folder
 from rsrefseg2.errors import UserError
 
 

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from rsrefseg2.dataprep.download import SOURCES, download, unpack
 from rsrefseg2.datasets import RefSegRS
-from rsrefseg2.datasets.sources import SOURCES, download, unpack
 from rsrefseg2.errors import UserError
 from tests.fabricate import fabricate
 

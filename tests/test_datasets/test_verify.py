@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rsrefseg2.datasets.convert import convert
-from rsrefseg2.datasets.verify import as_dict, as_text, verify
+from rsrefseg2.dataprep.convert import convert
+from rsrefseg2.dataprep.verify import as_dict, as_text, verify
 from tests.fabricate import FAULTS, change_instances, fabricate, rle_of, set_line
 from tests.test_datasets.test_faults import AT_SAMPLE, AT_START, without_reason
 from tests.variants import fabricate_jsonl

@@ -10,7 +10,10 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from rsrefseg2.engine.fsdp2 import UNITS
-from rsrefseg2.models.memory import recompute_in_backward, store_frozen_in_bfloat16
+from rsrefseg2.models.towers.activation_checkpointing import (
+    recompute_in_backward,
+    store_frozen_in_bfloat16,
+)
 from tests.test_models.tiny_model import PAPER_LOSSES, batch, build, stirred
 
 SHARES = [(0, 2, 3), (1, 4, 5)]

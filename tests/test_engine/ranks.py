@@ -12,8 +12,8 @@ from torch import multiprocessing, nn
 
 from rsrefseg2.models.distributed import gather_with_gradient
 from rsrefseg2.models.losses import SampleContrastLoss
-from rsrefseg2.models.outputs import Targets
 from rsrefseg2.models.prompter.batch_norm import SyncedBatchNorm2d
+from rsrefseg2.models.symbols import Targets
 from tests.test_engine import whole_model
 from tests.test_engine.stand_ins import outputs_of
 

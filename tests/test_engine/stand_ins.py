@@ -1,7 +1,7 @@
 """Outputs of the model that hold only what the sample contrast reads."""
 from torch import Tensor, arange
 
-from rsrefseg2.models.outputs import EncodedImages, Prompts, RefSegOutputs
+from rsrefseg2.models.symbols import EncodedImages, Prompts, RefSegOutputs
 
 
 def outputs_of(v: Tensor, t2: Tensor, grid_size: tuple[int, int]) -> RefSegOutputs:

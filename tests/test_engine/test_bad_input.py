@@ -10,7 +10,7 @@ from rsrefseg2.engine import load_config
 from rsrefseg2.engine.checkpoint import load_checkpoint
 from rsrefseg2.errors import UserError
 from rsrefseg2.evaluation import RefSegMetric
-from rsrefseg2.models.tokenization import TowerTokenizer
+from rsrefseg2.models.towers.tokenizers import TowerTokenizer
 from rsrefseg2.registry import DATASETS, MODELS
 from tests.test_models.tiny_model import build
 from tests.tiny_towers import write_siglip

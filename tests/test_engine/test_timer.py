@@ -9,10 +9,11 @@ from mmengine.hooks import LoggerHook
 from mmengine.logging import MessageHub
 from mmengine.runner import LogProcessor
 
-from rsrefseg2.engine import TimerHook, mfu, timer
+from rsrefseg2.engine import TimerHook, timer
 from rsrefseg2.engine.hooks import live_line
-from rsrefseg2.engine.mfu import PEAKS, Mfu, find_mfu, peak_tflops
-from rsrefseg2.models.training_flops import TrainingFlops
+from rsrefseg2.profiling import mfu
+from rsrefseg2.profiling.mfu import PEAKS, Mfu, find_mfu, peak_tflops
+from rsrefseg2.profiling.training_flops import TrainingFlops
 
 GPUS = {'NVIDIA A100-SXM4-80GB': 312, 'NVIDIA H100 80GB HBM3': 989.4, 'NVIDIA H100 PCIe': 756,
         'NVIDIA L40S': 362, 'NVIDIA L4': 121, 'Tesla T4': 65,

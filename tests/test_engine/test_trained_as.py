@@ -16,7 +16,7 @@ from rsrefseg2.engine.trained_as import (
 )
 from rsrefseg2.engine.work_dir import lock_work_dir, own_file, release_work_dir
 from rsrefseg2.errors import UserError
-from rsrefseg2.models.tokenization import StandInTokenizer
+from rsrefseg2.models.towers.tokenizers import StandInTokenizer
 from tests.training import ROOT
 
 SAME = {  # another form of the same function

@@ -2,8 +2,8 @@
 and the comparison of outputs and gradients."""
 import torch
 
-from rsrefseg2.models.outputs import EncodedText
 from rsrefseg2.models.prompter import CascadedPrompter
+from rsrefseg2.models.symbols import EncodedText
 
 D1, D2, N_T, N_P, HEADS, INNER, HIDDEN = 16, 8, 3, 4, 2, 12, 20
 GRID, PROMPT = (3, 4), (12, 16)

@@ -3,7 +3,7 @@ tests see it."""
 import torch
 import torch.nn.functional as F
 
-from rsrefseg2.models.outputs import EncodedText, Prompts
+from rsrefseg2.models.symbols import EncodedText, Prompts
 
 
 def swapped_query_and_key(self, query, key, value, key_mask=None):

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from rsrefseg2.models.losses import OrthogonalLoss, SampleContrastLoss, SpatialLoss
-from rsrefseg2.models.outputs import EncodedImages, RefSegOutputs, Targets
 from rsrefseg2.models.prompter.dense_prompt import DensePrompt, upsampled_cosine
-from rsrefseg2.models.prompter.start_values import sine_positions
+from rsrefseg2.models.prompter.init import sine_positions
+from rsrefseg2.models.symbols import EncodedImages, RefSegOutputs, Targets
 from tests.reference import layers as ref_layers
 from tests.reference import prompter as ref
 from tests.test_models.prompter_cases import (

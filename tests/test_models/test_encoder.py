@@ -5,7 +5,7 @@ import torch
 from transformers import SiglipModel
 
 from rsrefseg2.models.dual_modality_encoder import DualModalityEncoder
-from rsrefseg2.models.towers import load_tokenizer
+from rsrefseg2.models.towers.load import load_tokenizer
 from tests import tiny_towers
 from tests.reference import encoder as ref
 from tests.test_models import seeded_faults as faulty

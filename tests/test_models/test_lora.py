@@ -3,7 +3,7 @@ import pytest
 import torch
 from transformers import Sam2Config, Sam2Model, SamConfig, SamModel, SiglipConfig, SiglipModel
 
-from rsrefseg2.models.lora import inject_lora
+from rsrefseg2.models.towers.lora import inject_lora
 from tests import tiny_towers
 
 

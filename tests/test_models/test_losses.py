@@ -18,7 +18,7 @@ from rsrefseg2.models.losses import (
     orthogonal,
     segmentation,
 )
-from rsrefseg2.models.outputs import EncodedImages, Prompts, RefSegOutputs, Targets
+from rsrefseg2.models.symbols import EncodedImages, Prompts, RefSegOutputs, Targets
 from tests.reference import dense as ref_dense
 from tests.reference import losses as ref
 from tests.test_models import prompter_cases

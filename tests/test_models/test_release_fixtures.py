@@ -10,9 +10,9 @@ import torch
 
 from rsrefseg2.models.losses import OrthogonalLoss, SampleContrastLoss
 from rsrefseg2.models.mask_generator import MaskGenerator
-from rsrefseg2.models.outputs import EncodedImages, EncodedText, Prompts, RefSegOutputs, Targets
 from rsrefseg2.models.prompter import CascadedPrompter
-from rsrefseg2.models.release_layout import place_model, to_official, to_ours
+from rsrefseg2.models.symbols import EncodedImages, EncodedText, Prompts, RefSegOutputs, Targets
+from rsrefseg2.publishing.official_layout import place_model, to_official, to_ours
 from tests import official
 from tests.reference import release, sam2
 from tests.test_models.prompter_cases import load_reference

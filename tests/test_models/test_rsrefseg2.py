@@ -13,7 +13,7 @@ from rsrefseg2.models.losses import (
     SpatialLoss,
 )
 from rsrefseg2.models.mask_generator import UNREACHED_HEADS
-from rsrefseg2.models.outputs import Targets
+from rsrefseg2.models.symbols import Targets
 from tests import tiny_towers
 
 from .tiny_model import PAPER_LOSSES, SENTENCES, batch, build, stirred

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from transformers import CLIPModel, Siglip2Model, SiglipModel
 
 from rsrefseg2.models.dual_modality_encoder import DualModalityEncoder
-from rsrefseg2.models.tower_reading import naflex_inputs
-from rsrefseg2.models.towers import load_sam, load_siglip, load_tokenizer
+from rsrefseg2.models.towers.families import naflex_inputs
+from rsrefseg2.models.towers.load import load_sam, load_siglip, load_tokenizer
 from tests import tiny_towers
 from tests.reference.layers import layer_norm, linear, part
 from tests.test_models.test_towers import check_encoding

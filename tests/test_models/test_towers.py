@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rsrefseg2.errors import UserError
-from rsrefseg2.models import tower_files
-from rsrefseg2.models.known_towers import SAM, SIGLIP
-from rsrefseg2.models.tokenization import StandInTokenizer, write_word_tokenizer
-from rsrefseg2.models.tower_configs import count_weights, make_config, random_config
-from rsrefseg2.models.towers import load_sam, load_siglip, load_tokenizer
+from rsrefseg2.models.towers import hub
+from rsrefseg2.models.towers.catalogue import SAM, SIGLIP
+from rsrefseg2.models.towers.configs import count_weights, make_config, random_config
+from rsrefseg2.models.towers.load import load_sam, load_siglip, load_tokenizer
+from rsrefseg2.models.towers.tokenizers import StandInTokenizer, write_word_tokenizer
 from tests import tiny_towers
 
 FULL = 'google/siglip2-so400m-patch16-512'
@@ -172,7 +172,7 @@ def test_float32_whatever_the_folder_says(tmp_path):
 
 
 def test_a_folder_inside_the_package_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(tower_files, 'PACKAGE', tmp_path)
+    monkeypatch.setattr(hub, 'PACKAGE', tmp_path)
     tiny_towers.write_siglip(tmp_path / 'towers' / 'siglip')
     load_siglip('towers/siglip')
     assert load_tokenizer('towers/siglip', init='random').vocab_size == 18
@@ -186,7 +186,7 @@ def no_hub(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', False)
-    monkeypatch.setattr(tower_files, 'PROBE_SECONDS', 0.2)
+    monkeypatch.setattr(hub, 'PROBE_SECONDS', 0.2)
     with socket.create_server(('127.0.0.1', 0)) as server:
         endpoint = f'http://127.0.0.1:{server.getsockname()[1]}'
         monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', endpoint)

@@ -8,8 +8,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from rsrefseg2.models.data_preprocessor import ModelInputs
-from rsrefseg2.models.summary import build_on_meta, count_flops
-from rsrefseg2.models.training_flops import count_training_flops
+from rsrefseg2.profiling.complexity import build_on_meta, count_flops
+from rsrefseg2.profiling.training_flops import count_training_flops
 from rsrefseg2.registry import MODELS
 from tests import tiny_towers
 

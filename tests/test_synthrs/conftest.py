@@ -1,7 +1,7 @@
 """One small dataset on disk, in all three layouts, for the tests of this folder."""
 import pytest
 
-from rsrefseg2.synthrs.build import Recipe, build
+from rsrefseg2.synthrs.generation.build import Recipe, build
 
 SCENES = {'train': 12, 'val': 3, 'test': 6}
 PER_LEVEL = {'train': 2, 'val': 1, 'test': 1}

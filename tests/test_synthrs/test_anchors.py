@@ -10,12 +10,12 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 
-from rsrefseg2.datasets.writers import read_scenes
+from rsrefseg2.datasets.scene_files import read_scenes
+from rsrefseg2.diagnostics.anchors import anchor_scores, anchor_table
 from rsrefseg2.errors import UserError
 from rsrefseg2.rle import encode
-from rsrefseg2.synthrs.anchors import anchor_scores, anchor_table
-from rsrefseg2.synthrs.build import build
-from rsrefseg2.synthrs.solver import solve_without_anchor
+from rsrefseg2.synthrs.generation.build import build
+from rsrefseg2.synthrs.generation.solver import solve_without_anchor
 
 from .conftest import recipe
 

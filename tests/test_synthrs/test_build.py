@@ -10,9 +10,9 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from rsrefseg2.datasets import RRSISD, RefSegRS, RISBench
-from rsrefseg2.datasets.writers import read_scenes
+from rsrefseg2.datasets.scene_files import read_scenes
 from rsrefseg2.errors import UserError
-from rsrefseg2.synthrs.build import build, own_files
+from rsrefseg2.synthrs.generation.build import build, own_files
 
 from .conftest import PER_LEVEL, SCENES, recipe
 
@@ -154,7 +154,7 @@ def test_force_replaces_and_a_failure_leaves_the_old_one(tmp_path, monkeypatch):
     out = tmp_path / 'data'
     build(out, recipe(**small))
     with monkeypatch.context() as patch:
-        patch.setattr('rsrefseg2.synthrs.build.summarise', lambda *_: 1 / 0)
+        patch.setattr('rsrefseg2.synthrs.generation.build.summarise', lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             build(out, recipe(**small, seed=4), force=True)
     assert json.loads((out / 'summary.json').read_text())['seed'] == 3

@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from rsrefseg2.synthrs.catalogue import CATEGORIES
-from rsrefseg2.synthrs.generate import make_scene
-from rsrefseg2.synthrs.language import Ground, Phrase, Relation
-from rsrefseg2.synthrs.scene import Thing
+from rsrefseg2.synthrs.generation.generate import make_scene
+from rsrefseg2.synthrs.generation.language import Ground, Phrase, Relation
+from rsrefseg2.synthrs.generation.objects import CATEGORIES
+from rsrefseg2.synthrs.generation.scene import Thing
 
 
 @pytest.fixture(scope='module')

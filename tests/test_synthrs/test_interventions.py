@@ -12,12 +12,8 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from rsrefseg2.datasets.writers import read_scenes
-from rsrefseg2.errors import UserError
-from rsrefseg2.evaluation import Thresholds
-from rsrefseg2.models import RSRefSeg2
-from rsrefseg2.synthrs.build import build
-from rsrefseg2.synthrs.interventions import (
+from rsrefseg2.datasets.scene_files import read_scenes
+from rsrefseg2.diagnostics.interventions import (
     PIXELS,
     Answer,
     dilate,
@@ -27,7 +23,11 @@ from rsrefseg2.synthrs.interventions import (
     run_scenes,
     shift,
 )
-from rsrefseg2.synthrs.oracle import MAGNITUDES, oracle_scores, oracle_table
+from rsrefseg2.diagnostics.oracle import MAGNITUDES, oracle_scores, oracle_table
+from rsrefseg2.errors import UserError
+from rsrefseg2.evaluation import Thresholds
+from rsrefseg2.models import RSRefSeg2
+from rsrefseg2.synthrs.generation.build import build
 
 from .conftest import recipe
 
@@ -207,7 +207,7 @@ def test_oracle_prompts_with_the_target(many, monkeypatch):
 
 def test_intervene_tool(many, monkeypatch, run, tmp_path):
     monkeypatch.setenv('RSREFSEG2_DATA', str(many.parent))
-    monkeypatch.setattr('rsrefseg2.apis.load_model', lambda *args: Knows())
+    monkeypatch.setattr('rsrefseg2.engine.load_model', lambda *args: Knows())
     arguments = 'analysis/intervene.py', 'configs/synthrs_tiny.py', 'none.pth'
     code, printed, _ = run(*arguments, '--json', '--plot', tmp_path / 'new/curves.png')
     result = json.loads(printed)

@@ -8,22 +8,22 @@ import torch
 from pycocotools import mask as coco_mask
 from transformers import AutoConfig
 
-from rsrefseg2.datasets.writers import read_scenes
+from rsrefseg2.datasets.scene_files import read_scenes
 from rsrefseg2.errors import UserError
 from rsrefseg2.models.data_preprocessor import RefSegDataPreprocessor
-from rsrefseg2.models.prompter.start_values import sine_positions
-from rsrefseg2.models.towers import load_sam, load_siglip
-from rsrefseg2.synthrs.language import Phrase, Relation
-from rsrefseg2.synthrs.pointing import pointing_game
-from rsrefseg2.synthrs.pretraining import pretrain, training_scenes
-from rsrefseg2.synthrs.pretraining_tasks import (
+from rsrefseg2.models.prompter.init import sine_positions
+from rsrefseg2.models.towers.load import load_sam, load_siglip
+from rsrefseg2.synthrs.generation.language import Phrase, Relation
+from rsrefseg2.synthrs.pretraining.pointing import pointing_game
+from rsrefseg2.synthrs.pretraining.questions import questions
+from rsrefseg2.synthrs.pretraining.tasks import (
     Reading,
     SamPretraining,
     SiglipPretraining,
     even_contrast,
     whiten_patches,
 )
-from rsrefseg2.synthrs.questions import questions
+from rsrefseg2.synthrs.pretraining.train_towers import pretrain, training_scenes
 
 OPTIONS = dict(image_size=64, patch_size=16, layers=2, width=48, positions='sine', reading=0.1)
 LOSSES = ('contrast', 'patches', 'softmax', 'reading')

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from rsrefseg2.synthrs.build import build
-from rsrefseg2.synthrs.language import Phrase, Relation
-from rsrefseg2.synthrs.probes import (
+from rsrefseg2.diagnostics.probes import (
     PLACE_WORDS,
     Read,
     Ridge,
@@ -18,7 +16,9 @@ from rsrefseg2.synthrs.probes import (
     probe_tables,
     roc_area,
 )
-from rsrefseg2.synthrs.wording import NAMES, say
+from rsrefseg2.synthrs.generation.build import build
+from rsrefseg2.synthrs.generation.language import Phrase, Relation
+from rsrefseg2.synthrs.generation.wording import NAMES, say
 
 from .conftest import recipe
 
@@ -119,7 +119,7 @@ def test_the_tool_reads_every_stage(few, monkeypatch, run, cascade, stages):
     def untrained(config, checkpoint, device):
         return MODELS.build(config.model).eval()
 
-    monkeypatch.setattr('rsrefseg2.apis.load_model', untrained)
+    monkeypatch.setattr('rsrefseg2.engine.load_model', untrained)
     torch.manual_seed(0)
     arguments = 'analysis/probe.py', 'configs/synthrs_tiny.py', 'none.pth', '--cfg-options', option
     code, printed, _ = run(*arguments, '--json', '--scenes', '6')

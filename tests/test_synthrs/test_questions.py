@@ -6,12 +6,12 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 
-from rsrefseg2.datasets.writers import read_scenes
-from rsrefseg2.synthrs.language import Phrase, Relation
-from rsrefseg2.synthrs.pretraining import training_scenes
-from rsrefseg2.synthrs.questions import ASKED, ask, questions
-from rsrefseg2.synthrs.scene import Thing
-from rsrefseg2.synthrs.solver import solve, solve_without_anchor
+from rsrefseg2.datasets.scene_files import read_scenes
+from rsrefseg2.synthrs.generation.language import Phrase, Relation
+from rsrefseg2.synthrs.generation.scene import Thing
+from rsrefseg2.synthrs.generation.solver import solve, solve_without_anchor
+from rsrefseg2.synthrs.pretraining.questions import ASKED, ask, questions
+from rsrefseg2.synthrs.pretraining.train_towers import training_scenes
 
 
 @pytest.fixture(scope='module')

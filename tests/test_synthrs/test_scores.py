@@ -7,12 +7,12 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 
-from rsrefseg2.datasets.writers import read_scenes
+from rsrefseg2.datasets.scene_files import read_scenes
+from rsrefseg2.diagnostics.baselines import NAMES, TextOnly, baseline_scores
+from rsrefseg2.diagnostics.object_metric import SynthRSMetric
 from rsrefseg2.errors import UserError
 from rsrefseg2.evaluation.breakdowns import kind
 from rsrefseg2.registry import METRICS
-from rsrefseg2.synthrs.baselines import NAMES, TextOnly, baseline_scores
-from rsrefseg2.synthrs.metric import SynthRSMetric
 
 
 def iou(first, second):

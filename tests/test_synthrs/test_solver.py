@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from rsrefseg2.synthrs import solver
-from rsrefseg2.synthrs.generate import make_scene
-from rsrefseg2.synthrs.language import Ground, Phrase
-from rsrefseg2.synthrs.scene import Thing
-from rsrefseg2.synthrs.wording import vocabulary
+from rsrefseg2.synthrs.generation import solver
+from rsrefseg2.synthrs.generation.generate import make_scene
+from rsrefseg2.synthrs.generation.language import Ground, Phrase
+from rsrefseg2.synthrs.generation.scene import Thing
+from rsrefseg2.synthrs.generation.wording import vocabulary
 
 SCENES = 120
 

@@ -10,7 +10,7 @@ from mmengine.registry import DefaultScope
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from rsrefseg2.models.summary import PARTS, build_on_meta, summarize
+from rsrefseg2.profiling.complexity import PARTS, build_on_meta, summarize
 from rsrefseg2.registry import MODELS
 from tests import tiny_towers
 

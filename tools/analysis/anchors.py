@@ -3,7 +3,7 @@
     python tools/analysis/anchors.py DUMP.jsonl [--data data/synthrs] [--json]
 
 'The ship left of the tank' is mostly the leftmost ship, so that a reader who never looks for the
-tank is right in most such sentences. Columns: rsrefseg2/synthrs/anchors.py.
+tank is right in most such sentences. Columns: rsrefseg2/diagnostics/anchors.py.
 """
 import argparse
 import contextlib
@@ -29,7 +29,7 @@ def main() -> None:
     args = parse_args()
     # Libraries write notices to stdout while they are imported; there, only the result belongs.
     with contextlib.redirect_stdout(sys.stderr):
-        from rsrefseg2.synthrs.anchors import anchor_scores, anchor_table
+        from rsrefseg2.diagnostics.anchors import anchor_scores, anchor_table
     scores = anchor_scores(args.dump, args.data, split=args.split, layout=args.layout)
     print(to_json(scores) if args.json else anchor_table(scores))
 

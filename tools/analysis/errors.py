@@ -3,7 +3,7 @@
     python tools/analysis/errors.py TEST.jsonl --thresholds VAL.jsonl [--plot causes]
     python tools/analysis/errors.py TEST.jsonl --from prediction
 
-The definition: rsrefseg2/evaluation/errors.py. Thresholds come from the dump of another split of
+The definition: rsrefseg2/evaluation/failure_causes.py. Thresholds come from the dump of another split of
 the same model, or from a file *.json that this tool printed; predictions alone need none.
 """
 import argparse

@@ -77,11 +77,10 @@ def make_activation(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...
         ACTIVATION_HEADS,
         activation_rows,
         find_indices,
-        load_model,
         load_split,
         native_encoder,
     )
-    from rsrefseg2.engine import load_config
+    from rsrefseg2.engine import load_config, load_model
     config = load_config(args.config, options=args.cfg_options)
     dataset = load_split(config, args.split)
     find_indices(dataset, args.ids or ())  # before the model is loaded

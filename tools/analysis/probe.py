@@ -4,7 +4,7 @@
 
 Fitted to the first --scenes images of --fit-split, measured on --split: where a patch lies, which
 patches are the target's, which words of place were said, which two objects a relation names
-(rsrefseg2/synthrs/probes.py).
+(rsrefseg2/diagnostics/probes.py).
 """
 import argparse
 import contextlib
@@ -37,10 +37,10 @@ def parse_args() -> argparse.Namespace:
 def measure(args: argparse.Namespace) -> dict:
     from tqdm import tqdm
 
-    from rsrefseg2.apis import load_model, load_split
-    from rsrefseg2.engine import load_config
-    from rsrefseg2.synthrs.interventions import run_scenes
-    from rsrefseg2.synthrs.probes import probe, read_stages
+    from rsrefseg2.apis import load_split
+    from rsrefseg2.diagnostics.interventions import run_scenes
+    from rsrefseg2.diagnostics.probes import probe, read_stages
+    from rsrefseg2.engine import load_config, load_model
     config = load_config(args.config, options=args.cfg_options)
     data = {name: load_split(config, name) for name in (args.fit_split, args.split)}
     model = load_model(config, args.checkpoint, args.device)
@@ -59,7 +59,7 @@ def main() -> None:
     args = parse_args()
     # Libraries write notices to stdout while they are imported; there, only the result belongs.
     with contextlib.redirect_stdout(sys.stderr):
-        from rsrefseg2.synthrs.probes import probe_tables
+        from rsrefseg2.diagnostics.probes import probe_tables
         result = measure(args)
     print(to_json(result) if args.json else '\n\n'.join(probe_tables(result)))
 

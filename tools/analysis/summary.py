@@ -27,7 +27,7 @@ def main() -> None:
     # Libraries write notices to stdout while they are imported; there, only the result belongs.
     with contextlib.redirect_stdout(sys.stderr):
         from rsrefseg2.engine import load_config
-        from rsrefseg2.models.summary import build_on_meta, summarize, table
+        from rsrefseg2.profiling.complexity import build_on_meta, summarize, table
         config = load_config(args.config, options=args.cfg_options)
         if 'model' not in config:
             raise UserError(f'config {args.config} has no model')

@@ -27,7 +27,12 @@ from rsrefseg2.engine.checkpoint import (
 )
 from rsrefseg2.engine.optim import group_parameters
 from rsrefseg2.errors import report_user_errors
-from rsrefseg2.models.tower_sources import TowerSource, content_hash, set_source, tower_sources
+from rsrefseg2.models.towers.fingerprints import (
+    TowerSource,
+    content_hash,
+    set_source,
+    tower_sources,
+)
 from rsrefseg2.options import add_cfg_options
 from rsrefseg2.registry import MODELS
 

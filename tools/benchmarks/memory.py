@@ -35,8 +35,8 @@ from rsrefseg2.engine import load_config
 from rsrefseg2.engine.optim import group_parameters
 from rsrefseg2.errors import UserError, report_user_errors
 from rsrefseg2.models import ModelInputs
-from rsrefseg2.models.summary import build_on_meta
 from rsrefseg2.options import add_cfg_options
+from rsrefseg2.profiling.complexity import build_on_meta
 from rsrefseg2.registry import MODELS
 from rsrefseg2.structures import RefSegDataSample
 

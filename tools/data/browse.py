@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
 @report_user_errors()
 def main() -> None:
     args = parse_args()
-    from rsrefseg2.apis.browse import write_browse_page
+    from rsrefseg2.apis.browse_dataset import write_browse_page
     make_folder(args.out.parent)
     options = dict(classes=None) if args.any_category else {}
     for line in write_browse_page(args.out, args.dataset, args.root, split=args.split,

@@ -5,7 +5,7 @@
 
 Sentences, masks, pixels and splits are kept; what the layout cannot hold is listed at the end. From
 COCO, sentences are made by rule, each true of exactly one instance and checked by an independent
-solver; rsrefseg2/datasets/expressions/__init__.py says how.
+solver; rsrefseg2/dataprep/expressions/__init__.py says how.
 """
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def read_names(path: Path | None) -> dict[str, list[str]] | None:
 
 
 def from_coco(args: argparse.Namespace) -> None:
-    from rsrefseg2.datasets.coco import convert_coco
-    from rsrefseg2.datasets.expressions import Limits
+    from rsrefseg2.dataprep.expressions import Limits
+    from rsrefseg2.dataprep.from_coco import convert_coco
     images = args.images or os.path.join(os.path.dirname(args.root), 'images')
     summary = convert_coco(
         args.root, images, to=args.to, out=args.out, seed=args.seed, shares=args.shares,
@@ -91,7 +91,7 @@ def main() -> None:
     if args.source == 'coco':
         from_coco(args)
     else:
-        from rsrefseg2.datasets.convert import convert
+        from rsrefseg2.dataprep.convert import convert
         for line in convert(args.source, args.root, to=args.to, out=args.out,
                             splits=args.splits):
             print(line)

@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
 @report_user_errors(exit_code=2)
 def main() -> int:
     args = parse_args()
-    from rsrefseg2.datasets.sources import SOURCES, download, unpack
+    from rsrefseg2.dataprep.download import SOURCES, download, unpack
     source = SOURCES[args.dataset]
     to = Path(args.to or Path(os.environ.get('RSREFSEG2_DATA', 'data')) / args.dataset)
     archives, downloaded = args.archives, None

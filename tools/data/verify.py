@@ -49,8 +49,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def token_counter(checkpoint: str | None) -> Callable[[str], int]:
-    from rsrefseg2.models.tokenization import StandInTokenizer
-    from rsrefseg2.models.towers import load_tokenizer
+    from rsrefseg2.models.towers.load import load_tokenizer
+    from rsrefseg2.models.towers.tokenizers import StandInTokenizer
     tokenizer = (load_tokenizer(checkpoint) if checkpoint else
                  StandInTokenizer(vocab_size=2**15, pad_id=0, eos_id=1))
     return lambda text: len(tokenizer.sentence_ids(text.lower())) + 1  # eos
@@ -67,7 +67,7 @@ def main() -> int:
         require_free(args.json, mark='"verdict"', option='--json FILE', overwrite=args.overwrite)
     # Libraries write notices to stdout while they are imported; there, only the result belongs.
     with contextlib.redirect_stdout(sys.stderr):
-        from rsrefseg2.datasets.verify import as_dict, as_text, verify
+        from rsrefseg2.dataprep.verify import as_dict, as_text, verify
         report = verify(args.dataset, args.root, splits=args.splits,
                         count_tokens=token_counter(args.tokenizer), max_tokens=args.max_tokens,
                         **options)

@@ -19,11 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rsrefseg2.models.prompter.start_values import sine_positions
-from rsrefseg2.synthrs.catalogue import CATEGORIES
-from rsrefseg2.synthrs.language import Phrase, Relation
-from rsrefseg2.synthrs.pretraining_tasks import SiglipPretraining, fan_in_init
-from rsrefseg2.synthrs.wording import say
+from rsrefseg2.models.prompter.init import sine_positions
+from rsrefseg2.synthrs.generation.language import Phrase, Relation
+from rsrefseg2.synthrs.generation.objects import CATEGORIES
+from rsrefseg2.synthrs.generation.wording import say
+from rsrefseg2.synthrs.pretraining.tasks import SiglipPretraining, fan_in_init
 
 NAMES, SAME, OTHERS, WIDTH, HEADS = list(CATEGORIES), 5, 5, 96, 4
 

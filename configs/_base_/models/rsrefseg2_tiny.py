@@ -1,4 +1,4 @@
-# Towers of a million parameters in all, pretrained on SynthRS (tools/synthrs_pretrain.py).
+# Towers of a million parameters in all, pretrained on SynthRS (tools/pretrain_tiny_towers.py).
 _base_ = './rsrefseg2.py'
 model = dict(
     siglip=dict(checkpoint='synthrs/towers/siglip'),

@@ -12,7 +12,7 @@ from ...bounds import NonNegativeFloat, PositiveFloat
 from ...errors import UserError
 from ...registry import MODELS
 from ..distributed import gather_with_gradient, weight_of_rank
-from ..outputs import RefSegOutputs, Targets, at_least_float32
+from ..symbols import RefSegOutputs, Targets, at_least_float32
 
 
 def sample_contrast(v_object: Tensor, t: Tensor, scale: Tensor | float, positive: Tensor

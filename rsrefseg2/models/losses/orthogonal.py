@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ...bounds import NonNegativeFloat
 from ...errors import UserError
 from ...registry import MODELS
-from ..outputs import RefSegOutputs, Targets, at_least_float32
+from ..symbols import RefSegOutputs, Targets, at_least_float32
 
 
 def orthogonal_loss(t1: Tensor, t2: Tensor) -> Tensor:

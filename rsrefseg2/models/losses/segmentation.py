@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...errors import UserError
 from ...registry import MODELS
-from ..outputs import RefSegOutputs, Targets, at_least_float32
+from ..symbols import RefSegOutputs, Targets, at_least_float32
 
 
 @MODELS.register_module()

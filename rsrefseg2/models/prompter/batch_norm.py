@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributed import gather_with_gradient
-from ..outputs import at_least_float32
+from ..symbols import at_least_float32
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from ...bounds import PositiveInt
 from ...errors import UserError
 from ...registry import MODELS
-from ..outputs import EncodedText, Prompts
+from ..symbols import EncodedText, Prompts
 from .dense_prompt import DensePrompt
+from .init import learnable, sine_positions
 from .semantic_decomposition import SemanticDecomposition
 from .sparse_prompt import SparsePrompt
-from .start_values import learnable, sine_positions
 from .text_visual_interaction import TextVisualInteraction
 
 

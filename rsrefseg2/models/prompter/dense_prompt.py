@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..outputs import at_least_float32
+from ..symbols import at_least_float32
 from .batch_norm import SyncedBatchNorm2d
 from .layers import ACTIVATIONS
 

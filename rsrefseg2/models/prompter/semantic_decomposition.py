@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from .init import learnable
 from .layers import AttentionStep, MLPStep
-from .start_values import learnable
 
 
 def text_pool(t_word: Tensor, word_mask: Tensor, n_t: int) -> Tensor:

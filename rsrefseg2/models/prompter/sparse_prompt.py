@@ -5,8 +5,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from .init import learnable
 from .layers import AttentionStep, MLPStep, mlp
-from .start_values import learnable
 
 
 class SparsePromptBlock(nn.Module):

@@ -1,0 +1,42 @@
+"""Scene records, which SynthRS and `convert` keep beside the annotations that they write.
+
+The format: `dataprep/layouts.py`.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..records import read_json_lines
+from .checks import is_file
+
+SCENES = 'scenes'  # the folder of a conversion that names the source of every sample
+
+
+def read_scenes(root: str | Path, split: str) -> Iterator[dict[str, Any]]:
+    """The scenes of a split, one at a time, as written."""
+    for _, scene in read_json_lines(Path(root) / f'scenes_{split}.jsonl', what='the scenes'):
+        yield scene
+
+
+class _Scene(msgspec.Struct):
+    sentences: list[Any]
+
+
+def written_triplets(data_root: str | os.PathLike, split: str) -> int | None:
+    """How many triplets of the split tools/data/convert.py or tools/synthrs_generate.py wrote to
+    the folder, as the scenes that they keep beside them say; None where they did not write it.
+
+    Raises:
+        UserError: the scenes cannot be read.
+    """
+    root = Path(os.path.abspath(data_root))
+    for folder in (root / SCENES, root.parent):
+        path = folder / f'scenes_{split}.jsonl'
+        if is_file(str(path)):
+            return sum(len(scene.sentences) for _, scene in read_json_lines(path, _Scene))
+    return None

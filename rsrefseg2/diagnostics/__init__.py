@@ -1,0 +1,1 @@
+"""Why a model fails: objects hit, baselines, made failures, the oracle, probes, anchors."""

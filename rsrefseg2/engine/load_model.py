@@ -1,0 +1,39 @@
+"""A trained model from its config and its checkpoint."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from ..errors import UserError
+from ..models import RSRefSeg2
+from ..registry import MODELS, SCOPE
+from .checkpoint import load_checkpoint, read_checkpoint
+from .trained_as import check_function
+
+
+def load_model(config: Config, checkpoint: str | Path,
+               device: str | torch.device | None = None) -> RSRefSeg2:
+    """The config's model with the checkpoint's weights, in eval mode, on the device."""
+    # Before the towers are built, which takes a while.
+    check_function(config.model, read_checkpoint(str(checkpoint)), checkpoint)
+    device = find_device(device)
+    init_default_scope(config.get('default_scope', SCOPE))
+    model = MODELS.build(config.model)
+    load_checkpoint(model, str(checkpoint))
+    return model.to(device).eval()
+
+
+def find_device(device: str | torch.device | None) -> torch.device:
+    """The device itself, or the first GPU, or the CPU; an error where it is not there."""
+    if device is None:
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    try:
+        device = torch.device(device)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f'device {device} cannot be used ({reason}); try --device cpu') from None
+    return device

@@ -1,0 +1,161 @@
+"""The causes of a split's failures by group, from a dump alone."""
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypedDict
+
+from ..errors import UserError
+from ..records import convert, read_json
+from .breakdowns import BREAKDOWNS, UNKNOWN, in_order
+from .dump_records import Share, read_dump
+from .failure_causes import (
+    CAUSES,
+    Cause,
+    Thresholds,
+    cause_from_masks,
+    cause_from_prompt,
+    fails,
+    fit_thresholds,
+)
+from .localisation import mask_localisation
+from .protocols import PROTOCOLS
+from .score_sums import score_table
+from .scoring import dumped_samples, score_record
+
+COLUMNS = ('failed', *CAUSES, 'samples')
+# Of SynthRS: an independent answer, whether the prediction lies on the target more than on any
+# other object.
+GROUPS = {**BREAKDOWNS, 'object_hit': lambda r: {True: 'hit', False: 'miss'}.get(
+    r.get('object_hit'))}
+
+
+class ThresholdsEntry(TypedDict):
+    """`Thresholds` in a file."""
+
+    coarse_localisation: Share
+    mask_agreement: Share
+    successes: int
+    source: str
+
+
+class ErrorReport:
+    """Counts the causes of failures, for all samples and for each group; holds no record.
+
+    Args:
+        thresholds: of the model; None: the causes are told from the predictions alone.
+    """
+
+    def __init__(self, thresholds: Thresholds | None) -> None:
+        self.thresholds = thresholds
+        self.all: Counter[str] = Counter()
+        self.groups: dict[str, dict[str, Counter[str]]] = {}
+
+    def add(self, record: Mapping[str, Any], cause: Cause | None) -> None:
+        """Counts a sample; cause: None for a success."""
+        counted = ['samples', *([] if cause is None else ['failed', cause])]
+        self.all.update(counted)
+        for name, group_of in GROUPS.items():
+            group = group_of(record)
+            if group is not None:
+                self.groups.setdefault(name, {}).setdefault(group, Counter()).update(counted)
+
+    def breakdown(self, name: str) -> dict[str, dict[str, float]]:
+        """group -> its row, `in_order`."""
+        return {group: self.row(self.groups[name][group]) for group in in_order(self.groups[name])}
+
+    @staticmethod
+    def row(counts: Counter[str]) -> dict[str, float]:
+        """'failed' and the causes in percent of the samples, and 'samples'."""
+        return {**{key: 100 * counts[key] / counts['samples'] for key in ('failed', *CAUSES)},
+                'samples': counts['samples']}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row of all samples, 'protocol', 'from', 'thresholds', and 'by_<breakdown>'."""
+        return {**self.row(self.all), 'protocol': 'paper',
+                'from': 'prediction' if self.thresholds is None else 'dense prompt',
+                'thresholds': None if self.thresholds is None else self.thresholds._asdict(),
+                **{f'by_{name}': self.breakdown(name) for name in self._telling()}}
+
+    def tables(self) -> list[str]:
+        """Text tables: all samples, then each breakdown."""
+        title = ('Causes of failures (IoU <= 0.5, protocol `paper`) in percent of the samples, '
+                 f'{self._source()}')
+        return [score_table({'all': self.row(self.all)}, title, columns=COLUMNS),
+                *(score_table(self.breakdown(name), f'{title}, by {name}', head=name,
+                              columns=COLUMNS) for name in self._telling())]
+
+    def _source(self) -> str:
+        if self.thresholds is None:
+            return 'from the predictions alone'
+        c, q, successes, source = self.thresholds
+        return (f'from the dense prompt: coarse_localisation {c:.3f}, mask_agreement {q:.3f} '
+                f'({successes} successes of {source})')
+
+    def _telling(self) -> list[str]:
+        return [name for name, groups in self.groups.items() if set(groups) != {UNKNOWN}]
+
+
+def attribute_dump(path: str | Path, thresholds: Thresholds | None) -> ErrorReport:
+    """Reads a dump once.
+
+    Args:
+        thresholds: from another split (`read_thresholds`); None: from the predictions alone.
+    Raises:
+        UserError: as `read_dump`; there are thresholds and a record without the scores that they
+            belong to.
+    """
+    report = ErrorReport(thresholds)
+    for sample in dumped_samples(path):
+        record = score_record(sample, PROTOCOLS['paper'])
+        if not fails(record['intersection'], record['union']):
+            cause = None
+        elif thresholds is None:
+            cause = cause_from_masks(mask_localisation(sample.prediction, sample.ground_truth))
+        else:
+            cause = cause_from_prompt(*prompt_scores(record, path), thresholds)
+        report.add(record, cause)
+    return report
+
+
+def read_thresholds(path: str | Path, *, other_than: str | Path) -> Thresholds:
+    """From the dump of another split, or from what `errors.py --json` printed (a file *.json).
+
+    Raises:
+        UserError: it cannot be read, or is the dump that they are to judge.
+    """
+    if os.path.exists(path) and os.path.exists(other_than) and os.path.samefile(path, other_than):
+        raise UserError(f'{path} cannot give its own thresholds: they come from another split of '
+                        'the same model (tools/test.py --dump on val)')
+    if Path(path).suffix != '.json':
+        return fit_thresholds(_with_prompts(path), Path(path).name)
+    given = read_json(path, dict[str, Any], what='the file of thresholds').get('thresholds')
+    if given is None:
+        raise UserError(f'{path} holds no thresholds: give the dump of another split, or the JSON '
+                        'of tools/analysis/errors.py on one')
+    return Thresholds(**convert(given, ThresholdsEntry, where=f'{path}: thresholds'))
+
+
+def has_prompts(path: str | Path) -> bool:
+    """Whether the dump is of a model with a dense prompt, by its first line."""
+    return 'coarse_localisation' in next(read_dump(path))
+
+
+def _with_prompts(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The records of a dump, scored under `paper`; each must have the prompt's scores."""
+    for sample in dumped_samples(path):
+        prompt_scores(sample.record, path)
+        yield score_record(sample, PROTOCOLS['paper'])
+
+
+def prompt_scores(record: Mapping[str, Any], path: str | Path
+                  ) -> tuple[float | None, float | None]:
+    """coarse_localisation and mask_agreement of a record."""
+    try:
+        return record['coarse_localisation'], record['mask_agreement']
+    except KeyError as error:
+        raise UserError(f'{path}: sample {record["id"]} has no {error.args[0]}: write the dump '
+                        'again with tools/test.py --dump, or, for a model without a dense prompt, '
+                        'attribute with --from prediction') from None

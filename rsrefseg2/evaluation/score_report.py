@@ -1,0 +1,94 @@
+"""Scores of a set of samples, overall and by group: from a running test and from a dump alike."""
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from .breakdowns import BREAKDOWNS, UNKNOWN, in_order
+from .protocols import Protocol
+from .score_sums import COLUMNS, RATES, Record, Sums, score_table
+
+
+class Report:
+    """Adds up records; holds one `Sums` for all and one for each group, and no record."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol = protocol
+        self.all = Sums(protocol)
+        self.groups: dict[str, dict[str, Sums]] = {}
+
+    def add(self, record: Record) -> None:
+        """Counts a sample in `all` and in its group of each breakdown that its record allows."""
+        self.all.add(record)
+        for name, group_of in BREAKDOWNS.items():
+            group = group_of(record)
+            if group is not None:
+                self.group(name, group).add(record)
+
+    def group(self, breakdown: str, group: str) -> Sums:
+        """The sums of one group, made where it is new."""
+        groups = self.groups.setdefault(breakdown, {})
+        if group not in groups:
+            groups[group] = Sums(self.protocol)
+        return groups[group]
+
+    def scores(self) -> dict[str, float]:
+        """The overall scores in percent; with categories also 'category_gIoU', Table IV's rule: the
+        mean over a category's samples, then over the named categories."""
+        scores = self.all.scores()
+        named = [sums.scores()['gIoU'] for name, sums in self.groups.get('category', {}).items()
+                 if name != UNKNOWN]
+        if named:
+            scores['category_gIoU'] = math.fsum(named) / len(named)
+        return scores
+
+    def breakdown(self, name: str) -> dict[str, dict[str, float]]:
+        """group -> its scores and 'samples', `in_order`."""
+        groups = self.groups.get(name, {})
+        return {group: {**groups[group].scores(), 'samples': groups[group].samples}
+                for group in in_order(groups)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The scores, 'protocol', 'samples', and 'by_<breakdown>' of those that say
+        something."""
+        return {**self.scores(), 'protocol': self.protocol.name, 'samples': self.all.samples,
+                **({'undefined': self.all.undefined} if self.all.undefined else {}),
+                **{f'by_{name}': self.breakdown(name) for name in self._telling()}}
+
+    def tables(self) -> list[str]:
+        """Text tables: all samples, then each breakdown."""
+        tables = [score_table({'all': self.all.scores()},
+                              self.title(f'{self.all.samples} samples'))]
+        if self.all.undefined:
+            tables.append(self.undefined())
+        for name in self._telling():
+            rows: dict[str, Mapping[str, float]] = self.breakdown(name)
+            if name == 'category':
+                rows['mean of categories'] = dict(gIoU=self.scores()['category_gIoU'])
+            tables.append(score_table(rows, self.title(f'by {name}'), head=name,
+                                      columns=self._columns(rows)))
+        return tables
+
+    def undefined(self) -> str:
+        """One line on the samples that make gIoU NaN; '' without any."""
+        names = self.all.undefined
+        if not names:
+            return ''
+        shown = ', '.join(names[:10]) + ', ...' * (len(names) > 10)
+        return (f'{len(names)} samples whose two masks are empty make gIoU undefined under '
+                f'protocol {self.protocol.name}: {shown}')
+
+    @staticmethod
+    def _columns(rows: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
+        given = [name for name in RATES if any(name in row for row in rows.values())]
+        return (*COLUMNS, *given, 'samples')
+
+    def title(self, what: str) -> str:
+        """The line above a table: it names the protocol."""
+        return f'Scores in percent, {what}, protocol `{self.protocol.name}` ({self.protocol.rules})'
+
+    def _telling(self) -> list[str]:
+        """The breakdowns that say something: of categories, only where one is named."""
+        return [name for name, groups in self.groups.items()
+                if groups and set(groups) != {UNKNOWN}]

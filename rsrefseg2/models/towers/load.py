@@ -1,0 +1,201 @@
+"""Load the two foundation models and the tokenizer: SigLIP / SigLIP2 / CLIP, SAM2.1 / SAM 1.
+
+A checkpoint is a hub name, a local folder in the hub's format, or a dict (a transformers config).
+`init='pretrained'` loads weights and fails if any would stay random; `init='random'` builds the
+same architecture with transformers' own initialization (from torch's global generator) and never
+asks the network: a hub name is then looked up in known_towers.py.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from transformers import (
+    AutoTokenizer,
+    CLIPConfig,
+    CLIPModel,
+    PreTrainedModel,
+    Sam2Model,
+    SamModel,
+    Siglip2Model,
+    SiglipModel,
+)
+
+from rsrefseg2.errors import UserError
+from rsrefseg2.models.towers import hub
+from rsrefseg2.models.towers.configs import (
+    count_weights,
+    make_config,
+    model_class,
+    quiet,
+    random_config,
+)
+from rsrefseg2.models.towers.fingerprints import TowerSource, content_hash, set_source
+from rsrefseg2.models.towers.tokenizers import PretrainedTokenizer, StandInTokenizer, TowerTokenizer
+
+Init = Literal['pretrained', 'random']
+Checkpoint = str | Path | Mapping
+MOST_RANDOM_WEIGHTS = 2**34  # 64 GiB in float32; the largest known tower has 1.8e9
+
+# Weights of a checkpoint that are left out on purpose; anything else unexpected is an error.
+DROPPED_KEYS = {
+    'siglip': (r'vision_model\.head\.',  # Sec. III-B: no pooling head
+               r'(text|vision)_model\.embeddings\.position_ids$'),  # a constant, in older files
+    'sam': (r'memory_(attention|encoder|temporal_positional_encoding)\b',  # SAM2's video memory
+            r'no_memory_positional_encoding$', r'mask_downsample\.', r'object_pointer_proj\.',
+            r'temporal_positional_encoding_projection_layer\.', r'no_object_pointer$',
+            r'occlusion_spatial_embedding_parameter$'),
+}
+
+
+def load_siglip(checkpoint: Checkpoint, *, init: Init = 'pretrained'
+                ) -> SiglipModel | Siglip2Model | CLIPModel:
+    """The two towers of a SigLIP, a NaFlex SigLIP2 or a CLIP in float32; SigLIP's image tower
+    without its pooling head.
+
+    `tower_source` says where the weights came from (`tower_sources.TowerSource`).
+    """
+    return _load('siglip', checkpoint, init)
+
+
+def load_sam(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> Sam2Model | SamModel:
+    """SAM2.1's or SAM 1's image model in float32, without SAM2's video memory; with its
+    `tower_source`."""
+    return _load('sam', checkpoint, init)
+
+
+def load_tokenizer(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> TowerTokenizer:
+    """The tokenizer of a SigLIP or CLIP checkpoint.
+
+    With `init='random'` and a hub name, a dict or a folder without tokenizer files: a stand-in of
+    the same vocabulary size. Pretrained towers never get the stand-in: its ids mean nothing to
+    them.
+    """
+    checkpoint = _checked(checkpoint, init)
+    if init == 'pretrained':
+        return _read_tokenizer(hub.fetch(checkpoint, hub.missing_tokenizer))
+    folder = hub.find_local(checkpoint) if isinstance(checkpoint, str) else None
+    if folder is not None and not hub.missing_tokenizer(folder):
+        return _read_tokenizer(folder)
+    config = random_config('siglip', checkpoint)
+    text = config.text_config
+    eos = _inside(text.eos_token_id, text.vocab_size, otherwise=1)
+    bos = _inside(text.bos_token_id, text.vocab_size, otherwise=2)
+    return StandInTokenizer(vocab_size=text.vocab_size, eos_id=eos,
+                            bos_id=bos if isinstance(config, CLIPConfig) else None,
+                            pad_id=_inside(text.pad_token_id, text.vocab_size, otherwise=eos))
+
+
+def _load(family: str, checkpoint: Checkpoint, init: Init) -> PreTrainedModel:
+    checkpoint = _checked(checkpoint, init)
+    if init == 'random':
+        return _build(family, checkpoint)
+    folder = hub.fetch(checkpoint, hub.missing_weights)
+    hub.require_regular(folder)
+    config = make_config(family, hub.read_config(folder), str(folder))
+    described, held = count_weights(family, config, str(folder)), hub.held_weights(folder)
+    if described > 4 * held:  # before memory is asked for them; a few may lack, see _check_loaded
+        raise UserError(f'{folder}: its config describes a model of {described} weights, its files '
+                        f'hold {held}: they do not belong together; fetch or save them again')
+    with quiet():
+        try:
+            # Sizes that do not match are collected with the other faults instead of raised.
+            model, info = model_class(family, config).from_pretrained(
+                str(folder), config=config, dtype=torch.float32, local_files_only=True,
+                output_loading_info=True, ignore_mismatched_sizes=True)
+        except Exception as error:  # a truncated or foreign file: safetensors says which
+            raise UserError(f'the weights in {folder} cannot be read: {type(error).__name__}: '
+                            f'{" ".join(str(error).split())}; fetch or save them again') from error
+    _check_loaded(family, f'{checkpoint!r} ({folder})', info)
+    _check_finite(f'{checkpoint!r} ({folder})', model)
+    set_source(model, TowerSource(checkpoint, content_hash(model)))
+    return model
+
+
+def _build(family: str, checkpoint: str | dict) -> PreTrainedModel:
+    """Random weights, as transformers draws them."""
+    config = random_config(family, checkpoint)
+    source = repr(checkpoint) if isinstance(checkpoint, str) else 'the tower given as a dict'
+    weights = count_weights(family, config, source)
+    if weights > MOST_RANDOM_WEIGHTS:
+        raise UserError(f'{source} describes a model of {weights} weights, more than '
+                        f'{MOST_RANDOM_WEIGHTS}: correct its sizes')
+    model = model_class(family, config)(config)
+    set_source(model, None)
+    if isinstance(model, Sam2Model):
+        # One random Fourier basis for the positions of the image and of the prompts, as in every
+        # trained SAM: with two different ones the place of a point would mean nothing.
+        model.prompt_encoder.shared_embedding.positional_embedding.copy_(
+            model.shared_image_embedding.positional_embedding)
+    return model
+
+
+def _read_tokenizer(folder: Path) -> PretrainedTokenizer:
+    hub.require_regular(folder)
+    hub.check_tokenizer_settings(folder)
+    config = make_config('siglip', hub.read_config(folder), str(folder))
+    vocab_size = config.text_config.vocab_size
+    with quiet():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True,
+                                                      trust_remote_code=False)
+            tokenizer('a ship')  # some faults show at the first word only
+        except Exception as error:  # a missing dependency, a broken file: transformers says which
+            raise UserError(f'the tokenizer in {folder} cannot be loaded: {type(error).__name__}: '
+                            f'{" ".join(str(error).split())}; fetch or save it again') from error
+    tokens = 1 + max(tokenizer.get_vocab().values(), default=-1)
+    if tokens > vocab_size:
+        raise UserError(f'the tokenizer in {folder} has {tokens} tokens, its text tower '
+                        f'only {vocab_size}: they do not belong together')
+    return PretrainedTokenizer(tokenizer, source=str(folder),
+                               with_bos=isinstance(config, CLIPConfig))
+
+
+def _check_loaded(family: str, source: str, info: Mapping) -> None:
+    """No weight may silently stay random."""
+    unexpected = [key for key in info['unexpected_keys']
+                  if not any(re.match(pattern, key) for pattern in DROPPED_KEYS[family])]
+    mismatched = [f'{key}: {tuple(in_file)} in the file, {tuple(in_model)} by the config'
+                  for key, in_file, in_model in info['mismatched_keys']]
+    problems = [f'{len(keys)} {what}: {", ".join(sorted(keys)[:3])}'
+                f'{", ..." if len(keys) > 3 else ""}'
+                for what, keys in (('missing', list(info['missing_keys'])),
+                                   ('unexpected', unexpected),
+                                   ('of another shape', mismatched)) if keys]
+    if problems:
+        raise UserError(f'the weights of {source} do not fit its config: {"; ".join(problems)}')
+
+
+def _check_finite(source: str, model: PreTrainedModel) -> None:
+    """NaN in a tower would reach every mask."""
+    bad = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
+    if bad:
+        raise UserError(f'{len(bad)} weights of {source} are NaN or infinite, {bad[0]} for one: '
+                        'fetch or save them again')
+
+
+def _checked(checkpoint: Checkpoint, init: str) -> str | dict:
+    """The checkpoint as a str, or as plain dicts all the way down (mmengine has its own kind)."""
+    if init not in ('pretrained', 'random'):
+        raise ValueError(f"init must be 'pretrained' or 'random', got {init!r}")
+    if isinstance(checkpoint, Mapping):
+        if init == 'pretrained':
+            raise UserError('a tower given as a dict has neither weights nor a tokenizer: it '
+                            "needs init='random'")
+        return _plain(checkpoint)
+    if isinstance(checkpoint, str | Path) and str(checkpoint):
+        return str(checkpoint)
+    raise UserError(f'a checkpoint is a hub name, a folder or a dict, got {checkpoint!r}')
+
+
+def _plain(given: Mapping) -> dict:
+    return {key: _plain(value) if isinstance(value, Mapping) else value
+            for key, value in given.items()}
+
+
+def _inside(token: int | None, vocab_size: int, *, otherwise: int) -> int:
+    """transformers' default eos (49407) lies outside SigLIP's vocabulary: then `otherwise`."""
+    return token if isinstance(token, int) and 0 <= token < vocab_size else otherwise

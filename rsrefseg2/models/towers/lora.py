@@ -1,0 +1,81 @@
+"""Eq. 2, third line: freeze a tower and add low-rank updates W* = W + B A to its attention."""
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+
+from ...bounds import BelowOne, PositiveInt
+from ...errors import UserError
+
+# Full patterns, not bare names: `out_proj` alone also hits SigLIP's pooling head, `proj` alone
+# also hits Hiera's dimension changes.
+ATTENTION_PROJECTIONS = {
+    'siglip': r'.*\.self_attn\.(q_proj|k_proj|v_proj|out_proj)',
+    'sam2': r'.*\.blocks\.\d+\.attn\.(qkv|proj)',
+    'sam': r'(.*\.)?layers\.\d+\.attn\.(qkv|proj)',
+}
+# What the release adapts besides.
+ALSO = {
+    'head': r'head',                       # SigLIP's text head, which makes t_sent
+    'neck': r'(.*\.)?neck\.convs\.\d+',  # SAM 2's neck, 1x1 convolutions
+}
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Switch off the gradients of every parameter of `module`; returns it."""
+    return module.requires_grad_(False)
+
+
+def inject_lora(tower: nn.Module, *, family: Literal['siglip', 'sam2', 'sam'], r: PositiveInt,
+                alpha: PositiveInt | None = None, dropout: BelowOne = 0.0,
+                also: Literal['head', 'neck'] | None = None) -> list[str]:
+    """Freeze `tower` and inject adapters of rank `r` into its attention projections.
+
+    Names stay as they are: `<layer>.base_layer.weight`, `<layer>.lora_A.default.weight` (r, d_in),
+    `<layer>.lora_B.default.weight` (d_out, r), the latter zero at the start.
+
+    Args:
+        alpha: scale of the update over r; r itself by default (scale 1).
+        also: adapt these layers too (the release's variant): 'head' of SigLIP's text tower,
+            'neck' of SAM 2.
+    Returns:
+        The adapted layers' names, sorted.
+    Raises:
+        ValueError: r < 1.
+        UserError: no layer matches (another architecture).
+    """
+    if r < 1:
+        raise ValueError(f'LoRA rank r must be at least 1, not {r}; lora=None switches it off')
+    if also is not None and also not in ALSO:
+        raise ValueError(f"also is 'head', 'neck' or None, not {also!r}")
+    patterns = [ATTENTION_PROJECTIONS[family], *([ALSO[also]] if also else [])]
+    names = [name for name, _ in tower.named_modules()]
+    for pattern in patterns:
+        if not any(re.fullmatch(pattern, name) for name in names):
+            raise UserError(f'LoRA: no layer of {type(tower).__name__} matches {pattern!r}'
+                            + (f': drop also={also!r}' if also else ''))
+    freeze(tower)
+    config = LoraConfig(r=r, lora_alpha=r if alpha is None else alpha, lora_dropout=dropout,
+                        target_modules='|'.join(patterns), bias='none')
+    inject_adapter_in_model(config, tower)
+    return sorted(name for name, module in tower.named_modules() if hasattr(module, 'lora_A'))
+
+
+def merge_lora(tower: nn.Module) -> nn.Module:
+    """Put W + B A in the place of each adapted layer's W: plain layers under their plain names, as
+    before `inject_lora`; returns `tower`, which stays frozen.
+
+    Raises:
+        ValueError: a merged weight would be NaN or infinite.
+    """
+    for name, layer in list(tower.named_modules()):
+        if isinstance(layer, BaseTunerLayer):
+            layer.merge(safe_merge=True)
+            tower.set_submodule(name, layer.get_base_layer())
+    if hasattr(tower, 'peft_config'):
+        del tower.peft_config
+    return tower

@@ -1,0 +1,1 @@
+"""Parameters, FLOPs and the utilization of a training step."""

@@ -1,0 +1,1 @@
+"""The tiny towers, pretrained on SynthRS."""

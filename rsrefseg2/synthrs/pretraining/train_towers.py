@@ -1,0 +1,198 @@
+"""Tiny towers: SigLIP- and SAM2-shaped, trained on SynthRS, saved in the hub's folder format.
+
+They keep the paper's premise at a small scale: the towers know something before the prompter is
+trained, and are frozen then. SigLIP learns which words belong to which patches, contrastively; SAM
+learns to draw what a point or a coarse mask points at. Neither sees the referring model.
+"""
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import torch
+import torch.nn.functional as F
+from mmengine.dataset import DefaultSampler
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from ...datasets import RRSISD, ImageGroupBatchSampler, unique_images_collate
+from ...errors import UserError, make_folder
+from ...files import open_regular, require_free, write_text
+from ...models.towers.hub import weights_written
+from ...records import read_json, to_json
+from .pointing import pointing_game
+from .questions import questions
+from .tasks import SAM_SIZE, SamPretraining, SiglipPretraining, whiten_patches
+
+RECORD = 'pretraining.jsonl'
+WRITTEN = (RECORD, 'config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json')
+
+
+class Summary(msgspec.Struct):
+    """summary.json of a SynthRS folder, as far as it is read here."""
+
+    arguments: dict[str, Any]
+
+
+def training_scenes(data_root: Path) -> RRSISD:
+    """The training split of a SynthRS folder, pictures and masks alone."""
+    return RRSISD(data_root=str(data_root / 'rrsisd'), split='train', classes=None, pipeline=[
+        dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')])
+
+
+def batches(dataset: RRSISD, *, images: int, sentences: int, seed: int) -> Iterator[dict]:
+    """Endless batches of `images` scenes with up to `sentences` sentences each."""
+    sampler = DefaultSampler(dataset, shuffle=True, seed=seed)
+    groups = ImageGroupBatchSampler(sampler=sampler, batch_size=images * sentences,
+                                    sentences_per_image=sentences)
+    for epoch in itertools.count():
+        groups.start_at(epoch)
+        for indices in groups:
+            yield unique_images_collate(dataset.__getitems__(indices))
+
+
+def train(module: nn.Module, stream: Iterator[dict], *, steps: int, lr: float,
+          log: Callable[[dict], None]) -> None:
+    """AdamW, warm-up of 100 steps, cosine to 2 %, clipping at 1; logs means every 100 steps."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        [dict(params=[p for p in parameters if p.ndim > 1]),
+         dict(params=[p for p in parameters if p.ndim < 2], weight_decay=0.0)],
+        lr=lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(
+        (step + 1) / 100, 0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2))
+    seen: list[dict] = []
+    start = time.perf_counter()
+    for step in range(1, steps + 1):
+        terms = module(next(stream))
+        loss = sum(value for value in terms.values() if value.requires_grad)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        seen.append({name: float(value.detach()) for name, value in terms.items()})
+        if step % 100 == 0 or step == steps:
+            means = {name: round(sum(s[name] for s in seen) / len(seen), 4) for name in seen[0]}
+            log(dict(step=step, seconds=round(time.perf_counter() - start, 1), **means))
+            seen = []
+
+
+def load_start(model: nn.Module, folder: Path) -> None:
+    """Earlier weights; patch positions are interpolated where the image size has changed."""
+    path, own = folder / 'model.safetensors', model.state_dict()
+    open_regular(path, what='the weights to go on from').close()
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f'{path} cannot be read as weights ({" ".join(str(error).split())}): give '
+                        'another --start') from error
+    name = 'vision_model.embeddings.position_embedding.weight'
+    if name in own and name in state and len(state[name]) != len(own[name]):
+        old, new = (math.isqrt(len(weights[name])) for weights in (state, own))
+        grid = state[name].T.unflatten(1, (old, old))[None]  # (N, d1) -> (1, d1, h1, w1)
+        grid = F.interpolate(grid, (new, new), mode='bicubic')
+        state[name] = grid[0].flatten(1).T.contiguous()
+    other = sorted(name for name in own.keys() | state.keys() if name not in own
+                   or name not in state or own[name].shape != state[name].shape)
+    if other:
+        raise UserError(f'{path} holds another architecture ({len(other)} weights differ, '
+                        f'{other[0]} for one): give the sizes that it was trained with, or another '
+                        '--start')
+    model.load_state_dict(state)
+
+
+def require_free_tower(out: Path, *, overwrite: bool = False) -> None:
+    """Nothing in `out` is replaced but what an earlier pretraining wrote, as its record says.
+
+    Raises:
+        UserError: a file of somebody else's is there.
+    """
+    record = out / RECORD
+    ours = False
+    if record.is_file() and not record.is_symlink():
+        with open_regular(record) as file:
+            ours = file.read(10) == b'{"tower": '
+    paths = [out / name for name in WRITTEN]
+    for path in paths:
+        require_free(path, overwrite=overwrite or (ours and not path.is_symlink()))
+    for path in paths:
+        if path.is_symlink() or not path.is_file():
+            path.unlink(missing_ok=True)  # a link would be followed, a FIFO waited for
+
+
+def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
+             images: int | None = None, lr: float | None = None,
+             patches: Literal['whitened', 'random'] = 'whitened', start: Path | None = None,
+             device: str = 'cpu', overwrite: bool = False, **options: Any) -> None:
+    """Train one tiny tower and save it to `out` (config.json, model.safetensors, tokenizer).
+
+    Args:
+        tower: 'siglip' or 'sam2'.  data_root: a SynthRS folder.  seed: of weights and batches.
+        images: of a batch; 12 for SigLIP, 4 for SAM.
+        lr: 2e-3 for SigLIP, 1e-3 for SAM.
+        patches: what the patch embedding starts from: `whiten_patches`, or random filters.
+        options: SigLIP's, of `SiglipPretraining`; SAM's `sentences`, the most of one image in a
+            batch, 4 (SigLIP's are `questions.ASKED`); its image is 192 x 192.
+        start: a folder that this function wrote: go on from its weights.
+        device: as torch names it; the seed gives the same weights on a CPU alone.
+        overwrite: replace files in `out` that no pretraining wrote.
+    Raises:
+        UserError: such a file is there; a number is not positive; the data or `start` are wrong.
+    """
+    for name, number in dict(options, steps=steps, images=images, lr=lr).items():
+        if (isinstance(number, (int, float)) and name != 'reading'
+                and not (number > 0 and math.isfinite(number))):
+            raise UserError(f'--{name.replace("_", "-")} must be above 0, got {number}')
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f'device {device} cannot be used ({str(error).splitlines()[0]}); try '
+                        '--device cpu') from None
+    torch.manual_seed(seed)
+    dataset = training_scenes(data_root)
+    recipe = read_json(data_root / 'summary.json', Summary, what='the summary of the data')
+    require_free_tower(out, overwrite=overwrite)
+    write_text(make_folder(out) / RECORD, to_json(dict(tower=tower)))  # from here on it is ours
+    if tower == 'siglip':
+        module = SiglipPretraining(out, **options)
+        model, images, lr = module.siglip, images or 12, lr or 2e-3
+        stream = questions(dataset, data_root, images=images, seed=seed)
+        embedding = model.vision_model.embeddings.patch_embedding
+    else:
+        sentences = options.pop('sentences', 4)
+        module = SamPretraining(**options)
+        options = dict(image_size=SAM_SIZE, sentences=sentences)
+        model, images, lr = module.sam, images or 4, lr or 1e-3
+        stream = batches(dataset, images=images, sentences=sentences, seed=seed)
+        embedding = model.vision_encoder.backbone.patch_embed.projection
+    if start is not None:
+        load_start(model, start)
+        options.pop('positions', None)  # by what `start` holds: not this run's
+    else:
+        options['patches'] = patches
+        if patches == 'whitened':
+            some = next(batches(dataset, images=256, sentences=1, seed=seed))
+            whiten_patches(embedding, module.images(some['inputs']))
+    module.to(device)
+    with open(out / RECORD, 'w') as file:
+        def log(line: dict) -> None:
+            print(json.dumps(line), flush=True)
+            file.write(json.dumps(line) + '\n')
+            file.flush()
+        log(dict(tower=tower, start=start and start.name, data=recipe.arguments,
+                 images=images, **options, steps=steps, lr=lr, seed=seed,
+                 device=device, torch=torch.__version__,
+                 parameters=sum(p.numel() for p in model.parameters())))
+        train(module, stream, steps=steps, lr=lr, log=log)
+        if tower == 'siglip':
+            log(dict(pointing=pointing_game(model, module.preprocess, data_root)))
+    with weights_written(out):
+        model.save_pretrained(out)
