@@ -119,9 +119,10 @@ def _walk(value: object, where: str, filename: str, our_groups: bool) -> None:
     if where == 'optim_wrapper.paramwise_cfg' and not our_groups:
         return
     if isinstance(value, dict):
-        _check_dict(value, where, filename)
+        require_all = _check_dict(value, where, filename)
         for key, child in value.items():
             _walk(child, f'{where}.{key}', filename, our_groups)
+        require_all()  # last: what is wrong with a child says more
     elif isinstance(value, (list, tuple)) and (where in SEVERAL or not _is_dict_place(where)):
         for i, child in enumerate(value):
             _walk(child, f'{where}[{i}]', filename, our_groups)
@@ -133,8 +134,9 @@ def _is_dict_place(where: str) -> bool:
     return where in PLACES or TYPED.fullmatch(where) is not None
 
 
-def _check_dict(value: dict, where: str, filename: str) -> None:
-    """One dict that names a class, or stands where it is passed to a known one."""
+def _check_dict(value: dict, where: str, filename: str) -> Callable[[], None]:
+    """One dict that names a class, or stands where it is passed to a known one; -> the check of
+    its required keys."""
     for key in value if where in NAMES else ():
         near = suggest(key, NAMES[where])
         if key in NAMES[where] or isinstance(value[key], dict) and 'type' not in value[key]:
@@ -166,6 +168,8 @@ def _check_dict(value: dict, where: str, filename: str) -> None:
         _check_keys(value, built, where, filename, fills=set(fills.split()),
                     takes=set(takes.split()))
         check_values(value, built, where, filename)
+        return lambda: _check_required({*value, *fills.split(), *FILLED}, built, where, filename)
+    return lambda: None
 
 
 def _check_keys(value: dict, built: Callable, where: str, filename: str, *, fills: set[str],
@@ -184,16 +188,22 @@ def _check_keys(value: dict, built: Callable, where: str, filename: str, *, fill
     else:
         if not inspect.isclass(built):
             return
-    name = f': {built.__name__}' if inspect.isclass(built) and built is not dict else ''
     if unknown:
         key = sorted(unknown)[0]
-        raise UserError(f'{filename}: {where}{name} has no option {key!r}'
+        raise UserError(f'{filename}: {where}{_name(built)} has no option {key!r}'
                         f'{suggest(key, known)}')
-    given = {*value, *fills, *FILLED}
+
+
+def _check_required(given: set[str], built: Callable, where: str, filename: str) -> None:
+    """Every parameter without a default is given."""
     missing = [key for key in _required(built) if key not in given]
     # a function that is named, not built, gets its arguments later
     if missing and (inspect.isclass(built) or where in PLACES):
-        raise UserError(f'{filename}: {where}{name} needs {", ".join(missing)}: add it')
+        raise UserError(f'{filename}: {where}{_name(built)} needs {", ".join(missing)}: add it')
+
+
+def _name(built: Callable) -> str:
+    return f': {built.__name__}' if inspect.isclass(built) and built is not dict else ''
 
 
 def _required(built: Callable) -> Iterator[str]:
