@@ -18,10 +18,13 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['rsrefseg2', 'rsrefseg2.*']),
-    package_data={'rsrefseg2.visualization': ['*.html', '*.css'],
-                  'rsrefseg2.synthrs': ['towers/*/*']},
+    package_data={
+        'rsrefseg2.visualization': ['*.html', '*.css'],
+        'rsrefseg2.synthrs': ['towers/*/*'],
+    },
     python_requires='>=3.11',
     install_requires=requirements('requirements.txt'),
-    extras_require={name: requirements(f'requirements/{name}.txt')
-                    for name in ('tensorboard', 'tests', 'wandb')},
+    extras_require={
+        name: requirements(f'requirements/{name}.txt') for name in ('tensorboard', 'tests', 'wandb')
+    },
 )

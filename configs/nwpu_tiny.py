@@ -4,7 +4,7 @@
 _base_ = ['_base_/iter_runtime.py', '_base_/models/rsrefseg2_tiny.py', '_base_/datasets/synthrs.py',
           '_base_/schedules/adamw_cosine_tiny.py', '_base_/strategies/single.py']
 data_root = '{{$RSREFSEG2_DATA:data}}/nwpu'
-dataset = dict(data_root=data_root,
+dataset = dict(type='ReferDataset', data_root=data_root,
                made_by='tools/data/convert.py coco, see configs/nwpu_tiny.py')
 train_dataloader = dict(dataset=dataset)
 val_dataloader = dict(dataset=dataset)

@@ -2,7 +2,7 @@
 # python tools/train.py configs/synthrs_long.py
 _base_ = './synthrs_tiny.py'
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
-val_evaluator = dict(_delete_=True, type='SynthRSMetric', split='val', baselines=False,
+val_evaluator = dict(_delete_=True, type='ObjectHitMetric', split='val', baselines=False,
                      data_root='{{$RSREFSEG2_DATA:data}}/synthrs')
 train_cfg = dict(max_iters=2000, val_interval=500)
 param_scheduler = [

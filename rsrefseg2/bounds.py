@@ -1,5 +1,6 @@
 """Numbers that a constructor takes, with their range: `n_p: PositiveInt`. What is declared here is
 checked in a config before anything is built (`engine/config_values.py`)."""
+
 from __future__ import annotations
 
 import sys

@@ -1,4 +1,5 @@
 """Every work-around for a dependency: one function each, with the reason and when it can go."""
+
 from __future__ import annotations
 
 import importlib
@@ -49,6 +50,7 @@ class _MissingOperators(types.ModuleType):
 
         def missing(*args, **kwargs):
             raise RuntimeError(f'{name} needs the compiled mmcv; this environment has mmcv-lite')
+
         return missing
 
 
@@ -104,6 +106,7 @@ def allow_cpu_ranks() -> None:
     first whether there is a GPU.
     """
     import torch
+
     if not torch.cuda.is_available():
         torch.cuda.set_device = lambda device: None
 
@@ -125,14 +128,17 @@ def use_deepspeed() -> None:
     import torch
 
     from .errors import UserError
+
     if not torch.cuda.is_available():
         os.environ.setdefault('DS_ACCELERATOR', 'cpu')
     try:
         import deepspeed
         from deepspeed.ops import __compatible_ops__
     except ImportError as error:
-        raise UserError(f'the ZeRO-2 strategy needs deepspeed ({error}): pip install deepspeed, or '
-                        f'choose _base_/strategies/single.py or ddp.py') from error
+        raise UserError(
+            f'the ZeRO-2 strategy needs deepspeed ({error}): pip install deepspeed, or '
+            f'choose _base_/strategies/single.py or ddp.py'
+        ) from error
     strategy.deepspeed = deepspeed
     strategy.register_deepspeed_optimizers = lambda: []
     if not torch.cuda.is_available():

@@ -1,4 +1,5 @@
 """Errors that a user can fix: one clear line that says what, where, and what to do."""
+
 from __future__ import annotations
 
 import contextlib
@@ -54,8 +55,10 @@ def suggest(name: str, known: Iterable[str]) -> str:
     """' (did you mean a, b?)' for the near matches of `name` among `known`, or else the names that
     it begins; else ''."""
     known = list(known)
-    near = (difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-            or [longer for longer in known if len(name) > 2 and longer.startswith(name)][:3])
+    near = (
+        difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+        or [longer for longer in known if len(name) > 2 and longer.startswith(name)][:3]
+    )
     return f' (did you mean {", ".join(near)}?)' if near else ''
 
 
@@ -156,6 +159,7 @@ def _drop_stdout() -> None:
 
 def _tell(line: str) -> None:
     from tqdm import tqdm  # a plain print would stand behind an open progress bar
+
     with contextlib.suppress(OSError):  # stderr may be gone, too
         tqdm.write(visible(' '.join(line.splitlines())), file=sys.stderr)
 
@@ -165,6 +169,8 @@ def make_folder(path: str | os.PathLike) -> Path:
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise UserError(f'cannot make the folder {path} ({getattr(error, "strerror", error)}); '
-                        'choose another one to write to') from None
+        raise UserError(
+            f'cannot make the folder {path} ({getattr(error, "strerror", error)}); '
+            'choose another one to write to'
+        ) from None
     return Path(path)

@@ -1,5 +1,6 @@
 """Files of users: only regular ones are opened, names stay in their folder, writing is whole or not
 at all, and nothing is replaced that this package did not write."""
+
 from __future__ import annotations
 
 import contextlib
@@ -12,8 +13,13 @@ from typing import Any, BinaryIO
 
 from .errors import UserError, os_errors_told
 
-_KINDS = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a FIFO', stat.S_IFCHR: 'a device',
-          stat.S_IFBLK: 'a device', stat.S_IFSOCK: 'a socket'}
+_KINDS = {
+    stat.S_IFDIR: 'a folder',
+    stat.S_IFIFO: 'a FIFO',
+    stat.S_IFCHR: 'a device',
+    stat.S_IFBLK: 'a device',
+    stat.S_IFSOCK: 'a socket',
+}
 MARK_WITHIN = 2048  # bytes at either end of a file in which its mark is looked for
 
 
@@ -34,8 +40,10 @@ def open_regular(path: str | os.PathLike, *, what: str = 'the file') -> BinaryIO
     except ValueError as error:  # a NUL in the name
         raise UserError(f'{shown!r}: no name of a file ({error})') from None
     except OSError as error:
-        raise UserError(f'{shown!r}: {what} cannot be opened ({error.strerror}): check the path '
-                        'and its permissions') from None
+        raise UserError(
+            f'{shown!r}: {what} cannot be opened ({error.strerror}): check the path '
+            'and its permissions'
+        ) from None
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
         os.close(handle)
@@ -75,8 +83,10 @@ def as_utf8(raw: bytes, where: str) -> str:
     except UnicodeDecodeError as error:
         found = error.object  # without the byte order mark, as error.start counts
         line = found.count(b'\n', 0, error.start) + 1
-        raise UserError(f'{where}: not UTF-8 (byte 0x{found[error.start]:02x} in line {line}): '
-                        'save the file as UTF-8') from None
+        raise UserError(
+            f'{where}: not UTF-8 (byte 0x{found[error.start]:02x} in line {line}): '
+            'save the file as UTF-8'
+        ) from None
 
 
 def confined(root: str | os.PathLike, name: str, *, where: str) -> str:
@@ -87,8 +97,10 @@ def confined(root: str | os.PathLike, name: str, *, where: str) -> str:
     """
     parts = name.replace(os.sep, '/').split('/')
     if parts[0] == '' or '..' in parts or not set(parts) - {'', '.'} or '\0' in name:
-        raise UserError(f'{where}: the file name {name!r} leads out of its folder '
-                        f'{os.fspath(root)!r}: correct the record')
+        raise UserError(
+            f'{where}: the file name {name!r} leads out of its folder '
+            f'{os.fspath(root)!r}: correct the record'
+        )
     return os.path.join(root, name)
 
 
@@ -146,8 +158,13 @@ def write_with(path: str | os.PathLike, write: Callable[[Path], Any]) -> None:
         write(temporary)
 
 
-def require_free(path: str | os.PathLike, *, mark: str | None = None, option: str = '--out',
-                 overwrite: bool = False) -> None:
+def require_free(
+    path: str | os.PathLike,
+    *,
+    mark: str | None = None,
+    option: str = '--out',
+    overwrite: bool = False,
+) -> None:
     """`path` may be written: nothing is there, or a file that bears our `mark`.
 
     Args:
@@ -173,10 +190,14 @@ def require_free(path: str | os.PathLike, *, mark: str | None = None, option: st
             ends.append(file.read(MARK_WITHIN))
             if any(mark.encode() in end for end in ends):
                 return
-    what = 'is a link' if path.is_symlink() else (
-        'is there already' if mark is None else 'is there, and this command did not write it')
-    raise UserError(f'{path} {what}: move it, choose another {option}, or replace it with '
-                    '--overwrite')
+    what = (
+        'is a link'
+        if path.is_symlink()
+        else ('is there already' if mark is None else 'is there, and this command did not write it')
+    )
+    raise UserError(
+        f'{path} {what}: move it, choose another {option}, or replace it with --overwrite'
+    )
 
 
 def require_writable(folder: str | os.PathLike) -> None:

@@ -1,4 +1,5 @@
 """Text from data in Markdown and CSV: it is shown, and is neither markup nor a formula."""
+
 from __future__ import annotations
 
 import re

@@ -3,6 +3,7 @@
 Imports nothing heavy, so that `--help` and a wrong argument are answered at once: the tools import
 what works after their arguments are parsed.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -16,15 +17,15 @@ BENCHMARKS = ('refsegrs', 'rrsisd', 'risbench')
 READERS = (*BENCHMARKS, 'jsonl', 'refcoco', 'refcoco+', 'refcocog')
 LAYOUTS = ('rrsisd', 'refsegrs', 'risbench', 'jsonl')
 SPLITS = ('train', 'val', 'test')
-SHARES = (0.7, 0.1, 0.2)               # of the pictures of a COCO file: train, val, test
-PER_OBJECT, PER_IMAGE = 6, 24          # sentences made from a COCO file, at most
+SHARES = (0.7, 0.1, 0.2)  # of the pictures of a COCO file: train, val, test
+PER_OBJECT, PER_IMAGE = 6, 24  # sentences made from a COCO file, at most
 LEVELS = ('attribute', 'position', 'relation')  # of SynthRS's sentences
-RELATIONS = (0.27, 0.27, 0.31, 0.15)   # how often each kind of relation is asked for
-ABLATIONS = 'configs/ablations/index.json'      # the tables of the paper
-RECORDS = 'docs/results/runs'          # shipped; the committed page is made of them alone
+RELATIONS = (0.27, 0.27, 0.31, 0.15)  # how often each kind of relation is asked for
+ABLATIONS = 'configs/ablations/index.json'  # the tables of the paper
+RECORDS = 'docs/results/runs'  # shipped; the committed page is made of them alone
 OWN_RECORDS = 'work_dirs/records'
-MOST_SEED = 2**32 - 1                  # NumPy's
-MOST_DEPTH = 50                        # brackets in brackets
+MOST_SEED = 2**32 - 1  # NumPy's
+MOST_DEPTH = 50  # brackets in brackets
 
 
 class CfgOptions(argparse.Action):
@@ -34,14 +35,20 @@ class CfgOptions(argparse.Action):
     tuple, to any depth. What is none of this is argparse's error, in one line.
     """
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
-                 values: Any, option_string: str | None = None) -> None:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         options = dict(getattr(namespace, self.dest) or {})
         for pair in values:
             key, equals, text = pair.partition('=')
             if not (equals and all(key.split('.'))):
                 raise argparse.ArgumentError(
-                    self, f'{pair!r} is not KEY=VALUE: write it as train_cfg.max_iters=100')
+                    self, f'{pair!r} is not KEY=VALUE: write it as train_cfg.max_iters=100'
+                )
             try:
                 options[key] = parse_value(text)
             except ValueError as error:
@@ -106,8 +113,9 @@ def _parse_scalar(text: str) -> Any:
 
 def add_cfg_options(parser: argparse.ArgumentParser, help: str = 'override config keys') -> None:
     """The option `--cfg-options`."""
-    parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
-                        help=help)
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help=help
+    )
 
 
 def positive(text: str) -> int:

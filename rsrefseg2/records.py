@@ -3,6 +3,7 @@
 A schema is a msgspec.Struct, a TypedDict or a type; msgspec says which field is wrong, and what was
 expected. Nothing passes that JSON does not have: NaN, a doubled key, half a surrogate pair.
 """
+
 from __future__ import annotations
 
 import json
@@ -51,8 +52,9 @@ def _within_range(digits: str) -> float:
 
 
 _STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
-_FINITE = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse,
-                           parse_float=_within_range)  # slower
+_FINITE = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_within_range
+)  # slower
 
 
 def parse_json(text: str, *, where: str) -> Any:
@@ -72,25 +74,32 @@ def parse_json(text: str, *, where: str) -> Any:
     except _NoJSON as error:
         raise UserError(f'{where}: {error}') from None
     except UnicodeEncodeError:
-        raise UserError(f'{where}: a text holds half a surrogate pair, which is no character: '
-                        'write the file again as UTF-8') from None
+        raise UserError(
+            f'{where}: a text holds half a surrogate pair, which is no character: '
+            'write the file again as UTF-8'
+        ) from None
     except RecursionError:
         raise UserError(f'{where}: JSON nested too deep: no file of this kind') from None
     except ValueError as error:  # JSONDecodeError, and whole numbers of over 4,300 digits
-        raise UserError(f'{where}: no JSON ({error}): the file is damaged, or of another kind'
-                        ) from None
+        raise UserError(
+            f'{where}: no JSON ({error}): the file is damaged, or of another kind'
+        ) from None
 
 
 def _place_of_one(text: str) -> str:
     """'annotations[3].bbox[0]: ', the place of the first NaN or Infinity in JSON text; '' where
     the text is damaged behind it, too."""
+
     def find(value: Any, place: str) -> str | None:
         if isinstance(value, float) and value - value != 0:
             return f'{place.lstrip(".")}: ' if place else ''
-        children = (((f'.{key}', child) for key, child in value.items())
-                    if isinstance(value, dict) else
-                    ((f'[{i}]', child) for i, child in enumerate(value))
-                    if isinstance(value, list) else ())
+        children = (
+            ((f'.{key}', child) for key, child in value.items())
+            if isinstance(value, dict)
+            else ((f'[{i}]', child) for i, child in enumerate(value))
+            if isinstance(value, list)
+            else ()
+        )
         return next(filter(None, (find(child, place + step) for step, child in children)), None)
 
     try:
@@ -110,15 +119,16 @@ def convert(value: Any, kind: type[T], *, where: str) -> T:
     except msgspec.ValidationError as error:
         what, _, place = str(error).partition(' - at `$')
         place = place.rstrip('`').lstrip('.')
-        raise UserError(f'{where}: {f"{place}: " if place else ""}'
-                        f'{what[:1].lower()}{what[1:].replace("`", "")}: correct the record'
-                        ) from None
+        raise UserError(
+            f'{where}: {f"{place}: " if place else ""}'
+            f'{what[:1].lower()}{what[1:].replace("`", "")}: correct the record'
+        ) from None
     except (OverflowError, RecursionError) as error:
-        raise UserError(f'{where}: a value is out of range ({error}): correct the record'
-                        ) from None
+        raise UserError(f'{where}: a value is out of range ({error}): correct the record') from None
     except (UnicodeEncodeError, AttributeError) as error:  # of a pickle: no JSON has these
-        raise UserError(f'{where}: a value or text that no record can hold ({error}): correct the '
-                        'record') from None
+        raise UserError(
+            f'{where}: a value or text that no record can hold ({error}): correct the record'
+        ) from None
 
 
 def decode_json(text: str | bytes, kind: type[T], *, where: str) -> T:
@@ -141,8 +151,9 @@ def read_json(path: str | os.PathLike, kind: type[T] = Any, *, what: str = 'the 
     return decode_json(read_bytes(path, what=what), kind, where=os.fsdecode(path))
 
 
-def read_json_lines(path: str | os.PathLike, kind: type[T] = Any, *, what: str = 'the file'
-                    ) -> Iterator[tuple[str, T]]:
+def read_json_lines(
+    path: str | os.PathLike, kind: type[T] = Any, *, what: str = 'the file'
+) -> Iterator[tuple[str, T]]:
     """(`file:line`, the `kind` that the line holds) for each line of a file that is not blank; one
     line is in memory at a time.
 

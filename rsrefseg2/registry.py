@@ -3,14 +3,19 @@
 `locations` are imported when a registry is first asked, so a config needs no `custom_imports`.
 Only the nodes in use exist.
 """
+
 from mmengine import registry as root
 
 SCOPE = 'rsrefseg2'
 
 
 def _child(parent: root.Registry, *locations: str) -> root.Registry:
-    return root.Registry(parent.name, parent=parent, scope=SCOPE,
-                         locations=[f'rsrefseg2.{location}' for location in locations])
+    return root.Registry(
+        parent.name,
+        parent=parent,
+        scope=SCOPE,
+        locations=[f'rsrefseg2.{location}' for location in locations],
+    )
 
 
 MODELS = _child(root.MODELS, 'models')
@@ -25,6 +30,11 @@ VISUALIZERS = _child(root.VISUALIZERS, 'engine')
 STRATEGIES = _child(root.STRATEGIES, 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
 # Without a class of ours; where a node is missing, mmengine warns at each start.
-for _parent in (root.LOG_PROCESSORS, root.VISBACKENDS, root.OPTIMIZERS, root.OPTIM_WRAPPERS,
-                root.PARAM_SCHEDULERS):
+for _parent in (
+    root.LOG_PROCESSORS,
+    root.VISBACKENDS,
+    root.OPTIMIZERS,
+    root.OPTIM_WRAPPERS,
+    root.PARAM_SCHEDULERS,
+):
     _child(_parent)

@@ -6,6 +6,7 @@ character (48 + 6 bits) a group; bit 5 says that the number goes on, bit 4 of th
 sign. COCO's C code trusts all of it: what ends early gives memory as it was found. So everything is
 checked here first: alphabet, sizes, the sum of the runs.
 """
+
 from __future__ import annotations
 
 import math
@@ -50,8 +51,9 @@ def checked(rle: Any, *, where: str) -> dict[str, Any]:
     if isinstance(counts, str):
         counts = counts.encode('ascii')
     elif not isinstance(counts, bytes):
-        counts = coco_mask.frPyObjects({'size': [height, width], 'counts': runs.tolist()},
-                                       height, width)['counts']
+        counts = coco_mask.frPyObjects(
+            {'size': [height, width], 'counts': runs.tolist()}, height, width
+        )['counts']
     return {'size': [height, width], 'counts': counts}
 
 
@@ -62,24 +64,32 @@ def runs_of(rle: Any, *, where: str) -> tuple[tuple[int, int], np.ndarray]:
         UserError: it is no RLE, the size is none, or the runs do not fill it.
     """
     if not isinstance(rle, dict) or not {'size', 'counts'} <= rle.keys():
-        raise UserError(f'{where}: no run-length mask but {_kind(rle)}: expected '
-                        '{"size": [H, W], "counts": "..."}')
+        raise UserError(
+            f'{where}: no run-length mask but {_kind(rle)}: expected '
+            '{"size": [H, W], "counts": "..."}'
+        )
     height, width = size_of(rle['size'], where=where)
     counts = rle['counts']
     if isinstance(counts, (str, bytes)):
         runs = _uncompressed(counts, where)
     elif isinstance(counts, (list, tuple)):
         if any(type(n) is not int or not 0 <= n <= MOST_PIXELS for n in counts):
-            raise UserError(f'{where}: a run length of the mask is no whole number from 0 to '
-                            f'{MOST_PIXELS}: correct the record')
+            raise UserError(
+                f'{where}: a run length of the mask is no whole number from 0 to '
+                f'{MOST_PIXELS}: correct the record'
+            )
         runs = np.asarray(counts, dtype=np.int64)
     else:
-        raise UserError(f"{where}: the mask's counts are {_kind(counts)}, expected text or a list "
-                        'of run lengths')
+        raise UserError(
+            f"{where}: the mask's counts are {_kind(counts)}, expected text or a list "
+            'of run lengths'
+        )
     total = int(runs.sum())
     if total != height * width:
-        raise UserError(f'{where}: the run lengths sum to {total}, a mask of {height} x {width} '
-                        f'(height x width) has {height * width} pixels: the record is damaged')
+        raise UserError(
+            f'{where}: the run lengths sum to {total}, a mask of {height} x {width} '
+            f'(height x width) has {height * width} pixels: the record is damaged'
+        )
     return (height, width), runs
 
 
@@ -89,23 +99,36 @@ def size_of(size: Any, *, where: str) -> tuple[int, int]:
     Raises:
         UserError: it is not, or has more than `MOST_PIXELS` pixels.
     """
-    if (not isinstance(size, (list, tuple)) or len(size) != 2
-            or any(type(n) is not int or n < 1 for n in size)):
-        raise UserError(f'{where}: the size of the mask is {_shown(size)}, expected [height, '
-                        'width], two positive whole numbers')
+    if (
+        not isinstance(size, (list, tuple))
+        or len(size) != 2
+        or any(type(n) is not int or n < 1 for n in size)
+    ):
+        raise UserError(
+            f'{where}: the size of the mask is {_shown(size)}, expected [height, '
+            'width], two positive whole numbers'
+        )
     if size[0] * size[1] > MOST_PIXELS:
-        raise UserError(f'{where}: the size of the mask is {_shown(size[0])} x {_shown(size[1])}, '
-                        f'more than {MOST_PIXELS} pixels: the record is damaged')
+        raise UserError(
+            f'{where}: the size of the mask is {_shown(size[0])} x {_shown(size[1])}, '
+            f'more than {MOST_PIXELS} pixels: the record is damaged'
+        )
     return size[0], size[1]
 
 
 def _uncompressed(counts: str | bytes, where: str) -> np.ndarray:
     """(R,) int64 run lengths of the compressed text."""
-    fault = UserError(f'{where}: the run lengths of the mask are cut off or damaged: fetch or make '
-                      'the record again')
+    fault = UserError(
+        f'{where}: the run lengths of the mask are cut off or damaged: fetch or make '
+        'the record again'
+    )
     try:
-        codes = np.frombuffer(counts.encode('ascii') if isinstance(counts, str) else counts,
-                              np.uint8).astype(np.int64) - 48
+        codes = (
+            np.frombuffer(
+                counts.encode('ascii') if isinstance(counts, str) else counts, np.uint8
+            ).astype(np.int64)
+            - 48
+        )
     except UnicodeEncodeError:
         raise fault from None
     if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
@@ -136,19 +159,24 @@ def from_polygons(polygons: Any, size: Sequence[int], *, where: str) -> dict[str
     """
     height, width = size_of(list(size), where=where)
     if not isinstance(polygons, (list, tuple)) or not polygons:
-        raise UserError(f'{where}: the segmentation is {_kind(polygons)}, expected a list of '
-                        'polygons')
+        raise UserError(
+            f'{where}: the segmentation is {_kind(polygons)}, expected a list of polygons'
+        )
     for number, polygon in enumerate(polygons, 1):
         if not isinstance(polygon, (list, tuple)) or len(polygon) < 6 or len(polygon) % 2:
-            raise UserError(f'{where}: polygon {number} is no flat list x, y, x, y ... of at least '
-                            '3 points: correct the annotation')
+            raise UserError(
+                f'{where}: polygon {number} is no flat list x, y, x, y ... of at least '
+                '3 points: correct the annotation'
+            )
         require_within(polygon, (height, width), where=where, what=f'polygon {number}')
-    return coco_mask.merge(coco_mask.frPyObjects([list(map(float, p)) for p in polygons],
-                                                 height, width))
+    return coco_mask.merge(
+        coco_mask.frPyObjects([list(map(float, p)) for p in polygons], height, width)
+    )
 
 
-def require_within(coordinates: Sequence[Any], size: Sequence[int], *, where: str,
-                   what: str) -> None:
+def require_within(
+    coordinates: Sequence[Any], size: Sequence[int], *, where: str, what: str
+) -> None:
     """x, y, x, y ... are numbers, finite, and at most one image's length outside the image of
     `size` (H, W): COCO's C code takes memory by the coordinates, 24 GB for one NaN.
 
@@ -158,14 +186,19 @@ def require_within(coordinates: Sequence[Any], size: Sequence[int], *, where: st
     for i, value in enumerate(coordinates):
         length = size[1 - i % 2]
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise UserError(f'{where}: {what} holds {_shown(value)}, expected numbers: correct the '
-                            'annotation')
-        if not (math.isfinite(value) if isinstance(value, float) else True) \
-                or not -length <= value <= 2 * length:
+            raise UserError(
+                f'{where}: {what} holds {_shown(value)}, expected numbers: correct the annotation'
+            )
+        if (
+            not (math.isfinite(value) if isinstance(value, float) else True)
+            or not -length <= value <= 2 * length
+        ):
             shown = f'{value:.6g}' if isinstance(value, float) else _shown(value, 20)
-            raise UserError(f'{where}: {what} has the coordinate {"xy"[i % 2]} = {shown}, far '
-                            f'outside the image of {size[0]} x {size[1]} (height x width): correct '
-                            'the annotation')
+            raise UserError(
+                f'{where}: {what} has the coordinate {"xy"[i % 2]} = {shown}, far '
+                f'outside the image of {size[0]} x {size[1]} (height x width): correct '
+                'the annotation'
+            )
 
 
 def _shown(value: Any, length: int = 80) -> str:
@@ -181,4 +214,5 @@ def _kind(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f'a list of {len(value)}'
     return {'str': 'text', 'dict': 'a dict', 'bool': 'true or false'}.get(
-        type(value).__name__, f'a value of type {type(value).__name__}')
+        type(value).__name__, f'a value of type {type(value).__name__}'
+    )

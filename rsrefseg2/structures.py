@@ -1,4 +1,5 @@
 """The one data sample that travels from the dataset to the metric."""
+
 from mmengine.structures import BaseDataElement
 
 

@@ -1,4 +1,5 @@
 """Text from files, names and sentences cannot control the terminal that it is printed on."""
+
 from __future__ import annotations
 
 import contextlib
@@ -9,8 +10,9 @@ from typing import Any, TextIO
 
 # C0 and C1 but tab and newline; marks that reverse the direction of text; line separators; halves
 # of surrogate pairs, as which Python holds the bytes of a name that is not UTF-8.
-_CONTROL = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069'
-                      '\ud800-\udfff]')
+_CONTROL = re.compile(
+    '[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]'
+)
 # What the log writes for a level and progress bars to move, where it is a terminal. Other colours
 # are data's, which could hide what follows.
 _LEVEL = re.compile('((?:\x1b\\[[0-9]+m)+(?:DEBUG|INFO|WARNING|ERROR)\x1b\\[0m)')
@@ -24,8 +26,8 @@ def visible(text: str) -> str:
 
 def _escape(match: re.Match) -> str:
     code = ord(match[0])
-    if 0xdc80 <= code <= 0xdcff:  # a byte of a name that is not UTF-8
-        code -= 0xdc00
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a name that is not UTF-8
+        code -= 0xDC00
     return f'\\x{code:02x}' if code < 256 else f'\\u{code:04x}'
 
 
@@ -64,7 +66,7 @@ class PlainStream:
 def _visible_but_returns(text: str) -> str:
     """A carriage return at an end of what is written moves a progress bar; within, it hides."""
     begin, end = len(text) - len(text.lstrip('\r')), len(text.rstrip('\r'))
-    return text[:begin] + visible(text[begin:end]) + text[max(begin, end):]
+    return text[:begin] + visible(text[begin:end]) + text[max(begin, end) :]
 
 
 @contextlib.contextmanager
@@ -73,7 +75,8 @@ def plain_terminal() -> Iterator[None]:
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (
         stream if stream is None or isinstance(stream, PlainStream) else PlainStream(stream)
-        for stream in before)
+        for stream in before
+    )
     try:
         yield
     finally:

@@ -1,5 +1,6 @@
 """Every test alone, whatever ran before it and whatever the machine; what several folders share: a
 fabricated split, tiny towers, a tool in this process."""
+
 import gc
 import logging
 import os
@@ -16,12 +17,24 @@ from types import SimpleNamespace
 # Before the imports below, which read some of them: no test sees the user's data, caches, devices
 # or job, and none writes into his home.
 CACHES = Path(tempfile.mkdtemp(prefix='rsrefseg2-tests-'))
-os.environ.update(HF_HOME=str(CACHES / 'hub'), RSREFSEG2_CACHE=str(CACHES / 'rsrefseg2'),
-                  HF_HUB_OFFLINE='1', CUDA_VISIBLE_DEVICES='', TOKENIZERS_PARALLELISM='false')
+os.environ.update(
+    HF_HOME=str(CACHES / 'hub'),
+    RSREFSEG2_CACHE=str(CACHES / 'rsrefseg2'),
+    HF_HUB_OFFLINE='1',
+    CUDA_VISIBLE_DEVICES='',
+    TOKENIZERS_PARALLELISM='false',
+)
 for name in list(os.environ):
     if name.lower().endswith('_proxy') or name in (
-            'RSREFSEG2_DATA', 'HF_ENDPOINT', 'HF_HUB_CACHE', 'RANK',
-            'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):
+        'RSREFSEG2_DATA',
+        'HF_ENDPOINT',
+        'HF_HUB_CACHE',
+        'RANK',
+        'LOCAL_RANK',
+        'WORLD_SIZE',
+        'MASTER_ADDR',
+        'MASTER_PORT',
+    ):
         del os.environ[name]
 
 import cv2
@@ -36,6 +49,7 @@ from safetensors.torch import load_file
 from tests import tiny_towers
 from tests.fabricate import fabricate
 
+pytest_plugins = ['tests.synthrs_data', 'tests.tiny_run']
 ROOT = Path(__file__).resolve().parents[1]
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
@@ -44,19 +58,27 @@ torch.set_num_threads(1)
 cv2.setNumThreads(0)
 # The same examples everywhere; machines differ in speed, so none has a deadline.
 hypothesis.settings.register_profile(
-    'rsrefseg2', deadline=None, derandomize=True, database=None,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow,
-                           hypothesis.HealthCheck.function_scoped_fixture])
+    'rsrefseg2',
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[
+        hypothesis.HealthCheck.too_slow,
+        hypothesis.HealthCheck.function_scoped_fixture,
+    ],
+)
 hypothesis.settings.load_profile('rsrefseg2')
 
 
 def _once(function, found):
     """`function` of a text and options, each called once."""
+
     def call(text, **options):
         key = text, repr(options)
         if key not in found:
             found[key] = function(text, **options)
         return found[key]
+
     return call
 
 
@@ -171,16 +193,25 @@ def towers(tmp_path_factory):
     words = (*tiny_towers.WORDS, 'number', 'again', 'vehicle', *map(str, range(10)))
     sam2 = tiny_towers.write_sam2(folder / 'sam2')
     weights = load_file(sam2 / 'model.safetensors')
-    tiny_towers.edit_weights(sam2, add={name: 8 * value for name, value in weights.items()
-                                        if 'mask_decoder' in name and value.ndim > 1})
-    return SimpleNamespace(siglip=tiny_towers.write_siglip(folder / 'siglip', words=words),
-                           sam2=sam2,
-                           sam=tiny_towers.write_sam(folder / 'sam'))
+    tiny_towers.edit_weights(
+        sam2,
+        add={
+            name: 8 * value
+            for name, value in weights.items()
+            if 'mask_decoder' in name and value.ndim > 1
+        },
+    )
+    return SimpleNamespace(
+        siglip=tiny_towers.write_siglip(folder / 'siglip', words=words),
+        sam2=sam2,
+        sam=tiny_towers.write_sam(folder / 'sam'),
+    )
 
 
 @pytest.fixture
 def run(monkeypatch, capsys):
     """A tool in this process: run('predict.py', *arguments) -> exit code, stdout, stderr."""
+
     def run(tool, *arguments):
         monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
         code = 0
@@ -189,4 +220,5 @@ def run(monkeypatch, capsys):
         except SystemExit as stop:
             code = stop.code
         return code, *capsys.readouterr()
+
     return run

@@ -7,6 +7,7 @@
 Each image is grey with one bright rectangle; its mask is the rectangle. Every copy has 4 train,
 2 val and 2 test triplets (RRSIS-D: in 3, 2 and 1 images). Nothing is random.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -28,7 +29,7 @@ def target(number: int) -> np.ndarray:
     """(H, W) bool: rectangle `number`."""
     mask = np.zeros((HEIGHT, WIDTH), bool)
     top, left = 3 * (number % 8), 5 * (number % 6)
-    mask[top:top + 10 + number % 3, left:left + 14] = True
+    mask[top : top + 10 + number % 3, left : left + 14] = True
     return mask
 
 
@@ -46,11 +47,24 @@ def rle_of(mask: np.ndarray) -> dict:
 # ---------------------------------------------------------------- RefSegRS and RISBench
 
 PHRASE_LAYOUTS = {
-    'refsegrs': dict(images='images', masks='masks', extension='.tif', in_line='', names={
-        'train': ['12', '3', '471', '20'], 'val': ['4497', '387'], 'test': ['8', '1489']}),
-    'risbench': dict(images='img_rgb', masks='mask', extension='.png', in_line='.png', names={
-        'train': ['train_0_0', 'train_0_2', 'train_1_0', 'train_7_1'],
-        'val': ['train_14700_0', 'train_14701_0'], 'test': ['test_0_0', 'test_1_0']}),
+    'refsegrs': dict(
+        images='images',
+        masks='masks',
+        extension='.tif',
+        in_line='',
+        names={'train': ['12', '3', '471', '20'], 'val': ['4497', '387'], 'test': ['8', '1489']},
+    ),
+    'risbench': dict(
+        images='img_rgb',
+        masks='mask',
+        extension='.png',
+        in_line='.png',
+        names={
+            'train': ['train_0_0', 'train_0_2', 'train_1_0', 'train_7_1'],
+            'val': ['train_14700_0', 'train_14701_0'],
+            'test': ['test_0_0', 'test_1_0'],
+        },
+    ),
 }
 
 
@@ -82,15 +96,37 @@ def fabricate_risbench(root: Path) -> None:
 # ---------------------------------------------------------------- RRSIS-D
 
 CATEGORIES = (
-    'Expressway-Service-area', 'Expressway-toll-station', 'airplane', 'airport', 'baseballfield',
-    'basketballcourt', 'bridge', 'chimney', 'dam', 'golffield', 'groundtrackfield', 'harbor',
-    'overpass', 'ship', 'stadium', 'storagetank', 'tenniscourt', 'trainstation', 'vehicle',
-    'windmill')
+    'Expressway-Service-area',
+    'Expressway-toll-station',
+    'airplane',
+    'airport',
+    'baseballfield',
+    'basketballcourt',
+    'bridge',
+    'chimney',
+    'dam',
+    'golffield',
+    'groundtrackfield',
+    'harbor',
+    'overpass',
+    'ship',
+    'stadium',
+    'storagetank',
+    'tenniscourt',
+    'trainstation',
+    'vehicle',
+    'windmill',
+)
 # (split, image, annotation, category, sentence ids): ids differ from each other and from the order
 REFS = (
-    ('train', 40, 140, 18, (1040,)), ('val', 7, 107, 13, (1007,)),
-    ('train', 3, 103, 0, (1003, 1004)), ('test', 21, 121, 7, (1021,)),
-    ('train', 11, 111, 2, (1011,)), ('val', 9, 109, 6, (1009,)), ('test', 21, 122, 18, (1022,)))
+    ('train', 40, 140, 18, (1040,)),
+    ('val', 7, 107, 13, (1007,)),
+    ('train', 3, 103, 0, (1003, 1004)),
+    ('test', 21, 121, 7, (1021,)),
+    ('train', 11, 111, 2, (1011,)),
+    ('val', 9, 109, 6, (1009,)),
+    ('test', 21, 122, 18, (1022,)),
+)
 
 
 def fabricate_rrsisd(root: Path, *, image_folder: str = 'images/rrsisd/JPEGImages') -> None:
@@ -104,24 +140,54 @@ def fabricate_rrsisd(root: Path, *, image_folder: str = 'images/rrsisd/JPEGImage
         previous = images.get(image, {}).get('mask', np.zeros_like(mask))
         images[image] = {'file_name': file, 'mask': mask | previous}
         # bbox is xyxy and area a sum of grey values, as in the release
-        annotations.append({'id': ann, 'image_id': image, 'categories_id': category,
-                            'bbox': [5, 3, 19, 13], 'segmentation': [rle_of(mask)],
-                            'area': int(mask.sum()) * 255})
+        annotations.append(
+            {
+                'id': ann,
+                'image_id': image,
+                'categories_id': category,
+                'bbox': [5, 3, 19, 13],
+                'segmentation': [rle_of(mask)],
+                'area': int(mask.sum()) * 255,
+            }
+        )
         text = f'the {CATEGORIES[category]} number {number}'
-        refs.append({'image_id': image, 'ref_id': 500 + number, 'ann_id': ann,
-                     'sent_ids': list(sentence_ids), 'category_id': category, 'split': split,
-                     'file_name': file, 'sentences': [
-                         {'tokens': text.split(), 'raw': None, 'sent': text + ' again' * i,
-                          'sent_id': sent_id} for i, sent_id in enumerate(sentence_ids)]})
+        refs.append(
+            {
+                'image_id': image,
+                'ref_id': 500 + number,
+                'ann_id': ann,
+                'sent_ids': list(sentence_ids),
+                'category_id': category,
+                'split': split,
+                'file_name': file,
+                'sentences': [
+                    {
+                        'tokens': text.split(),
+                        'raw': None,
+                        'sent': text + ' again' * i,
+                        'sent_id': sent_id,
+                    }
+                    for i, sent_id in enumerate(sentence_ids)
+                ],
+            }
+        )
     for image in images.values():
-        Image.fromarray(picture(image['mask'])).save(root / image_folder / image['file_name'],
-                                                     quality=95)
+        Image.fromarray(picture(image['mask'])).save(
+            root / image_folder / image['file_name'], quality=95
+        )
     write_refs(root, refs)
-    (root / 'rrsisd/instances.json').write_text(json.dumps({
-        'images': [{'file_name': v['file_name'], 'height': HEIGHT, 'width': WIDTH, 'id': k}
-                   for k, v in images.items()],
-        'annotations': annotations[::-1],
-        'categories': [{'name': name, 'id': i} for i, name in enumerate(CATEGORIES)]}))
+    (root / 'rrsisd/instances.json').write_text(
+        json.dumps(
+            {
+                'images': [
+                    {'file_name': v['file_name'], 'height': HEIGHT, 'width': WIDTH, 'id': k}
+                    for k, v in images.items()
+                ],
+                'annotations': annotations[::-1],
+                'categories': [{'name': name, 'id': i} for i, name in enumerate(CATEGORIES)],
+            }
+        )
+    )
 
 
 def write_refs(root: Path, refs: object) -> None:
@@ -133,6 +199,7 @@ def change_refs(change: Callable[[list], object]) -> Callable[[Path], None]:
         refs = pickle.loads((root / 'rrsisd/refs(unc).p').read_bytes())
         change(refs)
         write_refs(root, refs)
+
     return apply
 
 
@@ -142,6 +209,7 @@ def change_instances(change: Callable[[dict], object]) -> Callable[[Path], None]
         content = json.loads(path.read_text())
         change(content)
         path.write_text(json.dumps(content))
+
     return apply
 
 
@@ -152,6 +220,7 @@ def both(*changes: Callable[[Path], None]) -> Callable[[Path], None]:
     def apply(root: Path) -> None:
         for change in changes:
             change(root)
+
     return apply
 
 
@@ -161,9 +230,11 @@ def remove(*paths: str) -> Callable[[Path], None]:
 
 def cut(path: str, keep: int = 60) -> Callable[[Path], None]:
     """Keep the first `keep` percent of the file's bytes."""
+
     def apply(root: Path) -> None:
         content = (root / path).read_bytes()
-        (root / path).write_bytes(content[:len(content) * keep // 100])
+        (root / path).write_bytes(content[: len(content) * keep // 100])
+
     return apply
 
 
@@ -173,10 +244,12 @@ def save(path: str, array: np.ndarray) -> Callable[[Path], None]:
 
 def set_line(path: str, number: int, line: bytes) -> Callable[[Path], None]:
     """Replace line `number` (from 1) of a text file."""
+
     def apply(root: Path) -> None:
         lines = (root / path).read_bytes().split(b'\n')
         lines[number - 1] = line
         (root / path).write_bytes(b'\n'.join(lines))
+
     return apply
 
 
@@ -245,40 +318,55 @@ FAULTS: dict[str, dict[str, Callable[[Path], None]]] = {
         'empty sentence': change_refs(lambda refs: refs[2]['sentences'][1].update(sent=' ')),
         'sentence None': change_refs(lambda refs: refs[0]['sentences'][0].update(sent=None)),
         'duplicate sentence id': change_refs(
-            lambda refs: refs[2]['sentences'][1].update(sent_id=1003)),
+            lambda refs: refs[2]['sentences'][1].update(sent_id=1003)
+        ),
         'duplicate annotation': change_instances(
-            lambda c: c['annotations'].append(dict(c['annotations'][0]))),
+            lambda c: c['annotations'].append(dict(c['annotations'][0]))
+        ),
         'category outside the list': both(
             change_refs(lambda refs: refs[0].update(category_id=20)),
-            change_instances(lambda c: _annotation(c, 140).update(categories_id=20))),
+            change_instances(lambda c: _annotation(c, 140).update(categories_id=20)),
+        ),
         'categories disagree': change_refs(lambda refs: refs[0].update(category_id=17)),
         'category of another name': change_instances(
-            lambda c: c['categories'][18].update(name='vehicles')),
+            lambda c: c['categories'][18].update(name='vehicles')
+        ),
         'polygon': change_instances(
-            lambda c: _annotation(c, 140).update(segmentation=[[1, 2, 3, 4, 5, 6], [0, 0, 9, 9]])),
+            lambda c: _annotation(c, 140).update(segmentation=[[1, 2, 3, 4, 5, 6], [0, 0, 9, 9]])
+        ),
         'damaged run lengths': change_instances(
             lambda c: _annotation(c, 140).update(
-                segmentation=[{'size': [HEIGHT, WIDTH], 'counts': 'abc'}])),
+                segmentation=[{'size': [HEIGHT, WIDTH], 'counts': 'abc'}]
+            )
+        ),
         'unknown split': change_refs(lambda refs: refs[0].update(split='trian')),
         'sentences no list': change_refs(lambda refs: refs[0].update(sentences='the ship')),
         'ref no dict': change_refs(lambda refs: refs.__setitem__(0, ['train'])),
         'images no list': change_instances(lambda c: c.update(images={'40': '00040.jpg'})),
         'id no number': change_instances(lambda c: c['images'][0].update(id=[40])),
         'size no numbers': change_instances(
-            lambda c: _annotation(c, 140)['segmentation'][0].update(size=['48', '64'])),
+            lambda c: _annotation(c, 140)['segmentation'][0].update(size=['48', '64'])
+        ),
         'counts no text': change_instances(
-            lambda c: _annotation(c, 140)['segmentation'][0].update(counts=None)),
+            lambda c: _annotation(c, 140)['segmentation'][0].update(counts=None)
+        ),
         'run lengths too few': change_instances(
-            lambda c: _annotation(c, 140)['segmentation'][0].update(counts=[5, 6, 7])),
-        'run lengths cut off': change_instances(lambda c: _annotation(c, 140)['segmentation'][0]
-                                                .update(counts='0o')),
+            lambda c: _annotation(c, 140)['segmentation'][0].update(counts=[5, 6, 7])
+        ),
+        'run lengths cut off': change_instances(
+            lambda c: _annotation(c, 140)['segmentation'][0].update(counts='0o')
+        ),
         'truncated image': cut(_JPG),
         'mask of another size': change_instances(
-            lambda c: _annotation(c, 140).update(segmentation=[rle_of(_NO_RECTANGLE)])),
+            lambda c: _annotation(c, 140).update(segmentation=[rle_of(_NO_RECTANGLE)])
+        ),
     },
 }
-WRITERS = {'refsegrs': fabricate_refsegrs, 'rrsisd': fabricate_rrsisd,
-           'risbench': fabricate_risbench}
+WRITERS = {
+    'refsegrs': fabricate_refsegrs,
+    'rrsisd': fabricate_rrsisd,
+    'risbench': fabricate_risbench,
+}
 
 
 def fabricate(dataset: str, root: str | Path, *, fault: str | None = None) -> Path:
@@ -292,8 +380,9 @@ def fabricate(dataset: str, root: str | Path, *, fault: str | None = None) -> Pa
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('dataset', choices=WRITERS, nargs='?')
     parser.add_argument('root', nargs='?')
     parser.add_argument('--fault')
@@ -304,8 +393,9 @@ def main() -> None:
             print(f'{dataset}: {", ".join(faults)}')
         return
     if args.fault is not None and args.fault not in FAULTS[args.dataset]:
-        parser.error(f'{args.dataset} has no fault {args.fault!r}; it has '
-                     f'{", ".join(FAULTS[args.dataset])}')
+        parser.error(
+            f'{args.dataset} has no fault {args.fault!r}; it has {", ".join(FAULTS[args.dataset])}'
+        )
     print(fabricate(args.dataset, args.root, fault=args.fault))
 
 

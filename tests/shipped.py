@@ -1,5 +1,6 @@
 """Which configs are the repository's own: those that a page or an index names. What a user puts
 beside them is his."""
+
 from functools import cache
 from pathlib import Path
 
@@ -10,8 +11,9 @@ OWN = ROOT / 'configs/mine.py'  # README's example of a config of the user
 
 @cache
 def _pages() -> str:
-    return '\n'.join(path.read_text(encoding='utf-8')
-                     for pattern in PAGES for path in sorted(ROOT.glob(pattern)))
+    return '\n'.join(
+        path.read_text(encoding='utf-8') for pattern in PAGES for path in sorted(ROOT.glob(pattern))
+    )
 
 
 def is_named(path: Path) -> bool:
@@ -21,5 +23,8 @@ def is_named(path: Path) -> bool:
 
 def shipped_configs(folder: str = 'configs') -> list[Path]:
     """All below `folder` but the bases, in order."""
-    return [path for path in sorted((ROOT / folder).rglob('*.py'))
-            if '_base_' not in path.parts and is_named(path)]
+    return [
+        path
+        for path in sorted((ROOT / folder).rglob('*.py'))
+        if '_base_' not in path.parts and is_named(path)
+    ]

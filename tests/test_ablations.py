@@ -1,5 +1,6 @@
 """Tables VI-XVI: each row builds, differs from its parent only in what its table varies and what
 that forces, and does something."""
+
 import functools
 import json
 import re
@@ -25,8 +26,12 @@ from tests.test_models.tiny_model import batch, stirred
 ROOT = Path(__file__).resolve().parents[1]
 INDEX = ablations.read_index(ROOT)
 # One case a config; the † rows are their tables' parents.
-ROWS = {row.name: (table, row) for table in INDEX.tables for row in table.rows
-        if row.config != table.parent}
+ROWS = {
+    row.name: (table, row)
+    for table in INDEX.tables
+    for row in table.rows
+    if row.config != table.parent
+}
 TINY = [name for name, (table, _) in ROWS.items() if table.key in ablations.TINY_TABLES]
 FULL_SIZE = [name for name in ROWS if name not in TINY]
 
@@ -44,6 +49,7 @@ def changes(name):
 
 
 # ---- the index --------------------------------------------------------------------------------
+
 
 def test_every_table_and_every_config_is_in_the_index():
     assert [table.key for table in INDEX.tables] == [f'table{n:02}' for n in range(6, 17)]
@@ -63,8 +69,11 @@ def test_the_index_is_well_formed():
             assert len(row.values) == len(table.columns), (table.key, row)
             assert tuple(row.paper) == INDEX.scores, (table.key, row)
             assert row.known or not any(row.paper.values()), 'a number without its row'
-            assert all(isinstance(value, float) and 0 < value < 100
-                       for value in row.paper.values() if value is not None)
+            assert all(
+                isinstance(value, float) and 0 < value < 100
+                for value in row.paper.values()
+                if value is not None
+            )
         settings = [row.values for row in table.rows]
         twice = {values for values in settings if settings.count(values) > 1}
         assert twice == ({('siglip2-p14-224', 'sam2.1-s')} if table.key == 'table16' else set())
@@ -83,7 +92,8 @@ def test_one_config_has_one_set_of_numbers():
 def test_the_readme_is_the_index():
     path = ROOT / 'configs/ablations/README.md'
     assert path.read_text(encoding='utf-8') == ablations.readme(INDEX), (
-        'python tools/ablate.py --list --markdown > configs/ablations/README.md')
+        'python tools/ablate.py --list --markdown > configs/ablations/README.md'
+    )
 
 
 def test_the_variants_of_where():
@@ -100,8 +110,10 @@ def test_the_variants_of_where():
             found = ablations.row_differences(table, row, ROOT)
             assert bool(found) == (row.config != table.parent), row.config
             for key in found:
-                assert any(key == place or key.startswith(place + '.')
-                           for place in table.varies), (row.config, key)
+                assert any(key == place or key.startswith(place + '.') for place in table.varies), (
+                    row.config,
+                    key,
+                )
 
 
 def test_a_table_by_any_of_its_names():
@@ -114,6 +126,7 @@ def test_a_table_by_any_of_its_names():
 
 
 # ---- the configs ------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize('name', ROWS)
 def test_a_short_file_that_changes_what_its_table_varies(name):
@@ -169,8 +182,11 @@ def shared_towers():
         patch.setattr(tower_configs, 'known_config', two_layers)
         for name in ('DualModalityEncoder', 'MaskGenerator'):
             part = getattr(composer, name)
-            patch.setattr(composer, name, lambda part=part, **given: once(
-                part, json.dumps(given, sort_keys=True)))
+            patch.setattr(
+                composer,
+                name,
+                lambda part=part, **given: once(part, json.dumps(given, sort_keys=True)),
+            )
         yield
 
 
@@ -202,6 +218,7 @@ def test_the_ranks_of_table_xvi():
 
 # ---- each option does something ---------------------------------------------------------------
 
+
 def build(model):
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('rsrefseg2'):
@@ -219,8 +236,9 @@ def outcome(model):
     given = batch(model, [0, 1])
     with torch.no_grad():
         outputs = model(given['inputs'])
-        losses = model.loss(outputs, Targets([s.gt_mask for s in given['data_samples']],
-                                             given['inputs'].image_ids))
+        losses = model.loss(
+            outputs, Targets([s.gt_mask for s in given['data_samples']], given['inputs'].image_ids)
+        )
     return {'mask_logits': outputs.mask_logits, **losses}
 
 
@@ -237,8 +255,14 @@ def effect(model) -> str:
     found, wanted = outcome(model), of_parent()
     if set(found) != set(wanted):
         return 'losses'
-    return next((name for name in found if not torch.allclose(found[name], wanted[name],
-                                                              rtol=1e-4, atol=1e-6)), '')
+    return next(
+        (
+            name
+            for name in found
+            if not torch.allclose(found[name], wanted[name], rtol=1e-4, atol=1e-6)
+        ),
+        '',
+    )
 
 
 @pytest.mark.parametrize('name', TINY)
@@ -266,8 +290,9 @@ def test_tiny_scale_is_the_same_change():
     assert config.model.losses.ortho is config.model.losses.sample is None
     assert config.model.losses.dense is None, 'L_dense needs a dense prompt'
     table = INDEX.table('table14')
-    sizes = [ablations.tiny_config(table, row, ROOT).model.siglip.get('image_size')
-             for row in table.rows]
+    sizes = [
+        ablations.tiny_config(table, row, ROOT).model.siglip.get('image_size') for row in table.rows
+    ]
     assert sizes == [112, 128, None, 224, 256]  # of 192, as 224, 256, 448 and 512 of 384
     with pytest.raises(UserError, match='table16 compares full-size towers'):
         ablations.tiny_config(INDEX.table('table16'), INDEX.table('table16').rows[0], ROOT)

@@ -1,4 +1,5 @@
 """Files: whole or not at all, in their folder, regular ones alone, nobody else's replaced."""
+
 import errno
 import os
 import socket
@@ -16,9 +17,17 @@ def entries(folder):
     return {path.name: None if path.is_dir() else path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize('error', [
-    KeyError('ours'), KeyboardInterrupt(), SystemExit(3), OSError(errno.ENOSPC, 'No space left'),
-    OSError(errno.EIO, 'Input/output error'), OSError(errno.EINVAL, 'a fault of ours')])
+@pytest.mark.parametrize(
+    'error',
+    [
+        KeyError('ours'),
+        KeyboardInterrupt(),
+        SystemExit(3),
+        OSError(errno.ENOSPC, 'No space left'),
+        OSError(errno.EIO, 'Input/output error'),
+        OSError(errno.EINVAL, 'a fault of ours'),
+    ],
+)
 @pytest.mark.parametrize('old', [None, b'old'])
 def test_a_failure_leaves_what_was_there(tmp_path, error, old):
     path = tmp_path / 'scores.json'
@@ -60,8 +69,11 @@ def test_permissions_are_the_old_files_or_the_users(tmp_path, mask):
         os.umask(before)
 
 
-@given(name=st.text(min_size=1, max_size=255).filter(
-    lambda name: '/' not in name and '\0' not in name and name not in ('.', '..')))
+@given(
+    name=st.text(min_size=1, max_size=255).filter(
+        lambda name: '/' not in name and '\0' not in name and name not in ('.', '..')
+    )
+)
 @settings(max_examples=40)
 def test_any_name_is_written_or_refused(tmp_path, name):
     """Control characters, halves of surrogates, dots anywhere, too many bytes."""
@@ -91,8 +103,12 @@ def test_where_it_cannot_be_written(tmp_path):
     assert set(entries(tmp_path)) == {'file', 'folder'}
 
 
-@given(st.lists(st.sampled_from(['..', '.', 'a', '', '/', 'b.png', '\0', '~', '\\', 'ü']),
-                max_size=5).map('/'.join) | st.text(max_size=8))
+@given(
+    st.lists(
+        st.sampled_from(['..', '.', 'a', '', '/', 'b.png', '\0', '~', '\\', 'ü']), max_size=5
+    ).map('/'.join)
+    | st.text(max_size=8)
+)
 @settings(max_examples=80)
 def test_a_name_stays_in_its_folder(name):
     try:
@@ -112,10 +128,16 @@ def test_only_regular_files_are_opened(tmp_path, monkeypatch):
         server.bind('socket')
         (tmp_path / 'loop').symlink_to('loop')
         (tmp_path / 'link').symlink_to('fifo')
-        for name, says in (('fifo', 'is a FIFO'), ('link', 'is a FIFO'), ('.', 'is a folder'),
-                           ('/dev/null', 'is a device'), ('loop', 'cannot be opened'),
-                           ('socket', 'cannot be opened'), ('none', 'does not exist'),
-                           ('a\0b', 'no name')):
+        for name, says in (
+            ('fifo', 'is a FIFO'),
+            ('link', 'is a FIFO'),
+            ('.', 'is a folder'),
+            ('/dev/null', 'is a device'),
+            ('loop', 'cannot be opened'),
+            ('socket', 'cannot be opened'),
+            ('none', 'does not exist'),
+            ('a\0b', 'no name'),
+        ):
             with pytest.raises(UserError, match=says):
                 files.read_bytes(tmp_path / name)
     (tmp_path / 'text').write_bytes(b'\xef\xbb\xbfa\r\nb')

@@ -1,4 +1,5 @@
 """A full disk: one line that names the file, whoever writes, and logs are no exception."""
+
 import contextlib
 import logging
 import os

@@ -1,4 +1,5 @@
 """Text from data in Markdown, CSV and file names, and files of scores."""
+
 import csv
 import io
 import json
@@ -16,10 +17,17 @@ from rsrefseg2.publishing.publish import check_name, check_tested
 from rsrefseg2.publishing.scores_files import read_scores_file, weights_hash
 from rsrefseg2.visualization import file_name
 
-FEW = settings(max_examples=80, deadline=None,
-               suppress_health_check=[HealthCheck.function_scoped_fixture])
-GOOD = dict(gIoU=50.0, cIoU=None, protocol='paper', samples=3, by_level=dict(a=dict(gIoU=1.0)),
-            intervals=dict(gIoU=[1.0, None]))
+FEW = settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+GOOD = dict(
+    gIoU=50.0,
+    cIoU=None,
+    protocol='paper',
+    samples=3,
+    by_level=dict(a=dict(gIoU=1.0)),
+    intervals=dict(gIoU=[1.0, None]),
+)
 
 
 @FEW
@@ -64,10 +72,18 @@ def test_a_file_name_holds_any_id(number, name):
 
 
 @FEW
-@given(key=st.sampled_from(sorted([*GOOD, 'object_hit', 'checkpoint', 'undefined', 'by_kind',
-                                    'cut_sentences'])),
-       value=st.none() | st.booleans() | st.integers(-9, 999) | st.floats() | st.text(max_size=3)
-       | st.lists(st.integers(), max_size=2) | st.dictionaries(st.text(max_size=2), st.integers()))
+@given(
+    key=st.sampled_from(
+        sorted([*GOOD, 'object_hit', 'checkpoint', 'undefined', 'by_kind', 'cut_sentences'])
+    ),
+    value=st.none()
+    | st.booleans()
+    | st.integers(-9, 999)
+    | st.floats()
+    | st.text(max_size=3)
+    | st.lists(st.integers(), max_size=2)
+    | st.dictionaries(st.text(max_size=2), st.integers()),
+)
 def test_any_scores_are_read_or_one_line(key, value, tmp_path):
     path = tmp_path / 'scores.json'
     path.write_text(json.dumps(GOOD | {key: value}))
@@ -79,8 +95,16 @@ def test_any_scores_are_read_or_one_line(key, value, tmp_path):
         assert all(math.isnan(v) or 0 <= v <= 100 for v in scores.values.values())
 
 
-@pytest.mark.parametrize('changed', [dict(gIoU='7'), dict(gIoU=250), dict(cIoU=-1),
-                                     dict(intervals=dict(gIoU=['a', 'b'])), dict(samples='<b>')])
+@pytest.mark.parametrize(
+    'changed',
+    [
+        dict(gIoU='7'),
+        dict(gIoU=250),
+        dict(cIoU=-1),
+        dict(intervals=dict(gIoU=['a', 'b'])),
+        dict(samples='<b>'),
+    ],
+)
 def test_what_is_no_score_is_refused(changed, tmp_path):
     path = tmp_path / 'scores.json'
     path.write_text(json.dumps(GOOD | changed))
@@ -96,11 +120,13 @@ def test_counts_are_no_scores_and_an_evaluators_own_scores_are(tmp_path):
 
 def test_scores_of_other_weights_are_refused(tmp_path):
     import torch
-    one, other = (dict(state_dict={'w': torch.full((2,), value)}) for value in (1., 2.))
-    wrapped = dict(state_dict={'module.w': torch.full((2,), 1.)})
+
+    one, other = (dict(state_dict={'w': torch.full((2,), value)}) for value in (1.0, 2.0))
+    wrapped = dict(state_dict={'module.w': torch.full((2,), 1.0)})
     path = tmp_path / 'scores.json'
-    path.write_text(json.dumps(GOOD | dict(checkpoint=dict(file='a.pth',
-                                                           sha256=weights_hash(one)))))
+    path.write_text(
+        json.dumps(GOOD | dict(checkpoint=dict(file='a.pth', sha256=weights_hash(one))))
+    )
     scores = read_scores(path)
     check_tested(scores, 'b.pth', wrapped)
     check_tested(scores, 'b.pth', other, one)
@@ -118,8 +144,11 @@ def test_a_name_that_not_every_system_has_is_refused():
 def test_a_mark_at_either_end(tmp_path):
     path = tmp_path / 'figure.pdf'
     far = bytes(4500)
-    for content, free in ((b'%PDF' + far + b'% ours\n', True), (b'ours' + far, True),
-                          (far + b'ours' + far, False)):
+    for content, free in (
+        (b'%PDF' + far + b'% ours\n', True),
+        (b'ours' + far, True),
+        (far + b'ours' + far, False),
+    ):
         path.write_bytes(content)
         if free:
             require_free(path, mark='ours')

@@ -1,5 +1,6 @@
 """Run lengths: what pycocotools writes is read back, and what is damaged is refused or still one
 whole mask, the same for COCO's C code."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -50,12 +51,18 @@ def test_damage_is_refused_or_a_whole_mask(mask, data):
     """Cut off anywhere, any bit flipped, any characters: COCO's code never reads beyond the end."""
     given = in_form(mask, 'bytes')
     text = given['counts']
-    cut = settled({**given, 'counts': text[:data.draw(st.integers(0, len(text) - 1))]})
+    cut = settled({**given, 'counts': text[: data.draw(st.integers(0, len(text) - 1))]})
     bit = data.draw(st.integers(0, 8 * len(text) - 1))
     flipped = bytearray(text)
     flipped[bit // 8] ^= 1 << bit % 8
-    others = [settled({**given, 'counts': counts}) for counts in (
-        bytes(flipped), data.draw(st.binary(max_size=9)), data.draw(st.text(max_size=9)))]
+    others = [
+        settled({**given, 'counts': counts})
+        for counts in (
+            bytes(flipped),
+            data.draw(st.binary(max_size=9)),
+            data.draw(st.text(max_size=9)),
+        )
+    ]
     for found in filter(None, [cut, *others]):
         assert found[0].shape == mask.shape and np.array_equal(*found)
 
@@ -68,14 +75,27 @@ def test_runs_that_do_not_fill_the_size_are_refused(mask, height, width):
 
 
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.none().map(lambda _: 10**5000)
-    | st.floats() | st.text(max_size=4) | st.binary(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner,
-                                                                max_size=2), max_leaves=5)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.none().map(lambda _: 10**5000)
+    | st.floats()
+    | st.text(max_size=4)
+    | st.binary(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
+    max_leaves=5,
+)
 
 
-@given(st.one_of(ANYTHING, st.fixed_dictionaries({'size': ANYTHING, 'counts': ANYTHING}),
-                 st.fixed_dictionaries({'size': st.just([3, 2]), 'counts': ANYTHING})))
+@given(
+    st.one_of(
+        ANYTHING,
+        st.fixed_dictionaries({'size': ANYTHING, 'counts': ANYTHING}),
+        st.fixed_dictionaries({'size': st.just([3, 2]), 'counts': ANYTHING}),
+    )
+)
 @settings(max_examples=80)
 def test_any_other_value_is_refused_in_one_line(value):
     found = settled(value)
@@ -83,20 +103,28 @@ def test_any_other_value_is_refused_in_one_line(value):
 
 
 CORNERS = st.lists(st.floats(-9, 18) | st.integers(-9, 18), min_size=6, max_size=12).filter(
-    lambda values: len(values) % 2 == 0)
+    lambda values: len(values) % 2 == 0
+)
 
 
 @given(st.lists(CORNERS, min_size=1, max_size=3))
 @settings(max_examples=40)
 def test_polygons_are_their_union(polygons):
     found = coco_mask.decode(rle.from_polygons(polygons, (9, 9), where='here'))
-    each = [coco_mask.decode(coco_mask.frPyObjects([list(map(float, polygon))], 9, 9)[0])
-            for polygon in polygons]
+    each = [
+        coco_mask.decode(coco_mask.frPyObjects([list(map(float, polygon))], 9, 9)[0])
+        for polygon in polygons
+    ]
     assert found.shape == (9, 9) and np.array_equal(found, np.any(each, axis=0))
 
 
-@given(CORNERS, st.integers(0, 5), st.sampled_from(
-    [float('nan'), float('inf'), -1e300, 19, -10, 2**70, 10**5000, True, None, '3', [1]]))
+@given(
+    CORNERS,
+    st.integers(0, 5),
+    st.sampled_from(
+        [float('nan'), float('inf'), -1e300, 19, -10, 2**70, 10**5000, True, None, '3', [1]]
+    ),
+)
 @settings(max_examples=40)
 def test_a_coordinate_that_is_none_is_named(polygon, index, value):
     polygon[index] = value

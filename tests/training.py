@@ -1,4 +1,5 @@
 """A config that trains in seconds: the repository's own bases, tiny towers, a fabricated split."""
+
 from __future__ import annotations
 
 import os
@@ -12,7 +13,7 @@ from mmengine.hooks import Hook
 from rsrefseg2.engine import build_runner, load_config
 
 ROOT = Path(__file__).resolve().parents[1]
-TEXT = '''
+TEXT = """
 _base_ = [{bases}]
 model = dict(
     siglip=dict(checkpoint={siglip!r}, vision_lora=dict(r=4), text_lora=dict(r=4)),
@@ -26,18 +27,29 @@ train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False, d
 val_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False, dataset=data)
 test_dataloader = dict(batch_size=2, num_workers=0, dataset=data)
 default_hooks = dict(logger=dict(interval=1))
-'''
+"""
 
 
-def write_config(path: Path, *, siglip: Path, sam: Path, data_root: Path,
-                 strategy: str = 'single') -> Path:
+def write_config(
+    path: Path, *, siglip: Path, sam: Path, data_root: Path, strategy: str = 'single'
+) -> Path:
     """The paper's recipe on RRSIS-D's 4 fabricated triplets, in 2 iterations an epoch; `strategy`
     is one of configs/_base_/strategies."""
-    bases = ['default_runtime', 'models/rsrefseg2', 'datasets/rrsisd',
-             'schedules/adamw_cosine_300e', f'strategies/{strategy}']
-    path.write_text(TEXT.format(
-        bases=', '.join(repr(str(ROOT / f'configs/_base_/{base}.py')) for base in bases),
-        siglip=str(siglip), sam=str(sam), data_root=str(data_root)))
+    bases = [
+        'default_runtime',
+        'models/rsrefseg2',
+        'datasets/rrsisd',
+        'schedules/adamw_cosine_300e',
+        f'strategies/{strategy}',
+    ]
+    path.write_text(
+        TEXT.format(
+            bases=', '.join(repr(str(ROOT / f'configs/_base_/{base}.py')) for base in bases),
+            siglip=str(siglip),
+            sam=str(sam),
+            data_root=str(data_root),
+        )
+    )
     return path
 
 
@@ -69,8 +81,11 @@ class Recorder(Hook):
 def prepare(config: Path | str, work_dir: Path, **options) -> Config:
     """The config as the tools read it. mmengine keeps loggers by the experiment's name, and two
     runs within a second would share one: it is the work dir's."""
-    return load_config(str(config), work_dir=str(work_dir),
-                       options={'experiment_name': Path(work_dir).name, **options})
+    return load_config(
+        str(config),
+        work_dir=str(work_dir),
+        options={'experiment_name': Path(work_dir).name, **options},
+    )
 
 
 def train(config: Path | str, work_dir: Path, **options) -> Recorder:
@@ -85,6 +100,10 @@ def run_in_new_process(tool: str, *arguments: object) -> subprocess.CompletedPro
     """`python tools/<tool> arguments` from the command line."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
     return subprocess.run(
-        [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)], cwd=ROOT,
-        capture_output=True, text=True, timeout=600,
-        env=dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES=''))
+        [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES=''),
+    )

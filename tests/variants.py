@@ -3,6 +3,7 @@ copies of the forms that no benchmark was released in: JSON lines, and RefCOCO's
 
 A variant changes a copy of tests/fabricate.py in place, without changing a triplet.
 """
+
 from __future__ import annotations
 
 import json
@@ -36,6 +37,7 @@ def move(old: str, new: str) -> Change:
     def apply(root: Path) -> None:
         (root / new).parent.mkdir(parents=True, exist_ok=True)
         shutil.move(root / old, root / new)
+
     return apply
 
 
@@ -45,6 +47,7 @@ def wrap(folder: str) -> Change:
         (root / folder).mkdir()
         for entry in entries:
             shutil.move(entry, root / folder / entry.name)
+
     return apply
 
 
@@ -52,15 +55,18 @@ def texts(change: Callable[[bytes], bytes]) -> Change:
     def apply(root: Path) -> None:
         for path in root.glob('output_phrase_*.txt'):
             path.write_bytes(change(path.read_bytes()))
+
     return apply
 
 
 def masks(folder: str, change: Callable[[np.ndarray], np.ndarray]) -> Change:
     """Each mask file, (H, W) of 0 and 255, anew."""
+
     def apply(root: Path) -> None:
         for path in (root / folder).iterdir():
             values = np.array(Image.open(path))
             Image.fromarray(change(values)).save(path)
+
     return apply
 
 
@@ -68,6 +74,7 @@ def images(folder: str, mode: str) -> Change:
     def apply(root: Path) -> None:
         for path in (root / folder).iterdir():
             Image.open(path).convert(mode).save(path)
+
     return apply
 
 
@@ -75,11 +82,13 @@ def segmentations(change: Callable[[dict], object]) -> Change:
     def each(content: dict) -> None:
         for annotation in content['annotations']:
             annotation['segmentation'] = change(annotation['segmentation'][0])
+
     return change_instances(each)
 
 
 def run_lengths(rle: dict) -> dict:
     from pycocotools import mask as coco_mask
+
     flat = coco_mask.decode({**rle, 'counts': rle['counts'].encode()}).flatten(order='F')
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flat]))).tolist()
     return {'size': rle['size'], 'counts': np.diff([0, *edges, flat.size]).tolist()}
@@ -98,19 +107,36 @@ def as_refer(root: Path) -> None:
             file, text = line.split(' ', 1)
             number = len(refs)
             mask = np.array(Image.open(root / 'mask' / file)) > 0
-            image_records.append({'file_name': file, 'height': HEIGHT, 'width': WIDTH,
-                                  'id': number})
-            annotations.append({'id': number, 'image_id': number, 'category_id': 1,
-                                'segmentation': [rle_of(mask)]})
-            refs.append({'image_id': number, 'ref_id': number, 'ann_id': number, 'split': split,
-                         'category_id': 1, 'file_name': file, 'sent_ids': [number],
-                         'sentences': [{'raw': text, 'sent': text, 'sent_id': number}]})
+            image_records.append(
+                {'file_name': file, 'height': HEIGHT, 'width': WIDTH, 'id': number}
+            )
+            annotations.append(
+                {'id': number, 'image_id': number, 'category_id': 1, 'segmentation': [rle_of(mask)]}
+            )
+            refs.append(
+                {
+                    'image_id': number,
+                    'ref_id': number,
+                    'ann_id': number,
+                    'split': split,
+                    'category_id': 1,
+                    'file_name': file,
+                    'sent_ids': [number],
+                    'sentences': [{'raw': text, 'sent': text, 'sent_id': number}],
+                }
+            )
         path.unlink()
     (root / 'risbench').mkdir()
     (root / 'risbench/refs(unc).p').write_bytes(pickle.dumps(refs))
-    (root / 'risbench/instances.json').write_text(json.dumps({
-        'images': image_records, 'annotations': annotations,
-        'categories': [{'id': 1, 'name': 'object'}]}))
+    (root / 'risbench/instances.json').write_text(
+        json.dumps(
+            {
+                'images': image_records,
+                'annotations': annotations,
+                'categories': [{'id': 1, 'name': 'object'}],
+            }
+        )
+    )
     shutil.rmtree(root / 'mask')
     wrap('RISBench_dataset')(root)
     move('RISBench_dataset/risbench', 'risbench')(root)
@@ -123,8 +149,12 @@ _PHRASES: dict[str, Change] = {
     'no newline at the end': texts(bytes.rstrip),
     'blanks at the ends': texts(lambda t: t.replace(b'\n', b'  \t\n  ')),
     'tab after the name': texts(lambda t: t.replace(b' the', b'\tthe')),
-    'phrase_txts': both(*(move(f'output_phrase_{s}.txt', f'phrase_txts/output_phrase_{s}.txt')
-                          for s in ('train', 'val', 'test'))),
+    'phrase_txts': both(
+        *(
+            move(f'output_phrase_{s}.txt', f'phrase_txts/output_phrase_{s}.txt')
+            for s in ('train', 'val', 'test')
+        )
+    ),
 }
 VARIANTS: dict[str, dict[str, Change]] = {
     'refsegrs': {
@@ -148,17 +178,23 @@ VARIANTS: dict[str, dict[str, Change]] = {
         'wrapping folder': wrap('RRSIS-D'),
         'no middle folder': move('images/rrsisd/JPEGImages', 'images/JPEGImages'),
         'rrssid': move('rrsisd', 'rrssid'),
-        'rrsis_d': both(move('rrsisd', 'rrsis_d'),
-                        move('images/rrsisd', 'images/rrsis_d')),
-        'flat': both(move('rrsisd/refs(unc).p', 'refs(unc).p'),
-                     move('rrsisd/instances.json', 'instances.json'),
-                     move('images/rrsisd/JPEGImages', 'JPEGImages')),
-        'category_id': change_instances(lambda c: [
-            a.update(category_id=a.pop('categories_id')) for a in c['annotations']]),
+        'rrsis_d': both(move('rrsisd', 'rrsis_d'), move('images/rrsisd', 'images/rrsis_d')),
+        'flat': both(
+            move('rrsisd/refs(unc).p', 'refs(unc).p'),
+            move('rrsisd/instances.json', 'instances.json'),
+            move('images/rrsisd/JPEGImages', 'JPEGImages'),
+        ),
+        'category_id': change_instances(
+            lambda c: [a.update(category_id=a.pop('categories_id')) for a in c['annotations']]
+        ),
         'bare RLE': segmentations(lambda rle: rle),
         'list of run lengths': segmentations(run_lengths),
-        'byte-order mark': lambda root: (root / 'rrsisd/instances.json').write_bytes(
-            b'\xef\xbb\xbf' + (root / 'rrsisd/instances.json').read_bytes()) and None,
+        'byte-order mark': lambda root: (
+            (root / 'rrsisd/instances.json').write_bytes(
+                b'\xef\xbb\xbf' + (root / 'rrsisd/instances.json').read_bytes()
+            )
+            and None
+        ),
         'string ids': lambda root: _string_ids(root),
     },
 }
@@ -170,6 +206,7 @@ def _string_ids(root: Path) -> None:
             image['id'] = str(image['id'])
         for annotation in content['annotations']:
             annotation['image_id'] = str(annotation['image_id'])
+
     change_instances(each)(root)
     refs = pickle.loads((root / 'rrsisd/refs(unc).p').read_bytes())
     for ref in refs:
@@ -188,28 +225,42 @@ def fabricate_jsonl(root: Path, benchmark: str) -> Path:
         for number, (split, image, ann, category, sentence_ids) in enumerate(REFS):
             text = f'the {CATEGORIES[category]} number {number}'
             lines[split] += [
-                {'split': split, 'image_id': image, 'sent': text + ' again' * i,
-                 'file_name': f'{image:05d}.jpg', 'category_id': category,
-                 'category_name': CATEGORIES[category], 'ann_id': ann, 'bbox': [5, 3, 19, 13],
-                 'segmentation': [rle_of(target(number))], 'area': 9}
-                for i, _ in enumerate(sentence_ids)]
+                {
+                    'split': split,
+                    'image_id': image,
+                    'sent': text + ' again' * i,
+                    'file_name': f'{image:05d}.jpg',
+                    'category_id': category,
+                    'category_name': CATEGORIES[category],
+                    'ann_id': ann,
+                    'bbox': [5, 3, 19, 13],
+                    'segmentation': [rle_of(target(number))],
+                    'area': 9,
+                }
+                for i, _ in enumerate(sentence_ids)
+            ]
         shutil.rmtree(root / 'rrsisd')
     else:
         layout = PHRASE_LAYOUTS[benchmark]
         number = 0
         for split, names in layout['names'].items():
             for name in names:
-                lines[split].append({
-                    'split': split, 'image_id': name + layout['in_line'],
-                    'sent': f'the  bright rectangle number {number} .',
-                    'file_name': name + layout['extension'],
-                    'segmentation': rle_of(target(number))})
+                lines[split].append(
+                    {
+                        'split': split,
+                        'image_id': name + layout['in_line'],
+                        'sent': f'the  bright rectangle number {number} .',
+                        'file_name': name + layout['extension'],
+                        'segmentation': rle_of(target(number)),
+                    }
+                )
                 number += 1
             (root / f'output_phrase_{split}.txt').unlink()
         shutil.rmtree(root / layout['masks'])
     for split, of_split in lines.items():
         (root / f'{benchmark}_{split}.jsonl').write_text(
-            ''.join(json.dumps(line) + '\n' for line in of_split))
+            ''.join(json.dumps(line) + '\n' for line in of_split)
+        )
     return root
 
 
@@ -222,28 +273,60 @@ def fabricate_refcoco(root: Path) -> Path:
     (root / 'refcoco').mkdir(parents=True)
     (root / 'train2014').mkdir()
     refs, image_records, annotations = [], [], []
-    places = (('train', 11, 2), ('train', 11, 1), ('train', 12, 2), ('val', 13, 1),
-              ('testA', 14, 1), ('testB', 15, 1))
+    places = (
+        ('train', 11, 2),
+        ('train', 11, 1),
+        ('train', 12, 2),
+        ('val', 13, 1),
+        ('testA', 14, 1),
+        ('testB', 15, 1),
+    )
     for number, (split, image, sentences) in enumerate(places):
         name = f'COCO_train2014_{image:012d}.jpg'
         x, y = 5 + 4 * number, 3 + 2 * number
         if all(record['id'] != image for record in image_records):
-            image_records.append({'file_name': name, 'height': HEIGHT, 'width': WIDTH,
-                                  'id': image})
+            image_records.append({'file_name': name, 'height': HEIGHT, 'width': WIDTH, 'id': image})
             Image.fromarray(picture(target(number))).save(root / 'train2014' / name)
         polygon = [[x, y, x + 10, y, x + 10, y + 8, x, y + 8]]
-        annotations.append({
-            'id': 700 + number, 'image_id': image, 'category_id': 1 + number % 2, 'area': 80,
-            'bbox': [x, y, 10, 8], 'iscrowd': int(number == 2),
-            'segmentation': polygon if number != 2 else run_lengths(rle_of(target(2)))})
-        refs.append({
-            'image_id': image, 'ref_id': number, 'ann_id': 700 + number, 'split': split,
-            'category_id': 1 + number % 2, 'file_name': f'{name[:-4]}_{number}.jpg',
-            'sent_ids': [10 * number + i for i in range(sentences)],
-            'sentences': [{'raw': f'The Man {number} {i}', 'sent': f'the man {number} {i}',
-                           'sent_id': 10 * number + i, 'tokens': []} for i in range(sentences)]})
+        annotations.append(
+            {
+                'id': 700 + number,
+                'image_id': image,
+                'category_id': 1 + number % 2,
+                'area': 80,
+                'bbox': [x, y, 10, 8],
+                'iscrowd': int(number == 2),
+                'segmentation': polygon if number != 2 else run_lengths(rle_of(target(2))),
+            }
+        )
+        refs.append(
+            {
+                'image_id': image,
+                'ref_id': number,
+                'ann_id': 700 + number,
+                'split': split,
+                'category_id': 1 + number % 2,
+                'file_name': f'{name[:-4]}_{number}.jpg',
+                'sent_ids': [10 * number + i for i in range(sentences)],
+                'sentences': [
+                    {
+                        'raw': f'The Man {number} {i}',
+                        'sent': f'the man {number} {i}',
+                        'sent_id': 10 * number + i,
+                        'tokens': [],
+                    }
+                    for i in range(sentences)
+                ],
+            }
+        )
     (root / 'refcoco/refs(unc).p').write_bytes(pickle.dumps(refs))
-    (root / 'refcoco/instances.json').write_text(json.dumps({
-        'images': image_records, 'annotations': annotations,
-        'categories': [{'id': 1, 'name': 'person'}, {'id': 2, 'name': 'tie'}]}))
+    (root / 'refcoco/instances.json').write_text(
+        json.dumps(
+            {
+                'images': image_records,
+                'annotations': annotations,
+                'categories': [{'id': 1, 'name': 'person'}, {'id': 2, 'name': 'tie'}],
+            }
+        )
+    )
     return root

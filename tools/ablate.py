@@ -6,6 +6,7 @@ Trains and tests the table's rows one after the other (or as SLURM jobs), goes o
 never runs a finished row again, and prints their scores beside the paper's: the mean over the
 seeds, with their standard deviation. --list says what there is; --collect only prints.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -24,27 +25,43 @@ if TYPE_CHECKING:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('table', nargs='?', help='table06 ... table16')
     parser.add_argument('--index', default=INDEX, help='the tables as data (default: %(default)s)')
-    parser.add_argument('--rows', nargs='+', metavar='ROW', help="names of rows (default: all)")
+    parser.add_argument('--rows', nargs='+', metavar='ROW', help='names of rows (default: all)')
     parser.add_argument('--seeds', nargs='+', type=seed, default=[0], metavar='SEED')
-    parser.add_argument('--scale', choices=['paper', 'tiny'],
-                        help="of the paper's tables: paper (default), or tiny: the same variants "
-                             'with the tiny towers on SynthRS, on a CPU')
+    parser.add_argument(
+        '--scale',
+        choices=['paper', 'tiny'],
+        help="of the paper's tables: paper (default), or tiny: the same variants "
+        'with the tiny towers on SynthRS, on a CPU',
+    )
     parser.add_argument('--work-dir', default='work_dirs/ablations', help='(default: %(default)s)')
     add_cfg_options(parser, help='override config keys in every row')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
-                        help='one process, torchrun on --ranks devices, or one SLURM job a run')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm'],
+        default='none',
+        help='one process, torchrun on --ranks devices, or one SLURM job a run',
+    )
     parser.add_argument('--ranks', type=positive, default=1, help='processes of a run')
-    parser.add_argument('--slurm-args', default='', metavar='"ARGS"',
-                        help='more for sbatch: --slurm-args="--gpus-per-task=1 -p gpu"')
-    parser.add_argument('--keep-going', action='store_true',
-                        help='go on with the next run where one fails')
+    parser.add_argument(
+        '--slurm-args',
+        default='',
+        metavar='"ARGS"',
+        help='more for sbatch: --slurm-args="--gpus-per-task=1 -p gpu"',
+    )
+    parser.add_argument(
+        '--keep-going', action='store_true', help='go on with the next run where one fails'
+    )
     parser.add_argument('--collect', action='store_true', help='run nothing, print the scores')
-    parser.add_argument('--list', action='store_true',
-                        help="what there is; with a TABLE its rows and their runs' state")
+    parser.add_argument(
+        '--list',
+        action='store_true',
+        help="what there is; with a TABLE its rows and their runs' state",
+    )
     form = parser.add_mutually_exclusive_group()
     for name in ('json', 'markdown', 'csv'):
         form.add_argument(f'--{name}', action='store_const', dest='form', const=name)
@@ -66,6 +83,7 @@ def list_tables(index: Index, path: str, form: str | None) -> None:
         print(read_text(path), end='')
     elif form == 'markdown':
         from rsrefseg2.apis.ablations import readme
+
         print(readme(index), end='')
     else:
         for table in index.tables:
@@ -75,6 +93,7 @@ def list_tables(index: Index, path: str, form: str | None) -> None:
 def run_all(planned: list[Run], args: argparse.Namespace) -> None:
     """Every run that is not finished; one line each. Fails at the end where one failed."""
     from rsrefseg2.apis import ablation_runs as runs
+
     failed = []
     for i, run in enumerate(planned, 1):
         what = f'[{i}/{len(planned)}] {run.row.name}, seed {run.seed}'
@@ -100,6 +119,7 @@ def run_all(planned: list[Run], args: argparse.Namespace) -> None:
 def show(index: Index, table: Table, planned: list[Run], args: argparse.Namespace) -> None:
     """The scores in the form that was asked for."""
     from rsrefseg2.apis import ablation_results as results
+
     found = results.collect(table, planned, index.scores)
     head, lines = results.cells(table, found)
     if args.form == 'json':
@@ -109,8 +129,9 @@ def show(index: Index, table: Table, planned: list[Run], args: argparse.Namespac
     else:
         title = f'Table {table.number}: {table.title}' if table.number else table.title
         print(f'## {title}\n' if args.form == 'markdown' else title)
-        print((results.as_markdown if args.form == 'markdown' else results.as_terminal)(
-            head, lines))
+        print(
+            (results.as_markdown if args.form == 'markdown' else results.as_terminal)(head, lines)
+        )
         if args.scale == 'tiny':
             print('\n' + results.TINY_NOTE)
 
@@ -120,6 +141,7 @@ def main() -> None:
     args = parse_args()
     from rsrefseg2.apis.ablation_runs import plan
     from rsrefseg2.apis.ablations import read_index
+
     index = read_index(index=args.index)
     if args.table is None:
         list_tables(index, args.index, args.form)

@@ -12,6 +12,7 @@ image's size) and <image>_<k>_panel.png. A photograph that viewers turn by its E
 turned; its mask lies on the turned one. Files that this tool did not write for the same image stay,
 unless --overwrite is given.
 """
+
 import argparse
 import functools
 from pathlib import Path
@@ -25,16 +26,24 @@ SCENE = 1  # all three found (IoU above 0.6), as in 98 of the 250 scenes; of sce
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('given', nargs='*', metavar='IMAGE ... SENTENCE',
-                        help='files to look at, then what to look for in each')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'given',
+        nargs='*',
+        metavar='IMAGE ... SENTENCE',
+        help='files to look at, then what to look for in each',
+    )
     parser.add_argument('--config')
     parser.add_argument('--checkpoint')
     parser.add_argument('--demo', action='store_true', help='the tiny model that is shipped')
     parser.add_argument('--out', default='predictions', help='folder to write to (%(default)s)')
-    parser.add_argument('--overwrite', action='store_true',
-                        help='replace files that this tool did not write for the same image')
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace files that this tool did not write for the same image',
+    )
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
     add_cfg_options(parser, help='override entries of the config')
     args = parser.parse_intermixed_args()  # IMAGE --demo SENTENCE, too
@@ -49,8 +58,10 @@ def demo_model() -> tuple[str, str]:
     """Config and checkpoint of the published folder in demo/."""
     configs, checkpoints = (sorted(DEMO.glob(name)) for name in ('*.py', '*.pth'))
     if (len(configs), len(checkpoints)) != (1, 1):
-        raise UserError(f'{DEMO} holds {len(configs)} configs and {len(checkpoints)} checkpoints, '
-                        'where it should hold one of each: it is a part of the repository')
+        raise UserError(
+            f'{DEMO} holds {len(configs)} configs and {len(checkpoints)} checkpoints, '
+            'where it should hold one of each: it is a part of the repository'
+        )
     return str(configs[0]), str(checkpoints[0])
 
 
@@ -67,6 +78,7 @@ def main() -> None:
     from rsrefseg2.datasets import read_image
     from rsrefseg2.engine import explain_out_of_memory, load_config
     from rsrefseg2.synthrs.generation.generate import make_scene
+
     if args.demo:
         args.config, args.checkpoint = demo_model()
     paths, sentences = split_arguments(args.given)
@@ -92,7 +104,7 @@ def main() -> None:
             if len(pictures) > 1:
                 print(picture.path)
             for k, sentence in enumerate(sentences):  # one by one: a mask may be of 100 megapixels
-                answer, = predictor.predict(sentence)
+                (answer,) = predictor.predict(sentence)
                 write_answer(picture, k, image, answer)
                 print(f'"{answer.text}": {int(answer.mask.sum())} of {answer.mask.size} pixels')
                 for name, file in zip(('mask', 'panel'), picture.files[k], strict=True):

@@ -6,6 +6,7 @@
 DIR holds the stripped weights under a name that ends in their hash, the whole config without
 paths of this machine, and a model card. tools/test.py and tools/predict.py read them as they are.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -15,27 +16,44 @@ from rsrefseg2.options import PROTOCOLS, add_cfg_options
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config', help='the config of the run')
     parser.add_argument('checkpoint', help='a *.pth from training')
     parser.add_argument('--out', required=True, metavar='DIR', help='a folder, new or empty')
     tested = parser.add_mutually_exclusive_group()
-    tested.add_argument('--scores', metavar='JSON', help='of tools/test.py, or of '
-                        'tools/analysis/score.py --json, which has intervals')
-    tested.add_argument('--dump', metavar='JSONL', help='of tools/test.py: scored here, with '
-                                                        '95 %% intervals')
-    parser.add_argument('--protocol', choices=PROTOCOLS,
-                        help="of --dump (default: the config's, which is paper)")
-    parser.add_argument('--merge-lora', action='store_true', help='write the towers too, LoRA '
-                        'merged, as plain folders of transformers')
-    parser.add_argument('--adapters', action='store_true', help="write the adapters alone, too, "
-                        "in PEFT's format")
-    parser.add_argument('--half', action='store_true', help='weights in float16, half the size: '
-                        'test the folder, and publish again with what that found')
+    tested.add_argument(
+        '--scores',
+        metavar='JSON',
+        help='of tools/test.py, or of tools/analysis/score.py --json, which has intervals',
+    )
+    tested.add_argument(
+        '--dump', metavar='JSONL', help='of tools/test.py: scored here, with 95 %% intervals'
+    )
+    parser.add_argument(
+        '--protocol', choices=PROTOCOLS, help="of --dump (default: the config's, which is paper)"
+    )
+    parser.add_argument(
+        '--merge-lora',
+        action='store_true',
+        help='write the towers too, LoRA merged, as plain folders of transformers',
+    )
+    parser.add_argument(
+        '--adapters', action='store_true', help="write the adapters alone, too, in PEFT's format"
+    )
+    parser.add_argument(
+        '--half',
+        action='store_true',
+        help='weights in float16, half the size: '
+        'test the folder, and publish again with what that found',
+    )
     for family in ('siglip', 'sam'):
-        parser.add_argument(f'--{family}', metavar='OWNER/NAME', help=f'the hub name of {family}, '
-                            'where the config names a folder')
+        parser.add_argument(
+            f'--{family}',
+            metavar='OWNER/NAME',
+            help=f'the hub name of {family}, where the config names a folder',
+        )
     add_cfg_options(parser, help='override config keys, as in training')
     args = parser.parse_args()
     if args.protocol and not args.dump:
@@ -49,6 +67,7 @@ def main() -> None:
     from rsrefseg2.engine import load_config, read_checkpoint
     from rsrefseg2.evaluation import find_protocol
     from rsrefseg2.publishing import publish, read_scores, score_dump
+
     cfg = load_config(args.config, options=args.cfg_options)
     read_checkpoint(args.checkpoint)  # before a dump is scored
     scores = read_scores(args.scores) if args.scores else None
@@ -56,14 +75,22 @@ def main() -> None:
         evaluator = cfg.get('test_evaluator')
         own = evaluator.get('protocol') if isinstance(evaluator, dict) else None
         scores = score_dump(args.dump, find_protocol(args.protocol or own or 'paper'))
-    done = publish(cfg, args.checkpoint, args.out, scores=scores, merge_lora=args.merge_lora,
-                   adapters=args.adapters, half=args.half,
-                   names={family: name for family in ('siglip', 'sam')
-                          if (name := getattr(args, family))})
+    done = publish(
+        cfg,
+        args.checkpoint,
+        args.out,
+        scores=scores,
+        merge_lora=args.merge_lora,
+        adapters=args.adapters,
+        half=args.half,
+        names={family: name for family in ('siglip', 'sam') if (name := getattr(args, family))},
+    )
     for note in done.notes:
         print(f'note: {note}')
-    print(f'written: {done.folder}\n  weights  {done.weights}\n  config   {done.config}\n'
-          '  card     README.md')
+    print(
+        f'written: {done.folder}\n  weights  {done.weights}\n  config   {done.config}\n'
+        '  card     README.md'
+    )
 
 
 if __name__ == '__main__':

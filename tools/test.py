@@ -3,6 +3,7 @@
 With --dump FILE each sample becomes a JSON line with its masks, as it goes; a test that was
 interrupted continues with --dump FILE --resume. --report writes one self-contained page of them.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -24,21 +25,32 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='a *.pth from training')
-    parser.add_argument('--work-dir', help='where scores.json and logs go '
-                                           '(default: work_dirs/<name of the config>)')
-    parser.add_argument('--protocol', choices=PROTOCOLS, help='how masks are compared '
-                        "(default: the config's, which is paper)")
+    parser.add_argument(
+        '--work-dir', help='where scores.json and logs go (default: work_dirs/<name of the config>)'
+    )
+    parser.add_argument(
+        '--protocol',
+        choices=PROTOCOLS,
+        help="how masks are compared (default: the config's, which is paper)",
+    )
     parser.add_argument('--dump', metavar='JSONL', help='write one line per sample, with masks')
-    parser.add_argument('--report', metavar='HTML', help='write the report page, a file or a '
-                        'folder for an index.html (and the dump, by default <work dir>/dump.jsonl)')
-    parser.add_argument('--resume', action='store_true',
-                        help='continue the dump of an interrupted test')
-    parser.add_argument('--overwrite', action='store_true',
-                        help='replace the files at --dump and --report')
+    parser.add_argument(
+        '--report',
+        metavar='HTML',
+        help='write the report page, a file or a '
+        'folder for an index.html (and the dump, by default <work dir>/dump.jsonl)',
+    )
+    parser.add_argument(
+        '--resume', action='store_true', help='continue the dump of an interrupted test'
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace the files at --dump and --report'
+    )
     add_cfg_options(parser, help='override config keys, e.g. test_dataloader.dataset.split=val')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
-                        help=argparse.SUPPRESS)  # passed by older launchers
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS
+    )  # passed by older launchers
     args = parser.parse_args()
     if args.resume and not (args.dump or args.report):
         parser.error('--resume continues a dump: give --dump or --report, too')
@@ -49,11 +61,15 @@ def report_on(cfg: Config, model: RSRefSeg2, args: argparse.Namespace) -> str:
     """Writes the page; the cases are predicted once more, for their dense prompts."""
     from rsrefseg2.apis import load_split, predict_dense, write_report
     from rsrefseg2.evaluation import find_protocol
+
     page = write_report(
-        args.dump, args.report, overwrite=args.overwrite,
+        args.dump,
+        args.report,
+        overwrite=args.overwrite,
         protocol=find_protocol(cfg.test_evaluator.get('protocol', 'paper')),
         title=f'{os.path.basename(args.checkpoint)} of {cfg.filename}',
-        dense_prompts=predict_dense(model, load_split(cfg, 'test')))
+        dense_prompts=predict_dense(model, load_split(cfg, 'test')),
+    )
     return str(page)
 
 
@@ -73,6 +89,7 @@ def main() -> None:
         set_scoring,
     )
     from rsrefseg2.publishing.scores_files import describe_tested
+
     cfg = load_config(args.config, options=args.cfg_options, work_dir=args.work_dir)
     cfg.load_from = args.checkpoint
     if args.report:
@@ -82,9 +99,14 @@ def main() -> None:
     # Checkpoints are plain state dicts: whatever trained them, a test needs no sharding.
     cfg.strategy = dict(type='SingleDeviceStrategy')
     read_checkpoint(args.checkpoint)  # before the towers are built
-    set_scoring(cfg, protocol=args.protocol, dump=args.dump, resume=args.resume or None,
-                overwrite=args.overwrite or None,
-                run=identify_run(cfg, args.checkpoint) if args.dump else None)
+    set_scoring(
+        cfg,
+        protocol=args.protocol,
+        dump=args.dump,
+        resume=args.resume or None,
+        overwrite=args.overwrite or None,
+        run=identify_run(cfg, args.checkpoint) if args.dump else None,
+    )
     with explain_out_of_memory(cfg, 'test_dataloader'), ranks_end_together():
         runner = build_runner(cfg, launcher=args.launcher)
         metrics = runner.test()

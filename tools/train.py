@@ -1,4 +1,5 @@
 """Train a config: python tools/train.py CONFIG [--work-dir DIR] [--resume [CHECKPOINT]]."""
+
 from __future__ import annotations
 
 import argparse
@@ -10,16 +11,23 @@ from rsrefseg2.options import add_cfg_options
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='where logs and checkpoints go '
-                                           '(default: work_dirs/<name of the config>)')
-    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-                        help='continue from CHECKPOINT, or from the newest one of the work dir')
-    add_cfg_options(parser,
-                    help='override config keys, e.g. model.init=random '
-                    'train_dataloader.batch_size=8')
+    parser.add_argument(
+        '--work-dir', help='where logs and checkpoints go (default: work_dirs/<name of the config>)'
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='continue from CHECKPOINT, or from the newest one of the work dir',
+    )
+    add_cfg_options(
+        parser, help='override config keys, e.g. model.init=random train_dataloader.batch_size=8'
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
-                        help=argparse.SUPPRESS)  # passed by older launchers
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS
+    )  # passed by older launchers
     return parser.parse_args()
 
 
@@ -32,6 +40,7 @@ def main() -> None:
         load_config,
         ranks_end_together,
     )
+
     cfg = load_config(args.config, options=args.cfg_options, work_dir=args.work_dir)
     if args.resume is not None:
         cfg.resume = True

@@ -5,6 +5,7 @@
 Without --worst the samples are spread evenly over the split; with it the whole split is predicted
 and the panels are those with the lowest IoU.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -20,19 +21,25 @@ if TYPE_CHECKING:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('--out', required=True, help='folder to write to')
-    parser.add_argument('--overwrite', action='store_true',
-                        help='replace files there that this command did not write')
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace files there that this command did not write',
+    )
     parser.add_argument('--split', default='test', choices=SPLITS)
-    parser.add_argument('--max', type=positive, default=24, metavar='N',
-                        help='panels (%(default)s)')
+    parser.add_argument(
+        '--max', type=positive, default=24, metavar='N', help='panels (%(default)s)'
+    )
     parser.add_argument('--worst', action='store_true', help='the N samples of lowest IoU')
-    parser.add_argument('--scores', metavar='JSON',
-                        help='scores.json of tools/test.py, to stand on top of the page')
+    parser.add_argument(
+        '--scores', metavar='JSON', help='scores.json of tools/test.py, to stand on top of the page'
+    )
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
     add_cfg_options(parser, help='override entries of the config')
     return parser.parse_args()
@@ -44,21 +51,28 @@ def read_scores(path: str | None) -> dict[str, float]:
         return {}
     from rsrefseg2.evaluation import COLUMNS
     from rsrefseg2.publishing.scores_files import percentages, read_scores_file
+
     scores = percentages(read_scores_file(path, needs=()))
-    return {key: math.nan if scores[key] is None else scores[key]
-            for key in (*COLUMNS, 'shuffled') if key in scores}
+    return {
+        key: math.nan if scores[key] is None else scores[key]
+        for key in (*COLUMNS, 'shuffled')
+        if key in scores
+    }
 
 
 def read_levels(config: Config, split: str) -> dict[str, str] | None:
     """Sample id -> level, where the config scores SynthRS; None: the page filters by category."""
     from rsrefseg2.datasets.scene_files import read_scenes
+
     evaluator = config.get('test_evaluator')
-    if not isinstance(evaluator, dict) or evaluator.get('type') != 'SynthRSMetric':
+    if not isinstance(evaluator, dict) or evaluator.get('type') != 'ObjectHitMetric':
         return None
     layout = evaluator.get('layout', 'rrsisd')
-    return {sentence['keys'][layout]: sentence['level']
-            for scene in read_scenes(evaluator.get('data_root', 'data/synthrs'), split)
-            for sentence in scene['sentences']}
+    return {
+        sentence['keys'][layout]: sentence['level']
+        for scene in read_scenes(evaluator.get('data_root', 'data/synthrs'), split)
+        for sentence in scene['sentences']
+    }
 
 
 @report_user_errors()
@@ -67,6 +81,7 @@ def main() -> None:
     from rsrefseg2.apis import gather_cases, load_split, write_gallery
     from rsrefseg2.engine import explain_out_of_memory, load_config, load_model
     from rsrefseg2.visualization import MARK
+
     scores = read_scores(args.scores)
     config = load_config(args.config, options=args.cfg_options)
     dataset = load_split(config, args.split)  # missing data are seen before the model is loaded
@@ -75,13 +90,17 @@ def main() -> None:
     require_free(out / 'index.html', mark=MARK, overwrite=args.overwrite)
     with explain_out_of_memory(config):
         model = load_model(config, args.checkpoint, args.device)
-        cases = gather_cases(model, dataset, n=args.max, worst=args.worst,
-                             groups=levels)
+        cases = gather_cases(model, dataset, n=args.max, worst=args.worst, groups=levels)
     kind = 'lowest IoU first' if args.worst else 'spread evenly over the split'
-    page = write_gallery(out, cases, title=f'{len(cases)} samples of the {args.split} split',
-                         note=f'{args.config} · {args.checkpoint} · {kind} · scored at the '
-                              'original size, logits > 0 (protocol paper)', scores=scores,
-                         overwrite=args.overwrite)
+    page = write_gallery(
+        out,
+        cases,
+        title=f'{len(cases)} samples of the {args.split} split',
+        note=f'{args.config} · {args.checkpoint} · {kind} · scored at the '
+        'original size, logits > 0 (protocol paper)',
+        scores=scores,
+        overwrite=args.overwrite,
+    )
     print(f'{len(cases)} panels in {out}\nopen {page}')
 
 

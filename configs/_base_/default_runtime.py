@@ -10,9 +10,9 @@ default_hooks = dict(
                     rule='greater'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     runtime_info=dict(type='RuntimeInfoHook'))
-custom_hooks = [dict(type='StopHook'), dict(type='BoardsHook'), dict(type='ProgressBarHook'),
-                dict(type='PanelHook', n=4), dict(type='OddMaskHook'),
-                dict(type='CutSentenceHook')]
+custom_hooks = [dict(type='PreemptionHook'), dict(type='TrackerHook'), dict(type='ProgressBarHook'),
+                dict(type='PanelHook', n=4), dict(type='MaskWarningHook'),
+                dict(type='TruncatedSentenceHook')]
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
 # More: tensorboard=True, wandb=dict(project=...)
 visualizer = dict(type='RefSegVisualizer')

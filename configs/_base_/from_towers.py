@@ -1,3 +1,3 @@
 # iter_runtime, the prompter starting from what the towers say.
 _base_ = './iter_runtime.py'
-default_hooks = dict(tower_start=dict(type='TowerStartHook'))
+default_hooks = dict(tower_start=dict(type='InitPrompterFromTowersHook'))

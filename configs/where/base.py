@@ -11,7 +11,7 @@ model = dict(
 train_dataloader = dict(batch_size=96)
 optim_wrapper = dict(optimizer=dict(lr=1.5e-3),
                      paramwise_cfg=dict(_delete_=True, decay_1d=False))
-val_evaluator = dict(_delete_=True, type='SynthRSMetric', split='val', baselines=False,
+val_evaluator = dict(_delete_=True, type='ObjectHitMetric', split='val', baselines=False,
                      data_root='{{$RSREFSEG2_DATA:data}}/synthrs')
 train_cfg = dict(max_iters=1800, val_interval=300)
 param_scheduler = [

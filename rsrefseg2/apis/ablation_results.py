@@ -1,4 +1,5 @@
 """What the runs of a table scored: beside the paper, with the difference and the seeds' spread."""
+
 from __future__ import annotations
 
 import csv
@@ -17,8 +18,10 @@ from ..records import to_json
 from .ablation_runs import Run
 from .ablations import Index, Row, Table, number
 
-TINY_NOTE = ("Tiny towers on SynthRS: these numbers say that the code runs and learns, and nothing "
-             "about the paper's, which are of RRSIS-D.")
+TINY_NOTE = (
+    'Tiny towers on SynthRS: these numbers say that the code runs and learns, and nothing '
+    "about the paper's, which are of RRSIS-D."
+)
 
 
 class Result(NamedTuple):
@@ -41,18 +44,28 @@ class Result(NamedTuple):
         return ours if self.spread is None else f'{ours} ± {self.spread:.2f}'
 
 
-def collect(table: Table, runs: Iterable[Run], scores: Iterable[str]
-            ) -> list[tuple[Row, dict[str, Result]]]:
+def collect(
+    table: Table, runs: Iterable[Run], scores: Iterable[str]
+) -> list[tuple[Row, dict[str, Result]]]:
     """Every row of the table with its results by score, of the finished ones among `runs`; a score
     of a breakdown is its keys, joined by dots: by_level.position.gIoU."""
     found: dict[str, list[dict]] = {}
     for run in runs:
         if run.scores.is_file():
-            found.setdefault(run.row.name, []).append(
-                read_scores_file(run.scores, needs=()))
-    return [(row, {score: summarize(row.paper.get(score), [
-        look_up(given, score) for given in found.get(row.name, ())]) for score in scores})
-        for row in table.rows]
+            found.setdefault(run.row.name, []).append(read_scores_file(run.scores, needs=()))
+    return [
+        (
+            row,
+            {
+                score: summarize(
+                    row.paper.get(score),
+                    [look_up(given, score) for given in found.get(row.name, ())],
+                )
+                for score in scores
+            },
+        )
+        for row in table.rows
+    ]
 
 
 def look_up(scores: Mapping, name: str) -> float:
@@ -63,28 +76,42 @@ def look_up(scores: Mapping, name: str) -> float:
         UserError: there is none.
     """
     try:
-        value = (scores[name] if name in scores
-                 else functools.reduce(dict.__getitem__, name.split('.'), scores))
+        value = (
+            scores[name]
+            if name in scores
+            else functools.reduce(dict.__getitem__, name.split('.'), scores)
+        )
     except (KeyError, TypeError):  # TypeError: a part of the name is a score itself
         value = ''
     if isinstance(value, (str, dict, list)):
-        raise UserError(f'a scores.json has no {name}: test with an evaluator that gives it '
-                        '(SynthRSMetric for scores by level)')
+        raise UserError(
+            f'a scores.json has no {name}: test with an evaluator that gives it '
+            '(ObjectHitMetric for scores by level)'
+        )
     return math.nan if value is None else value
 
 
 def summarize(paper: float | None, values: list[float]) -> Result:
     """One score of a row of its seeds' `values`."""
-    return Result(paper, statistics.fmean(values) if values else None,
-                  statistics.stdev(values) if len(values) > 1 else None, len(values))
+    return Result(
+        paper,
+        statistics.fmean(values) if values else None,
+        statistics.stdev(values) if len(values) > 1 else None,
+        len(values),
+    )
 
 
-def cells(table: Table, results: list[tuple[Row, dict[str, Result]]]
-          ) -> tuple[list[str], list[list[str]]]:
+def cells(
+    table: Table, results: list[tuple[Row, dict[str, Result]]]
+) -> tuple[list[str], list[list[str]]]:
     """Header and a line per row: its name and setting, and by score ours, the paper's and the
     difference; the last two are left out where the paper's are not at hand for any row."""
-    printed = {score for _, by_score in results for score, result in by_score.items()
-               if result.paper is not None}
+    printed = {
+        score
+        for _, by_score in results
+        for score, result in by_score.items()
+        if result.paper is not None
+    }
     head = ['row', *table.columns, 'seeds']
     for score in results[0][1]:
         head += [score, f'{score} paper', f'{score} diff'] if score in printed else [score]
@@ -103,8 +130,10 @@ def cells(table: Table, results: list[tuple[Row, dict[str, Result]]]
 def as_terminal(head: list[str], lines: list[list[str]]) -> str:
     """Aligned columns."""
     widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-    return '\n'.join('  '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)
-                               ).rstrip() for line in [head, *lines])
+    return '\n'.join(
+        '  '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in [head, *lines]
+    )
 
 
 def as_markdown(head: list[str], lines: list[list[str]]) -> str:
@@ -117,21 +146,47 @@ def as_csv(index: Index, table: Table, results: list[tuple[Row, dict[str, Result
     parts = ('mean', 'spread', 'paper', 'difference')
     out = io.StringIO()
     writer = csv.writer(out, lineterminator='\n')
-    lines = [['row', *table.columns, 'seeds',
-              *(f'{score} {part}' for score in index.scores for part in parts)]]
+    lines = [
+        [
+            'row',
+            *table.columns,
+            'seeds',
+            *(f'{score} {part}' for score in index.scores for part in parts),
+        ]
+    ]
     for row, by_score in results:
-        lines.append([row.name, *row.values, max(r.seeds for r in by_score.values()),
-                      *(getattr(result, part) for result in by_score.values()
-                        for part in parts)])
+        lines.append(
+            [
+                row.name,
+                *row.values,
+                max(r.seeds for r in by_score.values()),
+                *(getattr(result, part) for result in by_score.values() for part in parts),
+            ]
+        )
     writer.writerows([csv_cell(value) for value in line] for line in lines)
     return out.getvalue().rstrip('\n')
 
 
 def as_json(table: Table, results: list[tuple[Row, dict[str, Result]]]) -> str:
     """The same, for programs."""
-    return to_json({'table': table.key, 'title': table.title, 'rows': [
-        {'row': row.name, 'config': row.config, 'known': row.known,
-         'setting': dict(zip(table.columns, row.values, strict=True)),
-         'scores': {score: {**result._asdict(), 'difference': result.difference}
-                    for score, result in by_score.items()}}
-        for row, by_score in results]}, indent=2, ascii_only=False)
+    return to_json(
+        {
+            'table': table.key,
+            'title': table.title,
+            'rows': [
+                {
+                    'row': row.name,
+                    'config': row.config,
+                    'known': row.known,
+                    'setting': dict(zip(table.columns, row.values, strict=True)),
+                    'scores': {
+                        score: {**result._asdict(), 'difference': result.difference}
+                        for score, result in by_score.items()
+                    },
+                }
+                for row, by_score in results
+            ],
+        },
+        indent=2,
+        ascii_only=False,
+    )

@@ -4,6 +4,7 @@ A run is a row, a seed and, for the tables of the paper, a scale. Its folder is
 <root>/<scale>/<row>/seed<K>, its config seed<K>.py beside it; it is finished when its scores.json
 is there. The † row has one run, whatever the table.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -77,8 +78,14 @@ class Run(NamedTuple):
         return 'begun' if self.checkpoint() else 'new'
 
 
-def plan(table: Table, *, names: Iterable[str] | None, seeds: Iterable[int],
-         scale: Scale, root: str | Path) -> list[Run]:
+def plan(
+    table: Table,
+    *,
+    names: Iterable[str] | None,
+    seeds: Iterable[int],
+    scale: Scale,
+    root: str | Path,
+) -> list[Run]:
     """The runs of a table, or of the rows `names` of it, each once, seed by seed.
 
     Raises:
@@ -87,11 +94,16 @@ def plan(table: Table, *, names: Iterable[str] | None, seeds: Iterable[int],
     known = list(dict.fromkeys(row.name for row in table.rows))
     for name in names or ():
         if name not in known:
-            raise UserError(f'{table.key} has no row {name!r}{suggest(name, known)}; its rows: '
-                            f'{", ".join(known)}')
+            raise UserError(
+                f'{table.key} has no row {name!r}{suggest(name, known)}; its rows: '
+                f'{", ".join(known)}'
+            )
     rows = {row.name: row for row in table.rows if names is None or row.name in names}
-    return [Run(table, row, seed, scale, Path(root))
-            for seed in dict.fromkeys(seeds) for row in rows.values()]
+    return [
+        Run(table, row, seed, scale, Path(root))
+        for seed in dict.fromkeys(seeds)
+        for row in rows.values()
+    ]
 
 
 def write_config(run: Run, options: dict | None = None, repository: str | Path = '.') -> None:
@@ -108,8 +120,10 @@ def write_config(run: Run, options: dict | None = None, repository: str | Path =
     config.merge_from_dict({'randomness.seed': run.seed, 'work_dir': str(run.folder)})
     text = Config(config.to_dict()).pretty_text
     if run.config.is_file() and read_text(run.config) != text:
-        raise UserError(f'{run.folder} was begun with another config than {path} is now with '
-                        f'these options ({run.config}): remove it, or give another --work-dir')
+        raise UserError(
+            f'{run.folder} was begun with another config than {path} is now with '
+            f'these options ({run.config}): remove it, or give another --work-dir'
+        )
     make_folder(run.folder)
     write_text(run.config, text)
 
@@ -119,19 +133,37 @@ def train_command(run: Run, launcher: Launcher = 'none', ranks: int = 1) -> list
     return _command('tools/train.py', run, [], launcher, ranks) + ['--resume']
 
 
-def test_command(run: Run, checkpoint: str, launcher: Launcher = 'none', ranks: int = 1
-                 ) -> list[str]:
+def test_command(
+    run: Run, checkpoint: str, launcher: Launcher = 'none', ranks: int = 1
+) -> list[str]:
     """tools/test.py, which writes `run.scores` and `run.dump`; goes on with a dump begun."""
-    return _command('tools/test.py', run, [checkpoint, '--dump', str(run.dump), '--resume'],
-                    launcher, ranks)
+    return _command(
+        'tools/test.py', run, [checkpoint, '--dump', str(run.dump), '--resume'], launcher, ranks
+    )
 
 
 def _command(tool: str, run: Run, more: list[str], launcher: Launcher, ranks: int) -> list[str]:
-    start = {'none': [sys.executable], 'slurm': ['srun', sys.executable],
-             'pytorch': [sys.executable, '-m', 'torch.distributed.run', '--standalone',
-                         f'--nproc-per-node={ranks}']}[launcher]
-    return [*start, tool, str(run.config), *more, '--work-dir', str(run.folder),
-            '--launcher', launcher]
+    start = {
+        'none': [sys.executable],
+        'slurm': ['srun', sys.executable],
+        'pytorch': [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            '--standalone',
+            f'--nproc-per-node={ranks}',
+        ],
+    }[launcher]
+    return [
+        *start,
+        tool,
+        str(run.config),
+        *more,
+        '--work-dir',
+        str(run.folder),
+        '--launcher',
+        launcher,
+    ]
 
 
 def execute(run: Run, launcher: Launcher = 'none', ranks: int = 1) -> str:
@@ -158,11 +190,22 @@ def submit(run: Run, ranks: int, arguments: str = '') -> str:
     """One SLURM job that trains and tests; its number."""
     script = run.folder / 'job.sh'
     write_text(script, job_script(run, ranks))
-    command = ['sbatch', '--parsable', f'--ntasks={ranks}', f'--job-name={run.row.name}',
-               f'--output={run.log}', '--open-mode=append', *shlex.split(arguments), str(script)]
+    command = [
+        'sbatch',
+        '--parsable',
+        f'--ntasks={ranks}',
+        f'--job-name={run.row.name}',
+        f'--output={run.log}',
+        '--open-mode=append',
+        *shlex.split(arguments),
+        str(script),
+    ]
     try:
-        number = subprocess.run(command, check=True, capture_output=True,
-                                text=True).stdout.strip().split(';')[0]
+        number = (
+            subprocess.run(command, check=True, capture_output=True, text=True)
+            .stdout.strip()
+            .split(';')[0]
+        )
     except FileNotFoundError as error:
         raise UserError('sbatch is not there: --launcher slurm needs a SLURM cluster') from error
     except subprocess.CalledProcessError as error:
@@ -175,11 +218,17 @@ def job_script(run: Run, ranks: int) -> str:
     """Train, then test the best checkpoint by validation, else the last."""
     folder = shlex.quote(str(run.folder))
     test = shlex.join(test_command(run, 'CHECKPOINT', 'slurm', ranks))
-    return '\n'.join([
-        '#!/bin/bash', 'set -e', shlex.join(train_command(run, 'slurm', ranks)),
-        f'checkpoint=$(ls -t {folder}/best_*.pth 2>/dev/null | head -n 1)',
-        f'checkpoint=${{checkpoint:-$(cat {folder}/last_checkpoint)}}',
-        test.replace('CHECKPOINT', '"$checkpoint"'), ''])
+    return '\n'.join(
+        [
+            '#!/bin/bash',
+            'set -e',
+            shlex.join(train_command(run, 'slurm', ranks)),
+            f'checkpoint=$(ls -t {folder}/best_*.pth 2>/dev/null | head -n 1)',
+            f'checkpoint=${{checkpoint:-$(cat {folder}/last_checkpoint)}}',
+            test.replace('CHECKPOINT', '"$checkpoint"'),
+            '',
+        ]
+    )
 
 
 @contextlib.contextmanager
@@ -199,8 +248,9 @@ def _in_queue(run: Run) -> bool:
     if not job.is_file():
         return False
     try:
-        found = subprocess.run(['squeue', '--noheader', '--jobs', read_text(job)],
-                               capture_output=True, text=True)
+        found = subprocess.run(
+            ['squeue', '--noheader', '--jobs', read_text(job)], capture_output=True, text=True
+        )
     except FileNotFoundError:
         return False
     return found.returncode == 0 and bool(found.stdout.strip())
@@ -213,5 +263,7 @@ def _call(run: Run, command: list[str]) -> None:
         code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode
     if code:
         lines = run.log.read_text(encoding='utf-8', errors='replace').strip().splitlines()
-        raise UserError(f'{run.row.name}, seed {run.seed}: {shlex.join(command)} ended with '
-                        f'{code}: {lines[-1] if lines else "it said nothing"}; see {run.log}')
+        raise UserError(
+            f'{run.row.name}, seed {run.seed}: {shlex.join(command)} ended with '
+            f'{code}: {lines[-1] if lines else "it said nothing"}; see {run.log}'
+        )

@@ -3,6 +3,7 @@
 configs/ablations/index.json are Tables VI-XVI; configs/where/index.json asks, on SynthRS, what
 decides whether the tiny model learns where.
 """
+
 from __future__ import annotations
 
 import copy
@@ -32,12 +33,12 @@ class Row(NamedTuple):
     at hand.
     """
 
-    values: tuple[str, ...]          # by the table's columns, as printed
-    config: str                      # path from the repository's root; the † row's is the parent
+    values: tuple[str, ...]  # by the table's columns, as printed
+    config: str  # path from the repository's root; the † row's is the parent
     paper: dict[str, float | None] = {}  # by score, as printed; None: not at hand
     known: bool = True
-    forces: tuple[str, ...] = ()     # keys that change because of what the table varies
-    tiny: dict[str, object] = {}     # values of its keys at tiny scale, where they are others
+    forces: tuple[str, ...] = ()  # keys that change because of what the table varies
+    tiny: dict[str, object] = {}  # values of its keys at tiny scale, where they are others
 
     @property
     def name(self) -> str:
@@ -126,15 +127,33 @@ def read_index(root: str | Path = '.', index: str = INDEX) -> Index:
     given = read_json(path, IndexFile, what='the index')
     tables = []
     for table in given['tables']:
-        rows = tuple(Row(**{key: tuple(value) if isinstance(value, list) else value
-                            for key, value in row.items()}) for row in table['rows'])
+        rows = tuple(
+            Row(
+                **{
+                    key: tuple(value) if isinstance(value, list) else value
+                    for key, value in row.items()
+                }
+            )
+            for row in table['rows']
+        )
         for row in rows:
             if len(row.values) != len(table['columns']):
-                raise UserError(f'{path}: {table["table"]}, row {row.config}: {len(row.values)} '
-                                f'values for {len(table["columns"])} columns: give one for each')
-        tables.append(Table(table['table'], table['number'], table['title'],
-                            tuple(table['columns']), table['parent'], tuple(table['varies']),
-                            tuple(table['notes']), rows))
+                raise UserError(
+                    f'{path}: {table["table"]}, row {row.config}: {len(row.values)} '
+                    f'values for {len(table["columns"])} columns: give one for each'
+                )
+        tables.append(
+            Table(
+                table['table'],
+                table['number'],
+                table['title'],
+                tuple(table['columns']),
+                table['parent'],
+                tuple(table['varies']),
+                tuple(table['notes']),
+                rows,
+            )
+        )
     return Index(given['source'], given['note'], tuple(given['scores']), tuple(tables))
 
 
@@ -190,23 +209,42 @@ def readme(index: Index) -> str:
     """configs/ablations/README.md: row -> config -> command -> the paper's numbers."""
     rows = sum(len(table.rows) for table in index.tables)
     lines = [
-        '# Tables VI to XVI', '',
+        '# Tables VI to XVI',
+        '',
         f'{rows} rows; the † rows stand in every table. Of `{Path(INDEX).name}` by '
-        '`python tools/ablate.py --list --markdown`; not to be edited.', '',
+        '`python tools/ablate.py --list --markdown`; not to be edited.',
+        '',
         f'Numbers of the paper: {index.source}. - is a number that was not at hand; ? marks a '
-        'setting that was chosen here by the title of its table, not read in the paper.', '',
+        'setting that was chosen here by the title of its table, not read in the paper.',
+        '',
         'A whole table: `python tools/ablate.py table06`; with tiny towers on a CPU: '
         '`python tools/ablate.py table06 --scale tiny`. One row: '
-        '`python tools/train.py CONFIG`.']
+        '`python tools/train.py CONFIG`.',
+    ]
     for table in index.tables:
-        lines += ['', f'## Table {table.number}: {text(table.title)}', '',
-                  f'{code(table.key)}, on {code(table.parent)}; varies '
-                  f'{", ".join(map(code, table.varies))}.', '']
+        lines += [
+            '',
+            f'## Table {table.number}: {text(table.title)}',
+            '',
+            f'{code(table.key)}, on {code(table.parent)}; varies '
+            f'{", ".join(map(code, table.varies))}.',
+            '',
+        ]
         lines += [f'- {text(note)}' for note in table.notes] + [''] * bool(table.notes)
-        lines += list(markdown(list(map(text, [*table.columns, 'config', *index.scores])), (
-            [*map(text, row.values[:-1]), text(row.values[-1]) + ' ?' * (not row.known),
-             text(row.config) + ' †' * (row.config == table.parent),
-             *(number(row.paper.get(score)) for score in index.scores)] for row in table.rows)))
+        lines += list(
+            markdown(
+                list(map(text, [*table.columns, 'config', *index.scores])),
+                (
+                    [
+                        *map(text, row.values[:-1]),
+                        text(row.values[-1]) + ' ?' * (not row.known),
+                        text(row.config) + ' †' * (row.config == table.parent),
+                        *(number(row.paper.get(score)) for score in index.scores),
+                    ]
+                    for row in table.rows
+                ),
+            )
+        )
     return '\n'.join(lines) + '\n'
 
 

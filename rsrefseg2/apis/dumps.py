@@ -1,4 +1,5 @@
 """Pictures from dumps: a few samples by their ids, and the images that they name."""
+
 from __future__ import annotations
 
 from collections.abc import Collection
@@ -27,8 +28,10 @@ def find_samples(path: str | Path, ids: Collection[str]) -> dict[str, Sample]:
             found[name] = sample_of(record)
     missing = [name for name in ids if name not in found]
     if missing:
-        raise UserError(f'dump {path} has no sample {missing[0]!r}{suggest(missing[0], known)}: '
-                        f'its ids are like {", ".join(known[:3])}')
+        raise UserError(
+            f'dump {path} has no sample {missing[0]!r}{suggest(missing[0], known)}: '
+            f'its ids are like {", ".join(known[:3])}'
+        )
     return found
 
 
@@ -45,6 +48,8 @@ def load_picture(sample: Sample, images: str | Path | None) -> np.ndarray:
         return np.full((*sample.ground_truth.shape, 3), GROUND, np.uint8)
     path = Path(file) if images is None else Path(images) / Path(file).name
     if not path.is_file():
-        raise UserError(f'{sample.record["where"]}: image {path} does not exist: run this where '
-                        'the test ran, or give the folder of the images with --images')
+        raise UserError(
+            f'{sample.record["where"]}: image {path} does not exist: run this where '
+            'the test ran, or give the folder of the images with --images'
+        )
     return read_image(str(path))

@@ -1,4 +1,5 @@
 """The rows of Figs. 4-6, from several models' dumps, and of Fig. 2, from a model."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ Dumps = Mapping[str, str | Path]  # the models' names, as the columns are called
 
 # ---------------------------------------------------------------------- Figs. 4-6
 
+
 def choose_ids(dumps: Dumps, n: int, rule: Literal['evenly', 'differ']) -> list[str]:
     """n samples that every dump holds: spread evenly over the first, or those where the models'
     IoU (protocol paper) differ most, the largest difference first."""
@@ -34,24 +36,34 @@ def choose_ids(dumps: Dumps, n: int, rule: Literal['evenly', 'differ']) -> list[
     if rule == 'evenly':
         found = [{record['id']: 0.0 for record in read_dump(path)} for path in dumps.values()]
     else:
-        found = [{sample.record['id']: score_record(sample, PAPER)['iou']
-                  for sample in dumped_samples(path)} for path in dumps.values()]
+        found = [
+            {
+                sample.record['id']: score_record(sample, PAPER)['iou']
+                for sample in dumped_samples(path)
+            }
+            for path in dumps.values()
+        ]
     common = [name for name in found[0] if all(name in scores for scores in found)]
     if not common:
-        raise UserError(f'no sample is in every one of {", ".join(map(str, dumps.values()))}: '
-                        'give dumps of one split')
+        raise UserError(
+            f'no sample is in every one of {", ".join(map(str, dumps.values()))}: '
+            'give dumps of one split'
+        )
     if any(len(common) < len(scores) for scores in found):
         counts = ', '.join(f'{name} {len(scores)}' for name, scores in zip(dumps, found))
-        print_log(f'chosen from the {len(common)} samples that every dump holds ({counts})',
-                  logger='current')
+        print_log(
+            f'chosen from the {len(common)} samples that every dump holds ({counts})',
+            logger='current',
+        )
     if rule == 'evenly':
         return [common[i] for i in spread(n, len(common))]
     spans = {name: np.ptp([scores[name] for scores in found]) for name in common}
     return sorted(common, key=lambda name: -spans[name])[:n]
 
 
-def compare_rows(dumps: Dumps, ids: Sequence[str], *, images: str | Path | None = None,
-                 iou: bool = False) -> list[Row]:
+def compare_rows(
+    dumps: Dumps, ids: Sequence[str], *, images: str | Path | None = None, iou: bool = False
+) -> list[Row]:
     """A row per sample: image, ground truth, the prediction of each dump; with `iou` its IoU below,
     under protocol paper.
 
@@ -66,8 +78,10 @@ def _compare_row(samples: Sequence[Sample], images: str | Path | None, iou: bool
     first = samples[0]
     named = next((sample for sample in samples if sample.record.get('file')), None)
     if named is None:
-        raise UserError(f'{first.record["where"]}: no dump names the image of sample '
-                        f'{first.record["id"]}: one of them needs `file`')
+        raise UserError(
+            f'{first.record["where"]}: no dump names the image of sample '
+            f'{first.record["id"]}: one of them needs `file`'
+        )
     _check_same(samples)
     image = load_picture(named, images)
     tiles = [Tile(image), Tile(image, first.ground_truth, GREEN)]
@@ -87,8 +101,10 @@ def _check_same(samples: Sequence[Sample]) -> None:
         sentences = {s.record.get('sentence') for s in (first, sample)} - {None}
         if len(sentences) > 1 or (other.shape == gt.shape and (other != gt).any()):
             what = 'sentence' if len(sentences) > 1 else 'ground truth'
-            raise UserError(f'{sample.record["where"]}: sample {sample.record["id"]} has another '
-                            f'{what} than in {first.record["where"]}: give dumps of one split')
+            raise UserError(
+                f'{sample.record["where"]}: sample {sample.record["id"]} has another '
+                f'{what} than in {first.record["where"]}: give dumps of one split'
+            )
 
 
 # ---------------------------------------------------------------------- Fig. 2
@@ -103,25 +119,34 @@ def native_encoder(config: Config) -> DualModalityEncoder:
         UserError: the config's towers are random.
     """
     if config.model.get('init', 'pretrained') != 'pretrained':
-        raise UserError(f'{config.filename} builds random towers (model.init): their native '
-                        'activation means nothing; take pretrained ones')
+        raise UserError(
+            f'{config.filename} builds random towers (model.init): their native '
+            'activation means nothing; take pretrained ones'
+        )
     return DualModalityEncoder(checkpoint=config.model.siglip.checkpoint).eval()
 
 
 @torch.inference_mode()
-def native_cosine(model: RSRefSeg2, encoder: DualModalityEncoder, dataset: RefSegDataset,
-                  index: int) -> np.ndarray:
+def native_cosine(
+    model: RSRefSeg2, encoder: DualModalityEncoder, dataset: RefSegDataset, index: int
+) -> np.ndarray:
     """cos(up(v), t_sent) of the towers alone, at the dense prompt's size: (H2/4, W2/4), -1 to 1."""
     batch = model.data_preprocessor(unique_images_collate(dataset.__getitems__([index])))
     inputs = batch['inputs']
-    v = encoder.encode_images(inputs.images_where)
+    v = encoder.encode_images(inputs.images_siglip)
     t_sent = encoder.encode_text(inputs.input_ids, inputs.lengths).t_sent
     grid = v.transpose(1, 2).unflatten(2, encoder.grid_size)  # (1, N, d1) -> (1, d1, h1, w1)
     return upsampled_cosine(grid, t_sent, model.mask_generator.prompt_size)[0].cpu().numpy()
 
 
-def activation_rows(model: RSRefSeg2, encoder: DualModalityEncoder, dataset: RefSegDataset, *,
-                    n: int = 6, ids: Sequence[str] | None = None) -> list[Row]:
+def activation_rows(
+    model: RSRefSeg2,
+    encoder: DualModalityEncoder,
+    dataset: RefSegDataset,
+    *,
+    n: int = 6,
+    ids: Sequence[str] | None = None,
+) -> list[Row]:
     """A row per sample: image, ground truth, the native cosine, stretched over its own range, and
     the sigmoid of the trained dense prompt, 0 to 1.
 
@@ -143,8 +168,15 @@ def activation_rows(model: RSRefSeg2, encoder: DualModalityEncoder, dataset: Ref
         stretched = (cosine - low) / (high - low) if high > low else np.zeros_like(cosine)
         dense = sample.dense_prompt.sigmoid().numpy()
         gt = sample.get('gt_mask')
-        rows.append(Row(sample.text, [
-            Tile(image), Tile(image, None if gt is None else gt.numpy(), GREEN),
-            Tile(image, values=stretched, note=f'cos {low:.2f} to {high:.2f}'),
-            Tile(image, values=dense, note=f'σ {dense.min():.2f} to {dense.max():.2f}')]))
+        rows.append(
+            Row(
+                sample.text,
+                [
+                    Tile(image),
+                    Tile(image, None if gt is None else gt.numpy(), GREEN),
+                    Tile(image, values=stretched, note=f'cos {low:.2f} to {high:.2f}'),
+                    Tile(image, values=dense, note=f'σ {dense.min():.2f} to {dense.max():.2f}'),
+                ],
+            )
+        )
     return rows

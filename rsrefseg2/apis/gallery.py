@@ -1,4 +1,5 @@
 """Panels of a split's samples: predict, draw, write the pictures and the page."""
+
 from __future__ import annotations
 
 import heapq
@@ -18,15 +19,7 @@ from ..files import require_free
 from ..models import RSRefSeg2
 from ..registry import DATASETS, SCOPE
 from ..structures import RefSegDataSample
-from ..visualization import (
-    MARK,
-    PICTURE_MARK,
-    Case,
-    file_name,
-    spread,
-    write_page,
-    write_panel,
-)
+from ..visualization import MARK, PICTURE_MARK, Case, file_name, spread, write_page, write_panel
 
 
 def load_split(config: Config, split: str) -> RefSegDataset:
@@ -38,8 +31,15 @@ def load_split(config: Config, split: str) -> RefSegDataset:
     return DATASETS.build(loader.dataset)
 
 
-def gather_cases(model: RSRefSeg2, dataset: RefSegDataset, *, n: int, worst: bool = False,
-                 groups: Mapping[str, str] | None = None, batch_size: int = 8) -> list[Case]:
+def gather_cases(
+    model: RSRefSeg2,
+    dataset: RefSegDataset,
+    *,
+    n: int,
+    worst: bool = False,
+    groups: Mapping[str, str] | None = None,
+    batch_size: int = 8,
+) -> list[Case]:
     """Predicts samples and draws their panels.
 
     Args:
@@ -48,15 +48,21 @@ def gather_cases(model: RSRefSeg2, dataset: RefSegDataset, *, n: int, worst: boo
         groups: sample id -> what the page filters by; the category where it is None.
     """
     if not worst:
-        return [_case(sample, image, groups) for _, sample, image
-                in _predictions(model, dataset, spread(n, len(dataset)), batch_size)]
+        return [
+            _case(sample, image, groups)
+            for _, sample, image in _predictions(
+                model, dataset, spread(n, len(dataset)), batch_size
+            )
+        ]
     kept = []  # a heap whose head is the first to go: the highest IoU, of equals the later one
     order = sorted(range(len(dataset)), key=dataset.image_key)
     for index, sample, image in _predictions(model, dataset, order, batch_size):
         case = _case(sample, image, groups)
         if case.iou is None:
-            raise UserError(f'sample {case.sample_id} has no annotated mask, so the worst cannot '
-                            'be told; leave --worst away')
+            raise UserError(
+                f'sample {case.sample_id} has no annotated mask, so the worst cannot '
+                'be told; leave --worst away'
+            )
         entry = -case.iou, -index, case
         if len(kept) < n:
             heapq.heappush(kept, entry)
@@ -65,8 +71,9 @@ def gather_cases(model: RSRefSeg2, dataset: RefSegDataset, *, n: int, worst: boo
     return [case for _, _, case in sorted(kept, key=lambda entry: entry[:2], reverse=True)]
 
 
-def predict_samples(model: RSRefSeg2, dataset: RefSegDataset, ids: Sequence[str], *,
-                    batch_size: int = 8) -> Iterator[tuple[RefSegDataSample, np.ndarray]]:
+def predict_samples(
+    model: RSRefSeg2, dataset: RefSegDataset, ids: Sequence[str], *, batch_size: int = 8
+) -> Iterator[tuple[RefSegDataSample, np.ndarray]]:
     """(predicted sample on the CPU, its image (H, W, 3) uint8) for each id, in their order."""
     for _, sample, image in _predictions(model, dataset, find_indices(dataset, ids), batch_size):
         yield sample, image
@@ -79,18 +86,24 @@ def find_indices(dataset: RefSegDataset, ids: Sequence[str]) -> list[int]:
         UserError: it has no sample of that id.
     """
     wanted = set(ids)
-    where = {name: i for i in range(len(dataset))
-             if (name := dataset.get_data_info(i)['sample_id']) in wanted}
+    where = {
+        name: i
+        for i in range(len(dataset))
+        if (name := dataset.get_data_info(i)['sample_id']) in wanted
+    }
     missing = [name for name in ids if name not in where]
     if missing:
         known = (dataset.get_data_info(i)['sample_id'] for i in range(len(dataset)))
-        raise UserError(f'the {dataset.split} split of {dataset.data_root} has no sample '
-                        f'{missing[0]!r}{suggest(missing[0], known)}')
+        raise UserError(
+            f'the {dataset.split} split of {dataset.data_root} has no sample '
+            f'{missing[0]!r}{suggest(missing[0], known)}'
+        )
     return [where[name] for name in ids]
 
 
-def write_gallery(out: Path, cases: Sequence[Case], *, overwrite: bool = False, **page_options
-                  ) -> Path:
+def write_gallery(
+    out: Path, cases: Sequence[Case], *, overwrite: bool = False, **page_options
+) -> Path:
     """Writes <out>/<number>_<sample id>.png for each case, and <out>/index.html; returns the page.
 
     The pictures carry sentence and sample; on the page these are text, so that it can be searched.
@@ -109,12 +122,13 @@ def write_gallery(out: Path, cases: Sequence[Case], *, overwrite: bool = False, 
 
 
 @torch.inference_mode()
-def _predictions(model: RSRefSeg2, dataset: RefSegDataset, indices: Sequence[int], batch_size: int
-                 ) -> Iterator[tuple[int, RefSegDataSample, np.ndarray]]:
+def _predictions(
+    model: RSRefSeg2, dataset: RefSegDataset, indices: Sequence[int], batch_size: int
+) -> Iterator[tuple[int, RefSegDataSample, np.ndarray]]:
     """(index, predicted sample on the CPU, image (H, W, 3) uint8), in the order of `indices`."""
     told = 0
     for start in range(0, len(indices), batch_size):
-        chunk = [int(i) for i in indices[start:start + batch_size]]
+        chunk = [int(i) for i in indices[start : start + batch_size]]
         batch = unique_images_collate(dataset.__getitems__(chunk))
         # (3, H, W) -> (H, W, 3); kept from before the preprocessor, which moves them
         images = [image.permute(1, 2, 0).numpy() for image in batch['inputs']]

@@ -3,6 +3,7 @@
 Each file is a PNG with a mark in a text chunk: this tool, and a digest of the picture's file. A
 file with the mark is replaced when the same picture is asked again; any other file stays.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -43,14 +44,18 @@ def split_arguments(given: Sequence[str]) -> tuple[list[str], list[str]]:
     for number, argument in enumerate(given[1:], start=2):
         if _names_picture(argument):
             if sentences:
-                raise UserError(f'argument {number}, {argument!r}, is a picture behind the '
-                                f'sentence {sentences[0]!r}: name all pictures first, then the '
-                                'sentences')
+                raise UserError(
+                    f'argument {number}, {argument!r}, is a picture behind the '
+                    f'sentence {sentences[0]!r}: name all pictures first, then the '
+                    'sentences'
+                )
             pictures.append(argument)
         elif os.path.isfile(argument):
-            raise UserError(f'argument {number}, {argument!r}, is the name of a file without a '
-                            f"picture's ending: drop it, write ./{argument} for the picture, or "
-                            'more words for the sentence')
+            raise UserError(
+                f'argument {number}, {argument!r}, is the name of a file without a '
+                f"picture's ending: drop it, write ./{argument} for the picture, or "
+                'more words for the sentence'
+            )
         else:
             sentences.append(argument)
     return pictures, sentences
@@ -62,8 +67,9 @@ def _names_picture(argument: str) -> bool:
     return os.sep in argument and os.path.lexists(argument)
 
 
-def free_pictures(paths: Sequence[str | Path], sentences: int, out: str | Path, *,
-                  overwrite: bool = False) -> list[Picture]:
+def free_pictures(
+    paths: Sequence[str | Path], sentences: int, out: str | Path, *, overwrite: bool = False
+) -> list[Picture]:
     """The pictures with the files to write for so many sentences; nothing of others is replaced.
 
     Raises:
@@ -76,16 +82,22 @@ def free_pictures(paths: Sequence[str | Path], sentences: int, out: str | Path, 
     for path in map(str, paths):
         mark = _mark(path)
         stem = Path(out) / _stem(path)
-        files = [(Path(f'{stem}_{k}_mask.png'), Path(f'{stem}_{k}_panel.png'))
-                 for k in range(1, sentences + 1)]
+        files = [
+            (Path(f'{stem}_{k}_mask.png'), Path(f'{stem}_{k}_panel.png'))
+            for k in range(1, sentences + 1)
+        ]
         for file in (file for pair in files for file in pair):
             if file in asked:
-                raise UserError(f'{asked[file]} and {path} would both write {file}: ask about them '
-                                'in two calls, each with its own --out')
+                raise UserError(
+                    f'{asked[file]} and {path} would both write {file}: ask about them '
+                    'in two calls, each with its own --out'
+                )
             asked[file] = path
             if _place(file) in given:
-                raise UserError(f'{file}, which {path} would write, is one of the pictures: leave '
-                                'it out, or choose another --out')
+                raise UserError(
+                    f'{file}, which {path} would write, is one of the pictures: leave '
+                    'it out, or choose another --out'
+                )
             require_free(file, mark=mark, overwrite=overwrite)
         pictures.append(Picture(path, mark, files))
     return pictures
@@ -109,7 +121,7 @@ def _stem(path: str) -> str:
     raw = os.fsencode(stem)
     if len(raw) <= MOST_BYTES:
         return stem
-    short = raw[:MOST_BYTES - 9].decode('utf-8', 'ignore')
+    short = raw[: MOST_BYTES - 9].decode('utf-8', 'ignore')
     return f'{short}-{hashlib.sha256(raw).hexdigest()[:8]}'
 
 
@@ -123,8 +135,13 @@ def write_answer(picture: Picture, k: int, image: np.ndarray, answer: Prediction
     """
     mask_file, panel_file = picture.files[k]
     _write_png(mask_file, Image.fromarray(answer.mask).convert('L'), picture.mark)
-    sheet = panel(image, answer.text, pred_mask=answer.mask, note=picture.path,
-                  dense_prompt=answer.dense_prompt)
+    sheet = panel(
+        image,
+        answer.text,
+        pred_mask=answer.mask,
+        note=picture.path,
+        dense_prompt=answer.dense_prompt,
+    )
     _write_png(panel_file, Image.fromarray(sheet), picture.mark)
 
 

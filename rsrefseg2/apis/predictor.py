@@ -1,10 +1,11 @@
 """Ask a trained model about one's own image: encode it once, ask many sentences.
 
-    predictor = Predictor('configs/rrsisd_siglip2_sam21l.py', 'work_dirs/.../best.pth')
-    predictor.set_image('harbour.png')
-    for answer in predictor.predict(['the ship at the lower left', 'a storage tank']):
-        print(answer.text, answer.mask.sum())
+predictor = Predictor('configs/rrsisd_siglip2_sam21l.py', 'work_dirs/.../best.pth')
+predictor.set_image('harbour.png')
+for answer in predictor.predict(['the ship at the lower left', 'a storage tank']):
+    print(answer.text, answer.mask.sum())
 """
+
 from __future__ import annotations
 
 import threading
@@ -28,8 +29,8 @@ class Prediction(NamedTuple):
     """The answer to one sentence, as arrays."""
 
     text: str
-    mask: np.ndarray                 # (H, W) bool at the image's size: logits > 0
-    logits: np.ndarray               # (H, W) float32
+    mask: np.ndarray  # (H, W) bool at the image's size: logits > 0
+    logits: np.ndarray  # (H, W) float32
     dense_prompt: np.ndarray | None  # (H2/4, W2/4) float32 logits p_dense; None: the model has none
 
 
@@ -57,8 +58,14 @@ class Predictor:
             on it, memory does.
     """
 
-    def __init__(self, config: str | Path | Config, checkpoint: str | Path,
-                 device: str | torch.device | None = None, *, batch_size: int = 16) -> None:
+    def __init__(
+        self,
+        config: str | Path | Config,
+        checkpoint: str | Path,
+        device: str | torch.device | None = None,
+        *,
+        batch_size: int = 16,
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, got {batch_size}')
         if not isinstance(config, Config):
@@ -67,7 +74,7 @@ class Predictor:
         self.batch_size = batch_size
         self._lock = threading.Lock()  # one pass at a time: tokenizer and memory are shared
         self._own = threading.local()  # .image: the one that this thread has set
-        self._setters = 0              # threads that have set an image ...
+        self._setters = 0  # threads that have set an image ...
         self._only: EncodedImage | None = None  # ... and the last image, while that is one thread
 
     def encode(self, image: str | Path | np.ndarray) -> EncodedImage:
@@ -78,8 +85,11 @@ class Predictor:
         Raises:
             UserError: it cannot be read as an image.
         """
-        image = (read_image(str(image), upright=True) if isinstance(image, (str, Path))
-                 else as_rgb(image))
+        image = (
+            read_image(str(image), upright=True)
+            if isinstance(image, (str, Path))
+            else as_rgb(image)
+        )
         # (H, W, 3) -> (3, H, W)
         tensor = torch.from_numpy(image.transpose(2, 0, 1).copy())
         with self._lock, torch.inference_mode():
@@ -95,8 +105,9 @@ class Predictor:
         self._own.image = encoded
         return self
 
-    def predict(self, sentences: str | Sequence[str], image: EncodedImage | None = None
-                ) -> list[Prediction]:
+    def predict(
+        self, sentences: str | Sequence[str], image: EncodedImage | None = None
+    ) -> list[Prediction]:
         """One Prediction for each sentence, in their order.
 
         Args:
@@ -109,8 +120,11 @@ class Predictor:
         image = self._image() if image is None else image
         sentences = check_sentences([sentences] if isinstance(sentences, str) else sentences)
         with self._lock, torch.inference_mode():
-            return [answer for start in range(0, len(sentences), self.batch_size)
-                    for answer in self._answer(sentences[start:start + self.batch_size], image)]
+            return [
+                answer
+                for start in range(0, len(sentences), self.batch_size)
+                for answer in self._answer(sentences[start : start + self.batch_size], image)
+            ]
 
     def _image(self) -> EncodedImage:
         if hasattr(self._own, 'image'):
@@ -118,8 +132,10 @@ class Predictor:
         if self._only is not None:
             return self._only
         if self._setters:
-            raise RuntimeError('several threads have set images, this one has not: call set_image '
-                               'in it, or give predict the image of encode')
+            raise RuntimeError(
+                'several threads have set images, this one has not: call set_image '
+                'in it, or give predict the image of encode'
+            )
         raise RuntimeError('call set_image before predict')
 
     def _answer(self, sentences: list[str], image: EncodedImage) -> list[Prediction]:
@@ -129,8 +145,10 @@ class Predictor:
         logits = self.model.masks(outputs.mask_logits, [image.shape] * len(sentences))
         dense = outputs.prompts.p_dense
         dense = [None] * len(sentences) if dense is None else dense.float().cpu().numpy()
-        return [Prediction(text, (mask > 0).cpu().numpy(), mask.float().cpu().numpy(), prompt)
-                for text, mask, prompt in zip(sentences, logits, dense, strict=True)]
+        return [
+            Prediction(text, (mask > 0).cpu().numpy(), mask.float().cpu().numpy(), prompt)
+            for text, mask, prompt in zip(sentences, logits, dense, strict=True)
+        ]
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
@@ -138,8 +156,10 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     if not isinstance(image, np.ndarray):
         raise UserError(f'an image is a path or a numpy array, not {type(image).__name__}')
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise UserError(f'an image array must be (H, W, 3) uint8 in RGB order, got {image.shape} '
-                        f'{image.dtype}; convert it first')
+        raise UserError(
+            f'an image array must be (H, W, 3) uint8 in RGB order, got {image.shape} '
+            f'{image.dtype}; convert it first'
+        )
     return image
 
 
@@ -159,11 +179,15 @@ def check_sentences(sentences: Sequence[str]) -> list[str]:
         if not sentence.strip():
             raise UserError(f'{where} is empty; say what to look for')
         if len(sentence) > MOST_CHARACTERS:
-            raise UserError(f'{where} has {len(sentence)} characters, at most {MOST_CHARACTERS} '
-                            'are read: name the object in one sentence')
+            raise UserError(
+                f'{where} has {len(sentence)} characters, at most {MOST_CHARACTERS} '
+                'are read: name the object in one sentence'
+            )
         try:
             sentence.encode('utf-8')
         except UnicodeEncodeError:
-            raise UserError(f'{where} is not UTF-8: type it in a terminal that is set to UTF-8, or '
-                            'save its file as UTF-8') from None
+            raise UserError(
+                f'{where} is not UTF-8: type it in a terminal that is set to UTF-8, or '
+                'save its file as UTF-8'
+            ) from None
     return sentences

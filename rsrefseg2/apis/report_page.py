@@ -1,4 +1,5 @@
 """The report page of a dump: scores, curves, breakdowns, and the worst, median and best cases."""
+
 from __future__ import annotations
 
 import math
@@ -32,9 +33,17 @@ from .gallery import predict_samples
 DensePrompts = Callable[[Sequence[str]], Mapping[str, np.ndarray]]
 
 
-def write_report(dump: str | Path, out: str | Path, *, protocol: Protocol, title: str,
-                 cases: int = 6, images: str | Path | None = None,
-                 dense_prompts: DensePrompts | None = None, overwrite: bool = False) -> Path:
+def write_report(
+    dump: str | Path,
+    out: str | Path,
+    *,
+    protocol: Protocol,
+    title: str,
+    cases: int = 6,
+    images: str | Path | None = None,
+    dense_prompts: DensePrompts | None = None,
+    overwrite: bool = False,
+) -> Path:
     """Writes the page and returns its path. The dump is read twice; no mask but the cases' is kept.
 
     Args:
@@ -57,13 +66,20 @@ def write_report(dump: str | Path, out: str | Path, *, protocol: Protocol, title
     ids = [name for name, _, _ in chosen]
     samples = find_samples(dump, ids)
     dense = {} if dense_prompts is None else dense_prompts(ids)
-    shown = [make_case(samples[name], group, iou, images, dense.get(name))
-             for name, group, iou in chosen]
+    shown = [
+        make_case(samples[name], group, iou, images, dense.get(name)) for name, group, iou in chosen
+    ]
     notes = [report.title(f'{report.all.samples} samples of {dump}'), report.undefined()]
     if any(not sample.record.get('file') for sample in samples.values()):
         notes.append('The dump names no images: the cases stand on grey')
-    write_page(out, shown, title=title, note='. '.join(filter(None, notes)), scores=overall(report),
-               body=sections(report, curves))
+    write_page(
+        out,
+        shown,
+        title=title,
+        note='. '.join(filter(None, notes)),
+        scores=overall(report),
+        body=sections(report, curves),
+    )
     return out
 
 
@@ -88,22 +104,36 @@ def choose_cases(ranking: Sequence[tuple[float, int, str]], n: int) -> list[tupl
     best = rest[-n:][::-1]
     rest = rest[:-n]
     start = max(0, (len(rest) - n) // 2)
-    groups = dict(worst=worst, median=rest[start:start + n], best=best)
+    groups = dict(worst=worst, median=rest[start : start + n], best=best)
     return [(name, group, iou) for group, members in groups.items() for iou, _, name in members]
 
 
-def make_case(sample: Sample, group: str, iou: float, images: str | Path | None,
-              dense: np.ndarray | None) -> Case:
+def make_case(
+    sample: Sample, group: str, iou: float, images: str | Path | None, dense: np.ndarray | None
+) -> Case:
     """The case of a sample; masks of another size than the image's are drawn at the image's."""
     image, record = load_picture(sample, images), sample.record
-    pred, gt = (mask if mask.shape == image.shape[:2] else resize_mask(mask, image.shape[1::-1])
-                for mask in (sample.prediction, sample.ground_truth))
+    pred, gt = (
+        mask if mask.shape == image.shape[:2] else resize_mask(mask, image.shape[1::-1])
+        for mask in (sample.prediction, sample.ground_truth)
+    )
     sentence, found = record.get('sentence'), record.get('coarse_localisation')
-    note = [record.get('category'), record.get('level') or (sentence and kind(sentence)),
-            None if found is None else f'coarse localisation {100 * found:.0f} %']
-    return Case(image=image, text=sentence or 'no sentence in the dump', pred_mask=pred,
-                gt_mask=gt, dense_prompt=dense, sample_id=record['id'], group=group,
-                note=' · '.join(part for part in note if part), score=iou)
+    note = [
+        record.get('category'),
+        record.get('level') or (sentence and kind(sentence)),
+        None if found is None else f'coarse localisation {100 * found:.0f} %',
+    ]
+    return Case(
+        image=image,
+        text=sentence or 'no sentence in the dump',
+        pred_mask=pred,
+        gt_mask=gt,
+        dense_prompt=dense,
+        sample_id=record['id'],
+        group=group,
+        note=' · '.join(part for part in note if part),
+        score=iou,
+    )
 
 
 def overall(report: Report) -> dict[str, float]:
@@ -116,21 +146,40 @@ def sections(report: Report, curves: Curves) -> str:
     """The page's plots and tables."""
     compared = '≥' if report.protocol.inclusive else '>'
     marks = [tenths / 10 for tenths in TENTHS]
-    parts = [curve(curves.precision(), marks=marks, title='Pr@X over X', x='X',
-                   y=f'samples with IoU {compared} X, %'),
-             histogram(curves.histogram, title='Distribution of IoU', x='IoU', y='samples')]
+    parts = [
+        curve(
+            curves.precision(),
+            marks=marks,
+            title='Pr@X over X',
+            x='X',
+            y=f'samples with IoU {compared} X, %',
+        ),
+        histogram(curves.histogram, title='Distribution of IoU', x='IoU', y='samples'),
+    ]
     for key, rows in report.to_dict().items():
         if key.startswith('by_'):
             name = key.removeprefix('by_')
             rates = [rate for rate in RATES if any(rate in row for row in rows.values())]
-            parts.append(bar_table(rows, ('samples', 'gIoU', 'cIoU', *THRESHOLDS, *rates),
-                                   title=f'By {name}', head=name, bar='gIoU'))
+            parts.append(
+                bar_table(
+                    rows,
+                    ('samples', 'gIoU', 'cIoU', *THRESHOLDS, *rates),
+                    title=f'By {name}',
+                    head=name,
+                    bar='gIoU',
+                )
+            )
     return '\n'.join(parts)
 
 
 def predict_dense(model: RSRefSeg2, dataset: RefSegDataset) -> DensePrompts:
     """What predicts the dense prompts of a few samples of the data set again."""
+
     def predict(ids: Sequence[str]) -> dict[str, np.ndarray]:
-        return {sample.sample_id: sample.dense_prompt.numpy()
-                for sample, _ in predict_samples(model, dataset, ids) if 'dense_prompt' in sample}
+        return {
+            sample.sample_id: sample.dense_prompt.numpy()
+            for sample, _ in predict_samples(model, dataset, ids)
+            if 'dense_prompt' in sample
+        }
+
     return predict

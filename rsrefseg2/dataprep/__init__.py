@@ -1,1 +1,1 @@
-"""Before training: check, convert, download and describe data sets; sentences for COCO instances."""
+"""Before training: check, convert, download and describe data sets."""

@@ -4,6 +4,7 @@ Sentences, masks, pictures and splits come out as they went in. What the other l
 is said at the end; `scenes/` beside the result names the source of every sample (file,
 sample id, category).
 """
+
 from __future__ import annotations
 
 import collections
@@ -32,11 +33,12 @@ from .layouts import LAYOUTS, UNKNOWN, Layout, Picture, running_totals
 from .new_folder import complete_folder
 
 SOURCES = ('refsegrs', 'rrsisd', 'risbench', 'jsonl')
-FROM_SENTENCE = ('refsegrs', 'risbench')   # their files name no category
+FROM_SENTENCE = ('refsegrs', 'risbench')  # their files name no category
 
 
-def convert(source: str, data_root: str, *, to: str, out: str | Path,
-            splits: Sequence[str] = SPLITS) -> list[str]:
+def convert(
+    source: str, data_root: str, *, to: str, out: str | Path, splits: Sequence[str] = SPLITS
+) -> list[str]:
     """Write the data set at `data_root` to the new folder `out`, in the layout `to`.
 
     Args:
@@ -51,15 +53,19 @@ def convert(source: str, data_root: str, *, to: str, out: str | Path,
         categories: tuple[str, ...] = ()
         for split in splits:
             options = dict(classes=None) if source == 'rrsisd' else {}
-            dataset = open_split(source, data_root, split, equal_images='content',
-                                 serialize_data=False, **options)
+            dataset = open_split(
+                source, data_root, split, equal_images='content', serialize_data=False, **options
+            )
             records += _scenes(dataset, keep_category=source not in FROM_SENTENCE or to == 'rrsisd')
             categories = dataset.metainfo['classes'] or ()
         notes = _not_kept(source, LAYOUTS[to], records)
         layout = write_dataset(root, to, records, categories=_in_order(categories, records))
     written = collections.Counter(r['split'] for r in records for _ in r['sentences'])
-    return [f'{sum(written.values())} triplets on {len(records)} pictures written in the layout '
-            f'{layout.name}: {", ".join(f"{split} {written[split]}" for split in splits)}', *notes]
+    return [
+        f'{sum(written.values())} triplets on {len(records)} pictures written in the layout '
+        f'{layout.name}: {", ".join(f"{split} {written[split]}" for split in splits)}',
+        *notes,
+    ]
 
 
 def box_and_area(rle: dict[str, Any]) -> dict[str, Any]:
@@ -70,8 +76,10 @@ def box_and_area(rle: dict[str, Any]) -> dict[str, Any]:
 def text_rle(rle: dict[str, Any]) -> dict[str, Any]:
     """The mask as JSON can hold it."""
     counts = rle['counts']
-    return {'size': [int(n) for n in rle['size']],
-            'counts': counts.decode('ascii') if isinstance(counts, bytes) else counts}
+    return {
+        'size': [int(n) for n in rle['size']],
+        'counts': counts.decode('ascii') if isinstance(counts, bytes) else counts,
+    }
 
 
 # ---------------------------------------------------------------- reading
@@ -92,17 +100,30 @@ def _scenes(dataset: RefSegDataset, *, keep_category: bool) -> list[dict[str, An
     scenes: dict[str, dict[str, Any]] = {}
     for index, (sample, rle) in enumerate(zip(samples, masks, strict=True)):
         path = sample['img_path']
-        scene = scenes.setdefault(dataset.image_key(index), {
-            'scene': len(scenes), 'split': dataset.split, 'source': path, 'files': [],
-            'objects': [], 'sentences': []})
+        scene = scenes.setdefault(
+            dataset.image_key(index),
+            {
+                'scene': len(scenes),
+                'split': dataset.split,
+                'source': path,
+                'files': [],
+                'objects': [],
+                'sentences': [],
+            },
+        )
         name = os.path.relpath(path, dataset.data_root)
         if name not in scene['files']:
             scene['files'].append(name)
         thing = {'category': sample['category'] if keep_category else None, 'rle': rle}
         if thing not in scene['objects']:
             scene['objects'].append(thing)
-        scene['sentences'].append({'text': sample['text'], 'from': sample['sample_id'],
-                                   'target': scene['objects'].index(thing)})
+        scene['sentences'].append(
+            {
+                'text': sample['text'],
+                'from': sample['sample_id'],
+                'target': scene['objects'].index(thing),
+            }
+        )
     for scene in scenes.values():
         scene['objects'] = [{**thing, **box_and_area(thing['rle'])} for thing in scene['objects']]
     return list(scenes.values())
@@ -118,8 +139,14 @@ def _rle(sample: dict[str, Any]) -> dict[str, Any]:
 # ---------------------------------------------------------------- writing
 
 
-def write_dataset(root: Path, to: str, records: Sequence[dict[str, Any]], *,
-                  categories: Sequence[str], summary: dict[str, Any] | None = None) -> Layout:
+def write_dataset(
+    root: Path,
+    to: str,
+    records: Sequence[dict[str, Any]],
+    *,
+    categories: Sequence[str],
+    summary: dict[str, Any] | None = None,
+) -> Layout:
     """Write scene records (see writers.py) with their pictures to the empty folder `root`.
 
     A record's `source` is its picture; where it is `turned`, the picture is written as viewers show
@@ -132,8 +159,12 @@ def write_dataset(root: Path, to: str, records: Sequence[dict[str, Any]], *,
         categories = [*categories, UNKNOWN]
     scenes = collections.Counter(record['split'] for record in records)
     sentences = collections.Counter(r['split'] for r in records for _ in r['sentences'])
-    layout = LAYOUTS[to](root, scenes=running_totals(scenes), categories=categories,
-                         sentences=running_totals(sentences))
+    layout = LAYOUTS[to](
+        root,
+        scenes=running_totals(scenes),
+        categories=categories,
+        sentences=running_totals(sentences),
+    )
     layout.prepare()
     _number(records, layout)
     work = functools.partial(_write_pictures, layout=layout)
@@ -152,11 +183,16 @@ def _number(records: Sequence[dict[str, Any]], layout: Layout) -> None:
     number = dict(layout.sentences)
     for record in records:
         split, suffix = record['split'], Path(record['source']).suffix.lower()
-        record['suffix'] = ('.png' if record.get('turned') else  # not JPEG: it would alter pixels
-                            {'.jpeg': '.jpg', '.tiff': '.tif'}.get(suffix, suffix))
+        record['suffix'] = (
+            '.png'
+            if record.get('turned')
+            # not JPEG: it would alter pixels
+            else {'.jpeg': '.jpg', '.tiff': '.tif'}.get(suffix, suffix)
+        )
         for position, sentence in enumerate(record['sentences']):
-            sentence['keys'] = {layout.name: layout.key(split, record['scene'], number[split],
-                                                        position)}
+            sentence['keys'] = {
+                layout.name: layout.key(split, record['scene'], number[split], position)
+            }
             number[split] += 1
 
 
@@ -169,8 +205,9 @@ def _write_pictures(record: dict[str, Any], *, layout: Layout) -> None:
 
 def _lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
     for record in records:
-        kept = {key: value for key, value in record.items()
-                if key not in ('source', 'suffix', 'turned')}
+        kept = {
+            key: value for key, value in record.items() if key not in ('source', 'suffix', 'turned')
+        }
         yield json.dumps(kept) + '\n'
 
 
@@ -180,47 +217,69 @@ def _lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
 def _not_kept(source: str, layout: type[Layout], records: list[dict[str, Any]]) -> list[str]:
     """What the layout cannot hold, with counts. Line breaks in sentences are replaced here."""
     sentences = [(record, sentence) for record in records for sentence in record['sentences']]
-    notes = ['sample ids are new, and the order within a split is by picture: '
-             'scenes/ names the source of each']
-    known = sum(record['objects'][sentence['target']]['category'] is not None
-                for record, sentence in sentences)
+    notes = [
+        'sample ids are new, and the order within a split is by picture: '
+        'scenes/ names the source of each'
+    ]
+    known = sum(
+        record['objects'][sentence['target']]['category'] is not None
+        for record, sentence in sentences
+    )
     if source in FROM_SENTENCE and known:
-        notes.append(f'the source names no category: that of {known} triplets is the one that the '
-                     'sentence names')
+        notes.append(
+            f'the source names no category: that of {known} triplets is the one that the '
+            'sentence names'
+        )
     elif known and not layout.holds_category:
-        notes.append(f'the layout has no place for the category of {known} triplets: '
-                     'scenes/ keeps it')
+        notes.append(
+            f'the layout has no place for the category of {known} triplets: scenes/ keeps it'
+        )
     if layout.name == 'rrsisd':
         if known < len(sentences):
-            notes.append(f'{len(sentences) - known} triplets have no known category; the layout '
-                         f'demands one: it is {UNKNOWN!r} (read with classes=None)')
-        notes.append('bbox and area are those of the mask, in the form of the release (corners, '
-                     '255 per pixel)')
+            notes.append(
+                f'{len(sentences) - known} triplets have no known category; the layout '
+                f'demands one: it is {UNKNOWN!r} (read with classes=None)'
+            )
+        notes.append(
+            'bbox and area are those of the mask, in the form of the release (corners, '
+            '255 per pixel)'
+        )
     elif source == 'rrsisd':
         notes.append("the source's own bbox, area, ref and annotation ids are not kept")
     files = sum(len(record['files']) for record in records)
     if files > len(records) and layout.several_sentences:
-        notes.append(f'{files} pictures are {len(records)} of different content: each is stored '
-                     'once')
+        notes.append(
+            f'{files} pictures are {len(records)} of different content: each is stored once'
+        )
     names = len(sentences)
     if not layout.several_sentences and names > len(records):
-        notes.append(f'the layout has a picture per sentence: {len(records)} pictures stand under '
-                     f'{names} names (hard links where the file system has them: edit none in '
-                     'place)')
+        notes.append(
+            f'the layout has a picture per sentence: {len(records)} pictures stand under '
+            f'{names} names (hard links where the file system has them: edit none in '
+            'place)'
+        )
     formats = collections.Counter(Path(record['source']).suffix.lower() for record in records)
-    other = {suffix: count for suffix, count in formats.items()
-             if layout.suffix and suffix.replace('tiff', 'tif') != layout.suffix}
+    other = {
+        suffix: count
+        for suffix, count in formats.items()
+        if layout.suffix and suffix.replace('tiff', 'tif') != layout.suffix
+    }
     for suffix, count in other.items():
-        notes.append(f'{count} {suffix[1:]} pictures are written as {layout.suffix[1:]}: the same '
-                     'pixels, another file; what else the file held (EXIF, geo-reference) is gone')
+        notes.append(
+            f'{count} {suffix[1:]} pictures are written as {layout.suffix[1:]}: the same '
+            'pixels, another file; what else the file held (EXIF, geo-reference) is gone'
+        )
     if layout.name == 'rrsisd' and set(formats) - {'.jpg', '.jpeg'}:
         kept = ', '.join(sorted(set(formats) - {'.jpg', '.jpeg'}))
-        notes.append(f'pictures stay {kept} files (file_name says so): JPEG would alter their '
-                     'pixels')
+        notes.append(
+            f'pictures stay {kept} files (file_name says so): JPEG would alter their pixels'
+        )
     broken = [sentence for _, sentence in sentences if len(sentence['text'].splitlines()) > 1]
     if broken and layout.suffix is not None:
         for sentence in broken:
             sentence['text'] = ' '.join(sentence['text'].splitlines())
-        notes.append(f'{len(broken)} sentences had line breaks, which the layout cannot hold: they '
-                     'are blanks now')
+        notes.append(
+            f'{len(broken)} sentences had line breaks, which the layout cannot hold: they '
+            'are blanks now'
+        )
     return notes

@@ -1,4 +1,5 @@
 """Where each benchmark comes from, and how it gets into its folder."""
+
 from __future__ import annotations
 
 import contextlib
@@ -27,16 +28,25 @@ class Source(NamedTuple):
 
 
 SOURCES = {
-    'refsegrs': Source('RefSegRS', ('JessicaYuan/RefSegRS', 'RefSegRS.zip'),
-                       'download RefSegRS.zip (2.97 GB) of the Hugging Face data set '
-                       'JessicaYuan/RefSegRS; not its loose files, which lack the text'),
-    'rrsisd': Source('RRSIS-D', None,
-                     'download the folder of Google Drive or Baidu Netdisk (code sjoe) that the '
-                     'README of github.com/Lsan2401/RMSIN links. Google Drive cuts it into '
-                     'several archives and has dropped files: give all of them at once'),
-    'risbench': Source('RISBench', None,
-                       'download the archive of Baidu Netdisk (code wnxg) that the README of '
-                       'github.com/HIT-SIRS/CroBIM links'),
+    'refsegrs': Source(
+        'RefSegRS',
+        ('JessicaYuan/RefSegRS', 'RefSegRS.zip'),
+        'download RefSegRS.zip (2.97 GB) of the Hugging Face data set '
+        'JessicaYuan/RefSegRS; not its loose files, which lack the text',
+    ),
+    'rrsisd': Source(
+        'RRSIS-D',
+        None,
+        'download the folder of Google Drive or Baidu Netdisk (code sjoe) that the '
+        'README of github.com/Lsan2401/RMSIN links. Google Drive cuts it into '
+        'several archives and has dropped files: give all of them at once',
+    ),
+    'risbench': Source(
+        'RISBench',
+        None,
+        'download the archive of Baidu Netdisk (code wnxg) that the README of '
+        'github.com/HIT-SIRS/CroBIM links',
+    ),
 }
 
 
@@ -57,16 +67,19 @@ def download(source: Source, folder: str | os.PathLike, *, hub: Any = None) -> P
     repository, name = source.hub
     try:
         path = Path(hub.hf_hub_download(repository, name, repo_type='dataset', local_dir=folder))
-        stated, = hub.HfApi().get_paths_info(repository, [name], repo_type='dataset')
+        (stated,) = hub.HfApi().get_paths_info(repository, [name], repo_type='dataset')
     except Exception as error:  # the client raises httpx, OS and its own errors
         first_line = (str(error).strip().splitlines() or [''])[0]
         raise UserError(
             f'{name} of {repository} is not fetched ({type(error).__name__}: {first_line}): run '
             'the same command again, it goes on where it stopped; HF_ENDPOINT names a mirror. By '
-            f'hand: {source.by_hand}, and give the archive to this command') from error
+            f'hand: {source.by_hand}, and give the archive to this command'
+        ) from error
     if stated.lfs is not None and sha256(path) != stated.lfs.sha256:
-        raise UserError(f'{path}: its checksum is not the one that the hub states: remove the '
-                        'file and run the same command again')
+        raise UserError(
+            f'{path}: its checksum is not the one that the hub states: remove the '
+            'file and run the same command again'
+        )
     return path
 
 
@@ -97,15 +110,27 @@ def unpack(archives: Sequence[str | os.PathLike], folder: str | os.PathLike) -> 
             try:
                 entries, opened = _entries(file)
                 if not entries:
-                    raise UserError(f'{archive}: no file in it, or no complete zip or tar archive: '
-                                    'fetch it again (unpack other kinds by hand)')
+                    raise UserError(
+                        f'{archive}: no file in it, or no complete zip or tar archive: '
+                        'fetch it again (unpack other kinds by hand)'
+                    )
                 written += _write_entries(entries, opened, folder, str(archive))
             except UserError:
                 raise
-            except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError,
-                    OSError, RuntimeError, NotImplementedError, ValueError) as error:
-                raise UserError(f'{archive}: the archive cannot be unpacked ({error}): fetch it '
-                                'again') from error
+            except (
+                zipfile.BadZipFile,
+                tarfile.TarError,
+                zlib.error,
+                lzma.LZMAError,
+                EOFError,
+                OSError,
+                RuntimeError,
+                NotImplementedError,
+                ValueError,
+            ) as error:
+                raise UserError(
+                    f'{archive}: the archive cannot be unpacked ({error}): fetch it again'
+                ) from error
     return written
 
 
@@ -113,8 +138,9 @@ def _entries(file: BinaryIO) -> tuple[list[tuple[str, int, Any]], Callable[[Any]
     """(name, size, entry) of the files in an archive, and what opens an entry."""
     if zipfile.is_zipfile(file):
         found = zipfile.ZipFile(file)
-        return [(e.filename, e.file_size, e) for e in found.infolist()
-                if not e.is_dir()], found.open
+        return [
+            (e.filename, e.file_size, e) for e in found.infolist() if not e.is_dir()
+        ], found.open
     file.seek(0)
     with contextlib.suppress(tarfile.ReadError):
         found = tarfile.open(fileobj=file)
@@ -122,15 +148,22 @@ def _entries(file: BinaryIO) -> tuple[list[tuple[str, int, Any]], Callable[[Any]
     return [], None
 
 
-def _write_entries(entries: Sequence[tuple[str, int, Any]], opened: Callable[[Any], Any],
-                   folder: Path, archive: str) -> int:
+def _write_entries(
+    entries: Sequence[tuple[str, int, Any]],
+    opened: Callable[[Any], Any],
+    folder: Path,
+    archive: str,
+) -> int:
     written = 0
-    for name, size, entry in tqdm(entries, desc=os.path.basename(archive), leave=False,
-                                  disable=None, dynamic_ncols=True):
+    for name, size, entry in tqdm(
+        entries, desc=os.path.basename(archive), leave=False, disable=None, dynamic_ncols=True
+    ):
         parts = PurePosixPath(name.replace('\\', '/'))
         if parts.is_absolute() or '..' in parts.parts or ':' in name:
-            raise UserError(f'{archive}: the entry {name!r} would be written outside of {folder}: '
-                            'do not trust this archive')
+            raise UserError(
+                f'{archive}: the entry {name!r} would be written outside of {folder}: '
+                'do not trust this archive'
+            )
         target = folder.joinpath(*parts.parts)
         if target.is_file() and target.stat().st_size == size:
             continue

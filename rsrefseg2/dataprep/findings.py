@@ -1,4 +1,5 @@
 """What `verify` found, for people and for machines."""
+
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -6,8 +7,10 @@ from typing import Any, NamedTuple
 TINY = 25  # pixels: 5 x 5
 # kind -> severity, what to do
 KINDS = {
-    'unreadable split': ('error', 'do what the line says, or name the splits that you have '
-                                  '(--splits)'),
+    'unreadable split': (
+        'error',
+        'do what the line says, or name the splits that you have (--splits)',
+    ),
     'bad record': ('error', 'correct the record: training and testing stop at it'),
     'missing image': ('error', 'fetch the download again: it is incomplete'),
     'missing mask': ('error', 'fetch the download again: it is incomplete'),
@@ -59,9 +62,12 @@ class Report(NamedTuple):
 
 def as_dict(report: Report) -> dict[str, Any]:
     """Plain values: verdict, samples, statistics, findings."""
-    return dict(verdict=report.verdict, samples=report.samples, statistics=report.statistics,
-                findings=[dict(severity=f.severity, **f._asdict(), do=f.do)
-                          for f in report.findings])
+    return dict(
+        verdict=report.verdict,
+        samples=report.samples,
+        statistics=report.statistics,
+        findings=[dict(severity=f.severity, **f._asdict(), do=f.do) for f in report.findings],
+    )
 
 
 def as_text(report: Report, *, most: int | None = 3) -> str:
@@ -71,8 +77,10 @@ def as_text(report: Report, *, most: int | None = 3) -> str:
     lines = [' ' * width + ''.join(f'{split:>10}' for split in report.statistics)]
     for name in names:
         cells = (of_split[name] for of_split in report.statistics.values())
-        lines.append(name.ljust(width) + ''.join(
-            f'{cell:>10}' if isinstance(cell, int) else f'{"-":>10}' for cell in cells))
+        lines.append(
+            name.ljust(width)
+            + ''.join(f'{cell:>10}' if isinstance(cell, int) else f'{"-":>10}' for cell in cells)
+        )
     groups: dict[str, list[Finding]] = {}
     for finding in report.findings:
         groups.setdefault(finding.kind, []).append(finding)

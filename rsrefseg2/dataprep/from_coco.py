@@ -2,6 +2,7 @@
 
 See expressions/__init__.py for the rules and how they guard against missed instances.
 """
+
 from __future__ import annotations
 
 import collections
@@ -33,13 +34,14 @@ from .expressions.relations import Picture, Thing
 from .new_folder import complete_folder
 
 CROWDS = 'crowds: their category is left out of the picture'
-MIN_AREA, MIN_SIDE = 64, 8   # pixels: below, an instance is doubtful
-MAX_OVERLAP = 0.3            # IoU of two instances of a category: above, both are doubtful
-MIN_AGREEMENT = 0.5          # IoU of an annotation's box and its mask's box: below, doubtful
+MIN_AREA, MIN_SIDE = 64, 8  # pixels: below, an instance is doubtful
+MAX_OVERLAP = 0.3  # IoU of two instances of a category: above, both are doubtful
+MIN_AGREEMENT = 0.5  # IoU of an annotation's box and its mask's box: below, doubtful
 
 
 class Job(NamedTuple):
     """One picture with its annotations."""
+
     number: int
     path: str
     split: str
@@ -47,10 +49,19 @@ class Job(NamedTuple):
     annotations: list[Annotation]
 
 
-def convert_coco(path: str, images: str, *, to: str, out: str | Path, seed: int = 0,
-                 shares: Sequence[float] = SHARES, limits: Limits = Limits(),
-                 names: Mapping[str, Sequence[str]] | None = None, exclude: Iterable[str] = (),
-                 boxes_as_masks: bool = False) -> dict[str, Any]:
+def convert_coco(
+    path: str,
+    images: str,
+    *,
+    to: str,
+    out: str | Path,
+    seed: int = 0,
+    shares: Sequence[float] = SHARES,
+    limits: Limits = Limits(),
+    names: Mapping[str, Sequence[str]] | None = None,
+    exclude: Iterable[str] = (),
+    boxes_as_masks: bool = False,
+) -> dict[str, Any]:
     """Write triplets of the instances in `path` to the new folder `out`; -> the counts.
 
     Beside the layout's files stand `scenes/` with all instances of every picture (the baselines
@@ -67,32 +78,52 @@ def convert_coco(path: str, images: str, *, to: str, out: str | Path, seed: int 
         boxes_as_masks: fill the box of an annotation that has no segmentation.
     """
     if len(shares) != 3 or min(shares) < 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
-        raise UserError(f'the shares of train, val and test must be three numbers from 0 that add '
-                        f'up to 1, got {" ".join(map(str, shares))}')
+        raise UserError(
+            f'the shares of train, val and test must be three numbers from 0 that add '
+            f'up to 1, got {" ".join(map(str, shares))}'
+        )
     with complete_folder(out) as root:
         file = load_instances(path)
         categories = file.categories
         unknown = sorted(set(exclude) - set(categories.values()))
         if unknown:
-            raise UserError(f'--exclude names {", ".join(unknown)}; the categories are '
-                            f'{", ".join(categories.values())}')
+            raise UserError(
+                f'--exclude names {", ".join(unknown)}; the categories are '
+                f'{", ".join(categories.values())}'
+            )
         spoken = spoken_names(categories.values(), given=names)
         jobs = _jobs(path, file, images, seed, shares)
-        work = functools.partial(_scene, categories=categories, names=spoken, seed=seed,
-                                 limits=limits, exclude=frozenset(exclude),
-                                 boxes_as_masks=boxes_as_masks, where=repr(path))
+        work = functools.partial(
+            _scene,
+            categories=categories,
+            names=spoken,
+            seed=seed,
+            limits=limits,
+            exclude=frozenset(exclude),
+            boxes_as_masks=boxes_as_masks,
+            where=repr(path),
+        )
         records, counts = _described(work, jobs, path)
-        summary = {'source': os.path.basename(path), 'seed': seed, 'shares': list(shares),
-                   'limits': dataclasses.asdict(limits), 'names': spoken,
-                   'exclude': sorted(exclude),
-                   'pictures': {'annotated': len(jobs), 'with sentences': len(records)},
-                   'instances': dict(sorted(counts.items())), 'splits': _summary(records)}
+        summary = {
+            'source': os.path.basename(path),
+            'seed': seed,
+            'shares': list(shares),
+            'limits': dataclasses.asdict(limits),
+            'names': spoken,
+            'exclude': sorted(exclude),
+            'pictures': {'annotated': len(jobs), 'with sentences': len(records)},
+            'instances': dict(sorted(counts.items())),
+            'splits': _summary(records),
+        }
         write_dataset(root, to, records, categories=tuple(categories.values()), summary=summary)
     return summary
 
 
-def _described(work: Callable[[Job], tuple[dict[str, Any], collections.Counter]],
-               jobs: Sequence[Job], path: str) -> tuple[list[dict[str, Any]], collections.Counter]:
+def _described(
+    work: Callable[[Job], tuple[dict[str, Any], collections.Counter]],
+    jobs: Sequence[Job],
+    path: str,
+) -> tuple[list[dict[str, Any]], collections.Counter]:
     """The records that have sentences, numbered within their splits, and what was counted."""
     counts: collections.Counter[str] = collections.Counter()
     scenes: collections.Counter[str] = collections.Counter()
@@ -105,19 +136,22 @@ def _described(work: Callable[[Job], tuple[dict[str, Any], collections.Counter]]
             records.append(record)
     if not records:
         why = ', '.join(f'{what}: {count}' for what, count in sorted(counts.items()) if count)
-        advice = ('set iscrowd to 0 where each is one instance (CVAT writes 1 for every brush mask)'
-                  if counts[CROWDS] else 'rsrefseg2/dataprep/expressions/__init__.py says which '
-                  'instances the rules name')
-        raise UserError(f'{path!r}: no instance of {len(jobs)} pictures can be named by the rules '
-                        f'({why or "none is annotated"}): {advice}')
+        advice = (
+            'set iscrowd to 0 where each is one instance (CVAT writes 1 for every brush mask)'
+            if counts[CROWDS]
+            else 'rsrefseg2/dataprep/expressions/__init__.py says which instances the rules name'
+        )
+        raise UserError(
+            f'{path!r}: no instance of {len(jobs)} pictures can be named by the rules '
+            f'({why or "none is annotated"}): {advice}'
+        )
     return records, counts
 
 
 # ---------------------------------------------------------------- reading
 
 
-def _jobs(path: str, file: Instances, images: str, seed: int, shares: Sequence[float]
-          ) -> list[Job]:
+def _jobs(path: str, file: Instances, images: str, seed: int, shares: Sequence[float]) -> list[Job]:
     """The pictures that have annotations, in the order of the file."""
     of_image: dict[Id, list[Annotation]] = {}
     for annotation in file.annotations:
@@ -132,14 +166,19 @@ def _jobs(path: str, file: Instances, images: str, seed: int, shares: Sequence[f
         if image.id not in of_image:
             continue
         if not is_file(picture):
-            raise UserError(f'{where}: the picture {picture!r} is missing: is {images!r} the '
-                            'folder that the file names start from?')
-        jobs.append(Job(number, picture, split_of(image.file_name, seed, shares), image,
-                        of_image[image.id]))
+            raise UserError(
+                f'{where}: the picture {picture!r} is missing: is {images!r} the '
+                'folder that the file names start from?'
+            )
+        jobs.append(
+            Job(number, picture, split_of(image.file_name, seed, shares), image, of_image[image.id])
+        )
     lost = set(of_image) - ids
     if lost:
-        raise UserError(f'{path!r}: {len(lost)} annotated pictures (id {min(lost, key=str)}) are '
-                        'not among its images')
+        raise UserError(
+            f'{path!r}: {len(lost)} annotated pictures (id {min(lost, key=str)}) are '
+            'not among its images'
+        )
     return jobs
 
 
@@ -150,8 +189,9 @@ def split_of(name: str, seed: int, shares: Sequence[float]) -> str:
     return next((split for split, end in zip(SPLITS, np.cumsum(shares)) if place < end), 'test')
 
 
-def _mask(annotation: Annotation, size: tuple[int, int], where: str,
-          boxes_as_masks: bool) -> tuple[dict[str, Any], str]:
+def _mask(
+    annotation: Annotation, size: tuple[int, int], where: str, boxes_as_masks: bool
+) -> tuple[dict[str, Any], str]:
     """The instance's mask as RLE, and what it was made of."""
     segmentation = annotation.segmentation
     if isinstance(segmentation, dict):
@@ -163,20 +203,32 @@ def _mask(annotation: Annotation, size: tuple[int, int], where: str,
         rle = from_polygons([[x0, y0, x1, y0, x1, y1, x0, y1]], size, where=where)
         kind = 'filled boxes'
     else:
-        raise UserError(f'{where}: no segmentation, only a box: give --boxes-as-masks to fill '
-                        'the box, or an instance file with masks')
+        raise UserError(
+            f'{where}: no segmentation, only a box: give --boxes-as-masks to fill '
+            'the box, or an instance file with masks'
+        )
     if tuple(rle['size']) != size:
-        raise UserError(f'{where}: the mask is {rle["size"][0]} x {rle["size"][1]}, its picture '
-                        f'{size[0]} x {size[1]} (height x width)')
+        raise UserError(
+            f'{where}: the mask is {rle["size"][0]} x {rle["size"][1]}, its picture '
+            f'{size[0]} x {size[1]} (height x width)'
+        )
     return text_rle(rle), kind
 
 
 # ---------------------------------------------------------------- one picture
 
 
-def _scene(job: Job, *, categories: Mapping[Id, str], names: Mapping[str, Sequence[str]],
-           seed: int, limits: Limits, exclude: frozenset[str], boxes_as_masks: bool,
-           where: str) -> tuple[dict[str, Any], collections.Counter]:
+def _scene(
+    job: Job,
+    *,
+    categories: Mapping[Id, str],
+    names: Mapping[str, Sequence[str]],
+    seed: int,
+    limits: Limits,
+    exclude: frozenset[str],
+    boxes_as_masks: bool,
+    where: str,
+) -> tuple[dict[str, Any], collections.Counter]:
     """The picture's scene record with its sentences, and what was counted on the way."""
     counts: collections.Counter[str] = collections.Counter()
     size, turned = _size(job, where)
@@ -186,23 +238,35 @@ def _scene(job: Job, *, categories: Mapping[Id, str], names: Mapping[str, Sequen
     for annotation in job.annotations:
         here, number = f'{where}, annotation {annotation.id}', annotation.category_id
         if number not in categories:
-            raise UserError(f'{here}: category {number!r} is not among the categories (ids '
-                            f'{", ".join(map(repr, categories)):.80}): correct the record')
+            raise UserError(
+                f'{here}: category {number!r} is not among the categories (ids '
+                f'{", ".join(map(repr, categories)):.80}): correct the record'
+            )
         if annotation.iscrowd:
             crowds.add(categories[number])
             counts[CROWDS] += 1
             continue
         rle, kind = _mask(annotation, size, here, boxes_as_masks)
         counts[f'masks from {kind}'] += 1
-        objects.append({'category': categories[number], 'rle': rle, **box_and_area(rle),
-                        'annotation': annotation.id,
-                        'annotated_box': _box(annotation, size, here)})
+        objects.append(
+            {
+                'category': categories[number],
+                'rle': rle,
+                **box_and_area(rle),
+                'annotation': annotation.id,
+                'annotated_box': _box(annotation, size, here),
+            }
+        )
     doubtful = _doubtful(objects)
     counts['doubtful'] += len(doubtful)
-    things = [Thing(thing['category'], _corners(thing['bbox']), thing['area'], i in doubtful)
-              for i, thing in enumerate(objects)]
-    seen = [{'category': thing['category'], 'bbox': thing['annotated_box'], 'area': thing['area']}
-            for thing in objects]
+    things = [
+        Thing(thing['category'], _corners(thing['bbox']), thing['area'], i in doubtful)
+        for i, thing in enumerate(objects)
+    ]
+    seen = [
+        {'category': thing['category'], 'bbox': thing['annotated_box'], 'area': thing['area']}
+        for thing in objects
+    ]
 
     def check(text: str, target: int) -> bool:
         try:
@@ -214,12 +278,25 @@ def _scene(job: Job, *, categories: Mapping[Id, str], names: Mapping[str, Sequen
 
     rng = np.random.default_rng([seed, job.number])
     picture = Picture(things, height=size[0], width=size[1], crowds=frozenset(crowds))
-    sentences = [{'text': e.text, 'level': e.level, 'kind': e.kind, 'target': e.target,
-                  'from': objects[e.target]['annotation']}
-                 for e in expressions_of(picture, names, rng, limits=limits, check=check)]
+    sentences = [
+        {
+            'text': e.text,
+            'level': e.level,
+            'kind': e.kind,
+            'target': e.target,
+            'from': objects[e.target]['annotation'],
+        }
+        for e in expressions_of(picture, names, rng, limits=limits, check=check)
+    ]
     counts['named by a sentence'] += len({sentence['target'] for sentence in sentences})
-    record = {'scene': 0, 'split': job.split, 'source': job.path,
-              'files': [job.image.file_name], 'objects': objects, 'sentences': sentences}
+    record = {
+        'scene': 0,
+        'split': job.split,
+        'source': job.path,
+        'files': [job.image.file_name],
+        'objects': objects,
+        'sentences': sentences,
+    }
     if turned:
         record['turned'] = True
     return record, counts
@@ -233,10 +310,15 @@ def _size(job: Job, where: str) -> tuple[tuple[int, int], bool]:
     turned = is_turned(job.path)
     if stated != found:
         shown = ' as viewers turn it (EXIF orientation)' if turned else ''
-        why = ('it was annotated as it is stored: remove the tag (exiftool -Orientation= IN)'
-               if turned and stated == found[::-1] else 'the two are of different versions')
-        raise UserError(f'{job.path!r} is {found[0]} x {found[1]} (height x width){shown}, '
-                        f'{where}, image {job.number} says {stated[0]:g} x {stated[1]:g}: {why}')
+        why = (
+            'it was annotated as it is stored: remove the tag (exiftool -Orientation= IN)'
+            if turned and stated == found[::-1]
+            else 'the two are of different versions'
+        )
+        raise UserError(
+            f'{job.path!r} is {found[0]} x {found[1]} (height x width){shown}, '
+            f'{where}, image {job.number} says {stated[0]:g} x {stated[1]:g}: {why}'
+        )
     return found, turned
 
 
@@ -254,10 +336,13 @@ def _corners(bbox: Sequence[float]) -> tuple[float, float, float, float]:
 
 def _doubtful(objects: Sequence[dict[str, Any]]) -> set[int]:
     """The instances that no sentence may rest on."""
-    found = {i for i, thing in enumerate(objects)
-             if thing['area'] < MIN_AREA or min(thing['bbox'][2:]) < MIN_SIDE
-             or coco_mask.iou([thing['bbox']], [thing['annotated_box']],
-                              [0])[0, 0] < MIN_AGREEMENT}
+    found = {
+        i
+        for i, thing in enumerate(objects)
+        if thing['area'] < MIN_AREA
+        or min(thing['bbox'][2:]) < MIN_SIDE
+        or coco_mask.iou([thing['bbox']], [thing['annotated_box']], [0])[0, 0] < MIN_AGREEMENT
+    }
     for category in {thing['category'] for thing in objects}:
         members = [i for i, thing in enumerate(objects) if thing['category'] == category]
         rles = [objects[i]['rle'] for i in members]
@@ -272,10 +357,18 @@ def _summary(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     splits = {}
     for split in SPLITS:
         own = [record for record in records if record['split'] == split]
-        pairs = [(sentence, record['objects'][sentence['target']]['category'])
-                 for record in own for sentence in record['sentences']]
-        count = {key: dict(collections.Counter(values).most_common()) for key, values in (
-            ('levels', (s['level'] for s, _ in pairs)), ('kinds', (s['kind'] for s, _ in pairs)),
-            ('categories', (category for _, category in pairs)))}
+        pairs = [
+            (sentence, record['objects'][sentence['target']]['category'])
+            for record in own
+            for sentence in record['sentences']
+        ]
+        count = {
+            key: dict(collections.Counter(values).most_common())
+            for key, values in (
+                ('levels', (s['level'] for s, _ in pairs)),
+                ('kinds', (s['kind'] for s, _ in pairs)),
+                ('categories', (category for _, category in pairs)),
+            )
+        }
         splits[split] = {'pictures': len(own), 'sentences': len(pairs), **count}
     return splits

@@ -10,6 +10,7 @@ them (JSON lines, `scenes_{split}.jsonl`)::
 A layout writes a record's pictures one at a time (possibly in several processes), and the
 annotation files at the end, from the records alone.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -29,8 +30,8 @@ from pycocotools import mask as coco_mask
 from ..datasets.checks import SPLITS
 from ..datasets.images import read_image
 
-Picture = np.ndarray | Path   # (H, W, 3) uint8 RGB, or the file that shows it
-UNKNOWN = 'unknown'           # the category's name where a layout needs one and none is known
+Picture = np.ndarray | Path  # (H, W, 3) uint8 RGB, or the file that shows it
+UNKNOWN = 'unknown'  # the category's name where a layout needs one and none is known
 _SPELLINGS = {'.jpeg': '.jpg', '.tiff': '.tif'}
 
 
@@ -50,7 +51,7 @@ def _suffix(path: Path) -> str:
 
 def _encode(suffix: str, image: np.ndarray, *options: int) -> bytes:
     if image.ndim == 3:
-        image = image[..., ::-1]                     # cv2 writes BGR
+        image = image[..., ::-1]  # cv2 writes BGR
     return cv2.imencode(suffix, np.ascontiguousarray(image), list(options))[1].tobytes()
 
 
@@ -74,15 +75,22 @@ class Layout:
             splits.
         categories: names in the order of their ids, for the layouts that hold a category.
     """
+
     name: str
     folders: tuple[str, ...]
     annotation_files: tuple[str, ...]
-    several_sentences = False         # whether one picture may have several sentences
+    several_sentences = False  # whether one picture may have several sentences
     holds_category = False
-    suffix: str | None = None         # the one picture format of the layout; None: any
+    suffix: str | None = None  # the one picture format of the layout; None: any
 
-    def __init__(self, root: Path, *, scenes: Mapping[str, int], sentences: Mapping[str, int],
-                 categories: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        scenes: Mapping[str, int],
+        sentences: Mapping[str, int],
+        categories: Sequence[str] = (),
+    ) -> None:
         self.root = root
         self.scenes = scenes
         self.sentences = sentences
@@ -112,6 +120,7 @@ class Layout:
 
 class _OneFile(Layout):
     """A picture per scene, in a format of its own; one that was drawn as JPEG of quality 95."""
+
     several_sentences = True
     holds_category = True
 
@@ -146,6 +155,7 @@ class RRSISD(_OneFile):
     and no two kinds of id agree, so that only a join by the proper keys gives the right masks; and
     a picture that was no JPEG stays what it was (`file_name` says so), since JPEG would alter it.
     """
+
     name = 'rrsisd'
     folders = ('rrsisd', 'images/rrsisd/JPEGImages')
     annotation_files = ('rrsisd/instances.json', 'rrsisd/refs(unc).p')
@@ -167,42 +177,67 @@ class RRSISD(_OneFile):
                 category = self.categories[thing['category'] or UNKNOWN]
                 if target not in ann_ids:
                     ann_ids[target] = len(annotations) + 1
-                    annotations.append({
-                        'id': ann_ids[target], 'image_id': number, 'categories_id': category,
-                        'bbox': _xyxy(thing), 'segmentation': [thing['rle']],
-                        'area': 255 * thing['area']})
-                refs.append(self._ref(record['split'], sentence, number, ann_ids[target], category,
-                                      file))
+                    annotations.append(
+                        {
+                            'id': ann_ids[target],
+                            'image_id': number,
+                            'categories_id': category,
+                            'bbox': _xyxy(thing),
+                            'segmentation': [thing['rle']],
+                            'area': 255 * thing['area'],
+                        }
+                    )
+                refs.append(
+                    self._ref(record['split'], sentence, number, ann_ids[target], category, file)
+                )
         categories = [{'name': name, 'id': index} for name, index in self.categories.items()]
         text = json.dumps({'images': images, 'annotations': annotations, 'categories': categories})
         (self.root / 'rrsisd/instances.json').write_text(text, encoding='utf-8')
         (self.root / 'rrsisd/refs(unc).p').write_bytes(pickle.dumps(refs, protocol=4))
 
-    def _ref(self, split: str, sentence: dict[str, Any], image_id: int, ann_id: int,
-             category: int, file: str) -> dict[str, Any]:
+    def _ref(
+        self,
+        split: str,
+        sentence: dict[str, Any],
+        image_id: int,
+        ann_id: int,
+        category: int,
+        file: str,
+    ) -> dict[str, Any]:
         sent_id, text = int(sentence['keys'][self.name]), sentence['text']
-        return {'image_id': image_id, 'ref_id': 500000 + sent_id, 'ann_id': ann_id,
-                'sent_ids': [sent_id], 'category_id': category, 'split': split, 'file_name': file,
-                'sentences': [{'tokens': text.split(), 'raw': text, 'sent': text,
-                               'sent_id': sent_id}]}
+        return {
+            'image_id': image_id,
+            'ref_id': 500000 + sent_id,
+            'ann_id': ann_id,
+            'sent_ids': [sent_id],
+            'category_id': category,
+            'split': split,
+            'file_name': file,
+            'sentences': [{'tokens': text.split(), 'raw': text, 'sent': text, 'sent_id': sent_id}],
+        }
 
 
 class _PhraseFiles(Layout):
     """RefSegRS and RISBench: a picture and a mask per sentence, sentences in text files. The
     pictures of one scene are one file under several names (hard links, where possible)."""
+
     options: tuple[int, ...] = ()
     line: str
 
     annotation_files = tuple(f'output_phrase_{split}.txt' for split in SPLITS)
 
     def files(self, record: dict[str, Any]) -> list[str]:
-        return [f'{folder}/{sentence["keys"][self.name]}{self.suffix}'
-                for sentence in record['sentences'] for folder in self.folders]
+        return [
+            f'{folder}/{sentence["keys"][self.name]}{self.suffix}'
+            for sentence in record['sentences']
+            for folder in self.folders
+        ]
 
     def write_pictures(self, record: dict[str, Any], image: Picture) -> None:
         first, files = None, self.files(record)
-        for sentence, name, mask_name in zip(record['sentences'], files[::2], files[1::2],
-                                             strict=True):
+        for sentence, name, mask_name in zip(
+            record['sentences'], files[::2], files[1::2], strict=True
+        ):
             path = self.root / name
             if first is not None:
                 _link(first, path)
@@ -217,32 +252,44 @@ class _PhraseFiles(Layout):
 
     def write_annotations(self, records: Iterable[dict[str, Any]]) -> None:
         with contextlib.ExitStack() as stack:
-            files = {split: stack.enter_context(open(self.root / f'output_phrase_{split}.txt', 'w',
-                                                     encoding='utf-8', newline='\n'))
-                     for split in SPLITS}
+            files = {
+                split: stack.enter_context(
+                    open(
+                        self.root / f'output_phrase_{split}.txt',
+                        'w',
+                        encoding='utf-8',
+                        newline='\n',
+                    )
+                )
+                for split in SPLITS
+            }
             for record in records:
                 for sentence in record['sentences']:
-                    files[record['split']].write(self.line.format(
-                        stem=sentence['keys'][self.name], text=sentence['text']))
+                    files[record['split']].write(
+                        self.line.format(stem=sentence['keys'][self.name], text=sentence['text'])
+                    )
 
 
 class RefSegRS(_PhraseFiles):
     """Plain integers that follow no order as names; a scene is stored again for each sentence."""
+
     name = 'refsegrs'
     folders = ('images', 'masks')
     suffix = '.tif'
-    options = (cv2.IMWRITE_TIFF_COMPRESSION, 1)      # none, as in the release
+    options = (cv2.IMWRITE_TIFF_COMPRESSION, 1)  # none, as in the release
     line = '{stem} {text}\n'
 
     def key(self, split: str, scene: int, number: int, position: int) -> str:
         total = self.sentences['all']
-        step = next(s for s in range(max(1, int(0.618 * total)), 2 * total + 2)
-                    if math.gcd(s, total) == 1)
-        return str(number * step % total)            # a permutation, since gcd(step, total) = 1
+        step = next(
+            s for s in range(max(1, int(0.618 * total)), 2 * total + 2) if math.gcd(s, total) == 1
+        )
+        return str(number * step % total)  # a permutation, since gcd(step, total) = 1
 
 
 class RISBench(_PhraseFiles):
     """<train|test>_<scene>_<number>.png. As in the release, val continues train's numbering."""
+
     name = 'risbench'
     folders = ('img_rgb', 'mask')
     suffix = '.png'
@@ -257,6 +304,7 @@ class RISBench(_PhraseFiles):
 class JSONLines(_OneFile):
     """`{split}.jsonl`, an object per sentence, and `images/`. As RSRefSeg's converters write it:
     where the category is known RRSIS-D's form, else the bare form of the other two."""
+
     name = 'jsonl'
     folders = ('images',)
     annotation_files = tuple(f'{split}.jsonl' for split in SPLITS)
@@ -267,29 +315,44 @@ class JSONLines(_OneFile):
     def write_annotations(self, records: Iterable[dict[str, Any]]) -> None:
         annotations = 0
         with contextlib.ExitStack() as stack:
-            files = {split: stack.enter_context(open(self.root / f'{split}.jsonl', 'w',
-                                                     encoding='utf-8', newline='\n'))
-                     for split in SPLITS}
+            files = {
+                split: stack.enter_context(
+                    open(self.root / f'{split}.jsonl', 'w', encoding='utf-8', newline='\n')
+                )
+                for split in SPLITS
+            }
             for record in records:
                 for sentence in record['sentences']:
                     line = self._line(record, sentence, annotations + 1 + sentence['target'])
                     files[record['split']].write(json.dumps(line, ensure_ascii=False) + '\n')
                 annotations += len(record['objects'])
 
-    def _line(self, record: dict[str, Any], sentence: dict[str, Any],
-              ann_id: int) -> dict[str, Any]:
+    def _line(
+        self, record: dict[str, Any], sentence: dict[str, Any], ann_id: int
+    ) -> dict[str, Any]:
         thing, number = record['objects'][sentence['target']], self._image_id(record)
         file = self._file(record)
-        line = {'split': record['split'], 'image_id': file, 'sent': sentence['text'],
-                'file_name': file, 'segmentation': thing['rle'],
-                'sent_id': int(sentence['keys'][self.name])}
+        line = {
+            'split': record['split'],
+            'image_id': file,
+            'sent': sentence['text'],
+            'file_name': file,
+            'segmentation': thing['rle'],
+            'sent_id': int(sentence['keys'][self.name]),
+        }
         if thing['category'] is not None:
-            line |= {'image_id': number, 'segmentation': [thing['rle']], 'ann_id': ann_id,
-                     'category_id': self.categories[thing['category']],
-                     'category_name': thing['category'], 'bbox': _xyxy(thing),
-                     'area': 255 * thing['area']}
+            line |= {
+                'image_id': number,
+                'segmentation': [thing['rle']],
+                'ann_id': ann_id,
+                'category_id': self.categories[thing['category']],
+                'category_name': thing['category'],
+                'bbox': _xyxy(thing),
+                'area': 255 * thing['area'],
+            }
         return line
 
 
 LAYOUTS: dict[str, type[Layout]] = {
-    layout.name: layout for layout in (RRSISD, RefSegRS, RISBench, JSONLines)}
+    layout.name: layout for layout in (RRSISD, RefSegRS, RISBench, JSONLines)
+}

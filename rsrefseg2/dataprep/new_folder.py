@@ -1,4 +1,5 @@
 """A folder of output: it appears complete or not at all, and nothing of others goes for it."""
+
 from __future__ import annotations
 
 import contextlib
@@ -81,12 +82,17 @@ def _require_nothing_but(own: Collection[str], out: Path) -> None:
         if any(out.iterdir()):
             raise UserError(f'{out} is there and not empty: choose another --out, or remove it')
         return
-    others = sorted(os.path.relpath(os.path.join(folder, name), out)
-                    for folder, _, names in os.walk(out) for name in names)
+    others = sorted(
+        os.path.relpath(os.path.join(folder, name), out)
+        for folder, _, names in os.walk(out)
+        for name in names
+    )
     others = [name for name in others if name not in own]
     if others:
-        raise UserError(f'{out} holds {len(others)} files that this command did not write '
-                        f'({others[0]!r}): move them, or choose another --out')
+        raise UserError(
+            f'{out} holds {len(others)} files that this command did not write '
+            f'({others[0]!r}): move them, or choose another --out'
+        )
 
 
 def _put(root: Path, out: Path, own: Collection[str]) -> None:

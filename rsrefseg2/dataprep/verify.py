@@ -1,4 +1,5 @@
 """What is wrong with a copy on disk: every record, every file, every pixel, all of it listed."""
+
 from __future__ import annotations
 
 import os
@@ -18,9 +19,15 @@ from .verify_pixels import Looks, look_at_all
 __all__ = ['Finding', 'Report', 'as_dict', 'as_text', 'verify']
 
 
-def verify(name: str, root: str, *, splits: Sequence[str] | None = None,
-           count_tokens: Callable[[str], int] | None = None, max_tokens: int = 64,
-           **options: Any) -> Report:
+def verify(
+    name: str,
+    root: str,
+    *,
+    splits: Sequence[str] | None = None,
+    count_tokens: Callable[[str], int] | None = None,
+    max_tokens: int = 64,
+    **options: Any,
+) -> Report:
     """Look at all records and files of a data set of READERS, with all cores.
 
     Args:
@@ -47,16 +54,27 @@ def verify(name: str, root: str, *, splits: Sequence[str] | None = None,
         if not (records[split] or unread or dataset.faults.found or known == 0):
             report.findings.append(Finding('unreadable split', split, root, 'no triplet'))
         elif known not in (None, len(records[split])) and not unread:
-            report.findings.append(Finding(
-                'count', split, root, f'{len(records[split])} triplets, '
-                f'{"published" if written is None else "written"}: {known}'))
+            report.findings.append(
+                Finding(
+                    'count',
+                    split,
+                    root,
+                    f'{len(records[split])} triplets, '
+                    f'{"published" if written is None else "written"}: {known}',
+                )
+            )
     missing = _missing(records, report.findings)
     if readable and set(chosen) == set(splits_of(name)):
         report.findings.extend(_orphans(r for split in chosen for r in records[split]))
     every = [record for split in chosen for record in records[split]]
     looks = look_at_all(every, missing, title=data[chosen[0]].TITLE)
-    remember({record['img_path']: looks[id(record)][0].content for record in every
-              if id(record) in looks and looks[id(record)][0].fault is None})
+    remember(
+        {
+            record['img_path']: looks[id(record)][0].content
+            for record in every
+            if id(record) in looks and looks[id(record)][0].fault is None
+        }
+    )
     for split in chosen:
         report.findings.extend(_of_pixels(records[split], looks, split))
         if count_tokens is not None:
@@ -64,9 +82,12 @@ def verify(name: str, root: str, *, splits: Sequence[str] | None = None,
         report.statistics[split] = _statistics(records[split], looks)
     report.findings.extend(_of_equal_images(records, looks))
     kinds = list(KINDS)
-    return report._replace(findings=sorted(
-        dict.fromkeys(report.findings),
-        key=lambda f: (SEVERITIES.index(f.severity), kinds.index(f.kind))))
+    return report._replace(
+        findings=sorted(
+            dict.fromkeys(report.findings),
+            key=lambda f: (SEVERITIES.index(f.severity), kinds.index(f.kind)),
+        )
+    )
 
 
 # ---------------------------------------------------------------- records and files
@@ -91,10 +112,12 @@ def _missing(records: dict[str, list[dict]], findings: list[Finding]) -> set[str
     for split, of_split in records.items():
         for what, key in (('image', 'img_path'), ('mask', 'mask_path')):
             found = missing_files(r[key] for r in of_split if key in r)
-            paths = [os.path.join(folder, name) for folder, names in found.items()
-                     for name in names]
-            findings.extend(Finding(f'missing {what}', split, path, f'the {what} is missing')
-                            for path in paths)
+            paths = [
+                os.path.join(folder, name) for folder, names in found.items() for name in names
+            ]
+            findings.extend(
+                Finding(f'missing {what}', split, path, f'the {what} is missing') for path in paths
+            )
             every.update(paths)
     return every
 
@@ -110,8 +133,12 @@ def _orphans(records: Iterable[dict]) -> Iterator[Finding]:
         kinds = {os.path.splitext(name)[1].lower() for name in names}
         for name in sorted(set(os.listdir(folder)) - names) if os.path.isdir(folder) else ():
             if os.path.splitext(name)[1].lower() in kinds and not name.startswith('.'):
-                yield Finding('orphan', None, os.path.join(folder, name),
-                              'no record of any split names the file')
+                yield Finding(
+                    'orphan',
+                    None,
+                    os.path.join(folder, name),
+                    'no record of any split names the file',
+                )
 
 
 # ---------------------------------------------------------------- pixels, sentences
@@ -124,32 +151,50 @@ def _of_pixels(records: Iterable[dict], looks: Looks, split: str) -> Iterator[Fi
         image, mask = looks[id(record)]
         where = record.get('mask_where') or record.get('mask_path')
         if image.fault is not None:
-            yield Finding('unreadable image', split, record['img_path'],
-                          image.fault.removeprefix(f'{record["img_path"]!r}: '))
+            yield Finding(
+                'unreadable image',
+                split,
+                record['img_path'],
+                image.fault.removeprefix(f'{record["img_path"]!r}: '),
+            )
         if mask.fault is not None:
             kind, what = 'bad mask', mask.fault.partition(': ')[2]
         elif image.size not in (None, mask.stored):
-            kind, what = 'resized mask', (f'the mask is {mask.stored[0]} x {mask.stored[1]}, its '
-                                          f'image {image.size[0]} x {image.size[1]}')
+            kind, what = (
+                'resized mask',
+                (
+                    f'the mask is {mask.stored[0]} x {mask.stored[1]}, its '
+                    f'image {image.size[0]} x {image.size[1]}'
+                ),
+            )
         else:
             kind = ''
         if kind:
             yield Finding(kind, split, where, what)
         if mask.fault is None and mask.area < TINY:
-            yield Finding('tiny mask' if mask.area else 'empty mask', split, where,
-                          f'{mask.area} pixels, sample {record["sample_id"]}')
+            yield Finding(
+                'tiny mask' if mask.area else 'empty mask',
+                split,
+                where,
+                f'{mask.area} pixels, sample {record["sample_id"]}',
+            )
 
 
 # ---------------------------------------------------------------- sentences, equal images
 
 
-def _long(records: Iterable[dict], split: str, count_tokens: Callable[[str], int], most: int
-          ) -> Iterator[Finding]:
+def _long(
+    records: Iterable[dict], split: str, count_tokens: Callable[[str], int], most: int
+) -> Iterator[Finding]:
     for record in records:
         count = count_tokens(record['text'])
         if count > most:
-            yield Finding('long sentence', split, f'sample {record["sample_id"]}',
-                          f'{count} tokens, the text tower reads {most}')
+            yield Finding(
+                'long sentence',
+                split,
+                f'sample {record["sample_id"]}',
+                f'{count} tokens, the text tower reads {most}',
+            )
 
 
 def _of_equal_images(records: dict[str, list[dict]], looks: Looks) -> Iterator[Finding]:
@@ -161,8 +206,9 @@ def _of_equal_images(records: dict[str, list[dict]], looks: Looks) -> Iterator[F
     for group in groups.values():
         if len({split for split, _ in group}) > 1:
             first = {split: record['img_path'] for split, record in reversed(group)}
-            names = ', '.join(f'{split} ({os.path.basename(path)})'
-                              for split, path in sorted(first.items()))
+            names = ', '.join(
+                f'{split} ({os.path.basename(path)})' for split, path in sorted(first.items())
+            )
             yield Finding('shared image', None, group[0][1]['img_path'], f'one picture in {names}')
         same: dict[tuple[str, str], list[dict]] = defaultdict(list)
         for split, record in group:
@@ -171,10 +217,12 @@ def _of_equal_images(records: dict[str, list[dict]], looks: Looks) -> Iterator[F
             if len(several) > 1:
                 masks = {looks[id(record)][1].content for record in several}
                 yield Finding(
-                    'contradiction' if len(masks) > 1 else 'duplicate sentence', split,
+                    'contradiction' if len(masks) > 1 else 'duplicate sentence',
+                    split,
                     'samples ' + ', '.join(record['sample_id'] for record in several),
                     f'{len(several)} times {text[:80]!r} of one picture, with '
-                    f'{len(masks)} different mask{"s" * (len(masks) > 1)}')
+                    f'{len(masks)} different mask{"s" * (len(masks) > 1)}',
+                )
 
 
 def _statistics(records: list[dict], looks: Looks) -> dict[str, int]:
@@ -188,6 +236,7 @@ def _statistics(records: list[dict], looks: Looks) -> dict[str, int]:
         'categories': len(categories.keys() - {None}),
         'unknown category': categories[None],
         'empty masks': sum(mask.fault is None and not mask.area for _, mask in seen),
-        'resized masks': sum(mask.fault is None and image.size not in (None, mask.stored)
-                             for image, mask in seen),
+        'resized masks': sum(
+            mask.fault is None and image.size not in (None, mask.stored) for image, mask in seen
+        ),
     }

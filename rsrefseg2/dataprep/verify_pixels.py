@@ -1,4 +1,5 @@
 """What the pixels of a copy on disk say: each image and its masks, read once, with all cores."""
+
 from __future__ import annotations
 
 import hashlib
@@ -62,8 +63,10 @@ def look_at_all(records: Iterable[dict], missing: set[str], *, title: str) -> Lo
         if not missing & {record['img_path'], record.get('mask_path')}:
             jobs[record['img_path']].append(record)
     found: Looks = {}
-    for of_image, seen in zip(jobs.values(), on_all_cores(
-            look, list(jobs.items()), title=title), strict=True):
-        found.update((id(record), (seen, mask))
-                     for record, mask in zip(of_image, seen.masks, strict=True))
+    for of_image, seen in zip(
+        jobs.values(), on_all_cores(look, list(jobs.items()), title=title), strict=True
+    ):
+        found.update(
+            (id(record), (seen, mask)) for record, mask in zip(of_image, seen.masks, strict=True)
+        )
     return found

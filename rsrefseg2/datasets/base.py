@@ -1,4 +1,5 @@
 """One item = one triplet (image, sentence, mask). The readers of the benchmarks add their facts."""
+
 from __future__ import annotations
 
 import logging
@@ -54,11 +55,19 @@ class RefSegDataset(BaseDataset):
     OTHER_NAMES: ClassVar[str] = ''  # what else helps where a category's name is not known
     EQUAL_IMAGES: ClassVar[Literal['path', 'content']] = 'path'
 
-    def __init__(self, *, data_root: str, split: str, pipeline: Sequence[dict | Callable] = (),
-                 exchange_sentences: bool = False, exchange_seed: NonNegativeInt = 0,
-                 equal_images: Literal['path', 'content'] | None = None,
-                 indices: PositiveInt | Sequence[NonNegativeInt] | None = None,
-                 serialize_data: bool = True, lazy_init: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        data_root: str,
+        split: str,
+        pipeline: Sequence[dict | Callable] = (),
+        exchange_sentences: bool = False,
+        exchange_seed: NonNegativeInt = 0,
+        equal_images: Literal['path', 'content'] | None = None,
+        indices: PositiveInt | Sequence[NonNegativeInt] | None = None,
+        serialize_data: bool = True,
+        lazy_init: bool = False,
+    ) -> None:
         check_split(split, self.SPLITS)
         if equal_images not in (None, 'path', 'content'):
             raise UserError(f"equal_images is 'path', 'content' or None, not {equal_images!r}")
@@ -69,10 +78,17 @@ class RefSegDataset(BaseDataset):
         self._exchange_seed = exchange_seed if exchange_sentences else None
         # mmengine's Compose would ask the registry of the default scope, which knows our names only
         # while a runner of ours has set it.
-        built = [TRANSFORMS.build({'_scope_': SCOPE, **t}) if isinstance(t, dict) else t
-                 for t in pipeline]
-        super().__init__(data_root=data_root, pipeline=built, indices=indices,
-                         serialize_data=serialize_data, lazy_init=lazy_init)
+        built = [
+            TRANSFORMS.build({'_scope_': SCOPE, **t}) if isinstance(t, dict) else t
+            for t in pipeline
+        ]
+        super().__init__(
+            data_root=data_root,
+            pipeline=built,
+            indices=indices,
+            serialize_data=serialize_data,
+            lazy_init=lazy_init,
+        )
 
     # ------------------------------------------------------------------ reading
 
@@ -86,15 +102,19 @@ class RefSegDataset(BaseDataset):
     def load_data_list(self) -> list[dict]:
         records = self.read_records()
         if not records:
-            raise UserError(f'{self.TITLE}: no triplet of split {self.split!r} in '
-                            f'{self.data_root!r}')
+            raise UserError(
+                f'{self.TITLE}: no triplet of split {self.split!r} in {self.data_root!r}'
+            )
         require_present([r['img_path'] for r in records], what='images')
         require_present([r['mask_path'] for r in records if 'mask_path' in r], what='masks')
         self._report_unknown(records)
         if self._exchange_seed is not None:
             first_of = self._find_equal(records)
-            exchange_texts(records, seed=self._exchange_seed,
-                           keys=[first_of.get(r['img_path'], r['img_path']) for r in records])
+            exchange_texts(
+                records,
+                seed=self._exchange_seed,
+                keys=[first_of.get(r['img_path'], r['img_path']) for r in records],
+            )
         return records
 
     def read_records(self) -> list[dict]:
@@ -112,8 +132,10 @@ class RefSegDataset(BaseDataset):
                     record['category'] = find_category(record['text'])
                 sample_id = record['sample_id']
                 if sample_id in seen:
-                    raise UserError(f'{where}: sample id {sample_id!r} occurs twice, first in '
-                                    f'{seen[sample_id]}: remove one of the two')
+                    raise UserError(
+                        f'{where}: sample id {sample_id!r} occurs twice, first in '
+                        f'{seen[sample_id]}: remove one of the two'
+                    )
                 seen[sample_id] = where
                 records.append(record)
         return records
@@ -122,22 +144,30 @@ class RefSegDataset(BaseDataset):
         try:
             record['text'].encode('utf-8')
         except UnicodeEncodeError:
-            raise UserError(f'{where}: the sentence holds half a surrogate pair, which is no '
-                            'character: write the record again') from None
+            raise UserError(
+                f'{where}: the sentence holds half a surrogate pair, which is no '
+                'character: write the record again'
+            ) from None
         if not record['text'].strip():
             raise UserError(f'{where}: the sentence is empty: write one or remove the record')
         classes, category = self._metainfo['classes'], record['category']
         if category is not None and classes is not None and category not in classes:
-            raise UserError(f'{where}: category {category!r} is not among the {len(classes)} '
-                            f'classes of {self.TITLE}{suggest(category, classes)}: '
-                            f'correct the name{self.OTHER_NAMES}')
+            raise UserError(
+                f'{where}: category {category!r} is not among the {len(classes)} '
+                f'classes of {self.TITLE}{suggest(category, classes)}: '
+                f'correct the name{self.OTHER_NAMES}'
+            )
 
     def _report_unknown(self, records: list[dict]) -> None:
         unknown = sum(record['category'] is None for record in records)
         if unknown and self._metainfo['classes']:
-            print_log(f'{self.TITLE} {self.split}: {unknown} of {len(records)} samples '
-                      f'({100 * unknown / len(records):.1f} %) are of unknown category: their '
-                      'sentences name none', logger='current', level=logging.INFO)
+            print_log(
+                f'{self.TITLE} {self.split}: {unknown} of {len(records)} samples '
+                f'({100 * unknown / len(records):.1f} %) are of unknown category: their '
+                'sentences name none',
+                logger='current',
+                level=logging.INFO,
+            )
 
     # ------------------------------------------------------------------ items
 
@@ -149,8 +179,7 @@ class RefSegDataset(BaseDataset):
         in the main process; a data set that nobody groups never pays for it.
         """
         if self._first_of is None:
-            self._first_of = self._find_equal(
-                self.get_data_info(i) for i in range(len(self)))
+            self._first_of = self._find_equal(self.get_data_info(i) for i in range(len(self)))
         return self._key(self.get_data_info(idx))
 
     def _key(self, record: dict) -> str:
@@ -160,8 +189,9 @@ class RefSegDataset(BaseDataset):
     def _find_equal(self, records: Iterable[dict]) -> dict[str, str]:
         if self._equal_images == 'path':
             return {}
-        return first_of_equal([record['img_path'] for record in records],
-                              title=f'{self.TITLE} {self.split}')
+        return first_of_equal(
+            [record['img_path'] for record in records], title=f'{self.TITLE} {self.split}'
+        )
 
     def __getitem__(self, idx: int) -> Any:
         return self.__getitems__([idx])[0]
@@ -176,11 +206,12 @@ class RefSegDataset(BaseDataset):
         if not self.pipeline.transforms:
             return record
         with own_randomness(idx):
-            item = self.pipeline({**record, 'image_cache': images,
-                                  'image_key': self._key(record)})
+            item = self.pipeline({**record, 'image_cache': images, 'image_key': self._key(record)})
         if item is None:
-            raise RuntimeError(f'a transform returned None for sample {record["sample_id"]!r}; '
-                               'samples are never skipped or replaced here')
+            raise RuntimeError(
+                f'a transform returned None for sample {record["sample_id"]!r}; '
+                'samples are never skipped or replaced here'
+            )
         return item
 
 
@@ -194,8 +225,9 @@ def exchange_texts(records: list[dict], *, seed: int, keys: Sequence[str]) -> No
     for index, key in enumerate(keys):
         by_image.setdefault(key, []).append(index)
     if len(by_image) < 2:
-        raise UserError('exchange_sentences needs samples of at least 2 images, '
-                        f'found {len(by_image)}')
+        raise UserError(
+            f'exchange_sentences needs samples of at least 2 images, found {len(by_image)}'
+        )
     groups = list(by_image.values())
     order = np.random.default_rng(seed).permutation(len(groups))
     texts = [record['text'] for record in records]

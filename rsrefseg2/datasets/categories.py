@@ -1,4 +1,5 @@
 """The category that a sentence names, where the files name none."""
+
 from __future__ import annotations
 
 import re

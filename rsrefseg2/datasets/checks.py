@@ -1,4 +1,5 @@
 """What a download must hold before anything long starts: roots, files, folders, split names."""
+
 from __future__ import annotations
 
 import os
@@ -30,8 +31,9 @@ class Faults:
     def __enter__(self) -> Faults:
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None,
-                 trace: TracebackType | None) -> bool:
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
         if self.collect and isinstance(error, UserError):
             self.found.append(str(error))
             return True
@@ -74,8 +76,14 @@ def _mode(path: str) -> int | None:
             raise UserError(f'{path!r}: no name of a file ({error}): correct it') from None
 
 
-def find_root(data_root: str, *, title: str, wrappers: Sequence[str],
-              entries: Sequence[str], made_by: str | None = None) -> str:
+def find_root(
+    data_root: str,
+    *,
+    title: str,
+    wrappers: Sequence[str],
+    entries: Sequence[str],
+    made_by: str | None = None,
+) -> str:
     """The folder that holds `entries`: `data_root`, or a folder of a name in `wrappers` inside it.
 
     Archives unpack with or without a wrapping folder; both are accepted. Where nothing fits,
@@ -84,8 +92,10 @@ def find_root(data_root: str, *, title: str, wrappers: Sequence[str],
     """
     if not is_folder(data_root):
         todo = f'run {made_by}' if made_by else f'put {title} there ({SEE_TREE})'
-        raise UserError(f'data root {data_root!r} does not exist: {todo}, or set data_root or the '
-                        'environment variable RSREFSEG2_DATA')
+        raise UserError(
+            f'data root {data_root!r} does not exist: {todo}, or set data_root or the '
+            'environment variable RSREFSEG2_DATA'
+        )
     candidates = [data_root, *(os.path.join(data_root, name) for name in wrappers)]
     for candidate in candidates:
         if any(_mode(os.path.join(candidate, entry)) is not None for entry in entries):
@@ -131,8 +141,10 @@ def require_present(paths: Sequence[str], *, what: str) -> None:
             raise UserError(f'{folder!r}: the folder of the {what} is missing: {SEE_TREE}')
         total = len({path for path in paths if os.path.dirname(path) == folder})
         shown = ', '.join([f'{name:.80}' for name in missing[:3]] + ['...'] * (len(missing) > 3))
-        raise UserError(f'{folder!r}: {len(missing)} of {total} {what} are missing '
-                        f'({shown}): complete the download, or correct the names')
+        raise UserError(
+            f'{folder!r}: {len(missing)} of {total} {what} are missing '
+            f'({shown}): complete the download, or correct the names'
+        )
 
 
 def field(record: Any, key: str, where: str, kind: type | tuple[type, ...] = object) -> Any:
@@ -144,8 +156,10 @@ def field(record: Any, key: str, where: str, kind: type | tuple[type, ...] = obj
     value = record[key]
     if not isinstance(value, kind):
         kinds = kind if isinstance(kind, tuple) else (kind,)
-        raise UserError(f'{where}: {key!r} is {type(value).__name__}, expected '
-                        f'{" or ".join(k.__name__ for k in kinds)}: correct the record')
+        raise UserError(
+            f'{where}: {key!r} is {type(value).__name__}, expected '
+            f'{" or ".join(k.__name__ for k in kinds)}: correct the record'
+        )
     return value
 
 

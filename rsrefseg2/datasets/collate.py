@@ -1,4 +1,5 @@
 """From items to the batch of U unique images and B sentences."""
+
 from __future__ import annotations
 
 import zlib
@@ -26,14 +27,19 @@ def unique_images_collate(items: list[dict]) -> dict:
     index = []
     for item in items:
         if 'inputs' not in item:
-            raise UserError('a sample has no inputs for the model: end the pipeline of the dataset '
-                            'with PackRefSegInputs')
+            raise UserError(
+                'a sample has no inputs for the model: end the pipeline of the dataset '
+                'with PackRefSegInputs'
+            )
         image = item['inputs']
         if id(image) not in position:
             position[id(image)] = len(images)
             images.append(image)
             checksums.append(zlib.crc32(image.contiguous().numpy()))
         index.append(position[id(image)])
-    return {'inputs': images, 'image_index': torch.tensor(index, dtype=torch.int64),
-            'image_ids': torch.tensor([checksums[u] for u in index], dtype=torch.int64),
-            'data_samples': [item['data_samples'] for item in items]}
+    return {
+        'inputs': images,
+        'image_index': torch.tensor(index, dtype=torch.int64),
+        'image_ids': torch.tensor([checksums[u] for u in index], dtype=torch.int64),
+        'data_samples': [item['data_samples'] for item in items],
+    }

@@ -1,4 +1,5 @@
 """Which images are equal, whatever their names: by a hash of the files' bytes, kept in a cache."""
+
 from __future__ import annotations
 
 import contextlib
@@ -34,11 +35,15 @@ def first_of_equal(paths: Sequence[str], *, title: str) -> dict[str, str]:
     of_size: dict[int, int] = {}
     for size, *_ in stamps.values():
         of_size[size] = of_size.get(size, 0) + 1
-    hashes = _cached_hashes({path: stamp for path, stamp in stamps.items()
-                             if of_size[stamp[0]] > 1}, title=title)
+    hashes = _cached_hashes(
+        {path: stamp for path, stamp in stamps.items() if of_size[stamp[0]] > 1}, title=title
+    )
     first: dict[str, str] = {}
-    return {path: first[hashes[path]] for path in paths
-            if path in hashes and first.setdefault(hashes[path], path) != path}
+    return {
+        path: first[hashes[path]]
+        for path in paths
+        if path in hashes and first.setdefault(hashes[path], path) != path
+    }
 
 
 def remember(hashes: Mapping[str, str]) -> None:
@@ -59,8 +64,9 @@ def file_hash(path: str) -> str:
     return hashlib.blake2b(read_bytes(path, what='the image'), digest_size=16).hexdigest()
 
 
-def on_all_cores(work: Callable[[Any], Any], items: Sequence[Any], *, title: str,
-                 chunk: int = 16) -> Iterator[Any]:
+def on_all_cores(
+    work: Callable[[Any], Any], items: Sequence[Any], *, title: str, chunk: int = 16
+) -> Iterator[Any]:
     """work(item) for each item, in order, with a progress bar on a terminal.
 
     In processes, as Python code does not share a core; in this one where there is little to do.
@@ -68,18 +74,31 @@ def on_all_cores(work: Callable[[Any], Any], items: Sequence[Any], *, title: str
     Raises:
         UserError: see `in_processes`.
     """
-    bar = tqdm(total=len(items), desc=title, leave=False, dynamic_ncols=True,
-               disable=not sys.stderr.isatty())
+    bar = tqdm(
+        total=len(items),
+        desc=title,
+        leave=False,
+        dynamic_ncols=True,
+        disable=not sys.stderr.isatty(),
+    )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     with bar:
-        for result in in_processes(work, items, title=title, chunk=chunk,
-                                   workers=1 if len(items) < 2 * chunk else cores):
+        for result in in_processes(
+            work, items, title=title, chunk=chunk, workers=1 if len(items) < 2 * chunk else cores
+        ):
             bar.update()
             yield result
 
 
-def in_processes(work: Callable[[Any], Any], items: Iterable[Any], *, title: str, workers: int,
-                 chunk: int = 16, before: Callable[[], Any] | None = None) -> Iterator[Any]:
+def in_processes(
+    work: Callable[[Any], Any],
+    items: Iterable[Any],
+    *,
+    title: str,
+    workers: int,
+    chunk: int = 16,
+    before: Callable[[], Any] | None = None,
+) -> Iterator[Any]:
     """work(item) for each item, in order, in `workers` processes; in this one where it is one.
 
     Args:
@@ -104,9 +123,11 @@ def in_processes(work: Callable[[Any], Any], items: Iterable[Any], *, title: str
             except StopIteration:
                 return
             except (BrokenProcessPool, MemoryError):
-                raise UserError(f'{title}: the system ended a process, as it does when the memory '
-                                'does not suffice: free some, or use fewer cores (taskset -c 0 '
-                                'COMMAND)') from None
+                raise UserError(
+                    f'{title}: the system ended a process, as it does when the memory '
+                    'does not suffice: free some, or use fewer cores (taskset -c 0 '
+                    'COMMAND)'
+                ) from None
             yield result
 
 
@@ -124,8 +145,9 @@ def _cached_hashes(stamps: dict[str, Stamp], *, title: str) -> dict[str, str]:
         for path, stamp in stamps.items():
             hashes[path] = caches[os.path.dirname(path)].get(path, stamp)
         new = [path for path, found in hashes.items() if found is None]
-        for path, found in zip(new, on_all_cores(file_hash, new, title=f'{title}: equal images'),
-                               strict=True):
+        for path, found in zip(
+            new, on_all_cores(file_hash, new, title=f'{title}: equal images'), strict=True
+        ):
             hashes[path] = found
             caches[os.path.dirname(path)].put(path, stamps[path], found)
     return hashes
@@ -141,7 +163,8 @@ class HashCache:
 
     def __init__(self, folder: str) -> None:
         base = os.environ.get(CACHE_VARIABLE) or os.path.join(
-            os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'), 'rsrefseg2')
+            os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'), 'rsrefseg2'
+        )
         name = hashlib.blake2b(os.fsencode(os.path.realpath(folder)), digest_size=8).hexdigest()
         self.path = os.path.join(base, f'content_hashes_{name}.json')
         self._known: dict[str, list] = {}
@@ -174,5 +197,8 @@ def _read(path: str) -> dict[str, list]:
     except UserError:
         return {}
     entries = known.items() if isinstance(known, dict) else ()
-    return {name: entry for name, entry in entries if isinstance(entry, list)
-            and [type(value) for value in entry] == [int, int, int, int, str]}
+    return {
+        name: entry
+        for name, entry in entries
+        if isinstance(entry, list) and [type(value) for value in entry] == [int, int, int, int, str]
+    }

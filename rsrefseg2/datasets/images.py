@@ -1,4 +1,5 @@
 """Reading an image to 8-bit RGB; anything that needs a decision of the user is an error."""
+
 from __future__ import annotations
 
 import os
@@ -12,8 +13,16 @@ from .pictures import memory_told, open_picture, too_deep
 
 # How each of Pillow's modes becomes RGB. Alpha is dropped (never blended: what lies under it is
 # the measured image), grey is repeated, a palette is looked up.
-_TO_RGB = {'RGB': 'RGB', 'RGBA': 'RGB', 'RGBX': 'RGB', 'L': 'RGB', 'LA': 'L', 'P': 'RGB',
-           'PA': 'RGBA', '1': 'L'}
+_TO_RGB = {
+    'RGB': 'RGB',
+    'RGBA': 'RGB',
+    'RGBX': 'RGB',
+    'L': 'RGB',
+    'LA': 'L',
+    'P': 'RGB',
+    'PA': 'RGBA',
+    '1': 'L',
+}
 
 
 def read_image(path: str | os.PathLike, *, upright: bool = False) -> np.ndarray:
@@ -33,8 +42,10 @@ def read_image(path: str | os.PathLike, *, upright: bool = False) -> np.ndarray:
     if mode[0] in 'IF':
         raise too_deep(f'{shown}: the image', f'mode {mode}')
     if mode not in _TO_RGB:
-        raise UserError(f'{shown}: images of mode {mode} are not read: convert it to 8-bit RGB or '
-                        'grey, e.g. magick IN -colorspace sRGB OUT.png')
+        raise UserError(
+            f'{shown}: images of mode {mode} are not read: convert it to 8-bit RGB or '
+            'grey, e.g. magick IN -colorspace sRGB OUT.png'
+        )
     with memory_told(f'{shown}: the image'):
         if mode != 'RGB':
             image = image.convert(_TO_RGB[mode]).convert('RGB')

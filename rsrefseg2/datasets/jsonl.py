@@ -1,4 +1,5 @@
 """One JSON object per line: the form that RSRefSeg2's and DiCoR's `datainfo/*.jsonl` have."""
+
 from __future__ import annotations
 
 import os
@@ -22,13 +23,24 @@ from .risbench import RISBench
 from .rrsisd import RRSISD
 
 BENCHMARKS: dict[str, type[RefSegDataset]] = {
-    'refsegrs': RefSegRS, 'rrsisd': RRSISD, 'risbench': RISBench}
-IMAGE_FOLDERS = ('images/rrsisd/JPEGImages', 'images/JPEGImages', 'JPEGImages', 'img_rgb',
-                 'images', 'RISBench_dataset/img_rgb', 'RefSegRS/images')
+    'refsegrs': RefSegRS,
+    'rrsisd': RRSISD,
+    'risbench': RISBench,
+}
+IMAGE_FOLDERS = (
+    'images/rrsisd/JPEGImages',
+    'images/JPEGImages',
+    'JPEGImages',
+    'img_rgb',
+    'images',
+    'RISBench_dataset/img_rgb',
+    'RefSegRS/images',
+)
 
 
 class Line(msgspec.Struct):
     """What is used of a line; its split is read before."""
+
     sent: str
     file_name: str
     image_id: Id
@@ -56,9 +68,14 @@ class RefSegJSONL(RefSegDataset):
 
     TITLE = 'JSON lines'
 
-    def __init__(self, *, benchmark: Literal['refsegrs', 'rrsisd', 'risbench'] | None = None,
-                 ann_file: str | None = None, image_folder: str | None = None,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        benchmark: Literal['refsegrs', 'rrsisd', 'risbench'] | None = None,
+        ann_file: str | None = None,
+        image_folder: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         if benchmark not in (None, *BENCHMARKS):
             raise UserError(f'benchmark {benchmark!r} is not one of {", ".join(BENCHMARKS)}')
         self._ann_file, self._image_folder = ann_file, image_folder
@@ -74,8 +91,9 @@ class RefSegJSONL(RefSegDataset):
         find_root(self.data_root, title=self.TITLE, wrappers=(), entries=())
         path, of_one_split = self._find_lines()
         names = (self._image_folder,) if self._image_folder is not None else IMAGE_FOLDERS
-        folder = require_folder([os.path.join(self.data_root, name) for name in names],
-                                title=self.TITLE)
+        folder = require_folder(
+            [os.path.join(self.data_root, name) for name in names], title=self.TITLE
+        )
         times: dict[str, int] = {}
         for number, raw in read_lines(path):
             where = f'{path}:{number}'
@@ -85,8 +103,10 @@ class RefSegJSONL(RefSegDataset):
                 if split == self.split:
                     yield self._triplet(convert(record, Line, where=where), folder, where, times)
                 elif of_one_split:
-                    raise UserError(f'{where}: the line is of split {split!r}, the file of '
-                                    f'{self.split!r}: move the line')
+                    raise UserError(
+                        f'{where}: the line is of split {split!r}, the file of '
+                        f'{self.split!r}: move the line'
+                    )
 
     def _find_lines(self) -> tuple[str, bool]:
         """The file, and whether its name says that it holds this split alone."""
@@ -95,15 +115,20 @@ class RefSegJSONL(RefSegDataset):
             found: Sequence[str] = [path] if is_file(path) else []
             wanted, of_one_split = repr(path), False
         else:
-            every = [path for folder in ('', 'datainfo') for path in _lines_files(
-                os.path.join(self.data_root, folder))]
+            every = [
+                path
+                for folder in ('', 'datainfo')
+                for path in _lines_files(os.path.join(self.data_root, folder))
+            ]
             found = [path for path in every if path.endswith(f'{self.split}.jsonl')]
             of_one_split = bool(found)
             found = found or (every if len(every) == 1 else [])
             wanted = f'a file *{self.split}.jsonl in {self.data_root!r}'
         if len(found) > 1:
-            raise UserError(f'{self.TITLE}: {" and ".join(map(repr, found))} may both be meant: '
-                            'name one as ann_file')
+            raise UserError(
+                f'{self.TITLE}: {" and ".join(map(repr, found))} may both be meant: '
+                'name one as ann_file'
+            )
         if not found:
             raise UserError(f'{self.TITLE}: {wanted} is missing: {SEE_TREE}')
         return found[0], of_one_split
@@ -113,10 +138,15 @@ class RefSegJSONL(RefSegDataset):
         _, extension = os.path.splitext(line.file_name)
         name = name.removesuffix(extension) if extension else name
         times[name] = times.get(name, 0) + 1
-        return dict(sample_id=name if times[name] == 1 else f'{name}#{times[name]}',
-                    text=line.sent.strip(), category=line.category_name, where=where,
-                    mask_where=where, img_path=confined(folder, line.file_name, where=where),
-                    mask_rle=as_rle(line.segmentation, where))
+        return dict(
+            sample_id=name if times[name] == 1 else f'{name}#{times[name]}',
+            text=line.sent.strip(),
+            category=line.category_name,
+            where=where,
+            mask_where=where,
+            img_path=confined(folder, line.file_name, where=where),
+            mask_rle=as_rle(line.segmentation, where),
+        )
 
 
 def _lines_files(folder: str) -> list[str]:
@@ -124,5 +154,8 @@ def _lines_files(folder: str) -> list[str]:
     if not is_folder(folder):
         return []
     with os_errors_told(folder):
-        return sorted(os.path.join(folder, name) for name in os.listdir(folder)
-                      if name.endswith('.jsonl') and not name.startswith('.'))
+        return sorted(
+            os.path.join(folder, name)
+            for name in os.listdir(folder)
+            if name.endswith('.jsonl') and not name.startswith('.')
+        )

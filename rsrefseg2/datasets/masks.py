@@ -1,4 +1,5 @@
 """Masks: COCO run lengths, polygons and mask files to (H, W) bool."""
+
 from __future__ import annotations
 
 import os
@@ -62,15 +63,19 @@ def _target_of(image: Image.Image, shown: str) -> np.ndarray:
             raise UserError(f'{shown}: the mask is coloured, expected one channel or equal ones')
         values = colours[..., 0]
         if alpha.size and (values == values[0, 0]).all() and (alpha != alpha[0, 0]).any():
-            raise UserError(f'{shown}: the mask stands in the alpha channel, its colours are all '
-                            'alike: save that channel, e.g. magick IN -alpha extract OUT.png')
+            raise UserError(
+                f'{shown}: the mask stands in the alpha channel, its colours are all '
+                'alike: save that channel, e.g. magick IN -alpha extract OUT.png'
+            )
     target = values > 0
     top = values.max(initial=0)
     if top not in (0, 1, 255) or values.min(initial=0) < 0 or (values[target] != top).any():
         found = np.unique(values)
         shown_values = ', '.join(map(str, found[:4])) + (', ...' if len(found) > 4 else '')
-        raise UserError(f'{shown}: the mask holds the values {shown_values}, expected 0 and 1, or '
-                        '0 and 255: save it without compression loss or smoothing')
+        raise UserError(
+            f'{shown}: the mask holds the values {shown_values}, expected 0 and 1, or '
+            '0 and 255: save it without compression loss or smoothing'
+        )
     return target
 
 
@@ -87,13 +92,16 @@ def _of_palette(image: Image.Image, shown: str) -> np.ndarray:
         return values
     numbers = np.array(image if image.mode == 'P' else image.getchannel('P'))
     if ((numbers == 0) != (colours == 0).all(-1)).any():
-        raise UserError(f'{shown}: the palette of the mask is not black and white, and black is '
-                        'not its number 0: save the mask in grey, as 0 and 255')
+        raise UserError(
+            f'{shown}: the palette of the mask is not black and white, and black is '
+            'not its number 0: save the mask in grey, as 0 and 255'
+        )
     return numbers
 
 
-def mask_of(record: Mapping[str, Any], image_size: Sequence[int] | None = None
-            ) -> tuple[np.ndarray, tuple[int, int]]:
+def mask_of(
+    record: Mapping[str, Any], image_size: Sequence[int] | None = None
+) -> tuple[np.ndarray, tuple[int, int]]:
     """((H, W) bool, the size (H, W) as stored) of a record with `mask_rle` or
     `mask_path`.
 
@@ -103,8 +111,11 @@ def mask_of(record: Mapping[str, Any], image_size: Sequence[int] | None = None
     Raises:
         UserError: see `rle.decode`, `read_mask` and `fit_mask`.
     """
-    where = record.get('mask_where') or (repr(record['mask_path']) if 'mask_path' in record else
-                                         f'mask of sample {record["sample_id"]!r}')
+    where = record.get('mask_where') or (
+        repr(record['mask_path'])
+        if 'mask_path' in record
+        else f'mask of sample {record["sample_id"]!r}'
+    )
     fit = dict(mask_where=where, img_path=record['img_path'])
     if 'mask_rle' in record:
         if image_size is not None:  # before a damaged size takes memory
@@ -115,8 +126,9 @@ def mask_of(record: Mapping[str, Any], image_size: Sequence[int] | None = None
     return (mask if image_size is None else fit_mask(mask, image_size, **fit)), mask.shape
 
 
-def fit_mask(mask: np.ndarray, image_size: Sequence[int], *, mask_where: str, img_path: str
-             ) -> np.ndarray:
+def fit_mask(
+    mask: np.ndarray, image_size: Sequence[int], *, mask_where: str, img_path: str
+) -> np.ndarray:
     """The mask (H, W) at its image's size. The one place where the two sizes meet.
 
     The mask follows the image, by nearest neighbour, where no side differs by more than
@@ -126,16 +138,23 @@ def fit_mask(mask: np.ndarray, image_size: Sequence[int], *, mask_where: str, im
     if mask.shape == tuple(image_size):
         return mask
     _require_fit(mask.shape, image_size, mask_where=mask_where, img_path=img_path)
-    rows, columns = (((np.arange(want) + 0.5) * have / want).astype(int)
-                     for have, want in zip(mask.shape, image_size, strict=True))
+    rows, columns = (
+        ((np.arange(want) + 0.5) * have / want).astype(int)
+        for have, want in zip(mask.shape, image_size, strict=True)
+    )
     return mask[rows][:, columns]
 
 
-def _require_fit(size: Sequence[int], image_size: Sequence[int], *, mask_where: str, img_path: str
-                 ) -> None:
+def _require_fit(
+    size: Sequence[int], image_size: Sequence[int], *, mask_where: str, img_path: str
+) -> None:
     turned = size[0] != size[1] and tuple(size) == tuple(image_size)[::-1]
-    if turned or any(abs(have - want) > max(1, SIZE_TOLERANCE * want)
-                     for have, want in zip(size, image_size, strict=True)):
-        raise UserError(f'{mask_where}: the mask is {size[0]} x {size[1]} (height x width), its '
-                        f'image {img_path!r} is {image_size[0]} x {image_size[1]}: one of the two '
-                        + ('is transposed' if turned else 'files is another version'))
+    if turned or any(
+        abs(have - want) > max(1, SIZE_TOLERANCE * want)
+        for have, want in zip(size, image_size, strict=True)
+    ):
+        raise UserError(
+            f'{mask_where}: the mask is {size[0]} x {size[1]} (height x width), its '
+            f'image {img_path!r} is {image_size[0]} x {image_size[1]}: one of the two '
+            + ('is transposed' if turned else 'files is another version')
+        )

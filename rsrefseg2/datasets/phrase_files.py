@@ -1,4 +1,5 @@
 """The layout that RefSegRS and RISBench share: a line of text, an image file and a mask file."""
+
 from __future__ import annotations
 
 import os
@@ -34,28 +35,41 @@ class PhraseFileDataset(RefSegDataset):
         return f'output_phrase_{self.split}.txt'
 
     def _root(self) -> str:
-        return find_root(self.data_root, title=self.TITLE, wrappers=self.WRAPPERS,
-                         entries=(self._file, 'phrase_txts', *self.IMAGE_FOLDERS))
+        return find_root(
+            self.data_root,
+            title=self.TITLE,
+            wrappers=self.WRAPPERS,
+            entries=(self._file, 'phrase_txts', *self.IMAGE_FOLDERS),
+        )
 
     def _images(self, root: str) -> str:
-        return require_folder([os.path.join(root, name) for name in self.IMAGE_FOLDERS],
-                              title=self.TITLE)
+        return require_folder(
+            [os.path.join(root, name) for name in self.IMAGE_FOLDERS], title=self.TITLE
+        )
 
     def load_triplets(self) -> Iterator[dict]:
         root = self._root()
-        path = require_file([os.path.join(root, self._file),
-                             os.path.join(root, 'phrase_txts', self._file)], title=self.TITLE)
+        path = require_file(
+            [os.path.join(root, self._file), os.path.join(root, 'phrase_txts', self._file)],
+            title=self.TITLE,
+        )
         images = self._images(root)
-        masks = require_folder([os.path.join(root, name) for name in self.MASK_FOLDERS],
-                               title=self.TITLE)
+        masks = require_folder(
+            [os.path.join(root, name) for name in self.MASK_FOLDERS], title=self.TITLE
+        )
         images, masks = os.path.join(images, ''), os.path.join(masks, '')
         for number, raw in read_lines(path):
             where = f'{path}:{number}'
             with self.faults:
                 stem, text = self._parse(decode_line(raw, where), where)
-                yield dict(sample_id=stem, text=text, category=None, where=where,
-                           img_path=images + stem + self.EXTENSION,
-                           mask_path=masks + stem + self.EXTENSION)
+                yield dict(
+                    sample_id=stem,
+                    text=text,
+                    category=None,
+                    where=where,
+                    img_path=images + stem + self.EXTENSION,
+                    mask_path=masks + stem + self.EXTENSION,
+                )
 
     @cached_property
     def _name(self) -> re.Pattern:
@@ -65,11 +79,14 @@ class PhraseFileDataset(RefSegDataset):
         name, *text = line.split(maxsplit=1)
         match = self._name.fullmatch(name)
         if match is None:
-            raise UserError(f'{where}: expected "<{self.NAME_IN_WORDS}> <sentence>", '
-                            f'got {line[:60]!r}')
+            raise UserError(
+                f'{where}: expected "<{self.NAME_IN_WORDS}> <sentence>", got {line[:60]!r}'
+            )
         if text and match[2] is None and self.EXTENSION in text[0]:
-            raise UserError(f'{where}: the file name in {line[:60]!r} has a blank, which this '
-                            'layout cannot hold: rename the file')
+            raise UserError(
+                f'{where}: the file name in {line[:60]!r} has a blank, which this '
+                'layout cannot hold: rename the file'
+            )
         return match[1], text[0].rstrip() if text else ''
 
 
@@ -95,11 +112,13 @@ def decode_line(raw: bytes, where: str) -> str:
     try:
         text = raw.decode('utf-8').strip()
     except UnicodeDecodeError as error:
-        raise UserError(f'{where}: byte {error.start + 1} of the line is not UTF-8: '
-                        'save the file as UTF-8') from error
+        raise UserError(
+            f'{where}: byte {error.start + 1} of the line is not UTF-8: save the file as UTF-8'
+        ) from error
     if '\r' in text:  # several lines in one: of a file whose lines end in CR alone
-        raise UserError(f'{where}: the line holds a carriage return: save the file with LF or CRLF '
-                        'as line ends')
+        raise UserError(
+            f'{where}: the line holds a carriage return: save the file with LF or CRLF as line ends'
+        )
     if '\0' in text:  # UTF-16 of plain letters is valid UTF-8
         raise UserError(f'{where}: the line holds a NUL, as UTF-16 does: save the file as UTF-8')
     return text

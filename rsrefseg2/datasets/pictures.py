@@ -3,6 +3,7 @@
 Only a damaged file is said to be damaged. A sound one that is not read here (a deep or many-banded
 raster, a scene larger than the memory) is named by what it is, with a command that converts it.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -21,7 +22,7 @@ from rsrefseg2.rle import MOST_PIXELS
 
 AGAIN = 'fetch the file again'
 _BYTES_PER_PIXEL = 10  # Pillow holds 4, the array and the tensor 3 each
-_MUCH = 2**26          # pixels from which on the free memory is asked for
+_MUCH = 2**26  # pixels from which on the free memory is asked for
 # Pillow takes a scene of 179 megapixels for an attack. The limit here is `_require_room`'s; Pillow
 # warns above its own, and refuses twice as much.
 if Image.MAX_IMAGE_PIXELS is not None:
@@ -30,16 +31,39 @@ if Image.MAX_IMAGE_PIXELS is not None:
 warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)
 warnings.filterwarnings('ignore', module=r'PIL\.TiffImagePlugin')
 # Rasters that Pillow has no reader for, by how they begin.
-_OTHERS = {b'\x89HDF': 'HDF5', b'CDF': 'NetCDF', b'NITF': 'NITF', b'8BPS': 'Photoshop',
-           b'v/1\x01': 'OpenEXR', b'\xff\x0a': 'JPEG XL', b'%PDF': 'PDF', b'EHFA': 'Erdas Imagine'}
-_COMPRESSIONS = {1: 'none', 2: 'CCITT', 3: 'CCITT', 4: 'CCITT', 5: 'LZW', 6: 'JPEG', 7: 'JPEG',
-                 8: 'deflate', 32773: 'packbits', 32946: 'deflate', 34887: 'LERC', 34925: 'LZMA',
-                 50000: 'ZSTD', 50001: 'WebP', 50002: 'JPEG XL'}
+_OTHERS = {
+    b'\x89HDF': 'HDF5',
+    b'CDF': 'NetCDF',
+    b'NITF': 'NITF',
+    b'8BPS': 'Photoshop',
+    b'v/1\x01': 'OpenEXR',
+    b'\xff\x0a': 'JPEG XL',
+    b'%PDF': 'PDF',
+    b'EHFA': 'Erdas Imagine',
+}
+_COMPRESSIONS = {
+    1: 'none',
+    2: 'CCITT',
+    3: 'CCITT',
+    4: 'CCITT',
+    5: 'LZW',
+    6: 'JPEG',
+    7: 'JPEG',
+    8: 'deflate',
+    32773: 'packbits',
+    32946: 'deflate',
+    34887: 'LERC',
+    34925: 'LZMA',
+    50000: 'ZSTD',
+    50001: 'WebP',
+    50002: 'JPEG XL',
+}
 _COMMON = ('none', 'CCITT', 'LZW', 'JPEG', 'deflate', 'packbits')
 
 
-def open_picture(path: str | os.PathLike, *, what: str = 'the image', upright: bool = False
-                 ) -> Image.Image:
+def open_picture(
+    path: str | os.PathLike, *, what: str = 'the image', upright: bool = False
+) -> Image.Image:
     """The picture in the file, decoded to its end.
 
     EXIF orientation: cameras store a picture as the sensor lies and a number from 1 to 8 that says
@@ -78,7 +102,8 @@ def open_picture(path: str | os.PathLike, *, what: str = 'the image', upright: b
             f'{where} has the EXIF orientation {turned}: its stored pixels are not as viewers show '
             'them. Where masks were drawn on what is shown, turn the pixels (magick IN '
             '-auto-orient OUT); where they fit the stored pixels, remove the tag (exiftool '
-            '-Orientation= IN)')
+            '-Orientation= IN)'
+        )
     return image
 
 
@@ -120,9 +145,11 @@ def _require_whole_png(file: BinaryIO) -> None:
 
 def too_deep(where: str, bits: str) -> UserError:
     """What is said of a picture with more than 8 bits a channel."""
-    return UserError(f'{where} has more than 8 bits a channel ({bits}), and the range to show is '
-                     'unknown: convert it to 8-bit RGB or grey, e.g. gdal_translate -ot Byte '
-                     '-scale IN OUT.png')
+    return UserError(
+        f'{where} has more than 8 bits a channel ({bits}), and the range to show is '
+        'unknown: convert it to 8-bit RGB or grey, e.g. gdal_translate -ot Byte '
+        '-scale IN OUT.png'
+    )
 
 
 def _bits(image: Image.Image, file: BinaryIO) -> int:
@@ -136,9 +163,17 @@ def _bits(image: Image.Image, file: BinaryIO) -> int:
         at = (head := file.read(4096)).find(b'av1C')
         return 10 if 0 <= at < len(head) - 6 and head[at + 6] & 0x40 else 8
     decoders = str([(tile[0], tile[3]) for tile in image.tile])
-    deep = ';16' in decoders or 'SGI16' in decoders or (
-        image.format == 'PPM' and image.tile and isinstance(image.tile[0][3], tuple)
-        and isinstance(image.tile[0][3][-1], int) and image.tile[0][3][-1] > 255)
+    deep = (
+        ';16' in decoders
+        or 'SGI16' in decoders
+        or (
+            image.format == 'PPM'
+            and image.tile
+            and isinstance(image.tile[0][3], tuple)
+            and isinstance(image.tile[0][3][-1], int)
+            and image.tile[0][3][-1] > 255
+        )
+    )
     return 16 if deep else 8
 
 
@@ -162,8 +197,10 @@ def _require_room(width: int, height: int, where: str) -> None:
 
 def too_large(where: str) -> UserError:
     """What is said of a picture that the memory does not hold."""
-    return UserError(f'{where} is larger than the memory allows: cut it into parts, e.g. '
-                     'gdal_translate -srcwin 0 0 2048 2048 IN OUT.png')
+    return UserError(
+        f'{where} is larger than the memory allows: cut it into parts, e.g. '
+        'gdal_translate -srcwin 0 0 2048 2048 IN OUT.png'
+    )
 
 
 @contextlib.contextmanager
@@ -181,11 +218,14 @@ def _free_memory() -> float:
     with contextlib.suppress(OSError, ValueError, IndexError):
         lines = Path('/proc/meminfo').read_text().splitlines()
         found.extend(1024 * int(line.split()[1]) for line in lines if 'MemAvailable' in line)
-    for folder, most, used in (('', 'memory.max', 'memory.current'),
-                               ('memory', 'memory.limit_in_bytes', 'memory.usage_in_bytes')):
+    for folder, most, used in (
+        ('', 'memory.max', 'memory.current'),
+        ('memory', 'memory.limit_in_bytes', 'memory.usage_in_bytes'),
+    ):
         with contextlib.suppress(OSError, ValueError):  # 'max' is no number: no limit
-            limits = [int((Path('/sys/fs/cgroup') / folder / name).read_text())
-                      for name in (most, used)]
+            limits = [
+                int((Path('/sys/fs/cgroup') / folder / name).read_text()) for name in (most, used)
+            ]
             found.append(limits[0] - limits[1])
     return min(found)
 
@@ -195,6 +235,7 @@ def _free_memory() -> float:
 
 class Layout(NamedTuple):
     """What a raster file says of itself."""
+
     kind: str
     bands: int
     bits: int
@@ -216,14 +257,20 @@ def _fault(file: BinaryIO, error: Exception) -> str:
         return f'is {kind}, which is not read: convert it to PNG'
     found = _tiff(file, size) or _jpeg2000(file)
     if found is not None and found.whole:
-        sound = (found.bits == 8 and found.bands in (1, 3) and found.compression in _COMMON
-                 and found.kind == 'TIFF')
+        sound = (
+            found.bits == 8
+            and found.bands in (1, 3)
+            and found.compression in _COMMON
+            and found.kind == 'TIFF'
+        )
         if not sound:
             options = '-ot Byte -scale ' * (found.bits > 8) + '-b 1 -b 2 -b 3 ' * (found.bands > 3)
             compressed = f', compression {found.compression}' if found.compression else ''
-            return (f'is a {found.kind} of {found.bands} band{"s" * (found.bands > 1)} of '
-                    f'{found.bits} bits{compressed}, a kind that is not read: convert it to 8-bit '
-                    f'RGB or grey, e.g. gdal_translate {options}IN OUT.png')
+            return (
+                f'is a {found.kind} of {found.bands} band{"s" * (found.bands > 1)} of '
+                f'{found.bits} bits{compressed}, a kind that is not read: convert it to 8-bit '
+                f'RGB or grey, e.g. gdal_translate {options}IN OUT.png'
+            )
     return f'cannot be read ({reason(error)}): {AGAIN}'
 
 
@@ -239,13 +286,20 @@ def _tiff(file: BinaryIO, size: int) -> Layout | None:
         bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
         compression = tags.get(TiffImagePlugin.COMPRESSION, 1)
         ends = [0]
-        for begins, counts in ((TiffImagePlugin.STRIPOFFSETS, TiffImagePlugin.STRIPBYTECOUNTS),
-                               (TiffImagePlugin.TILEOFFSETS, TiffImagePlugin.TILEBYTECOUNTS)):
+        for begins, counts in (
+            (TiffImagePlugin.STRIPOFFSETS, TiffImagePlugin.STRIPBYTECOUNTS),
+            (TiffImagePlugin.TILEOFFSETS, TiffImagePlugin.TILEBYTECOUNTS),
+        ):
             if begins in tags and counts in tags:
                 ends.extend(map(sum, zip(tags[begins], tags[counts], strict=False)))
         whole = TiffImagePlugin.IMAGEWIDTH in tags and 0 < max(ends) <= size
-        return Layout('TIFF', int(tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)), max(bits),
-                      _COMPRESSIONS.get(compression, str(compression)), whole)
+        return Layout(
+            'TIFF',
+            int(tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)),
+            max(bits),
+            _COMPRESSIONS.get(compression, str(compression)),
+            whole,
+        )
     except (SyntaxError, ValueError, KeyError, IndexError, TypeError, OSError, struct.error):
         return None
 
@@ -259,12 +313,16 @@ def _jpeg2000(file: BinaryIO) -> Layout | None:
     at = content.find(b'\xff\x4f\xff\x51')
     if at < 0 or len(content) < at + 43:
         return None
-    bands, = struct.unpack_from('>H', content, at + 40)
-    depths = content[at + 42:at + 42 + 3 * bands:3]
+    (bands,) = struct.unpack_from('>H', content, at + 40)
+    depths = content[at + 42 : at + 42 + 3 * bands : 3]
     if not depths:
         return None
-    return Layout('JPEG 2000', bands, max((depth & 0x7f) + 1 for depth in depths),
-                  whole=content.rfind(b'\xff\xd9') > at)
+    return Layout(
+        'JPEG 2000',
+        bands,
+        max((depth & 0x7F) + 1 for depth in depths),
+        whole=content.rfind(b'\xff\xd9') > at,
+    )
 
 
 def reason(error: Exception) -> str:

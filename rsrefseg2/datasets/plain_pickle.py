@@ -1,4 +1,5 @@
 """A pickle that may hold data only: unpickling a stranger's file must not run its code."""
+
 from __future__ import annotations
 
 import pickle
@@ -9,8 +10,11 @@ from rsrefseg2.files import open_regular
 
 # Old protocols build these two through a lookup by name (`__builtin__` is Python 2's). Both only
 # hold what is put into them.
-_PLAIN = {(module, kind.__name__): kind for module in ('builtins', '__builtin__')
-          for kind in (set, frozenset)}
+_PLAIN = {
+    (module, kind.__name__): kind
+    for module in ('builtins', '__builtin__')
+    for kind in (set, frozenset)
+}
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -19,8 +23,10 @@ class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _PLAIN:
             return _PLAIN[module, name]
-        raise UserError(f'it asks for {module}.{name}, but only plain containers, strings and '
-                        'numbers are read: do not trust this file')
+        raise UserError(
+            f'it asks for {module}.{name}, but only plain containers, strings and '
+            'numbers are read: do not trust this file'
+        )
 
 
 def load_plain_pickle(path: str) -> Any:
@@ -36,5 +42,6 @@ def load_plain_pickle(path: str) -> Any:
         except UserError as error:
             raise UserError(f'{path!r}: {error}') from None
         except Exception as error:  # a damaged stream may fail in any of the machine's opcodes
-            raise UserError(f'{path!r}: not a complete pickle ({type(error).__name__}): '
-                            'fetch the file again') from error
+            raise UserError(
+                f'{path!r}: not a complete pickle ({type(error).__name__}): fetch the file again'
+            ) from error

@@ -1,4 +1,5 @@
 """The readers by the names that the command line has for them."""
+
 from __future__ import annotations
 
 import inspect
@@ -13,8 +14,11 @@ from .jsonl import BENCHMARKS, RefSegJSONL
 from .refcoco import DIVIDED_BY, RefCOCO
 from .scene_files import written_triplets
 
-READERS = {**BENCHMARKS, 'jsonl': RefSegJSONL,
-           **{name: partial(RefCOCO, name=name) for name in DIVIDED_BY}}
+READERS = {
+    **BENCHMARKS,
+    'jsonl': RefSegJSONL,
+    **{name: partial(RefCOCO, name=name) for name in DIVIDED_BY},
+}
 
 
 def open_split(name: str, data_root: str, split: str, **options: Any) -> RefSegDataset:
@@ -45,13 +49,18 @@ def splits_of(name: str) -> tuple[str, ...]:
 
 def _reader(name: str) -> Callable[..., RefSegDataset]:
     if name not in READERS:
-        raise UserError(f'data set {name!r} is not one of {", ".join(READERS)}'
-                        f'{suggest(name, READERS)}')
+        raise UserError(
+            f'data set {name!r} is not one of {", ".join(READERS)}{suggest(name, READERS)}'
+        )
     return READERS[name]
 
 
 def _options_of(reader: Callable[..., RefSegDataset]) -> set[str]:
     """The names of its constructor's arguments, those that it passes on included."""
     kind = reader.func if isinstance(reader, partial) else reader
-    return {option for of in kind.__mro__ if issubclass(of, RefSegDataset)
-            for option in inspect.signature(of.__init__).parameters}
+    return {
+        option
+        for of in kind.__mro__
+        if issubclass(of, RefSegDataset)
+        for option in inspect.signature(of.__init__).parameters
+    }

@@ -1,4 +1,5 @@
 """RefCOCO, RefCOCO+ and RefCOCOg, read by mmdet's RefCocoDataset."""
+
 from __future__ import annotations
 
 import io
@@ -82,15 +83,23 @@ class RefCOCO(RefSegDataset):
 
     SPLITS = ('train', 'val', 'test', 'testA', 'testB')
 
-    def __init__(self, *, name: Literal['refcoco', 'refcoco+', 'refcocog'] = 'refcoco',
-                 split_by: Literal['unc', 'umd', 'google'] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        name: Literal['refcoco', 'refcoco+', 'refcocog'] = 'refcoco',
+        split_by: Literal['unc', 'umd', 'google'] | None = None,
+        **kwargs: Any,
+    ) -> None:
         if name not in DIVIDED_BY:
-            raise UserError(f'name {name!r} is not one of {", ".join(DIVIDED_BY)}'
-                            f'{suggest(name, DIVIDED_BY)}')
+            raise UserError(
+                f'name {name!r} is not one of {", ".join(DIVIDED_BY)}{suggest(name, DIVIDED_BY)}'
+            )
         self._name, self._split_by = name, split_by or DIVIDED_BY[name]
         if (name, self._split_by) not in PUBLISHED:
-            raise UserError(f'{name} is not divided by {split_by!r}, but by '
-                            f'{" or ".join(by for of, by in PUBLISHED if of == name)}')
+            raise UserError(
+                f'{name} is not divided by {split_by!r}, but by '
+                f'{" or ".join(by for of, by in PUBLISHED if of == name)}'
+            )
         self.TITLE, self.PUBLISHED = f'{name} ({self._split_by})', PUBLISHED[name, self._split_by]
         self.SPLITS = tuple(self.PUBLISHED)
         super().__init__(**kwargs)
@@ -100,7 +109,8 @@ class RefCOCO(RefSegDataset):
         find_root(self.data_root, title=self.TITLE, wrappers=(), entries=())
         refs_path, path = (
             require_file([os.path.join(self.data_root, self._name, file)], title=self.TITLE)
-            for file in (f'refs({self._split_by}).p', 'instances.json'))
+            for file in (f'refs({self._split_by}).p', 'instances.json')
+        )
         folder = require_folder([os.path.join(self.data_root, 'train2014')], title=self.TITLE)
         refs = load_refs(refs_path)
         sentences = _sentences(refs, self.split, refs_path)
@@ -116,19 +126,26 @@ class RefCOCO(RefSegDataset):
             confined(folder, image.file_name, where=f'{path!r}, image {image.id}')
             expected = sentences.pop(image.id)
             if [text.lower() for _, text, _ in expected] != info['text']:
-                raise UserError(f'{refs_path!r}: mmdet does not give the {len(expected)} sentences '
-                                f'of image {info["img_id"]}: two refs of one annotation?')
+                raise UserError(
+                    f'{refs_path!r}: mmdet does not give the {len(expected)} sentences '
+                    f'of image {info["img_id"]}: two refs of one annotation?'
+                )
             for (sent_id, _, ann_id), text, instance in zip(
-                    expected, info['text'], info['instances'], strict=True):
+                expected, info['text'], info['instances'], strict=True
+            ):
                 where = f'{path!r}, annotation {ann_id}'
                 with self.faults:
-                    yield dict(sample_id=str(sent_id), text=text.strip(), mask_where=where,
-                               where=f'{refs_path!r}, sent_id {sent_id}',
-                               category=getattr(categories.get(
-                                   annotations[ann_id].category_id), 'name', None),
-                               img_path=info['img_path'],
-                               mask_rle=_rle(instance['mask'],
-                                             (image.height, image.width), where))
+                    yield dict(
+                        sample_id=str(sent_id),
+                        text=text.strip(),
+                        mask_where=where,
+                        where=f'{refs_path!r}, sent_id {sent_id}',
+                        category=getattr(
+                            categories.get(annotations[ann_id].category_id), 'name', None
+                        ),
+                        img_path=info['img_path'],
+                        mask_rle=_rle(instance['mask'], (image.height, image.width), where),
+                    )
         if sentences:
             raise UserError(f'{refs_path!r}: mmdet does not give image {next(iter(sentences))}')
 
@@ -148,13 +165,20 @@ class RefCOCO(RefSegDataset):
                 super()._init_refs()
 
         try:
-            return OfRecords(data_root=self.data_root, ann_file='', split_file='',
-                             split=self.split, data_prefix=dict(img_path='train2014'),
-                             text_mode='original', serialize_data=False)
+            return OfRecords(
+                data_root=self.data_root,
+                ann_file='',
+                split_file='',
+                split=self.split,
+                data_prefix=dict(img_path='train2014'),
+                text_mode='original',
+                serialize_data=False,
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f'{self.TITLE}: mmdet cannot read {refs_path!r} with {path!r} '
-                            f'({type(error).__name__}: {error}): fetch both files again'
-                            ) from error
+            raise UserError(
+                f'{self.TITLE}: mmdet cannot read {refs_path!r} with {path!r} '
+                f'({type(error).__name__}: {error}): fetch both files again'
+            ) from error
 
 
 def _sentences(refs: list, split: str, path: str) -> dict[int, list[tuple]]:
@@ -164,7 +188,8 @@ def _sentences(refs: list, split: str, path: str) -> dict[int, list[tuple]]:
         ref = convert(record, _Ref, where=f'{path!r}, record {number}')
         if ref.split == split:
             found.setdefault(ref.image_id, []).extend(
-                (sentence.sent_id, sentence.raw, ref.ann_id) for sentence in ref.sentences)
+                (sentence.sent_id, sentence.raw, ref.ann_id) for sentence in ref.sentences
+            )
     return found
 
 

@@ -1,4 +1,5 @@
 """REFER's files, as RRSIS-D has them: `refs(unc).p` with sentences, `instances.json` with masks."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -20,12 +21,14 @@ T = TypeVar('T')
 
 class Sentence(msgspec.Struct):
     """Of a ref. RRSIS-D's also have `raw`, which may be null."""
+
     sent_id: Id
     sent: str
 
 
 class Ref(msgspec.Struct):
     """An entry of `refs(unc).p`; what else it holds is not used."""
+
     image_id: Id
     ann_id: Id
     sentences: list[Sentence]
@@ -35,6 +38,7 @@ class Ref(msgspec.Struct):
 
 class ImageRecord(msgspec.Struct, gc=False):
     """Of instances.json."""
+
     id: Id
     file_name: str
 
@@ -42,6 +46,7 @@ class ImageRecord(msgspec.Struct, gc=False):
 class Annotation(msgspec.Struct, gc=False):
     """Of instances.json. RRSIS-D's category key is `categories_id`; its `bbox` is xyxy and its
     `area` no pixel count: the two are not used."""
+
     id: Id
     image_id: Id
     segmentation: Any = None
@@ -51,6 +56,7 @@ class Annotation(msgspec.Struct, gc=False):
 
 class Category(msgspec.Struct, gc=False):
     """Of instances.json."""
+
     id: Id
     name: Annotated[str, msgspec.Meta(pattern=r'\S')]  # of a blank every sentence would be
 
@@ -73,8 +79,9 @@ def load_refs(path: str) -> list:
     return refs
 
 
-def refer_triplets(refs_path: str, instances: Instances, images: str, *, split: str,
-                   faults: Faults) -> Iterator[dict]:
+def refer_triplets(
+    refs_path: str, instances: Instances, images: str, *, split: str, faults: Faults
+) -> Iterator[dict]:
     """The triplets of `split`: a ref points to an image and an annotation by their ids, and each
     of its sentences is one; `sample_id` is `sent_id`.
 
@@ -86,8 +93,9 @@ def refer_triplets(refs_path: str, instances: Instances, images: str, *, split: 
         with faults:
             if split_of(record, where) == split:
                 where = f'{where} (ref_id {record.get("ref_id")})'
-                yield from _triplets_of_ref(convert(record, Ref, where=where), instances, images,
-                                            where)
+                yield from _triplets_of_ref(
+                    convert(record, Ref, where=where), instances, images, where
+                )
 
 
 def _triplets_of_ref(ref: Ref, instances: Instances, folder: str, where: str) -> Iterator[dict]:
@@ -99,8 +107,15 @@ def _triplets_of_ref(ref: Ref, instances: Instances, folder: str, where: str) ->
     if not ref.sentences:
         raise UserError(f'{where}: the ref has no sentence: write one or remove the record')
     for sentence in ref.sentences:
-        yield dict(sample_id=str(sentence.sent_id), text=sentence.sent.strip(), category=category,
-                   img_path=path, mask_rle=rle, mask_where=rle_where, where=where)
+        yield dict(
+            sample_id=str(sentence.sent_id),
+            text=sentence.sent.strip(),
+            category=category,
+            img_path=path,
+            mask_rle=rle,
+            mask_where=rle_where,
+            where=where,
+        )
 
 
 def by_id(records: list[T], where: str) -> dict[Id, T]:
@@ -133,20 +148,28 @@ class Instances:
         self.images = by_id(content.images, f'{path!r}, images')
         self.annotations = by_id(content.annotations, f'{path!r}, annotations')
         categories = by_id(content.categories, f'{path!r}, categories')
-        self.categories = {key: categories[key].name for key in sorted(
-            categories, key=lambda key: (isinstance(key, str), key))}
+        self.categories = {
+            key: categories[key].name
+            for key in sorted(categories, key=lambda key: (isinstance(key, str), key))
+        }
 
     def of_ref(self, ref: Ref, where: str) -> tuple[ImageRecord, Annotation]:
         """The image and the annotation that a ref names."""
-        for table, name, key in ((self.images, 'image', ref.image_id),
-                                 (self.annotations, 'annotation', ref.ann_id)):
+        for table, name, key in (
+            (self.images, 'image', ref.image_id),
+            (self.annotations, 'annotation', ref.ann_id),
+        ):
             if key not in table:
-                raise UserError(f'{where}: {name} {key} is not in {self.path!r}: '
-                                'fetch both files again, they do not belong together')
+                raise UserError(
+                    f'{where}: {name} {key} is not in {self.path!r}: '
+                    'fetch both files again, they do not belong together'
+                )
         annotation = self.annotations[ref.ann_id]
         if annotation.image_id != ref.image_id:
-            raise UserError(f'{where}: the ref is of image {ref.image_id}, its annotation '
-                            f'{ref.ann_id} of image {annotation.image_id}: correct the record')
+            raise UserError(
+                f'{where}: the ref is of image {ref.image_id}, its annotation '
+                f'{ref.ann_id} of image {annotation.image_id}: correct the record'
+            )
         return self.images[ref.image_id], annotation
 
     def category(self, ref: Ref, annotation: Annotation, where: str) -> str | None:
@@ -156,10 +179,14 @@ class Instances:
             return None
         if len(found) > 1:
             other, *_ = found - {ref.category_id}
-            raise UserError(f'{where}: the ref has category {ref.category_id}, its annotation '
-                            f'{other}: correct one of the two')
-        number, = found
+            raise UserError(
+                f'{where}: the ref has category {ref.category_id}, its annotation '
+                f'{other}: correct one of the two'
+            )
+        (number,) = found
         if number not in self.categories:
-            raise UserError(f'{where}: category {number} is not among the {len(self.categories)} '
-                            f'categories of {self.path!r}: correct the record')
+            raise UserError(
+                f'{where}: category {number} is not among the {len(self.categories)} '
+                f'categories of {self.path!r}: correct the record'
+            )
         return self.categories[number]

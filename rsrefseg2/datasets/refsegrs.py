@@ -1,4 +1,5 @@
 """RefSegRS (Yuan et al., LGCE): 512 x 512 tiles, one file per triplet."""
+
 from rsrefseg2.registry import DATASETS
 
 from .phrase_files import PhraseFileDataset
@@ -13,9 +14,24 @@ class RefSegRS(PhraseFileDataset):
 
     TITLE = 'RefSegRS'
     PUBLISHED = dict(train=2172, val=431, test=1817)
-    METAINFO = dict(classes=(
-        'road', 'vehicle', 'car', 'van', 'building', 'truck', 'trailer', 'bus', 'road marking',
-        'bikeway', 'sidewalk', 'tree', 'low vegetation', 'impervious surface'))
+    METAINFO = dict(
+        classes=(
+            'road',
+            'vehicle',
+            'car',
+            'van',
+            'building',
+            'truck',
+            'trailer',
+            'bus',
+            'road marking',
+            'bikeway',
+            'sidewalk',
+            'tree',
+            'low vegetation',
+            'impervious surface',
+        )
+    )
     IMAGE_FOLDERS = ('images',)
     MASK_FOLDERS = ('masks',)
     EXTENSION = '.tif'

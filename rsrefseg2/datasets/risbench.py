@@ -1,4 +1,5 @@
 """RISBench (Dong et al., CroBIM): 512 x 512 images, long sentences, one file per triplet."""
+
 from __future__ import annotations
 
 import os
@@ -12,13 +13,26 @@ from .refer_files import Instances, refer_triplets
 
 # What the sentences call the categories beside their names. A bare "court" or "field" stays open.
 SYNONYMS = {
-    word: category for category, words in {
+    word: category
+    for category, words in {
         'expressway service area': ('service area', 'highway service area', 'rest area'),
-        'expressway toll station': ('toll station', 'highway toll station', 'toll booth',
-                                    'toll plaza', 'toll gate'),
-        'ground track field': ('running track field', 'running track', 'track field',
-                               'track and field', 'athletic field', 'athletic track',
-                               'athletics track', 'sports track'),
+        'expressway toll station': (
+            'toll station',
+            'highway toll station',
+            'toll booth',
+            'toll plaza',
+            'toll gate',
+        ),
+        'ground track field': (
+            'running track field',
+            'running track',
+            'track field',
+            'track and field',
+            'athletic field',
+            'athletic track',
+            'athletics track',
+            'sports track',
+        ),
         'basketball court': ('basketball field',),
         'container crane': ('crane', 'gantry crane', 'port crane'),
         'roundabout': ('traffic circle', 'rotary'),
@@ -38,7 +52,9 @@ SYNONYMS = {
         'helicopter': ('chopper',),
         'storage tank': ('tank', 'oil tank', 'fuel tank'),
         'swimming pool': ('pool',),
-    }.items() for word in words}
+    }.items()
+    for word in words
+}
 
 
 @DATASETS.register_module()
@@ -52,12 +68,36 @@ class RISBench(PhraseFileDataset):
 
     TITLE = 'RISBench'
     PUBLISHED = dict(train=26300, val=10013, test=16158)
-    METAINFO = dict(classes=(
-        'expressway service area', 'expressway toll station', 'ground track field',
-        'basketball court', 'container crane', 'roundabout', 'windmill', 'overpass', 'stadium',
-        'bridge', 'soccer ball field', 'baseball diamond', 'train station', 'golf field',
-        'airport', 'harbor', 'dam', 'ship', 'helipad', 'vehicle', 'chimney', 'airplane',
-        'helicopter', 'tennis court', 'storage tank', 'swimming pool'))
+    METAINFO = dict(
+        classes=(
+            'expressway service area',
+            'expressway toll station',
+            'ground track field',
+            'basketball court',
+            'container crane',
+            'roundabout',
+            'windmill',
+            'overpass',
+            'stadium',
+            'bridge',
+            'soccer ball field',
+            'baseball diamond',
+            'train station',
+            'golf field',
+            'airport',
+            'harbor',
+            'dam',
+            'ship',
+            'helipad',
+            'vehicle',
+            'chimney',
+            'airplane',
+            'helicopter',
+            'tennis court',
+            'storage tank',
+            'swimming pool',
+        )
+    )
     SYNONYMS = SYNONYMS
     IMAGE_FOLDERS = ('img_rgb', 'images')
     MASK_FOLDERS = ('mask', 'masks')
@@ -75,8 +115,13 @@ class RISBench(PhraseFileDataset):
             yield from super().load_triplets()
             return
         instances = require_file([os.path.join(refer, 'instances.json')], title=self.TITLE)
-        records = refer_triplets(os.path.join(refer, 'refs(unc).p'), Instances(instances),
-                                 self._images(root), split=self.split, faults=self.faults)
+        records = refer_triplets(
+            os.path.join(refer, 'refs(unc).p'),
+            Instances(instances),
+            self._images(root),
+            split=self.split,
+            faults=self.faults,
+        )
         for record in records:
             # No category is published: a name outside the list is the converter's filler.
             if record['category'] not in self.METAINFO['classes']:

@@ -1,69 +1,62 @@
-"""RRSIS-D (Liu et al., RMSIN): RefCOCO's files, run-length masks, 20 categories."""
+"""RRSIS-D (Liu et al., RMSIN): 20 categories."""
+
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from rsrefseg2.registry import DATASETS
-
-from .base import RefSegDataset
-from .checks import find_root, require_file, require_folder
-from .refer_files import Instances, refer_triplets
+from ..registry import DATASETS
+from .refer import ReferDataset
 
 CLASSES = (
-    'Expressway-Service-area', 'Expressway-toll-station', 'airplane', 'airport', 'baseballfield',
-    'basketballcourt', 'bridge', 'chimney', 'dam', 'golffield', 'groundtrackfield', 'harbor',
-    'overpass', 'ship', 'stadium', 'storagetank', 'tenniscourt', 'trainstation', 'vehicle',
-    'windmill')
+    'Expressway-Service-area',
+    'Expressway-toll-station',
+    'airplane',
+    'airport',
+    'baseballfield',
+    'basketballcourt',
+    'bridge',
+    'chimney',
+    'dam',
+    'golffield',
+    'groundtrackfield',
+    'harbor',
+    'overpass',
+    'ship',
+    'stadium',
+    'storagetank',
+    'tenniscourt',
+    'trainstation',
+    'vehicle',
+    'windmill',
+)
 # How the sentences write the names that the files write as one word.
-SPACED = {'baseball field': 'baseballfield', 'basketball court': 'basketballcourt',
-          'golf field': 'golffield', 'ground track field': 'groundtrackfield',
-          'storage tank': 'storagetank', 'tennis court': 'tenniscourt',
-          'train station': 'trainstation'}
-NAMES = ('rrsisd', 'rrssid', 'rrsis_d', 'rrsis-d')  # of the folder; guides have the others
+SPACED = {
+    'baseball field': 'baseballfield',
+    'basketball court': 'basketballcourt',
+    'golf field': 'golffield',
+    'ground track field': 'groundtrackfield',
+    'storage tank': 'storagetank',
+    'tennis court': 'tenniscourt',
+    'train station': 'trainstation',
+}
 
 
 @DATASETS.register_module()
-class RRSISD(RefSegDataset):
-    """`rrsisd/refs(unc).p`, `rrsisd/instances.json`, `images/rrsisd/JPEGImages/*.jpg`.
-
-    Also found: the two files beside the images' folder, and the images in `images/JPEGImages` or
-    `JPEGImages`.
+class RRSISD(ReferDataset):
+    """RRSIS-D in its released layout (`ReferDataset`).
 
     Args:
         classes: The category names that may occur. None: those that instances.json lists.
-        made_by: The command that writes the data, where they are not RRSIS-D itself: named where
-            `data_root` is missing.
     """
 
-    TITLE = 'RRSIS-D'
     PUBLISHED = dict(train=12181, val=1740, test=3481)
     METAINFO = dict(classes=CLASSES)
     SYNONYMS = SPACED
-    OTHER_NAMES = ('; of other data in this layout, take any name by --any-category (verify.py, '
-                   'browse.py) or classes=None (configs)')
+    OTHER_NAMES = (
+        '; of other data in this layout, take any name by --any-category (verify.py, '
+        'browse.py) or type=ReferDataset (configs)'
+    )
 
-    def __init__(self, *, classes: Sequence[str] | None = CLASSES, made_by: str | None = None,
-                 **kwargs: Any) -> None:
-        self._classes = None if classes is None else tuple(classes)
-        self._made_by = made_by
-        super().__init__(**kwargs)
-
-    def load_triplets(self) -> Iterator[dict]:
-        root = find_root(self.data_root, title=self.TITLE, wrappers=('RRSIS-D', 'rrsis-d'),
-                         entries=(*NAMES[:3], 'images', 'JPEGImages', 'refs(unc).p'),
-                         made_by=self._made_by)
-        refs_path, instances_path = (
-            require_file([os.path.join(root, name, file) for name in (*NAMES, '')],
-                         title=self.TITLE)
-            for file in ('refs(unc).p', 'instances.json'))
-        folder = require_folder(
-            [*(os.path.join(root, 'images', name, 'JPEGImages') for name in (NAMES[0], '')),
-             *(os.path.join(root, 'images', name, 'JPEGImages') for name in NAMES[1:]),
-             os.path.join(root, 'JPEGImages')], title=self.TITLE)
-        instances = Instances(instances_path)
-        names = tuple(instances.categories.values())
-        self._metainfo['classes'] = names if self._classes is None else self._classes
-        yield from refer_triplets(refs_path, instances, folder, split=self.split,
-                                  faults=self.faults)
+    def __init__(self, *, classes: Sequence[str] | None = CLASSES, **kwargs: Any) -> None:
+        super().__init__(classes=classes, **kwargs)

@@ -11,6 +11,7 @@ of batches, so that none waits for another in a collective operation. Only in va
 with batch_size 1 that takes padding: a rank repeats its last batch, and the metric counts a sample
 once.
 """
+
 from __future__ import annotations
 
 import math
@@ -25,7 +26,7 @@ from rsrefseg2.bounds import PositiveInt
 from rsrefseg2.errors import UserError
 from rsrefseg2.registry import DATA_SAMPLERS
 
-from .seeded_index import Draw
+from .seeded_index import SeededIndex
 
 
 def samples_by_image(dataset) -> list[list[int]]:
@@ -38,8 +39,9 @@ def samples_by_image(dataset) -> list[list[int]]:
 
 def _check_ranks(count: int, what: str, world_size: int) -> None:
     if count < world_size:
-        raise UserError(f'{count} {what} cannot be shared among {world_size} ranks: '
-                        'start fewer processes')
+        raise UserError(
+            f'{count} {what} cannot be shared among {world_size} ranks: start fewer processes'
+        )
 
 
 @DATA_SAMPLERS.register_module()
@@ -63,7 +65,7 @@ class ImageOrderBatchSampler(Sampler):
         while len(batches) % self.world_size and max(map(len, batches)) > 1:
             largest = max(range(len(batches)), key=lambda i: len(batches[i]))
             batch = batches[largest]  # halved: equal numbers of batches without a sample twice
-            batches[largest:largest + 1] = [batch[:len(batch) // 2], batch[len(batch) // 2:]]
+            batches[largest : largest + 1] = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
         first, last = (len(batches) * r // self.world_size for r in (self.rank, self.rank + 1))
         self.batches = batches[first:last]
         if len(self.batches) < math.ceil(len(batches) / self.world_size):  # single samples
@@ -75,8 +77,10 @@ class ImageOrderBatchSampler(Sampler):
             if batches and len(batches[-1]) + len(group) <= self.batch_size:
                 batches[-1] += group
             else:
-                batches += [group[start:start + self.batch_size]
-                            for start in range(0, len(group), self.batch_size)]
+                batches += [
+                    group[start : start + self.batch_size]
+                    for start in range(0, len(group), self.batch_size)
+                ]
         return batches
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -94,11 +98,18 @@ class TrainBatchSampler(Sampler):
     share of the stretch. So ranks x batch_size decides what a step sees, however the product is
     divided, and a run goes on in the middle of an epoch (`start_at`).
 
-    Samples are `Draw`s: their random transforms are functions of (seed, epoch, index).
+    Samples are `SeededIndex`es: their random transforms are functions of (seed, epoch, index).
     """
 
-    def __init__(self, *, sampler: DefaultSampler, batch_size: int, groups_per_batch: int,
-                 n_groups: int, what: str) -> None:
+    def __init__(
+        self,
+        *,
+        sampler: DefaultSampler,
+        batch_size: int,
+        groups_per_batch: int,
+        n_groups: int,
+        what: str,
+    ) -> None:
         self.sampler = sampler
         self.batch_size = batch_size  # mmengine's DeepSpeed asks for it
         self.rank, self.world_size = get_dist_info()
@@ -114,18 +125,20 @@ class TrainBatchSampler(Sampler):
         """Batches of a whole epoch."""
         # The second number keeps batches from being empty where one group a batch does not divide
         # among the ranks: some batches then take one group more.
-        return min(math.ceil(self._n_groups / (self._groups_per_batch * self.world_size)),
-                   self._n_groups // self.world_size)
+        return min(
+            math.ceil(self._n_groups / (self._groups_per_batch * self.world_size)),
+            self._n_groups // self.world_size,
+        )
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SeededIndex]]:
         seed = self.sampler.seed, self._epoch
         groups = self._ordered_groups(np.random.default_rng(seed))
         parts = len(self) * self.world_size
         for batch in range(self._start, len(self)):
             # as even as integers allow: the last batch is no remainder
             part = batch * self.world_size + self.rank
-            stretch = groups[part * len(groups) // parts:(part + 1) * len(groups) // parts]
-            yield [Draw(index, seed) for group in stretch for index in group]
+            stretch = groups[part * len(groups) // parts : (part + 1) * len(groups) // parts]
+            yield [SeededIndex(index, seed) for group in stretch for index in group]
 
     def _ordered_groups(self, rng: np.random.Generator) -> Sequence[Sequence[int]]:
         """The groups of one epoch, `n_groups` of them."""
@@ -142,8 +155,13 @@ class ShuffledBatchSampler(TrainBatchSampler):
     """
 
     def __init__(self, *, sampler: DefaultSampler, batch_size: int) -> None:
-        super().__init__(sampler=sampler, batch_size=batch_size, groups_per_batch=batch_size,
-                         n_groups=len(sampler.dataset), what='samples')
+        super().__init__(
+            sampler=sampler,
+            batch_size=batch_size,
+            groups_per_batch=batch_size,
+            n_groups=len(sampler.dataset),
+            what='samples',
+        )
 
     def _ordered_groups(self, rng: np.random.Generator) -> Sequence[Sequence[int]]:
         return rng.permutation(self._n_groups)[:, None].tolist()
@@ -168,16 +186,23 @@ class ImageGroupBatchSampler(TrainBatchSampler):
         sentences_per_image: The cap of sentences of one image in a batch.
     """
 
-    def __init__(self, *, sampler: DefaultSampler, batch_size: int,
-                 sentences_per_image: PositiveInt) -> None:
+    def __init__(
+        self, *, sampler: DefaultSampler, batch_size: int, sentences_per_image: PositiveInt
+    ) -> None:
         if sentences_per_image < 1 or batch_size % sentences_per_image:
-            raise UserError(f'batch_size {batch_size} is not a multiple of sentences_per_image '
-                            f'{sentences_per_image}: a batch holds whole images')
+            raise UserError(
+                f'batch_size {batch_size} is not a multiple of sentences_per_image '
+                f'{sentences_per_image}: a batch holds whole images'
+            )
         self._by_image = samples_by_image(sampler.dataset)
         self._parts = [math.ceil(len(g) / sentences_per_image) for g in self._by_image]
-        super().__init__(sampler=sampler, batch_size=batch_size,
-                         groups_per_batch=batch_size // sentences_per_image,
-                         n_groups=sum(self._parts), what='groups of sentences')
+        super().__init__(
+            sampler=sampler,
+            batch_size=batch_size,
+            groups_per_batch=batch_size // sentences_per_image,
+            n_groups=sum(self._parts),
+            what='groups of sentences',
+        )
 
     def _ordered_groups(self, rng: np.random.Generator) -> list[list[int]]:
         """Group j of an image's m groups stands at (j + u) / m of the epoch, u uniform."""

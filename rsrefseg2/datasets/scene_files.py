@@ -2,6 +2,7 @@
 
 The format: `dataprep/layouts.py`.
 """
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,5 @@
 """An index that was drawn in a certain epoch, and the randomness that belongs to it."""
+
 from __future__ import annotations
 
 import contextlib
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 
 
-class Draw(int):
+class SeededIndex(int):
     """The index of a sample, with the numbers that seed its random transforms.
 
     An int everywhere else; it travels to the loader's workers with its seed.
@@ -21,13 +22,13 @@ class Draw(int):
 
     seed: tuple[int, int]
 
-    def __new__(cls, index: int, seed: tuple[int, int]) -> Draw:
+    def __new__(cls, index: int, seed: tuple[int, int]) -> SeededIndex:
         draw = super().__new__(cls, index)
         draw.seed = seed
         return draw
 
     def __reduce__(self) -> tuple:
-        return Draw, (int(self), self.seed)
+        return SeededIndex, (int(self), self.seed)
 
 
 @contextlib.contextmanager
@@ -36,7 +37,7 @@ def own_randomness(index: int) -> Iterator[None]:
     of the worker that reads the sample, nor of what was read before. Outside they go on as if
     nothing had been. Nothing happens for an index that was not drawn.
     """
-    if not isinstance(index, Draw):
+    if not isinstance(index, SeededIndex):
         yield
         return
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()

@@ -1,4 +1,5 @@
 """The pipeline of one triplet: load the image, load the mask, pack."""
+
 from __future__ import annotations
 
 import torch
@@ -33,8 +34,10 @@ class LoadMask(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         if 'mask_rle' not in results and 'mask_path' not in results:
-            raise UserError(f'sample {results["sample_id"]!r} has no mask: remove LoadMask from '
-                            'the pipeline to predict without one')
+            raise UserError(
+                f'sample {results["sample_id"]!r} has no mask: remove LoadMask from '
+                'the pipeline to predict without one'
+            )
         results['gt_mask'], results['mask_size'] = mask_of(results, results.get('ori_shape'))
         return results
 

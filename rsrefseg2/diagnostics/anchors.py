@@ -1,4 +1,5 @@
 """Is the anchor of a relation looked for? A reader without it, beside what a model answered."""
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -13,12 +14,21 @@ from ..rle import decode
 from ..synthrs.generation.solver import NotUnderstood, solve_without_anchor
 from .object_metric import hit_object
 
-COLUMNS = ('samples', 'no anchor', 'model', 'needing it', 'model there', 'chance there',
-           'misleading', 'misled')
+COLUMNS = (
+    'samples',
+    'no anchor',
+    'model',
+    'needing it',
+    'model there',
+    'chance there',
+    'misleading',
+    'misled',
+)
 
 
-def anchor_scores(dump: str | Path, data_root: str | Path, *, split: str = 'test',
-                  layout: str = 'rrsisd') -> dict[str, dict[str, float]]:
+def anchor_scores(
+    dump: str | Path, data_root: str | Path, *, split: str = 'test', layout: str = 'rrsisd'
+) -> dict[str, dict[str, float]]:
     """Object hits in percent on level relation, beside those of `solve_without_anchor`.
 
     Args:
@@ -35,31 +45,46 @@ def anchor_scores(dump: str | Path, data_root: str | Path, *, split: str = 'test
             is of level relation.
     """
     scenes = f'{data_root}, split {split}'
-    known = {sentence['keys'].get(layout): (scene, sentence)
-             for scene in read_scenes(Path(data_root), split) for sentence in scene['sentences']}
+    known = {
+        sentence['keys'].get(layout): (scene, sentence)
+        for scene in read_scenes(Path(data_root), split)
+        for sentence in scene['sentences']
+    }
     groups: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     for record in read_dump(dump):
         if record['id'] not in known:
-            raise UserError(f"{record['where']}: sample '{record['id']}' is not in {data_root}, "
-                            f'split {split}, layout {layout}: name the dataset that was tested on')
+            raise UserError(
+                f"{record['where']}: sample '{record['id']}' is not in {data_root}, "
+                f'split {split}, layout {layout}: name the dataset that was tested on'
+            )
         scene, sentence = known[record['id']]
         if sentence['level'] != 'relation':
             continue
         objects, target = scene['objects'], sentence['target']
-        pred = decode(record['prediction'], where=f"{record['where']} prediction")
+        pred = decode(record['prediction'], where=f'{record["where"]} prediction')
         masks = [decode(thing['rle'], where=scenes) for thing in objects]
         if pred.shape != masks[target].shape:
-            raise UserError(f"{record['where']}: the prediction is {pred.shape}, the scene's masks "
-                            f'are {masks[target].shape}: name the dataset that was tested on')
+            raise UserError(
+                f"{record['where']}: the prediction is {pred.shape}, the scene's masks "
+                f'are {masks[target].shape}: name the dataset that was tested on'
+            )
         hit = hit_object(pred, masks)
         try:
             without = solve_without_anchor(sentence['text'], objects, scene['size'])
         except NotUnderstood as error:
-            raise UserError(f"{record['where']}: {error}: only the sentences of "
-                            'tools/synthrs_generate.py are understood') from None
+            raise UserError(
+                f'{record["where"]}: {error}: only the sentences of '
+                'tools/synthrs_generate.py are understood'
+            ) from None
         same = sum(thing['category'] == objects[target]['category'] for thing in objects)
-        row = ((target in without) / len(without), hit == target, without != {target}, 1 / same,
-               len(without) == 1 and without != {target}, without == {hit})
+        row = (
+            (target in without) / len(without),
+            hit == target,
+            without != {target},
+            1 / same,
+            len(without) == 1 and without != {target},
+            without == {hit},
+        )
         groups['all'].append(row)
         groups[sentence['kind']].append(row)
     if not groups:
@@ -70,16 +95,30 @@ def anchor_scores(dump: str | Path, data_root: str | Path, *, split: str = 'test
 def _row(samples: np.ndarray) -> dict[str, float]:
     without, hit, needing, chance, misleading, same_answer = samples.T
     there, led = needing > 0, misleading > 0
-    values = (len(samples), without.mean(), hit.mean(), there.sum(),
-              hit[there].mean() if there.any() else None,
-              chance[there].mean() if there.any() else None,
-              led.sum(), same_answer[led].mean() if led.any() else None)
+    values = (
+        len(samples),
+        without.mean(),
+        hit.mean(),
+        there.sum(),
+        hit[there].mean() if there.any() else None,
+        chance[there].mean() if there.any() else None,
+        led.sum(),
+        same_answer[led].mean() if led.any() else None,
+    )
     counts = ('samples', 'needing it', 'misleading')
-    return {name: int(value) if name in counts else 100 * float(value)
-            for name, value in zip(COLUMNS, values, strict=True) if value is not None}
+    return {
+        name: int(value) if name in counts else 100 * float(value)
+        for name, value in zip(COLUMNS, values, strict=True)
+        if value is not None
+    }
 
 
 def anchor_table(scores: dict[str, dict[str, float]]) -> str:
     """`anchor_scores` as text."""
-    return score_table(scores, 'Object hits on level relation, %: of a reader who never looks for '
-                       'the anchor, and of the model', head='kind', columns=COLUMNS)
+    return score_table(
+        scores,
+        'Object hits on level relation, %: of a reader who never looks for '
+        'the anchor, and of the model',
+        head='kind',
+        columns=COLUMNS,
+    )

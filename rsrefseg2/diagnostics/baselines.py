@@ -4,6 +4,7 @@ All read the scene files alone and are scored under the protocol `paper` (origin
 0). The objects' masks are the perfect ones. `random object` and `random object of the category` are
 exact expectations over the objects, not one draw.
 """
+
 from __future__ import annotations
 
 import collections
@@ -17,12 +18,17 @@ import numpy as np
 from ..datasets.scene_files import read_scenes
 from ..rle import decode
 
-NAMES = ('whole image', 'largest object', 'random object', 'random object of the category',
-         'text only')
-WHERE = 'an object of scenes_*.jsonl'       # for messages
-CELLS = 32                                 # the text-only maps have 32 x 32 cells
-STEPS = 400                                # thresholds 1/400 ... 199/400 are tried on train
-MAX_FIT = 4000                             # sentences of the train split that the choice looks at
+NAMES = (
+    'whole image',
+    'largest object',
+    'random object',
+    'random object of the category',
+    'text only',
+)
+WHERE = 'an object of scenes_*.jsonl'  # for messages
+CELLS = 32  # the text-only maps have 32 x 32 cells
+STEPS = 400  # thresholds 1/400 ... 199/400 are tried on train
+MAX_FIT = 4000  # sentences of the train split that the choice looks at
 
 
 def _iou(first: np.ndarray, second: np.ndarray) -> float:
@@ -80,8 +86,10 @@ class TextOnly:
                 probability = self._probability(sentence['text'], mask.shape)
                 # How many thresholds lie below each pixel: two histograms serve all of them.
                 below = np.clip(np.ceil(probability * STEPS) - 1, 0, bins - 1).astype(np.int64)
-                predicted, hits = (np.bincount(values, minlength=bins)[::-1].cumsum()[::-1][1:]
-                                   for values in (below.ravel(), below[mask]))
+                predicted, hits = (
+                    np.bincount(values, minlength=bins)[::-1].cumsum()[::-1][1:]
+                    for values in (below.ravel(), below[mask])
+                )
                 score += hits / (predicted + mask.sum() - hits)
                 seen += 1
             if seen >= MAX_FIT:
@@ -101,17 +109,24 @@ def _scene_scores(record: dict[str, Any], text_only: TextOnly) -> Iterator[dict[
     for sentence in record['sentences']:
         target = masks[sentence['target']]
         ious = [_iou(mask, target) for mask in masks]
-        same = [iou for iou, thing in zip(ious, objects)
-                if thing['category'] == objects[sentence['target']]['category']]
-        yield {'level': sentence['level'],
-               'whole image': float(target.mean()), 'largest object': ious[largest],
-               'random object': float(np.mean(ious)),
-               'random object of the category': float(np.mean(same)),
-               'text only': _iou(text_only.predict(sentence['text'], target.shape), target)}
+        same = [
+            iou
+            for iou, thing in zip(ious, objects)
+            if thing['category'] == objects[sentence['target']]['category']
+        ]
+        yield {
+            'level': sentence['level'],
+            'whole image': float(target.mean()),
+            'largest object': ious[largest],
+            'random object': float(np.mean(ious)),
+            'random object of the category': float(np.mean(same)),
+            'text only': _iou(text_only.predict(sentence['text'], target.shape), target),
+        }
 
 
-def baseline_scores(root: Path, split: str, *,
-                    text_only: TextOnly | None = None) -> dict[str, dict[str, float]]:
+def baseline_scores(
+    root: Path, split: str, *, text_only: TextOnly | None = None
+) -> dict[str, dict[str, float]]:
     """gIoU in percent of every baseline: {'all' | level: {baseline: gIoU}}."""
     text_only = text_only or TextOnly(root)
     groups: dict[str, list[dict[str, Any]]] = {'all': []}
@@ -119,5 +134,8 @@ def baseline_scores(root: Path, split: str, *,
         for row in _scene_scores(record, text_only):
             groups['all'].append(row)
             groups.setdefault(row['level'], []).append(row)
-    return {group: {name: 100 * float(np.mean([row[name] for row in rows])) for name in NAMES}
-            for group, rows in groups.items() if rows}
+    return {
+        group: {name: 100 * float(np.mean([row[name] for row in rows])) for name in NAMES}
+        for group, rows in groups.items()
+        if rows
+    }

@@ -14,6 +14,7 @@ A mask that was moved farther than its object is wide lies elsewhere, as after a
 is counted as 'how', by its cause: the model pointed at the target all along. From the prediction
 alone the two are the same picture, so there the curve of `shift` has to fall.
 """
+
 from __future__ import annotations
 
 import zlib
@@ -45,7 +46,7 @@ from ..models.symbols import RefSegOutputs
 from ..structures import RefSegDataSample
 
 PIXELS = (1, 2, 3, 4, 6, 8, 12, 16, 24)  # strengths, in pixels of the original image
-DISTANCES = (16, 32, 48, 64, 96)         # from target to target: lower ends of bins; nearer: 16
+DISTANCES = (16, 32, 48, 64, 96)  # from target to target: lower ends of bins; nearer: 16
 DEFINITIONS = ('dense prompt', 'prediction')
 
 
@@ -53,16 +54,18 @@ class Answer(NamedTuple):
     """One sample and what the model says of it, as arrays."""
 
     sample_id: str
-    gt: np.ndarray            # (H, W) bool
-    logits: np.ndarray        # (H, W) float32, mask logits at the original size
+    gt: np.ndarray  # (H, W) bool
+    logits: np.ndarray  # (H, W) float32, mask logits at the original size
     dense_prompt: np.ndarray  # (h, w) float32
 
     def record(self) -> dict[str, Any]:
         """intersection, union, coarse_localisation, mask_agreement."""
         pred = self.logits > 0
-        return dict(zip(('intersection', 'union'), overlap(pred, self.gt), strict=True),
-                    coarse_localisation=coarse_localisation(self.dense_prompt, self.gt),
-                    mask_agreement=mask_agreement(self.dense_prompt, pred))
+        return dict(
+            zip(('intersection', 'union'), overlap(pred, self.gt), strict=True),
+            coarse_localisation=coarse_localisation(self.dense_prompt, self.gt),
+            mask_agreement=mask_agreement(self.dense_prompt, pred),
+        )
 
 
 def overlap(pred: np.ndarray, gt: np.ndarray) -> tuple[int, int]:
@@ -70,6 +73,7 @@ def overlap(pred: np.ndarray, gt: np.ndarray) -> tuple[int, int]:
 
 
 # ---------------------------------------------------------------------- what is done to the logits
+
 
 def erode(logits: np.ndarray, pixels: int, sample_id: str) -> np.ndarray:
     """(H, W) -> (H, W): each pixel takes the lowest logit within a disc. What lies outside of the
@@ -85,22 +89,32 @@ def dilate(logits: np.ndarray, pixels: int, sample_id: str) -> np.ndarray:
 def disc(pixels: int) -> np.ndarray:
     """The pixels of a square whose centres are at most `pixels` away from the middle one."""
     steps = np.arange(-pixels, pixels + 1)
-    return (steps[:, None] ** 2 + steps ** 2 <= pixels ** 2).astype(np.uint8)
+    return (steps[:, None] ** 2 + steps**2 <= pixels**2).astype(np.uint8)
 
 
 def shift(logits: np.ndarray, pixels: int, sample_id: str) -> np.ndarray:
     """Moved in a direction that depends on the sample's id alone; the lowest logit moves in."""
-    turn = 2 * np.pi * zlib.crc32(sample_id.encode()) / 2 ** 32
+    turn = 2 * np.pi * zlib.crc32(sample_id.encode()) / 2**32
     move = np.float32([[1, 0, round(pixels * np.cos(turn))], [0, 1, round(pixels * np.sin(turn))]])
-    return cv2.warpAffine(logits, move, logits.shape[::-1], flags=cv2.INTER_NEAREST,
-                          borderMode=cv2.BORDER_CONSTANT, borderValue=float(logits.min()))
+    return cv2.warpAffine(
+        logits,
+        move,
+        logits.shape[::-1],
+        flags=cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=float(logits.min()),
+    )
 
 
 DISTORTIONS: dict[str, Callable[[np.ndarray, int, str], np.ndarray]] = {
-    'erode': erode, 'dilate': dilate, 'shift': shift}
+    'erode': erode,
+    'dilate': dilate,
+    'shift': shift,
+}
 
 
 # ---------------------------------------------------------------------- measuring
+
 
 class Told:
     """Counts what each definition says of each intervention at each strength."""
@@ -109,8 +123,17 @@ class Told:
         self.thresholds = thresholds
         self.counts: dict[tuple[str, str, str, int], Counter[str]] = {}
 
-    def add(self, intervention: str, truth: str, pixels: int, *, pred: np.ndarray, gt: np.ndarray,
-            c: float | None, q: float | None) -> None:
+    def add(
+        self,
+        intervention: str,
+        truth: str,
+        pixels: int,
+        *,
+        pred: np.ndarray,
+        gt: np.ndarray,
+        c: float | None,
+        q: float | None,
+    ) -> None:
         """Counts one changed answer: pred, gt (H, W) bool; c, q of the definition."""
         failed = fails(*overlap(pred, gt))
         for definition in DEFINITIONS:
@@ -121,24 +144,33 @@ class Told:
             counts['changed'] += 1
             if failed:
                 counts['failures'] += 1
-                counts[cause_from_prompt(c, q, self.thresholds) if definition == 'dense prompt'
-                       else cause_from_masks(mask_localisation(pred, gt))] += 1
+                counts[
+                    cause_from_prompt(c, q, self.thresholds)
+                    if definition == 'dense prompt'
+                    else cause_from_masks(mask_localisation(pred, gt))
+                ] += 1
 
     def to_dict(self) -> dict[str, list[dict[str, Any]]]:
         """definition -> rows: 'intervention', 'truth', 'pixels', the counts 'changed', 'failures'
         and of each cause, 'failed' (% of the changed), 'told' (% of the failures; None: none)."""
         rows: dict[str, list[dict[str, Any]]] = {name: [] for name in DEFINITIONS}
         for (definition, intervention, truth, pixels), n in sorted(self.counts.items()):
-            rows[definition].append(dict(
-                intervention=intervention, truth=truth, pixels=pixels, changed=n['changed'],
-                failures=n['failures'], **{cause: n[cause] for cause in CAUSES},
-                failed=100 * n['failures'] / n['changed'],
-                told=100 * n[truth] / n['failures'] if n['failures'] else None))
+            rows[definition].append(
+                dict(
+                    intervention=intervention,
+                    truth=truth,
+                    pixels=pixels,
+                    changed=n['changed'],
+                    failures=n['failures'],
+                    **{cause: n[cause] for cause in CAUSES},
+                    failed=100 * n['failures'] / n['changed'],
+                    told=100 * n[truth] / n['failures'] if n['failures'] else None,
+                )
+            )
         return rows
 
 
-def measure_interventions(scenes: Iterable[list[Answer]], thresholds: Thresholds
-                          ) -> dict[str, Any]:
+def measure_interventions(scenes: Iterable[list[Answer]], thresholds: Thresholds) -> dict[str, Any]:
     """Changes what the model gets right and asks for the cause.
 
     Args:
@@ -157,12 +189,19 @@ def measure_interventions(scenes: Iterable[list[Answer]], thresholds: Thresholds
             for name, pixels, pred, q in changed[a.sample_id]:
                 told.add(name, 'how', pixels, pred=pred, gt=a.gt, c=c, q=q)
         for a, b in permutations(right, 2):  # a's target, b's sentence
-            if (a.gt & b.gt).any():          # the same object under another sentence
+            if (a.gt & b.gt).any():  # the same object under another sentence
                 continue
             counts['pairs'] += 1
             c, pred = coarse_localisation(b.dense_prompt, a.gt), b.logits > 0
-            told.add('exchange', 'where', _distance(a.gt, b.gt), pred=pred, gt=a.gt, c=c,
-                     q=mask_agreement(b.dense_prompt, pred))
+            told.add(
+                'exchange',
+                'where',
+                _distance(a.gt, b.gt),
+                pred=pred,
+                gt=a.gt,
+                c=c,
+                q=mask_agreement(b.dense_prompt, pred),
+            )
             for name, pixels, pred, q in changed[b.sample_id]:
                 told.add(f'exchange + {name}', 'both', pixels, pred=pred, gt=a.gt, c=c, q=q)
     return {**{key: counts[key] for key in ('samples', 'right', 'pairs')}, 'told': told.to_dict()}
@@ -175,18 +214,27 @@ def intervention_tables(result: dict[str, Any]) -> list[str]:
         lines: dict[str, dict[str, float]] = {}
         for row in rows:
             lines[f'{row["intervention"]}, {row["pixels"]} px'] = {
-                **row, 'told right, %': row['told']}
+                **row,
+                'told right, %': row['told'],
+            }
         exchanged = [row for row in rows if row['intervention'] == 'exchange']
         if exchanged:
-            total = {key: sum(row[key] for row in exchanged)
-                     for key in ('changed', 'failures', *CAUSES)}
+            total = {
+                key: sum(row[key] for row in exchanged) for key in ('changed', 'failures', *CAUSES)
+            }
             lines['exchange, any distance'] = {
-                **total, 'truth': 'where',
-                'told right, %': 100 * total['where'] / max(1, total['failures'])}
-        tables.append(score_table(
-            lines, f'Interventions on the {result["right"]} of {result["samples"]} samples that '
-            f'are right, {result["pairs"]} pairs of sentences; told from the {definition}',
-            columns=('truth', 'changed', 'failures', *CAUSES, 'told right, %')))
+                **total,
+                'truth': 'where',
+                'told right, %': 100 * total['where'] / max(1, total['failures']),
+            }
+        tables.append(
+            score_table(
+                lines,
+                f'Interventions on the {result["right"]} of {result["samples"]} samples that '
+                f'are right, {result["pairs"]} pairs of sentences; told from the {definition}',
+                columns=('truth', 'changed', 'failures', *CAUSES, 'told right, %'),
+            )
+        )
     return tables
 
 
@@ -209,6 +257,7 @@ def _distance(first: np.ndarray, second: np.ndarray) -> int:
 
 # ---------------------------------------------------------------------- the model's answers
 
+
 def measure_thresholds(scenes: Iterable[list[Answer]], source: str) -> Thresholds:
     """From the model's own successes on a split."""
     return fit_thresholds((answer.record() for answers in scenes for answer in answers), source)
@@ -218,13 +267,20 @@ def answer_scenes(model: RSRefSeg2, dataset: RefSegDataset) -> Iterator[list[Ans
     """The model's answers, scene by scene."""
     for outputs, samples in run_scenes(model, dataset):
         logits = model.masks(outputs.mask_logits, [s.ori_shape for s in samples])
-        yield [Answer(s.sample_id, s.gt_mask.cpu().numpy(), mask.float().cpu().numpy(),
-                      dense.float().cpu().numpy())
-               for s, mask, dense in zip(samples, logits, outputs.prompts.p_dense, strict=True)]
+        yield [
+            Answer(
+                s.sample_id,
+                s.gt_mask.cpu().numpy(),
+                mask.float().cpu().numpy(),
+                dense.float().cpu().numpy(),
+            )
+            for s, mask, dense in zip(samples, logits, outputs.prompts.p_dense, strict=True)
+        ]
 
 
-def run_scenes(model: RSRefSeg2, dataset: RefSegDataset
-               ) -> Iterator[tuple[RefSegOutputs, list[RefSegDataSample]]]:
+def run_scenes(
+    model: RSRefSeg2, dataset: RefSegDataset
+) -> Iterator[tuple[RefSegOutputs, list[RefSegDataSample]]]:
     """Every symbol by name, and the samples, one scene at a time.
 
     Raises:

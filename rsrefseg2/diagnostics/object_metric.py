@@ -1,5 +1,6 @@
 """Scores where all objects are known (SynthRS, converted COCO files): by level, with the object-hit
 rate beside chance, beside the baselines."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ def hit_object(pred: np.ndarray, masks: Sequence[np.ndarray]) -> int | None:
 
 
 @METRICS.register_module()
-class SynthRSMetric(RefSegMetric):
+class ObjectHitMetric(RefSegMetric):
     """RefSegMetric, and what the scene files allow to say beyond it.
 
     Samples are joined with the scene file by their id. The report also holds the scores by level
@@ -46,8 +47,15 @@ class SynthRSMetric(RefSegMetric):
 
     SCORES: ClassVar[str] = rf'{RefSegMetric.SCORES}|object_hit|object_hit_chance|\w+_hit'
 
-    def __init__(self, *, data_root: str = 'data/synthrs', split: str = 'test',
-                 layout: str = 'rrsisd', baselines: bool = True, **kwargs) -> None:
+    def __init__(
+        self,
+        *,
+        data_root: str = 'data/synthrs',
+        split: str = 'test',
+        layout: str = 'rrsisd',
+        baselines: bool = True,
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
         if layout not in LAYOUTS:
             raise UserError(f'layout is one of {", ".join(LAYOUTS)}, not {layout!r}')
@@ -55,8 +63,10 @@ class SynthRSMetric(RefSegMetric):
         self.baselines = baselines
         self.file = self.root / f'scenes_{split}.jsonl'
         if not self.file.is_file():
-            raise UserError(f'{self.file} does not exist: run python tools/synthrs_generate.py '
-                            f'--out {data_root} (converted data: tools/data/convert.py coco)')
+            raise UserError(
+                f'{self.file} does not exist: run python tools/synthrs_generate.py '
+                f'--out {data_root} (converted data: tools/data/convert.py coco)'
+            )
         self._index: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
         self._baselines: dict[str, dict[str, float]] | None = None
 
@@ -66,13 +76,17 @@ class SynthRSMetric(RefSegMetric):
             for scene in read_scenes(self.root, self.split):
                 for sentence in scene['sentences']:
                     if self.layout not in sentence['keys']:
-                        raise UserError(f"{self.file} has no ids for the layout '{self.layout}' "
-                                        '(it was not generated): choose one of '
-                                        f'{", ".join(sentence["keys"])}')
+                        raise UserError(
+                            f"{self.file} has no ids for the layout '{self.layout}' "
+                            '(it was not generated): choose one of '
+                            f'{", ".join(sentence["keys"])}'
+                        )
                     self._index[sentence['keys'][self.layout]] = scene, sentence
         if sample_id not in self._index:
-            raise UserError(f"sample '{sample_id}' is not in {self.file} (layout {self.layout}): "
-                            'score the split of the dataset that the file belongs to')
+            raise UserError(
+                f"sample '{sample_id}' is not in {self.file} (layout {self.layout}): "
+                'score the split of the dataset that the file belongs to'
+            )
         return self._index[sample_id]
 
     def record(self, sample: dict) -> dict[str, Any]:
@@ -83,14 +97,19 @@ class SynthRSMetric(RefSegMetric):
         objects, target = scene['objects'], sentence['target']
         masks = [decode(thing['rle'], where=str(self.file)) for thing in objects]
         if gt.shape != masks[target].shape or (gt != masks[target]).any():
-            raise UserError(f"sample '{sample['sample_id']}' has another mask in {self.file} than "
-                            'in the dataset that was read: they come from different runs of '
-                            'the tool that wrote them')
+            raise UserError(
+                f"sample '{sample['sample_id']}' has another mask in {self.file} than "
+                'in the dataset that was read: they come from different runs of '
+                'the tool that wrote them'
+            )
         same = sum(thing['category'] == objects[target]['category'] for thing in objects)
-        return {**super().record(sample), 'level': sentence['level'],
-                'rule': f"{sentence['level']}: {sentence['kind']}",
-                'object_hit': hit_object(pred, masks) == target,
-                'object_hit_chance': 1 / same}
+        return {
+            **super().record(sample),
+            'level': sentence['level'],
+            'rule': f'{sentence["level"]}: {sentence["kind"]}',
+            'object_hit': hit_object(pred, masks) == target,
+            'object_hit_chance': 1 / same,
+        }
 
     def compute_report(self, records: Iterator[dict[str, Any]]) -> dict[str, float]:
         """RefSegMetric's, and the object-hit rate of each level; the report also holds `baselines`
@@ -98,20 +117,31 @@ class SynthRSMetric(RefSegMetric):
         metrics = super().compute_report(records)
         if self.baselines:
             self._baselines = self._baselines or baseline_scores(self.root, self.split)
-            by_level = {group: values for group, values in self._baselines.items()
-                        if group != 'all'}
+            by_level = {
+                group: values for group, values in self._baselines.items() if group != 'all'
+            }
             self.report.update(baselines=self._baselines['all'], baselines_by_level=by_level)
             self._log_baselines()
         # For the curves of a training that validates with it.
-        return {**metrics, **{f'{level}_hit': scores['object_hit']
-                              for level, scores in self.report['by_level'].items()}}
+        return {
+            **metrics,
+            **{
+                f'{level}_hit': scores['object_hit']
+                for level, scores in self.report['by_level'].items()
+            },
+        }
 
     def _log_baselines(self) -> None:
         rows = {'all': self.report, **self.report['by_level']}
         table = {'this model': {group: row['gIoU'] for group, row in rows.items()}}
         for name in NAMES:
             table[name] = {group: values[name] for group, values in self._baselines.items()}
-        self.log(score_table(
-            table, f'gIoU beside the baselines on the whole {self.split} split, protocol '
-            f'`{self.protocol.name}`; the objects of the baselines are perfect masks, "random" is '
-            'the exact expectation', columns=tuple(rows)))
+        self.log(
+            score_table(
+                table,
+                f'gIoU beside the baselines on the whole {self.split} split, protocol '
+                f'`{self.protocol.name}`; the objects of the baselines are perfect masks, "random" is '
+                'the exact expectation',
+                columns=tuple(rows),
+            )
+        )

@@ -5,6 +5,7 @@ of the prompt's grid that the target covers, for several magnitudes m of the log
 prompts are the model's own (they have read the sentence), or there are none: SAM prompted with a
 mask alone, which this mask decoder was not trained for.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
@@ -23,9 +24,9 @@ MAGNITUDES = (0.5, 1, 2, 4, 8, 16, 32)
 OWN = 'own'
 
 
-def oracle_scores(model: RSRefSeg2,
-                  scenes: Iterable[tuple[RefSegOutputs, list[RefSegDataSample]]]
-                  ) -> list[dict[str, Any]]:
+def oracle_scores(
+    model: RSRefSeg2, scenes: Iterable[tuple[RefSegOutputs, list[RefSegDataSample]]]
+) -> list[dict[str, Any]]:
     """One row for each pair of prompts.
 
     Args:
@@ -40,34 +41,57 @@ def oracle_scores(model: RSRefSeg2,
         targets = [sample.gt_mask.cpu().numpy() for sample in samples]
         for key, mask_logits in _draw(model, outputs, targets):
             report = reports.setdefault(key, Report(PROTOCOLS['paper']))
-            for sample, gt, logits in zip(samples, targets, model.masks(mask_logits, shapes),
-                                          strict=True):
+            for sample, gt, logits in zip(
+                samples, targets, model.masks(mask_logits, shapes), strict=True
+            ):
                 intersection, union = overlap((logits > 0).cpu().numpy(), gt)
-                report.add(dict(id=sample.sample_id, sentence=sample.text,
-                                category=sample.category, intersection=intersection, union=union))
-    return [dict(sparse=sparse, dense=dense, **report.scores(), **{
-                f'gIoU_by_{name}': {group: row['gIoU']
-                                    for group, row in report.breakdown(name).items()}
-                for name in ('kind', 'category')})
-            for (sparse, dense), report in reports.items()]
+                report.add(
+                    dict(
+                        id=sample.sample_id,
+                        sentence=sample.text,
+                        category=sample.category,
+                        intersection=intersection,
+                        union=union,
+                    )
+                )
+    return [
+        dict(
+            sparse=sparse,
+            dense=dense,
+            **report.scores(),
+            **{
+                f'gIoU_by_{name}': {
+                    group: row['gIoU'] for group, row in report.breakdown(name).items()
+                }
+                for name in ('kind', 'category')
+            },
+        )
+        for (sparse, dense), report in reports.items()
+    ]
 
 
 def oracle_table(rows: list[dict[str, Any]]) -> str:
     """A text table: gIoU overall and by kind of expression."""
     lines = {f'{row["sparse"]}, {row["dense"]}': {**row, **row['gIoU_by_kind']} for row in rows}
     kinds = sorted({kind for row in rows for kind in row['gIoU_by_kind']})
-    return score_table(lines, 'Oracle: the target as dense prompt, +-m; gIoU by kind of expression '
-                       'in the last columns, protocol `paper`', head='sparse, dense (own or m)',
-                       columns=('Pr@0.5', 'cIoU', 'gIoU', *kinds))
+    return score_table(
+        lines,
+        'Oracle: the target as dense prompt, +-m; gIoU by kind of expression '
+        'in the last columns, protocol `paper`',
+        head='sparse, dense (own or m)',
+        columns=('Pr@0.5', 'cIoU', 'gIoU', *kinds),
+    )
 
 
 @torch.inference_mode()
-def _draw(model: RSRefSeg2, outputs: RefSegOutputs, targets: list[np.ndarray]
-          ) -> Iterator[tuple[tuple[str, str | float], torch.Tensor]]:
+def _draw(
+    model: RSRefSeg2, outputs: RefSegOutputs, targets: list[np.ndarray]
+) -> Iterator[tuple[tuple[str, str | float], torch.Tensor]]:
     """((sparse, dense), mask logits (B, H2/4, W2/4)) of every pair of prompts."""
     images, index, prompts = outputs.images, outputs.image_index, outputs.prompts
-    a = torch.from_numpy(np.stack([cover(gt, tuple(prompts.p_dense.shape[-2:]))
-                                   for gt in targets])).to(prompts.p_dense)
+    a = torch.from_numpy(
+        np.stack([cover(gt, tuple(prompts.p_dense.shape[-2:])) for gt in targets])
+    ).to(prompts.p_dense)
     for sparse, p_sparse in ((OWN, prompts.p_sparse), ('none', prompts.p_sparse[:, :0])):
         for dense in (OWN, *MAGNITUDES):
             p_dense = prompts.p_dense if dense == OWN else dense * (2 * a - 1)
@@ -75,5 +99,7 @@ def _draw(model: RSRefSeg2, outputs: RefSegOutputs, targets: list[np.ndarray]
                 logits = model.mask_generator(
                     images.image_embeddings[index],
                     [feature[index] for feature in images.high_resolution_features],
-                    p_sparse, p_dense)
+                    p_sparse,
+                    p_dense,
+                )
             yield (sparse, dense), logits

@@ -5,6 +5,7 @@ which two objects a relation names.
 A probe is ridge regression with an intercept on standardised features. It says what is there, not
 what the layers after it use.
 """
+
 from __future__ import annotations
 
 import re
@@ -22,9 +23,25 @@ from ..models.symbols import RefSegOutputs, Targets
 from ..structures import RefSegDataSample
 from ..synthrs.generation.wording import NAMES
 
-PLACE_WORDS = ('left', 'right', 'top', 'bottom', 'center', 'middle', 'upper', 'lower', 'leftmost',
-               'rightmost', 'topmost', 'bottommost', 'above', 'below', 'under', 'closest',
-               'nearest')
+PLACE_WORDS = (
+    'left',
+    'right',
+    'top',
+    'bottom',
+    'center',
+    'middle',
+    'upper',
+    'lower',
+    'leftmost',
+    'rightmost',
+    'topmost',
+    'bottommost',
+    'above',
+    'below',
+    'under',
+    'closest',
+    'nearest',
+)
 KINDS = ('attribute', 'position', 'relation')
 NAMED = ('target', 'anchor')
 RARE = 0.01  # words that fewer sentences of either split have are not asked for
@@ -34,14 +51,14 @@ Scenes = Iterable[tuple[RefSegOutputs, list[RefSegDataSample]]]
 class Read(NamedTuple):
     """One scene of B sentences as the probes see it."""
 
-    maps: dict[str, Tensor]     # stage -> (B, h1*w1, d)
-    texts: dict[str, Tensor]    # stage -> (B, d)
-    dense: Tensor               # (B, H2/4, W2/4)
-    area: Tensor                # (B, h1*w1): share of each patch that the target covers
-    dense_area: Tensor          # (B, H2/4, W2/4): the same for the dense prompt's cells
-    position: Tensor            # (h1*w1, 2): x, y of the patches' centres, 0 to 1
-    words: Tensor               # (B, len(PLACE_WORDS)): 1 where the sentence has the word
-    named: Tensor               # (B, 2) int64: `named_objects`
+    maps: dict[str, Tensor]  # stage -> (B, h1*w1, d)
+    texts: dict[str, Tensor]  # stage -> (B, d)
+    dense: Tensor  # (B, H2/4, W2/4)
+    area: Tensor  # (B, h1*w1): share of each patch that the target covers
+    dense_area: Tensor  # (B, H2/4, W2/4): the same for the dense prompt's cells
+    position: Tensor  # (h1*w1, 2): x, y of the patches' centres, 0 to 1
+    words: Tensor  # (B, len(PLACE_WORDS)): 1 where the sentence has the word
+    named: Tensor  # (B, 2) int64: `named_objects`
     kinds: list[str]
 
 
@@ -79,8 +96,9 @@ class Ridge:
 def read_stages(model: RSRefSeg2, scenes: Scenes) -> Iterator[Read]:
     """Scenes as `interventions.run_scenes` gives them."""
     h1, w1 = model.encoder.grid_size
-    y, x = torch.meshgrid((torch.arange(h1) + 0.5) / h1, (torch.arange(w1) + 0.5) / w1,
-                          indexing='ij')
+    y, x = torch.meshgrid(
+        (torch.arange(h1) + 0.5) / h1, (torch.arange(w1) + 0.5) / w1, indexing='ij'
+    )
     position = torch.stack([x, y], -1).flatten(0, 1)
     for outputs, samples in scenes:
         prompts, text = outputs.prompts, outputs.text
@@ -88,30 +106,44 @@ def read_stages(model: RSRefSeg2, scenes: Scenes) -> Iterator[Read]:
         with torch.inference_mode():
             convolved = model.prompter.dense.conv(grid).flatten(2).transpose(1, 2)
         words = text.word_mask[..., None]
-        found = {'v': outputs.images.v[outputs.image_index], 'v1_act': prompts.v1_act,
-                 'v2_act': prompts.v2_act, 'Conv(v2_act)': convolved}
-        vectors = {'t_sent': text.t_sent,
-                   't_word, mean': (text.t_word * words).sum(1) / words.sum(1),
-                   **{name: getattr(prompts, name).flatten(1)
-                      for name in ('t1', 't2', 't1_act', 't2_act')
-                      if prompts.t2 is not None}}
+        found = {
+            'v': outputs.images.v[outputs.image_index],
+            'v1_act': prompts.v1_act,
+            'v2_act': prompts.v2_act,
+            'Conv(v2_act)': convolved,
+        }
+        vectors = {
+            't_sent': text.t_sent,
+            't_word, mean': (text.t_word * words).sum(1) / words.sum(1),
+            **{
+                name: getattr(prompts, name).flatten(1)
+                for name in ('t1', 't2', 't1_act', 't2_act')
+                if prompts.t2 is not None
+            },
+        }
         targets = Targets([sample.gt_mask.cpu() for sample in samples], None)
         said = [set(sample.text.lower().split()) for sample in samples]
         yield Read(
             {name: value.float().cpu() for name, value in found.items() if value is not None},
             {name: value.float().cpu() for name, value in vectors.items()},
-            prompts.p_dense.float().cpu(), targets.area((h1, w1)).flatten(1),
-            targets.area(tuple(prompts.p_dense.shape[-2:])), position,
+            prompts.p_dense.float().cpu(),
+            targets.area((h1, w1)).flatten(1),
+            targets.area(tuple(prompts.p_dense.shape[-2:])),
+            position,
             torch.tensor([[float(word in words) for word in PLACE_WORDS] for words in said]),
             torch.tensor([named_objects(sample.text) for sample in samples]),
-            [kind_of(sample.text) for sample in samples])
+            [kind_of(sample.text) for sample in samples],
+        )
 
 
 def named_objects(text: str) -> tuple[int, int]:
     """The categories, by their place in NAMES, that a relation names first and last: its target's
     and its anchor's; (-1, -1) for other sentences, and where it names fewer than two."""
-    found = [(place.start(), index) for index, names in enumerate(NAMES.values())
-             for place in re.finditer(rf"\b(?:{'|'.join(names)})\b", text.lower())]
+    found = [
+        (place.start(), index)
+        for index, names in enumerate(NAMES.values())
+        for place in re.finditer(rf'\b(?:{"|".join(names)})\b', text.lower())
+    ]
     if kind_of(text) != 'relation' or len(found) < 2:
         return -1, -1
     return min(found)[1], max(found)[1]
@@ -154,7 +186,8 @@ def probe(fit: Iterable[Read], measure: Iterable[Read]) -> dict[str, Any]:
     for scene in measure:
         for name, v in scene.maps.items():
             errors[name].append(
-                (probes['position'][name](v) - scene.position).square().mean((0, 1)))
+                (probes['position'][name](v) - scene.position).square().mean((0, 1))
+            )
             hits[name].append(_points_at(probes['target'][name](v)[..., 0], scene.area))
         hits['p_dense'].append(_points_at(scene.dense.flatten(1), scene.dense_area.flatten(1)))
         hits['chance'].append((scene.area > 0).float().mean(1))
@@ -169,17 +202,23 @@ def probe(fit: Iterable[Read], measure: Iterable[Read]) -> dict[str, Any]:
         named.append(scene.named[two])
         kinds += scene.kinds
     said = torch.cat(words)
-    asked = [i for i in range(len(PLACE_WORDS))
-             if min(torch.cat(frequent)[:, i].mean(), said[:, i].mean()) >= RARE]
+    asked = [
+        i
+        for i in range(len(PLACE_WORDS))
+        if min(torch.cat(frequent)[:, i].mean(), said[:, i].mean()) >= RARE
+    ]
     variance = torch.stack(spread).mean(0)
     return {
-        'position': {name: 100 * float((1 - torch.stack(found).mean(0) / variance).mean())
-                     for name, found in errors.items()},
+        'position': {
+            name: 100 * float((1 - torch.stack(found).mean(0) / variance).mean())
+            for name, found in errors.items()
+        },
         'target': {name: _by_kind(torch.cat(found), kinds) for name, found in hits.items()},
-        'words': {name: _by_word(torch.cat(found), said, asked)
-                  for name, found in scores.items()},
-        'named': _by_part({name: torch.cat(found) for name, found in read.items()},
-                          torch.cat(named))}
+        'words': {name: _by_word(torch.cat(found), said, asked) for name, found in scores.items()},
+        'named': _by_part(
+            {name: torch.cat(found) for name, found in read.items()}, torch.cat(named)
+        ),
+    }
 
 
 def _points_at(score: Tensor, area: Tensor) -> Tensor:
@@ -206,8 +245,10 @@ def _by_part(read: dict[str, Tensor], named: Tensor) -> dict[str, dict[str, floa
     if not read or not len(named):
         return {}
     read = {**read, 'most frequent': named == named.mode(0).values}
-    return {name: dict(zip(NAMED, (100 * right.float().mean(0)).tolist(), strict=True))
-            for name, right in read.items()}
+    return {
+        name: dict(zip(NAMED, (100 * right.float().mean(0)).tolist(), strict=True))
+        for name, right in read.items()
+    }
 
 
 def roc_area(scores: Tensor, positive: Tensor) -> float:
@@ -225,11 +266,23 @@ def probe_tables(result: dict[str, Any]) -> list[str]:
     position = {name: {'R^2': value} for name, value in result['position'].items()}
     tables = [
         score_table(position, 'Where a patch lies: R^2 of its x and y, %', columns=('R^2',)),
-        score_table(result['target'], "The highest patch has a part of the target, % (p_dense: as "
-                    'it is, without a probe)', columns=tuple(result['target']['chance'])),
-        score_table(result['words'], 'Was the word said: area under the ROC curve, %',
-                    columns=tuple(next(iter(result['words'].values()))))]
+        score_table(
+            result['target'],
+            'The highest patch has a part of the target, % (p_dense: as it is, without a probe)',
+            columns=tuple(result['target']['chance']),
+        ),
+        score_table(
+            result['words'],
+            'Was the word said: area under the ROC curve, %',
+            columns=tuple(next(iter(result['words'].values()))),
+        ),
+    ]
     if result['named']:
-        tables.append(score_table(result['named'], 'Which category has the object that a relation '
-                                  'names first, and last, %', columns=NAMED))
+        tables.append(
+            score_table(
+                result['named'],
+                'Which category has the object that a relation names first, and last, %',
+                columns=NAMED,
+            )
+        )
     return tables

@@ -1,13 +1,14 @@
 """Running it: strategies, loops, hooks, checkpoints."""
+
 from ..compat import defer_deepspeed
 
 defer_deepspeed()  # before the imports below, which import mmengine.runner
 
 from .checkpoint import load_checkpoint, read_checkpoint
-from .checkpoint_hook import CheckpointHook, StopHook
+from .checkpoint_hook import CheckpointHook, PreemptionHook
 from .fsdp2 import FSDP2Strategy
-from .hooks import CutSentenceHook, OddMaskHook, ProgressBarHook
-from .init_prompter_hook import TowerStartHook
+from .hooks import MaskWarningHook, ProgressBarHook, TruncatedSentenceHook
+from .init_prompter_hook import InitPrompterFromTowersHook
 from .launch import build_runner, load_config, with_options
 from .load_model import find_device, load_model
 from .loops import RefSegTestLoop, identify_run, set_scoring
@@ -18,12 +19,37 @@ from .rank_sync import ranks_end_together
 from .strategies import DDPStrategy, SingleDeviceStrategy
 from .timer import TimerHook
 from .train_loop import RefSegTrainLoop
-from .visualizer import BoardsHook, RefSegVisualizer
+from .visualizer import RefSegVisualizer, TrackerHook
 from .zero2 import ZeRO2Strategy
 
-__all__ = ['BoardsHook', 'CheckpointHook', 'CutSentenceHook', 'DDPStrategy', 'FSDP2Strategy',
-           'OddMaskHook', 'PanelHook', 'ProgressBarHook', 'RefSegTestLoop', 'RefSegTrainLoop',
-           'RefSegVisualizer', 'SingleDeviceStrategy', 'StopHook', 'TimerHook', 'TowerStartHook',
-           'TrainableOptimWrapperConstructor', 'ZeRO2Strategy', 'build_runner', 'case_of',
-           'explain_out_of_memory', 'find_device', 'identify_run', 'load_checkpoint', 'load_config', 'load_model',
-           'ranks_end_together', 'read_checkpoint', 'set_scoring', 'with_options']
+__all__ = [
+    'TrackerHook',
+    'CheckpointHook',
+    'TruncatedSentenceHook',
+    'DDPStrategy',
+    'FSDP2Strategy',
+    'MaskWarningHook',
+    'PanelHook',
+    'ProgressBarHook',
+    'RefSegTestLoop',
+    'RefSegTrainLoop',
+    'RefSegVisualizer',
+    'SingleDeviceStrategy',
+    'PreemptionHook',
+    'TimerHook',
+    'InitPrompterFromTowersHook',
+    'TrainableOptimWrapperConstructor',
+    'ZeRO2Strategy',
+    'build_runner',
+    'case_of',
+    'explain_out_of_memory',
+    'find_device',
+    'identify_run',
+    'load_checkpoint',
+    'load_config',
+    'load_model',
+    'ranks_end_together',
+    'read_checkpoint',
+    'set_scoring',
+    'with_options',
+]

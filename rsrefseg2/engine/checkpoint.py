@@ -7,6 +7,7 @@ model (`state_dict`); where the towers came from, with a hash of their weights (
 Both are plain tensors, numbers and strings (`torch.load(weights_only=True)`), the same whatever
 strategy and number of devices trained them. A file appears under its name when it is whole.
 """
+
 from __future__ import annotations
 
 import logging
@@ -31,9 +32,20 @@ from .checkpoint_files import (
 )
 from .trained_as import tokenizer_mark
 
-__all__ = ['OPTIM', 'check_fits', 'check_tokenizer', 'check_whole', 'differing', 'find_newest',
-           'load_checkpoint', 'optim_file', 'read_checkpoint', 'read_optim', 'trained_keys',
-           'write_atomically']
+__all__ = [
+    'OPTIM',
+    'check_fits',
+    'check_tokenizer',
+    'check_whole',
+    'differing',
+    'find_newest',
+    'load_checkpoint',
+    'optim_file',
+    'read_checkpoint',
+    'read_optim',
+    'trained_keys',
+    'write_atomically',
+]
 
 
 def trained_keys(model: nn.Module) -> Iterator[str]:
@@ -56,22 +68,36 @@ def check_fits(model: nn.Module, checkpoint: dict, *, where: str) -> None:
     faults = {
         'missing': [key for key in own if key not in state_dict and key not in given],
         'unexpected': [key for key in state_dict if key not in own],
-        'of another shape': [key for key in own if key in state_dict
-                             and own[key].shape != state_dict[key].shape],
-        'of another type': [key for key in own if key in state_dict
-                            and own[key].is_floating_point()
-                            != state_dict[key].is_floating_point()],
+        'of another shape': [
+            key for key in own if key in state_dict and own[key].shape != state_dict[key].shape
+        ],
+        'of another type': [
+            key
+            for key in own
+            if key in state_dict
+            and own[key].is_floating_point() != state_dict[key].is_floating_point()
+        ],
     }
     if any(faults.values()):
-        told = '; '.join(f'{len(keys)} {fault} ({", ".join(keys[:3])}{", ..." * (len(keys) > 3)})'
-                         for fault, keys in faults.items() if keys)
-        trained_on = ', '.join(sorted({tower['checkpoint'] for tower
-                                       in checkpoint.get('towers', {}).values()}))
-        raise UserError(f'checkpoint {where} is not of this model: {told}: use the config and the '
-                        f'towers it was trained with{trained_on and f" ({trained_on})"}')
+        told = '; '.join(
+            f'{len(keys)} {fault} ({", ".join(keys[:3])}{", ..." * (len(keys) > 3)})'
+            for fault, keys in faults.items()
+            if keys
+        )
+        trained_on = ', '.join(
+            sorted({tower['checkpoint'] for tower in checkpoint.get('towers', {}).values()})
+        )
+        raise UserError(
+            f'checkpoint {where} is not of this model: {told}: use the config and the '
+            f'towers it was trained with{trained_on and f" ({trained_on})"}'
+        )
     if given and given == given_keys(model) and not checkpoint.get('towers'):  # weights alone
-        print_log(f'checkpoint {where} does not say which towers it was trained on: those of the '
-                  'config are taken for them', 'current', logging.WARNING)
+        print_log(
+            f'checkpoint {where} does not say which towers it was trained on: those of the '
+            'config are taken for them',
+            'current',
+            logging.WARNING,
+        )
     elif given:
         _check_towers(model, checkpoint.get('towers', {}), where)
 
@@ -84,7 +110,8 @@ def _check_towers(model: nn.Module, towers: dict, where: str) -> None:
                 f'checkpoint {where} was trained on other weights of {name}: on '
                 f'{expected.get("checkpoint")} (sha256 {str(expected.get("sha256"))[:12]}), not '
                 f'on {source.checkpoint} (sha256 {source.sha256[:12]}): give its tower in the '
-                'config')
+                'config'
+            )
 
 
 def check_tokenizer(model: nn.Module, checkpoint: dict, *, where: str) -> None:
@@ -95,9 +122,11 @@ def check_tokenizer(model: nn.Module, checkpoint: dict, *, where: str) -> None:
     """
     mark = checkpoint.get('meta', {}).get('tokenizer')
     if mark is not None and mark != tokenizer_mark(model.data_preprocessor.tokenizer):
-        raise UserError(f'checkpoint {where} was trained with another tokenizer than the one '
-                        'beside the text tower (model.siglip.checkpoint): words would get other '
-                        'numbers: give its tower in the config')
+        raise UserError(
+            f'checkpoint {where} was trained with another tokenizer than the one '
+            'beside the text tower (model.siglip.checkpoint): words would get other '
+            'numbers: give its tower in the config'
+        )
 
 
 def load_checkpoint(model: nn.Module, path: str | os.PathLike) -> dict:
@@ -113,8 +142,9 @@ def load_checkpoint(model: nn.Module, path: str | os.PathLike) -> dict:
     return checkpoint
 
 
-def differing(first: str | os.PathLike, second: str | os.PathLike, *,
-              leave_out: tuple[str, ...] = ()) -> list[str]:
+def differing(
+    first: str | os.PathLike, second: str | os.PathLike, *, leave_out: tuple[str, ...] = ()
+) -> list[str]:
     """Where two resumable checkpoints differ in a bit: weights, optimizer, schedule, position, the
     log of the loss, the best score, the names of those kept. [] where a run that was resumed ended
     as the one that was not.
@@ -128,12 +158,18 @@ def differing(first: str | os.PathLike, second: str | os.PathLike, *,
         optim = read_optim(path, checkpoint)
         hub = optim['message_hub']
         info = hub['runtime_info']
-        ends.append(dict(
-            weights=checkpoint['state_dict'], optimizer=optim['optimizer'],
-            schedule=optim['param_schedulers'], iteration=checkpoint['meta']['iter'],
-            losses=hub['log_scalars']['train/loss'], best=info.get('best_score'),
-            best_name=Path(info.get('best_ckpt', '')).name,
-            kept=[Path(name).name for name in info['checkpoints']]))
+        ends.append(
+            dict(
+                weights=checkpoint['state_dict'],
+                optimizer=optim['optimizer'],
+                schedule=optim['param_schedulers'],
+                iteration=checkpoint['meta']['iter'],
+                losses=hub['log_scalars']['train/loss'],
+                best=info.get('best_score'),
+                best_name=Path(info.get('best_ckpt', '')).name,
+                kept=[Path(name).name for name in info['checkpoints']],
+            )
+        )
     for end in ends:
         for part in leave_out:
             end.pop(part)
@@ -143,13 +179,17 @@ def differing(first: str | os.PathLike, second: str | os.PathLike, *,
 def _unequal(one: object, other: object, where: str = '') -> Iterator[str]:
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         if (one.shape, one.dtype) != (other.shape, other.dtype) or not torch.equal(
-                *(tensor.flatten().view(torch.uint8) for tensor in (one, other))):  # NaNs too
+            *(tensor.flatten().view(torch.uint8) for tensor in (one, other))
+        ):  # NaNs too
             yield where
     elif isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         for key in one:
             yield from _unequal(one[key], other[key], f'{where}/{key}'.lstrip('/'))
-    elif isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)) and (
-            len(one) == len(other)):
+    elif (
+        isinstance(one, (list, tuple))
+        and isinstance(other, (list, tuple))
+        and (len(one) == len(other))
+    ):
         for i, pair in enumerate(zip(one, other, strict=True)):
             yield from _unequal(*pair, f'{where}/{i}')
     elif one != other:

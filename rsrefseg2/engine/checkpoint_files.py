@@ -1,5 +1,6 @@
 """The files of a checkpoint: read without running what is in them, held to a schema, checked to the
 last byte; written whole or not at all. What they hold: checkpoint.py."""
+
 from __future__ import annotations
 
 import contextlib
@@ -125,9 +126,11 @@ def write_atomically(value: object, path: str | os.PathLike) -> None:
     except (OSError, RuntimeError) as error:  # torch wraps what the file says
         with contextlib.suppress(OSError):
             unfinished.unlink()
-        raise UserError(f'checkpoint {path} cannot be written ({_reason(error)}): free space or '
-                        'choose another --work-dir; the older checkpoints are whole, --resume goes '
-                        'on from the newest') from error
+        raise UserError(
+            f'checkpoint {path} cannot be written ({_reason(error)}): free space or '
+            'choose another --work-dir; the older checkpoints are whole, --resume goes '
+            'on from the newest'
+        ) from error
 
 
 def _reason(error: BaseException) -> str:
@@ -152,23 +155,34 @@ def read_checkpoint(path: str | os.PathLike, *, ours: bool = True) -> dict:
             infinite.
     """
     content = _read(path)
-    if 'state_dict' not in content and content and all(
-            isinstance(value, Tensor) for value in content.values()):
+    if (
+        'state_dict' not in content
+        and content
+        and all(isinstance(value, Tensor) for value in content.values())
+    ):
         content = dict(state_dict=content)
     if 'state_dict' not in content:
-        other = (f': give {str(path).removesuffix(OPTIM)}.pth' if str(path).endswith(OPTIM)
-                 else ': give the *.pth in a work dir')
+        other = (
+            f': give {str(path).removesuffix(OPTIM)}.pth'
+            if str(path).endswith(OPTIM)
+            else ': give the *.pth in a work dir'
+        )
         raise UserError(f'checkpoint {path} holds no "state_dict"{other}')
     where = f'checkpoint {path}'
     weights = _weights(content['state_dict'], f'{where}: state_dict')
     if weights and all(name.startswith('module.') for name in weights):
         weights = {name.removeprefix('module.'): value for name, value in weights.items()}
-    bad = [name for name, value in weights.items()
-           if value.is_floating_point() and not value.float().isfinite().all()]
+    bad = [
+        name
+        for name, value in weights.items()
+        if value.is_floating_point() and not value.float().isfinite().all()
+    ]
     if bad:
-        raise UserError(f'{where}: {len(bad)} of {len(weights)} weights are NaN or infinite '
-                        f'({_some(bad)}): the training diverged or the file is damaged: take '
-                        'another one')
+        raise UserError(
+            f'{where}: {len(bad)} of {len(weights)} weights are NaN or infinite '
+            f'({_some(bad)}): the training diverged or the file is damaged: take '
+            'another one'
+        )
     if ours:
         _hold(content.get('towers', {}), dict[str, Tower], f'{where}: towers')
         _hold(content.get('meta', {}), Meta, f'{where}: meta')
@@ -185,9 +199,11 @@ def read_optim(path: str | os.PathLike, checkpoint: dict) -> dict:
     """
     second = optim_file(path)
     if not second.is_file():
-        raise UserError(f'checkpoint {path} cannot be resumed: {second.name}, which holds the '
-                        'optimizer, is not beside it: put it there, or start from the weights '
-                        'alone with --cfg-options load_from=...')
+        raise UserError(
+            f'checkpoint {path} cannot be resumed: {second.name}, which holds the '
+            'optimizer, is not beside it: put it there, or start from the weights '
+            'alone with --cfg-options load_from=...'
+        )
     optim, where = _read(second), f'checkpoint {second}'
     _hold(optim, Second, where)
     for name, entry in optim['optimizer']['state'].items():
@@ -198,15 +214,21 @@ def read_optim(path: str | os.PathLike, checkpoint: dict) -> dict:
     for name, pair in optim['message_hub']['log_scalars'].items():
         _weights(dict(enumerate(pair)), f'{where}: message_hub.log_scalars of {name}', names=int)
         if pair[0].ndim != 1 or pair[0].shape != pair[1].shape:
-            raise UserError(f'{where}: message_hub.log_scalars of {name} are no two equal rows: '
-                            'take another checkpoint')
+            raise UserError(
+                f'{where}: message_hub.log_scalars of {name} are no two equal rows: '
+                'take another checkpoint'
+            )
     meta = checkpoint.get('meta', {})
     if not {'iter', 'epoch_length', 'seed', 'saved'} <= meta.keys():
-        raise UserError(f'checkpoint {path} does not say where its run stood: not of this version: '
-                        'start from the weights alone with --cfg-options load_from=...')
+        raise UserError(
+            f'checkpoint {path} does not say where its run stood: not of this version: '
+            'start from the weights alone with --cfg-options load_from=...'
+        )
     if (optim['meta']['saved'], optim['meta']['iter']) != (meta['saved'], meta['iter']):
-        raise UserError(f'{path} and {second.name} were not saved together: put the files of one '
-                        'checkpoint side by side')
+        raise UserError(
+            f'{path} and {second.name} were not saved together: put the files of one '
+            'checkpoint side by side'
+        )
     return optim
 
 
@@ -217,33 +239,42 @@ def _read(path: str | os.PathLike) -> dict:
     with open_regular(path, what='the checkpoint') as file:
         named = HASHED.fullmatch(Path(path).name)
         if named and not hashlib.file_digest(file, 'sha256').hexdigest().startswith(named[2]):
-            raise UserError(f'{where} is not what was published under this name, its SHA-256 does '
-                            f'not begin with {named[2]}: fetch it again, or rename what was '
-                            'changed on purpose')
+            raise UserError(
+                f'{where} is not what was published under this name, its SHA-256 does '
+                f'not begin with {named[2]}: fetch it again, or rename what was '
+                'changed on purpose'
+            )
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
-        content = None if broken else torch.load(path, map_location='cpu', weights_only=True,
-                                                 mmap=True)
+        content = (
+            None if broken else torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+        )
     except Exception as error:  # arbitrary bytes: each of the readers' errors is the file's
         if str(error).startswith('Weights only load failed'):
-            raise UserError(f'{where} cannot be read: it holds more than tensors and numbers, and '
-                            'loading that would execute code: save its state_dict alone, '
-                            "torch.save(model.state_dict(), 'weights.pth')") from error
+            raise UserError(
+                f'{where} cannot be read: it holds more than tensors and numbers, and '
+                'loading that would execute code: save its state_dict alone, '
+                "torch.save(model.state_dict(), 'weights.pth')"
+            ) from error
         reason = (str(error) or type(error).__name__).splitlines()[0].split('. ')[0]
-        raise UserError(f'{where} cannot be read, it is torn or no checkpoint ({reason}): take '
-                        'another one') from error
+        raise UserError(
+            f'{where} cannot be read, it is torn or no checkpoint ({reason}): take another one'
+        ) from error
     if broken is not None:
-        raise UserError(f'{where} is damaged, {broken} in it is not what was written: take another '
-                        'one')
+        raise UserError(
+            f'{where} is damaged, {broken} in it is not what was written: take another one'
+        )
     return content if isinstance(content, dict) else {}
 
 
 def _weights(value: Any, where: str, *, names: type = str) -> dict[str, Tensor]:
     """`value`, if it is names and plain tensors that the file holds whole."""
     if not isinstance(value, dict):
-        raise UserError(f'{where} is no dict of names and tensors but of type '
-                        f'{type(value).__name__}: take another checkpoint')
+        raise UserError(
+            f'{where} is no dict of names and tensors but of type '
+            f'{type(value).__name__}: take another checkpoint'
+        )
     for name, tensor in value.items():
         if not isinstance(name, names):
             fault = f'the name {name!r} is no text'
@@ -269,8 +300,9 @@ def _hold(value: Any, kind: type[T], where: str) -> T:
         what, _, place = str(error).partition(' - at `')
         place = place.rstrip('`').lstrip('$.')
         told = what[:1].lower() + what[1:].replace('`', '')
-        raise UserError(f'{where}{"." * bool(place)}{place}: {told}: take another checkpoint'
-                        ) from None
+        raise UserError(
+            f'{where}{"." * bool(place)}{place}: {told}: take another checkpoint'
+        ) from None
     return value
 
 

@@ -1,4 +1,5 @@
 """When a checkpoint is written, which are kept, and which is the best; and how a run is stopped."""
+
 from __future__ import annotations
 
 import contextlib
@@ -40,12 +41,19 @@ class CheckpointHook(Hook):
 
     priority = 'VERY_LOW'
 
-    def __init__(self, *, interval: PositiveInt = 1, by_epoch: bool = True,
-                 max_keep_ckpts: PositiveInt = 2, save_best: str | None = 'gIoU',
-                 rule: Literal['greater', 'less'] = 'greater') -> None:
+    def __init__(
+        self,
+        *,
+        interval: PositiveInt = 1,
+        by_epoch: bool = True,
+        max_keep_ckpts: PositiveInt = 2,
+        save_best: str | None = 'gIoU',
+        rule: Literal['greater', 'less'] = 'greater',
+    ) -> None:
         if interval < 1 or max_keep_ckpts < 1:
-            raise ValueError(f'interval and max_keep_ckpts are at least 1, not {interval} and '
-                             f'{max_keep_ckpts}')
+            raise ValueError(
+                f'interval and max_keep_ckpts are at least 1, not {interval} and {max_keep_ckpts}'
+            )
         self.interval, self.by_epoch, self.max_keep_ckpts = interval, by_epoch, max_keep_ckpts
         self.save_best, self.rule = save_best, rule
         self._due = False
@@ -60,8 +68,7 @@ class CheckpointHook(Hook):
         """After each iteration, before a validation: `runner.iter` iterations are done."""
         loop = runner.train_loop
         done, rest = divmod(runner.iter, loop.epoch_length if self.by_epoch else 1)
-        self._due |= ((not rest and done % self.interval == 0)
-                      or runner.iter == runner.max_iters)
+        self._due |= (not rest and done % self.interval == 0) or runner.iter == runner.max_iters
         if self._due and between_steps(runner):
             self.save(runner)
 
@@ -79,8 +86,8 @@ class CheckpointHook(Hook):
         surplus = [hub.runtime_info.get('stopped', '')]
         if regular or path.name in kept:
             kept = [*(name for name in kept if name != path.name), path.name]
-            surplus += kept[:-self.max_keep_ckpts]
-        hub.update_info('checkpoints', kept[-self.max_keep_ckpts:])
+            surplus += kept[: -self.max_keep_ckpts]
+        hub.update_info('checkpoints', kept[-self.max_keep_ckpts :])
         hub.update_info('stopped', '' if path.name in kept else path.name)
         runner.save_checkpoint(path)
         if is_main_process():
@@ -97,8 +104,10 @@ class CheckpointHook(Hook):
         if self.save_best is None or runner.iter == 0:
             return
         if self.save_best not in (metrics or {}):
-            raise UserError(f'default_hooks.checkpoint.save_best={self.save_best!r} is not among '
-                            f'the validation\'s metrics {sorted(metrics or ())}: choose one')
+            raise UserError(
+                f'default_hooks.checkpoint.save_best={self.save_best!r} is not among '
+                f"the validation's metrics {sorted(metrics or ())}: choose one"
+            )
         hub, score = runner.message_hub, metrics[self.save_best]
         best = hub.runtime_info.get('best_score')
         if best is not None and not BETTER[self.rule](score, best):
@@ -117,8 +126,7 @@ class CheckpointHook(Hook):
 
 def between_steps(runner) -> bool:
     """No gradient is half accumulated: it would be lost."""
-    return (runner.iter % runner.strategy.accumulation == 0
-            or runner.iter == runner.max_iters)
+    return runner.iter % runner.strategy.accumulation == 0 or runner.iter == runner.max_iters
 
 
 def point_at(path: Path) -> None:
@@ -130,7 +138,7 @@ def point_at(path: Path) -> None:
 
 
 @HOOKS.register_module()
-class StopHook(Hook):
+class PreemptionHook(Hook):
     """SIGTERM (preemption, a queue's time limit) and SIGINT (Ctrl-C): save, then stop with exit
     status 143 or 130.
 
@@ -169,8 +177,11 @@ class StopHook(Hook):
         hook = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
         path = hook.save(runner, regular=False)
         runner.call_hook('after_train')
-        print_log(f'{number.name}: saved {path} and stopped; --resume goes on from there',
-                  'current', logging.WARNING)
+        print_log(
+            f'{number.name}: saved {path} and stopped; --resume goes on from there',
+            'current',
+            logging.WARNING,
+        )
         with contextlib.suppress(Exception):
             runner.visualizer.close()
         sys.exit(128 + number)

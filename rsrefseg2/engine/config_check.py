@@ -1,4 +1,5 @@
 """A config is read through before any long work: keys, classes and values, with near matches."""
+
 from __future__ import annotations
 
 import importlib
@@ -14,43 +15,56 @@ from mmengine.runner import FlexibleRunner
 from .. import registry as ours
 from ..errors import UserError, suggest
 from .config_files import variables_of
-from .config_values import (
-    BUILD_KEYS,
-    DECLARED,
-    check_best,
-    check_values,
-    lineage_of,
-    parameters_of,
-)
+from .config_values import BUILD_KEYS, DECLARED, check_best, check_values, lineage_of, parameters_of
 
 # The runner's own, and mmengine's for the file; `from_cfg` does not pass `compile` on.
-TOP_KEYS = (set(inspect.signature(FlexibleRunner.__init__).parameters)
-            - {'self', 'cfg', 'compile'} | {'custom_imports'})
+TOP_KEYS = set(inspect.signature(FlexibleRunner.__init__).parameters) - {
+    'self',
+    'cfg',
+    'compile',
+} | {'custom_imports'}
 SPLITS = ('train', 'val', 'test')
 OURS = 'TrainableOptimWrapperConstructor'
-LOADER = ('torch.utils.data:DataLoader', '', 'sampler batch_sampler dataset collate_fn '
-          'worker_init_fn disable_subprocess_warning')
+LOADER = (
+    'torch.utils.data:DataLoader',
+    '',
+    'sampler batch_sampler dataset collate_fn worker_init_fn disable_subprocess_warning',
+)
 # Dicts that name no class of their own, by their place: what they are passed to, which of its
 # parameters our code fills in itself, and which keys are taken out before.
 PLACES: dict[str, tuple[str, str, str]] = {
     'model.siglip': ('rsrefseg2.models.dual_modality_encoder:DualModalityEncoder', 'init', ''),
     'model.sam': ('rsrefseg2.models.mask_generator:MaskGenerator', 'init', ''),
-    **dict.fromkeys(('model.siglip.vision_lora', 'model.siglip.text_lora', 'model.sam.lora'),
-                    ('rsrefseg2.models.towers.lora:inject_lora', 'tower family', '')),
+    **dict.fromkeys(
+        ('model.siglip.vision_lora', 'model.siglip.text_lora', 'model.sam.lora'),
+        ('rsrefseg2.models.towers.lora:inject_lora', 'tower family', ''),
+    ),
     'model.prompter': ('', 'd1 d2 grid_size prompt_size logit_scale logit_bias', ''),
     'model.prompter.decomposition': (
         'rsrefseg2.models.prompter.semantic_decomposition:SemanticDecomposition',
-        'd1 n_t blocks inner heads mlp_hidden mask_words', ''),
+        'd1 n_t blocks inner heads mlp_hidden mask_words',
+        '',
+    ),
     'model.prompter.interaction': (
         'rsrefseg2.models.prompter.text_visual_interaction:TextVisualInteraction',
-        'd1 blocks inner heads mlp_hidden', ''),
-    'model.prompter.sparse': ('rsrefseg2.models.prompter.sparse_prompt:SparsePrompt',
-                              'd1 d2 n_p blocks inner heads mlp_hidden', ''),
-    'model.prompter.dense': ('rsrefseg2.models.prompter.dense_prompt:DensePrompt',
-                             'd1 d2 size logit_scale logit_bias', ''),
-    'model.data_preprocessor': ('rsrefseg2.models:RefSegDataPreprocessor',
-                                'tokenizer init max_length size_where size_how mean_where '
-                                'std_where', ''),
+        'd1 blocks inner heads mlp_hidden',
+        '',
+    ),
+    'model.prompter.sparse': (
+        'rsrefseg2.models.prompter.sparse_prompt:SparsePrompt',
+        'd1 d2 n_p blocks inner heads mlp_hidden',
+        '',
+    ),
+    'model.prompter.dense': (
+        'rsrefseg2.models.prompter.dense_prompt:DensePrompt',
+        'd1 d2 size logit_scale logit_bias',
+        '',
+    ),
+    'model.data_preprocessor': (
+        'rsrefseg2.models:RefSegDataPreprocessor',
+        'tokenizer init max_length size_siglip size_sam mean_siglip std_siglip',
+        '',
+    ),
     **dict.fromkeys((f'{split}_dataloader' for split in SPLITS), LOADER),
     'val_cfg': ('mmengine.runner:ValLoop', 'runner dataloader evaluator', ''),
     'test_cfg': ('mmengine.runner:TestLoop', 'runner dataloader evaluator', ''),
@@ -64,17 +78,36 @@ PLACES: dict[str, tuple[str, str, str]] = {
     'auto_scale_lr': ('builtins:dict', '', 'enable base_batch_size'),
 }
 # Given by the runner to what it builds: loops, samplers, the visualizer.
-FILLED = ('runner', 'dataloader', 'evaluator', 'dataset', 'sampler', 'batch_size', 'drop_last',
-          'name', 'save_dir')
+FILLED = (
+    'runner',
+    'dataloader',
+    'evaluator',
+    'dataset',
+    'sampler',
+    'batch_size',
+    'drop_last',
+    'name',
+    'save_dir',
+)
 # Where a class must be named, and the names that a None switches off there.
-TYPED = re.compile(r'model(\.prompter|\.losses\.\w+)?|strategy|visualizer|default_hooks\.\w+'
-                   r'|custom_hooks\[\d+\]|param_scheduler(\[\d+\])?|optim_wrapper\.optimizer'
-                   r'|(val|test)_evaluator|train_cfg'
-                   r'|(train|val|test)_dataloader\.(dataset|sampler|batch_sampler)')
+TYPED = re.compile(
+    r'model(\.prompter|\.losses\.\w+)?|strategy|visualizer|default_hooks\.\w+'
+    r'|custom_hooks\[\d+\]|param_scheduler(\[\d+\])?|optim_wrapper\.optimizer'
+    r'|(val|test)_evaluator|train_cfg'
+    r'|(train|val|test)_dataloader\.(dataset|sampler|batch_sampler)'
+)
 SEVERAL = ('param_scheduler', 'val_evaluator', 'test_evaluator')  # a dict, or a list of them
-NAMES = {'model.losses': ('seg', 'ortho', 'sample', 'dense', 'spatial'),
-         'default_hooks': ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler',
-                           'checkpoint')}
+NAMES = {
+    'model.losses': ('seg', 'ortho', 'sample', 'dense', 'spatial'),
+    'default_hooks': (
+        'runtime_info',
+        'timer',
+        'sampler_seed',
+        'logger',
+        'param_scheduler',
+        'checkpoint',
+    ),
+}
 
 
 def check_top_keys(cfg: Config, options: Iterable[str], path: str) -> None:
@@ -88,9 +121,11 @@ def check_top_keys(cfg: Config, options: Iterable[str], path: str) -> None:
     for option in options:
         key = option.split('.')[0]
         if key in variables:
-            raise UserError(f'{path}: {option}: {key!r} is a variable of the config file, already '
-                            'used when options are read: set the keys that it went to, such as '
-                            'test_dataloader.dataset.data_root')
+            raise UserError(
+                f'{path}: {option}: {key!r} is a variable of the config file, already '
+                'used when options are read: set the keys that it went to, such as '
+                'test_dataloader.dataset.data_root'
+            )
         if key not in TOP_KEYS:
             raise UserError(f'{path}: unknown top-level key {key!r}{suggest(key, TOP_KEYS)}')
     for key in list(cfg):
@@ -150,30 +185,38 @@ def _check_dict(value: dict, where: str, filename: str) -> Callable[[], None]:
         built = _find(value['type'])
         if built is None:
             known = {name for registry in _registries() for name in registry.module_dict}
-            raise UserError(f'{filename}: {where}.type: unknown class {value["type"]!r}'
-                            f'{suggest(value["type"], known)}')
+            raise UserError(
+                f'{filename}: {where}.type: unknown class {value["type"]!r}'
+                f'{suggest(value["type"], known)}'
+            )
         if not filename.endswith('.py') and built not in _registered():
-            raise UserError(f'{filename}: {where}.type: {value["type"]!r} is no registered class, '
-                            'and a YAML or JSON config runs no other: name a registered one, or '
-                            'write a .py config')
+            raise UserError(
+                f'{filename}: {where}.type: {value["type"]!r} is no registered class, '
+                'and a YAML or JSON config runs no other: name a registered one, or '
+                'write a .py config'
+            )
     elif 'type' not in value and TYPED.fullmatch(where):
         parent, _, name = where.rpartition('.')
-        raise UserError(f'{filename}: {where} names no class{suggest(name, NAMES.get(parent, ()))}'
-                        ': add type=...')
+        raise UserError(
+            f'{filename}: {where} names no class{suggest(name, NAMES.get(parent, ()))}'
+            ': add type=...'
+        )
     elif place and ('type' not in value or 'type' in takes.split()):
         built = _load(place)
     elif where in DECLARED:
         check_values(value, dict, where, filename)
     if built is not None:
-        _check_keys(value, built, where, filename, fills=set(fills.split()),
-                    takes=set(takes.split()))
+        _check_keys(
+            value, built, where, filename, fills=set(fills.split()), takes=set(takes.split())
+        )
         check_values(value, built, where, filename)
         return lambda: _check_required({*value, *fills.split(), *FILLED}, built, where, filename)
     return lambda: None
 
 
-def _check_keys(value: dict, built: Callable, where: str, filename: str, *, fills: set[str],
-                takes: set[str]) -> None:
+def _check_keys(
+    value: dict, built: Callable, where: str, filename: str, *, fills: set[str], takes: set[str]
+) -> None:
     """Every key is a parameter."""
     known, unknown = set(takes), set(value) - takes - BUILD_KEYS
     for cls in lineage_of(built):
@@ -190,8 +233,9 @@ def _check_keys(value: dict, built: Callable, where: str, filename: str, *, fill
             return
     if unknown:
         key = sorted(unknown)[0]
-        raise UserError(f'{filename}: {where}{_name(built)} has no option {key!r}'
-                        f'{suggest(key, known)}')
+        raise UserError(
+            f'{filename}: {where}{_name(built)} has no option {key!r}{suggest(key, known)}'
+        )
 
 
 def _check_required(given: set[str], built: Callable, where: str, filename: str) -> None:
@@ -210,8 +254,10 @@ def _required(built: Callable) -> Iterator[str]:
     """The parameters of one of our own functions and classes that have no default."""
     if built.__module__.startswith('rsrefseg2.'):
         for parameter in inspect.signature(built).parameters.values():
-            if (parameter.default is parameter.empty
-                    and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)):
+            if parameter.default is parameter.empty and parameter.kind not in (
+                parameter.VAR_KEYWORD,
+                parameter.VAR_POSITIONAL,
+            ):
                 yield parameter.name
 
 

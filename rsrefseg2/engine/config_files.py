@@ -1,4 +1,5 @@
 """A config file and its bases: read with one clear line for what is wrong; their own variables."""
+
 from __future__ import annotations
 
 import ast
@@ -15,6 +16,7 @@ from yaml.constructor import ConstructorError
 from ..compat import use_safe_configs
 from ..errors import UserError, suggest
 from .config_variables import fill
+from .renames import rename
 
 MOST_READ = 20  # times that one file may be read for a config; a base of its own has no end
 _read: ContextVar[Counter[str] | None] = ContextVar('read', default=None)
@@ -30,12 +32,13 @@ def read_config(path: str) -> Config:
         raise UserError(f'config {path} does not exist')
     token = _read.set(Counter())
     try:
-        return Config.fromfile(path)
+        config = Config.fromfile(path)
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # a config is a program: it may raise anything
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__)
-                  if frame.name == '<module>']  # a config's own lines
+        frames = [
+            frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == '<module>'
+        ]  # a config's own lines
         line = f' ({frames[-1].filename}, line {frames[-1].lineno})' if frames else ''
         if isinstance(error, SystemExit):
             what = 'it ends the program, where it should only assign names'
@@ -51,6 +54,8 @@ def read_config(path: str) -> Config:
         raise UserError(f'config {path}: {what}{line}') from error
     finally:
         _read.reset(token)
+    rename(config._cfg_dict)
+    return config
 
 
 def _fill(text: str, path: str) -> str:
@@ -77,9 +82,11 @@ def variables_of(path: str, known: set[str]) -> set[str]:
     for file, (assigned, used, _) in files.items():
         idle = sorted(assigned - known - used - of_bases)
         if idle:
-            raise UserError(f'{file}: unknown top-level key {", ".join(map(repr, idle))}'
-                            f'{suggest(idle[0], known)}: neither a key that is read nor a variable '
-                            'that this file uses: correct or remove it')
+            raise UserError(
+                f'{file}: unknown top-level key {", ".join(map(repr, idle))}'
+                f'{suggest(idle[0], known)}: neither a key that is read nor a variable '
+                'that this file uses: correct or remove it'
+            )
         variables |= assigned - known
     return variables
 
@@ -97,11 +104,23 @@ def _names(path: str) -> tuple[set[str], set[str], set[str]]:
     with open(path, encoding='utf-8') as file:
         text = file.read()
     tree = ast.parse(text)
-    targets = [target for node in tree.body if isinstance(node, (ast.Assign, ast.AnnAssign))
-               for target in getattr(node, 'targets', None) or [node.target]]
-    assigned = {node.id for target in targets for node in ast.walk(target)
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-                and not node.id.startswith('_')}
-    used = {node.id for node in ast.walk(tree)
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    targets = [
+        target
+        for node in tree.body
+        if isinstance(node, (ast.Assign, ast.AnnAssign))
+        for target in getattr(node, 'targets', None) or [node.target]
+    ]
+    assigned = {
+        node.id
+        for target in targets
+        for node in ast.walk(target)
+        if isinstance(node, ast.Name)
+        and isinstance(node.ctx, ast.Store)
+        and not node.id.startswith('_')
+    }
+    used = {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
     return assigned, used, set(re.findall(r'_base_\.(\w+)', text))

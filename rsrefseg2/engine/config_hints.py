@@ -1,4 +1,5 @@
 """What an annotation takes, and how that is said in words: `n_p: PositiveInt` takes 9, not True."""
+
 from __future__ import annotations
 
 import numbers
@@ -40,11 +41,12 @@ def admits(value: object, hint: Any) -> bool:
     if kind in LISTS:
         if kind is Iterable and not isinstance(value, str):
             return isinstance(value, Iterable)
-        return (isinstance(value, (list, tuple, set, frozenset))
-                and _admits_items(value, kind, args))
+        return isinstance(value, (list, tuple, set, frozenset)) and _admits_items(value, kind, args)
     if kind in MAPPINGS:
-        return isinstance(value, Mapping) and (len(args) != 2 or all(
-            admits(key, args[0]) and admits(child, args[1]) for key, child in value.items()))
+        return isinstance(value, Mapping) and (
+            len(args) != 2
+            or all(admits(key, args[0]) and admits(child, args[1]) for key, child in value.items())
+        )
     return _admits_object(value, kind)
 
 
@@ -69,9 +71,13 @@ def _is_within(value: Any, meta: object) -> bool:
     """Whether a number or a length is within the bounds of `msgspec.Meta`; None is no bound."""
     if not isinstance(meta, Meta):
         return True
-    return ((meta.ge is None or value >= meta.ge) and (meta.gt is None or value > meta.gt)
-            and (meta.le is None or value <= meta.le) and (meta.lt is None or value < meta.lt)
-            and (meta.min_length is None or len(value) >= meta.min_length))
+    return (
+        (meta.ge is None or value >= meta.ge)
+        and (meta.gt is None or value > meta.gt)
+        and (meta.le is None or value <= meta.le)
+        and (meta.lt is None or value < meta.lt)
+        and (meta.min_length is None or len(value) >= meta.min_length)
+    )
 
 
 def find_fault(value: object, hint: Any, place: str = '') -> tuple[str, object, Any]:
@@ -88,8 +94,14 @@ def find_fault(value: object, hint: Any, place: str = '') -> tuple[str, object, 
         items = [(f'{place}[{i}]', child, args[0]) for i, child in enumerate(value)]
     else:
         items = []
-    return next((find_fault(child, inner, inside) for inside, child, inner in items
-                 if not admits(child, inner)), (place, value, hint))
+    return next(
+        (
+            find_fault(child, inner, inside)
+            for inside, child, inner in items
+            if not admits(child, inner)
+        ),
+        (place, value, hint),
+    )
 
 
 def describe(hint: Any) -> str:
@@ -110,10 +122,18 @@ def describe(hint: Any) -> str:
             return f'{len(args)} values, each {" or ".join(parts)}'
         return f'a list, each item {describe(args[0])}' if args else 'a list'
     if kind in MAPPINGS:
-        return ('keys and values' if len(args) != 2 or args[1] is Any
-                else f'keys and values, each value {describe(args[1])}')
-    names = {bool: 'True or False', int: 'a whole number', float: 'a number', str: 'a text',
-             Callable: 'a function'}
+        return (
+            'keys and values'
+            if len(args) != 2 or args[1] is Any
+            else f'keys and values, each value {describe(args[1])}'
+        )
+    names = {
+        bool: 'True or False',
+        int: 'a whole number',
+        float: 'a number',
+        str: 'a text',
+        Callable: 'a function',
+    }
     return names.get(kind) or f'a {getattr(kind, "__name__", kind)}{BUILT}'
 
 
@@ -135,8 +155,10 @@ def _describe_bounds(told: str, meta: object) -> str:
     most = None if meta.le == LARGEST else meta.le
     if meta.ge is not None and most is not None:
         return f'{told} from {meta.ge} to {most}'
-    bounds = [f' of at least {meta.ge}' if meta.ge is not None else '',
-              f' above {meta.gt}' if meta.gt is not None else '',
-              f' up to {most}' if most is not None else '',
-              f' below {meta.lt}' if meta.lt is not None else '']
+    bounds = [
+        f' of at least {meta.ge}' if meta.ge is not None else '',
+        f' above {meta.gt}' if meta.gt is not None else '',
+        f' up to {most}' if most is not None else '',
+        f' below {meta.lt}' if meta.lt is not None else '',
+    ]
     return told + ' and'.join(filter(None, bounds))

@@ -1,5 +1,6 @@
 """Every value of a config is what its parameter is declared to take; it is checked before anything
 is built."""
+
 from __future__ import annotations
 
 import functools
@@ -13,13 +14,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from ..bounds import (
-    BelowOne,
-    Fraction,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveInt,
-)
+from ..bounds import BelowOne, Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 from ..errors import UserError, suggest
 from .config_hints import admits, describe, find_fault
 
@@ -30,38 +25,57 @@ LEVELS = Literal['CRITICAL', 'FATAL', 'ERROR', 'WARNING', 'WARN', 'INFO', 'DEBUG
 # included, or by a place of the config ('': its top level).
 DECLARED: dict[str, dict[str, Any]] = {
     '': dict(work_dir=str | None, default_hooks=dict | None, log_level=LEVELS | int),
-    **dict.fromkeys(('train_dataloader.dataset', 'val_dataloader.dataset',
-                     'test_dataloader.dataset'),
-                    dict(pipeline=Annotated[Sequence[dict | Callable], Meta(min_length=1)])),
+    **dict.fromkeys(
+        ('train_dataloader.dataset', 'val_dataloader.dataset', 'test_dataloader.dataset'),
+        dict(pipeline=Annotated[Sequence[dict | Callable], Meta(min_length=1)]),
+    ),
     'auto_scale_lr': dict(enable=bool, base_batch_size=PositiveInt),
     'env_cfg': dict(resource_limit=PositiveInt),
     'env_cfg.dist_cfg': dict(backend=str, init_backend=str, timeout=PositiveInt),
-    'env_cfg.mp_cfg': dict(mp_start_method=Literal['fork', 'spawn', 'forkserver'],
-                           opencv_num_threads=int),
-    'optim_wrapper.clip_grad': dict(max_norm=Annotated[float, Meta(gt=0)],
-                                    norm_type=Annotated[float, Meta(gt=0)]),
+    'env_cfg.mp_cfg': dict(
+        mp_start_method=Literal['fork', 'spawn', 'forkserver'], opencv_num_threads=int
+    ),
+    'optim_wrapper.clip_grad': dict(
+        max_norm=Annotated[float, Meta(gt=0)], norm_type=Annotated[float, Meta(gt=0)]
+    ),
     'randomness': dict(seed=Annotated[int, Meta(ge=0, le=2**32 - 1)] | None),
     'strategy.bf16': dict(enabled=bool),
-    'strategy.zero_optimization': dict(stage=Literal[0, 1, 2, 3], overlap_comm=bool,
-                                       contiguous_gradients=bool),
+    'strategy.zero_optimization': dict(
+        stage=Literal[0, 1, 2, 3], overlap_comm=bool, contiguous_gradients=bool
+    ),
     'Adam': dict(betas=tuple[BelowOne, BelowOne]),
-    'CrossEntropyLoss': dict(use_sigmoid=bool, use_mask=bool, loss_weight=NonNegativeFloat,
-                             avg_non_ignore=bool),
+    'CrossEntropyLoss': dict(
+        use_sigmoid=bool, use_mask=bool, loss_weight=NonNegativeFloat, avg_non_ignore=bool
+    ),
     'CosineAnnealingParamScheduler': dict(T_max=PositiveInt | None, eta_min_ratio=Fraction | None),
-    'DataLoader': dict(batch_size=PositiveInt, num_workers=NonNegativeInt,
-                       timeout=NonNegativeFloat, prefetch_factor=PositiveInt | None),
-    'DiceLoss': dict(use_sigmoid=bool, activate=bool, naive_dice=bool,
-                     loss_weight=NonNegativeFloat, eps=NonNegativeFloat),
-    'LinearParamScheduler': dict(start_factor=Annotated[float, Meta(gt=0, le=1)],
-                                 end_factor=Fraction),
+    'DataLoader': dict(
+        batch_size=PositiveInt,
+        num_workers=NonNegativeInt,
+        timeout=NonNegativeFloat,
+        prefetch_factor=PositiveInt | None,
+    ),
+    'DiceLoss': dict(
+        use_sigmoid=bool,
+        activate=bool,
+        naive_dice=bool,
+        loss_weight=NonNegativeFloat,
+        eps=NonNegativeFloat,
+    ),
+    'LinearParamScheduler': dict(
+        start_factor=Annotated[float, Meta(gt=0, le=1)], end_factor=Fraction
+    ),
     'LoggerHook': dict(interval=PositiveInt, interval_exp_name=PositiveInt),
-    'LogProcessor': dict(window_size=PositiveInt, by_epoch=bool, num_digits=NonNegativeInt,
-                         mean_pattern=str),
+    'LogProcessor': dict(
+        window_size=PositiveInt, by_epoch=bool, num_digits=NonNegativeInt, mean_pattern=str
+    ),
     'OptimWrapper': dict(accumulative_counts=PositiveInt),
-    'Optimizer': dict(lr=NonNegativeFloat, weight_decay=NonNegativeFloat,
-                      momentum=NonNegativeFloat,
-                      betas=Annotated[Sequence[BelowOne], Meta(min_length=2)],
-                      eps=NonNegativeFloat | Sequence[NonNegativeFloat | None]),
+    'Optimizer': dict(
+        lr=NonNegativeFloat,
+        weight_decay=NonNegativeFloat,
+        momentum=NonNegativeFloat,
+        betas=Annotated[Sequence[BelowOne], Meta(min_length=2)],
+        eps=NonNegativeFloat | Sequence[NonNegativeFloat | None],
+    ),
     '_ParamScheduler': dict(begin=NonNegativeInt, end=NonNegativeInt),
 }
 
@@ -101,8 +115,10 @@ def check_best(cfg: Mapping[str, Any], find: Callable[[str], Any], filename: str
         patterns.append(f'{re.escape(prefix)}/(?:{scores})' if prefix else scores)
     if best is not None and not any(re.fullmatch(pattern, best) for pattern in patterns):
         plain = '|'.join(patterns).replace('\\', '').split('|')
-        raise UserError(f'{filename}: default_hooks.checkpoint.save_best is {best!r}, expected a '
-                        f'score of val_evaluator{suggest(best, plain)}: gIoU, for one')
+        raise UserError(
+            f'{filename}: default_hooks.checkpoint.save_best is {best!r}, expected a '
+            f'score of val_evaluator{suggest(best, plain)}: gIoU, for one'
+        )
 
 
 def check_values(value: dict, built: Callable, where: str, filename: str) -> None:
@@ -112,23 +128,29 @@ def check_values(value: dict, built: Callable, where: str, filename: str) -> Non
         if not admits(value[key], hint):
             place, found, hint = find_fault(value[key], hint, f'{where}.{key}'.lstrip('.'))
             near = suggest(found, _choices(hint)) if isinstance(found, str) else ''
-            raise UserError(f'{filename}: {place} is {found!r:.80}, expected {describe(hint)}'
-                            f'{near}')
+            raise UserError(
+                f'{filename}: {place} is {found!r:.80}, expected {describe(hint)}{near}'
+            )
     lineage = lineage_of(built)
     check = getattr(built, 'check_values', None) or next(
-        (RELATIONS[cls.__qualname__] for cls in lineage if cls.__qualname__ in RELATIONS), None)
+        (RELATIONS[cls.__qualname__] for cls in lineage if cls.__qualname__ in RELATIONS), None
+    )
     if check is None:
         return
     defaults: dict[str, Any] = {}
     for cls in reversed(lineage):  # a subclass may pass on what it does not name
         if cls not in (object, dict) and parameters_of(cls) is not None:
-            defaults |= {name: parameter.default
-                         for name, parameter in inspect.signature(cls).parameters.items()
-                         if parameter.default is not parameter.empty}
+            defaults |= {
+                name: parameter.default
+                for name, parameter in inspect.signature(cls).parameters.items()
+                if parameter.default is not parameter.empty
+            }
     taken = inspect.signature(check).parameters
     known = {key: given for key, given in {**defaults, **value}.items() if key in taken}
-    if any(parameter.default is parameter.empty and key not in known
-           for key, parameter in taken.items()):
+    if any(
+        parameter.default is parameter.empty and key not in known
+        for key, parameter in taken.items()
+    ):
         return  # a required one is not given: its constructor says so
     try:
         check(**known)
@@ -152,8 +174,14 @@ def declared(built: Callable, key: str, where: str) -> Any:
             break
         if not passes_on:
             break
-    return next((DECLARED[cls.__qualname__][key] for cls in lineage
-                 if key in DECLARED.get(cls.__qualname__, ())), annotated)
+    return next(
+        (
+            DECLARED[cls.__qualname__][key]
+            for cls in lineage
+            if key in DECLARED.get(cls.__qualname__, ())
+        ),
+        annotated,
+    )
 
 
 def lineage_of(built: Callable) -> tuple[Callable, ...]:
@@ -173,8 +201,11 @@ def parameters_of(cls: Callable) -> tuple[dict[str, Any], bool] | None:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return None
-    hints = {p.name: _resolve(p, function) for p in parameters
-             if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name != 'self'}
+    hints = {
+        p.name: _resolve(p, function)
+        for p in parameters
+        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name != 'self'
+    }
     return hints, any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
@@ -184,8 +215,9 @@ def _resolve(parameter: inspect.Parameter, function: Callable) -> Any:
         return Any
     alone = types.SimpleNamespace(__annotations__={'it': parameter.annotation})
     try:
-        hint = typing.get_type_hints(alone, getattr(function, '__globals__', {}),
-                                     include_extras=True)['it']
+        hint = typing.get_type_hints(
+            alone, getattr(function, '__globals__', {}), include_extras=True
+        )['it']
     except (NameError, TypeError, AttributeError, SyntaxError):  # not made to be read
         return Any
     return hint | None if parameter.default is None and hint is not Any else hint

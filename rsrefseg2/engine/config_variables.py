@@ -4,6 +4,7 @@ mmengine pastes the text. There, an apostrophe in a folder's name ends the strin
 stands in, and a crafted value runs. Here, the value is escaped, and the file is parsed with it and
 without it: both must be the same but for the value.
 """
+
 from __future__ import annotations
 
 import ast
@@ -20,9 +21,11 @@ from ..errors import UserError
 
 # mmengine's two forms: a name of the file's; an environment variable and what stands for it
 # where it is not set, the config's own text.
-_VARIABLE = re.compile(r'\{\{\s*(?P<file>fileDirname|fileBasename|fileBasenameNoExtension|'
-                       r'fileExtname)\s*\}\}'
-                       r'|\{\{[\'"]?\s*\$(?P<name>\w+)\s*:\s*(?P<default>\S*?)\s*[\'"]?\}\}')
+_VARIABLE = re.compile(
+    r'\{\{\s*(?P<file>fileDirname|fileBasename|fileBasenameNoExtension|'
+    r'fileExtname)\s*\}\}'
+    r'|\{\{[\'"]?\s*\$(?P<name>\w+)\s*:\s*(?P<default>\S*?)\s*[\'"]?\}\}'
+)
 _BASE = re.compile(r'\{\{\s*_base_\.[\w.]+\s*\}\}')  # mmengine's, filled in later
 _PLAIN = re.compile(r'[\w./-]*')  # means the same with and without quotes
 _ESCAPED = re.compile('[\\\\\'"\x00-\x1f\x7f\ud800-\udfff]')
@@ -30,6 +33,7 @@ _ESCAPED = re.compile('[\\\\\'"\x00-\x1f\x7f\ud800-\udfff]')
 
 class _Place(NamedTuple):
     """Where a value goes: a word that is not in the file stands there while it is parsed."""
+
     word: str
     value: str
     what: str  # for messages
@@ -67,15 +71,18 @@ def fill(text: str, path: str) -> str:
 def _of_file(path: str) -> dict[str, str]:
     folder, name = os.path.split(path)
     stem, extension = os.path.splitext(name)
-    return dict(fileDirname=folder, fileBasename=name, fileBasenameNoExtension=stem,
-                fileExtname=extension)
+    return dict(
+        fileDirname=folder, fileBasename=name, fileBasenameNoExtension=stem, fileExtname=extension
+    )
 
 
 def _of_environment(name: str, path: str) -> str:
     value = os.environ.get(name)
     if not value:
-        raise UserError(f'config {path}: ${name} is {"not set" if value is None else "empty"}: '
-                        'give it a value' + (', or unset it' if value is not None else ''))
+        raise UserError(
+            f'config {path}: ${name} is {"not set" if value is None else "empty"}: '
+            'give it a value' + (', or unset it' if value is not None else '')
+        )
     return value
 
 
@@ -84,8 +91,12 @@ def _fill_python(text: str, path: str, places: list[_Place]) -> str:
     bare = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     filled, wanted = text, ast.dump(_Filled(places).visit(tree))
     for place in places:
-        filled = filled.replace(place.word, repr(_literal(place.value)) if place.word in bare
-                                else _ESCAPED.sub(_escape, place.value))
+        filled = filled.replace(
+            place.word,
+            repr(_literal(place.value))
+            if place.word in bare
+            else _ESCAPED.sub(_escape, place.value),
+        )
     _require_same(filled, lambda: ast.dump(ast.parse(filled)), wanted, path, places)
     return filled
 
@@ -113,8 +124,10 @@ def _fill_data(text: str, path: str, places: list[_Place]) -> str:
     values = {place.word: place.value for place in places}
     filled = text
     for place in places:
-        filled = filled.replace(place.word, _ESCAPED.sub(
-            lambda match: "'" if match[0] == "'" else _escape(match), place.value))
+        filled = filled.replace(
+            place.word,
+            _ESCAPED.sub(lambda match: "'" if match[0] == "'" else _escape(match), place.value),
+        )
 
     def parsed(text: str) -> Any:
         return read(_BASE.sub('"base"', text))
@@ -127,16 +140,19 @@ def _fill_data(text: str, path: str, places: list[_Place]) -> str:
     return filled
 
 
-def _require_same(filled: str, parse: Callable[[], Any], wanted: Any, path: str,
-                  places: list[_Place]) -> None:
+def _require_same(
+    filled: str, parse: Callable[[], Any], wanted: Any, path: str, places: list[_Place]
+) -> None:
     try:
         same = parse() == wanted
     except (ValueError, SyntaxError, yaml.YAMLError):
         same = False
     if not same:
-        raise UserError(f'config {path}: {" or ".join(dict.fromkeys(p.what for p in places))} has '
-                        'characters that cannot stand where it is used: put {{...}} within plain '
-                        'quotes (no r, b or f before them), or choose another path')
+        raise UserError(
+            f'config {path}: {" or ".join(dict.fromkeys(p.what for p in places))} has '
+            'characters that cannot stand where it is used: put {{...}} within plain '
+            'quotes (no r, b or f before them), or choose another path'
+        )
 
 
 def _literal(value: str) -> Any:

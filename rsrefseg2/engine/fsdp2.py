@@ -1,4 +1,5 @@
 """FSDP2: weights, gradients and optimizer divided over the ranks by torch itself."""
+
 from __future__ import annotations
 
 from typing import Literal
@@ -13,8 +14,13 @@ from ..registry import STRATEGIES
 from .strategies import NamedState
 
 # transformers' classes of one layer of each tower: the units that are gathered one at a time.
-UNITS = ('SiglipEncoderLayer', 'Siglip2EncoderLayer', 'CLIPEncoderLayer', 'Sam2MultiScaleBlock',
-         'SamVisionLayer')
+UNITS = (
+    'SiglipEncoderLayer',
+    'Siglip2EncoderLayer',
+    'CLIPEncoderLayer',
+    'Sam2MultiScaleBlock',
+    'SamVisionLayer',
+)
 
 
 @STRATEGIES.register_module()
@@ -28,8 +34,9 @@ class FSDP2Strategy(NamedState, MMEngineDDPStrategy):
             the optimizer and the gradients' sums stay in float32.
     """
 
-    def __init__(self, *, param_dtype: Literal['float32', 'bfloat16'] = 'float32', **kwargs
-                 ) -> None:
+    def __init__(
+        self, *, param_dtype: Literal['float32', 'bfloat16'] = 'float32', **kwargs
+    ) -> None:
         if param_dtype not in ('float32', 'bfloat16'):
             raise ValueError(f"param_dtype is 'float32' or 'bfloat16', not {param_dtype!r}")
         super().__init__(**kwargs)
@@ -38,16 +45,27 @@ class FSDP2Strategy(NamedState, MMEngineDDPStrategy):
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
         device = get_device()
         model = model.to(device)
         mesh = init_device_mesh(device, (torch.distributed.get_world_size(),))
-        precision = MixedPrecisionPolicy() if self.param_dtype == torch.float32 else (
-            MixedPrecisionPolicy(param_dtype=self.param_dtype, reduce_dtype=torch.float32,
-                                 cast_forward_inputs=False))
+        precision = (
+            MixedPrecisionPolicy()
+            if self.param_dtype == torch.float32
+            else (
+                MixedPrecisionPolicy(
+                    param_dtype=self.param_dtype,
+                    reduce_dtype=torch.float32,
+                    cast_forward_inputs=False,
+                )
+            )
+        )
         units = [module for module in model.modules() if type(module).__name__ in UNITS]
         if not units:
-            raise UserError(f'FSDP2Strategy knows no layer of these towers ({", ".join(UNITS)}): '
-                            'choose _base_/strategies/ddp.py or zero2_bf16.py')
+            raise UserError(
+                f'FSDP2Strategy knows no layer of these towers ({", ".join(UNITS)}): '
+                'choose _base_/strategies/ddp.py or zero2_bf16.py'
+            )
         for unit in units:
             fully_shard(unit, mesh=mesh, mp_policy=precision)
         # Kept whole between forward and backward: its parts are called by name, not through it.
@@ -58,12 +76,15 @@ class FSDP2Strategy(NamedState, MMEngineDDPStrategy):
 
     def _part(self, value: Tensor, parameter: nn.Parameter) -> Tensor:
         from torch.distributed.tensor import distribute_tensor
+
         if value.shape != parameter.shape or not hasattr(parameter, 'device_mesh'):
             return value.clone()
-        return distribute_tensor(value.to(parameter.device), parameter.device_mesh,
-                                 parameter.placements)
+        return distribute_tensor(
+            value.to(parameter.device), parameter.device_mesh, parameter.placements
+        )
 
     def load_weights(self, state_dict: dict[str, Tensor]) -> None:
         own = self.plain_model.state_dict()
-        super().load_weights({name: self._part(value, own[name])
-                              for name, value in state_dict.items()})
+        super().load_weights(
+            {name: self._part(value, own[name]) for name, value in state_dict.items()}
+        )

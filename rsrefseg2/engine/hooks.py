@@ -1,4 +1,5 @@
 """What a user sees while it runs."""
+
 from __future__ import annotations
 
 import contextlib
@@ -17,8 +18,12 @@ from ..registry import HOOKS
 
 # Without tqdm's own time left, which knows of no validation.
 TRAIN_BAR = '{desc} {n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}'
-LIVE = {'loss': 'loss {:.3f}', 'images_per_s': '{:.1f} images/s', 'data_share': 'data {:.0%}',
-        'mfu': 'MFU {:.0%}'}
+LIVE = {
+    'loss': 'loss {:.3f}',
+    'images_per_s': '{:.1f} images/s',
+    'data_share': 'data {:.0%}',
+    'mfu': 'MFU {:.0%}',
+}
 
 
 @HOOKS.register_module()
@@ -38,8 +43,15 @@ class ProgressBarHook(Hook):
         if is_main_process() and sys.stderr.isatty():
             if not self._bars:  # lines are written above it
                 self._log.enter_context(logging_redirect_tqdm([runner.logger]))
-            self._bars[name] = tqdm(total=total, initial=done, desc=name, leave=False,
-                                    dynamic_ncols=True, bar_format=form, position=len(self._bars))
+            self._bars[name] = tqdm(
+                total=total,
+                initial=done,
+                desc=name,
+                leave=False,
+                dynamic_ncols=True,
+                bar_format=form,
+                position=len(self._bars),
+            )
 
     def _step(self, name: str, shown: str = '') -> None:
         if name in self._bars:
@@ -92,8 +104,11 @@ class ProgressBarHook(Hook):
 
 def live_line(hub: MessageHub) -> str:
     """What the bar shows of the log; what is not measured is left out."""
-    found = {name: hub.get_scalar(f'train/{name}').current() for name in LIVE
-             if f'train/{name}' in hub.log_scalars}
+    found = {
+        name: hub.get_scalar(f'train/{name}').current()
+        for name in LIVE
+        if f'train/{name}' in hub.log_scalars
+    }
     parts = [LIVE[name].format(value) for name, value in found.items()]
     if 'eta' in hub.runtime_info:
         parts.append(f'eta {timedelta(seconds=round(hub.get_info("eta")))}')
@@ -101,15 +116,17 @@ def live_line(hub: MessageHub) -> str:
 
 
 @HOOKS.register_module()
-class OddMaskHook(Hook):
+class MaskWarningHook(Hook):
     """Warns once of the annotated masks that are used although they are odd: those that were
     resized to their image, and empty ones. After the first epoch of training, validation, test.
 
     A loader's worker has no voice of its own: the samples carry what it saw, and all ranks count.
     """
 
-    KINDS = {'resized': 'have another size than their image and were resized (nearest neighbour)',
-             'empty': 'are empty; the samples are kept'}
+    KINDS = {
+        'resized': 'have another size than their image and were resized (nearest neighbour)',
+        'empty': 'are empty; the samples are kept',
+    }
 
     def __init__(self) -> None:
         self._seen: dict[str, dict[str, set[str]]] = {}  # phase -> kind or 'all' -> sample ids
@@ -132,16 +149,21 @@ class OddMaskHook(Hook):
             return
         self._told.add(mode)
         ranks = all_gather_object(self._seen.pop(mode, {}))
-        total, *odd = (set().union(*(seen.get(kind, ()) for seen in ranks))
-                       for kind in ('all', *self.KINDS))
+        total, *odd = (
+            set().union(*(seen.get(kind, ()) for seen in ranks)) for kind in ('all', *self.KINDS)
+        )
         for ids, what in zip(odd, self.KINDS.values(), strict=True):
             if ids:
-                print_log(f'{mode}: {len(ids)} of {len(total)} masks {what}: samples '
-                          f'{_some(sorted(ids))}', logger='current', level=logging.WARNING)
+                print_log(
+                    f'{mode}: {len(ids)} of {len(total)} masks {what}: samples '
+                    f'{_some(sorted(ids))}',
+                    logger='current',
+                    level=logging.WARNING,
+                )
 
 
 @HOOKS.register_module()
-class CutSentenceHook(Hook):
+class TruncatedSentenceHook(Hook):
     """Says how many sentences were longer than the text tower's positions and were cut, each time
     that they were read: at the end of training, of each validation and of each test.
 
@@ -161,8 +183,12 @@ class CutSentenceHook(Hook):
     def _tell(self, mode: str) -> int:
         total = sum(all_gather_object(self._cut.pop(mode, 0)))
         if total:
-            print_log(f'{mode}: {total} sentences were longer than the text tower\'s positions and '
-                      'were cut', logger='current', level=logging.WARNING)
+            print_log(
+                f"{mode}: {total} sentences were longer than the text tower's positions and "
+                'were cut',
+                logger='current',
+                level=logging.WARNING,
+            )
         return total
 
     def after_train(self, runner) -> None:

@@ -1,4 +1,5 @@
 """The joint training starts from what the towers say already."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..registry import HOOKS
 
 
 @HOOKS.register_module()
-class TowerStartHook(Hook):
+class InitPrompterFromTowersHook(Hook):
     """Start values of the prompter with which p_dense is nearly cos(v, t_sent) at its grid.
 
     With random ones Eq. 5 and the convolutions of Eq. 7 bury what a pretrained tower points at, and
@@ -34,7 +35,8 @@ class TowerStartHook(Hook):
         model = runner.strategy.plain_model
         prompter = model.prompter
         runner.strategy.load_weights(
-            {f'prompter.{name}': zeros for name, zeros in prompter.identity_start().items()})
+            {f'prompter.{name}': zeros for name, zeros in prompter.identity_start().items()}
+        )
         if prompter.dense is None:
             return
         dataset = runner.train_loop.dataloader.dataset
@@ -50,9 +52,11 @@ class TowerStartHook(Hook):
         values = prompter.dense.tower_start(torch.cat(v), torch.cat(t_sent))
         values = runner.agreement.from_main({name: value.cpu() for name, value in values.items()})
         runner.strategy.load_weights(
-            {f'prompter.dense.{name}': value for name, value in values.items()})
-        runner.logger.info(f'the prompter starts from the towers: {len(torch.cat(t_sent))} '
-                           'sentences read')
+            {f'prompter.dense.{name}': value for name, value in values.items()}
+        )
+        runner.logger.info(
+            f'the prompter starts from the towers: {len(torch.cat(t_sent))} sentences read'
+        )
 
     @torch.no_grad()
     def _read(self, model: nn.Module, batch: dict) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,5 @@
 """From a config file and a command line to a runner."""
+
 from __future__ import annotations
 
 import os
@@ -27,8 +28,10 @@ def load_config(path: str, *, options: dict | None = None, work_dir: str | None 
     """
     cfg = with_options(read_config(path), options, path)
     if work_dir is not None and work_dir != (options or {}).get('work_dir', work_dir):
-        raise UserError(f'--work-dir {work_dir} and --cfg-options work_dir={options["work_dir"]} '
-                        'name two folders: give one of them')
+        raise UserError(
+            f'--work-dir {work_dir} and --cfg-options work_dir={options["work_dir"]} '
+            'name two folders: give one of them'
+        )
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
@@ -87,8 +90,10 @@ def build_runner(cfg: Config, *, launcher: str = 'none', training: bool = False)
     _warn_of_batch(runner, cfg)
     _warn_of_accumulation(runner, cfg)
     if (cfg.get('randomness') or {}).get('seed') is None:
-        runner.logger.warning(f'randomness.seed is None: this run drew {runner.seed}; set '
-                              f'randomness.seed={runner.seed} to repeat or resume it')
+        runner.logger.warning(
+            f'randomness.seed is None: this run drew {runner.seed}; set '
+            f'randomness.seed={runner.seed} to repeat or resume it'
+        )
     return runner
 
 
@@ -97,14 +102,17 @@ def _warn_of_batch(runner: FlexibleRunner, cfg: Config) -> None:
     recipe = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
     if recipe is None or cfg.get('train_dataloader') is None:
         return
-    batch, accumulation = (cfg.train_dataloader.batch_size,
-                           cfg.optim_wrapper.get('accumulative_counts', 1))
+    batch, accumulation = (
+        cfg.train_dataloader.batch_size,
+        cfg.optim_wrapper.get('accumulative_counts', 1),
+    )
     product = runner.world_size * batch * accumulation
     if product != recipe:
         runner.logger.warning(
             f'global batch {product} ({runner.world_size} ranks x {batch} x accumulation '
             f'{accumulation}), but the learning rate is for {recipe}: change '
-            f'train_dataloader.batch_size or the rate')
+            f'train_dataloader.batch_size or the rate'
+        )
 
 
 def _warn_of_accumulation(runner: FlexibleRunner, cfg: Config) -> None:
@@ -112,12 +120,20 @@ def _warn_of_accumulation(runner: FlexibleRunner, cfg: Config) -> None:
     accumulation = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
     if accumulation == 1 or cfg.get('train_dataloader') is None:
         return
-    seen = [what for what, on in (
-        ("BatchNorm's statistics (model.prompter.dense)", cfg.model.prompter.get('dense')),
-        ('the sample contrast (model.losses.sample)', (cfg.model.get('losses') or {}).get('sample'))
-    ) if on is not None]
+    seen = [
+        what
+        for what, on in (
+            ("BatchNorm's statistics (model.prompter.dense)", cfg.model.prompter.get('dense')),
+            (
+                'the sample contrast (model.losses.sample)',
+                (cfg.model.get('losses') or {}).get('sample'),
+            ),
+        )
+        if on is not None
+    ]
     if seen:
         runner.logger.warning(
             f'optim_wrapper.accumulative_counts={accumulation} is not the same as a batch '
             f'{accumulation} times as large: {" and ".join(seen)} see one batch of '
-            f'{cfg.train_dataloader.batch_size} sentences a device at a time')
+            f'{cfg.train_dataloader.batch_size} sentences a device at a time'
+        )

@@ -1,4 +1,5 @@
 """A trained model from its config and its checkpoint."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -14,8 +15,9 @@ from .checkpoint import load_checkpoint, read_checkpoint
 from .trained_as import check_function
 
 
-def load_model(config: Config, checkpoint: str | Path,
-               device: str | torch.device | None = None) -> RSRefSeg2:
+def load_model(
+    config: Config, checkpoint: str | Path, device: str | torch.device | None = None
+) -> RSRefSeg2:
     """The config's model with the checkpoint's weights, in eval mode, on the device."""
     # Before the towers are built, which takes a while.
     check_function(config.model, read_checkpoint(str(checkpoint)), checkpoint)

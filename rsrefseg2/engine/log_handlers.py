@@ -1,4 +1,5 @@
 """What a run's log does where it cannot be written, and what of it the console shows."""
+
 from __future__ import annotations
 
 import logging
@@ -10,8 +11,12 @@ from mmengine.logging import MMLogger
 from ..errors import UserError, explain_os_error
 
 # How the entries begin that nobody acts on while a run starts: for the log file alone.
-FILE_ONLY = ('\n' + '-' * 60 + '\nSystem environment:', 'Config:\n', 'Hooks will be executed',
-             'Distributed training is not used')
+FILE_ONLY = (
+    '\n' + '-' * 60 + '\nSystem environment:',
+    'Config:\n',
+    'Hooks will be executed',
+    'Distributed training is not used',
+)
 
 
 def watch_log(logger: MMLogger) -> None:
@@ -38,7 +43,8 @@ class _FileFault:
     def __call__(self, record: logging.LogRecord) -> NoReturn:
         error = sys.exc_info()[1]
         line = isinstance(error, OSError) and explain_os_error(
-            error, doing=f'writing the log {self._handler.baseFilename}')
+            error, doing=f'writing the log {self._handler.baseFilename}'
+        )
         if line:
             raise UserError(line) from error
         raise
@@ -55,7 +61,9 @@ class _ConsoleFault:
         if not isinstance(error, OSError) or len(self._logger.handlers) == 1:
             raise
         # a list of its own: this entry's way through the handlers goes on
-        self._logger.handlers = [other for other in self._logger.handlers
-                                 if other is not self._handler]
-        self._logger.warning(f'the console cannot be written ({error.strerror}): the log goes on '
-                             'in its file alone')
+        self._logger.handlers = [
+            other for other in self._logger.handlers if other is not self._handler
+        ]
+        self._logger.warning(
+            f'the console cannot be written ({error.strerror}): the log goes on in its file alone'
+        )

@@ -1,4 +1,5 @@
 """The test loop: it can be continued, and has the control that shows if the sentence was read."""
+
 from __future__ import annotations
 
 import copy
@@ -28,8 +29,14 @@ class RefSegTestLoop(TestLoop):
             same model scores with another image's sentence. A model that reads scores far lower.
     """
 
-    def __init__(self, runner, dataloader: dict, evaluator: Evaluator | dict | list,
-                 fp16: bool = False, exchanged: bool = False) -> None:
+    def __init__(
+        self,
+        runner,
+        dataloader: dict,
+        evaluator: Evaluator | dict | list,
+        fp16: bool = False,
+        exchanged: bool = False,
+    ) -> None:
         control = None
         if exchanged:
             control = copy.deepcopy(dataloader)
@@ -43,8 +50,10 @@ class RefSegTestLoop(TestLoop):
     def run(self) -> dict:
         """-> the metrics by name, in percent. One table of them is the last entry of the log."""
         metrics = super().run()
-        rows = {f'the model{f", {name}" if name else ""}': metric.report
-                for name, metric in self._scored().items()}
+        rows = {
+            f'the model{f", {name}" if name else ""}': metric.report
+            for name, metric in self._scored().items()
+        }
         if self.control is not None:
             self.runner.logger.info('the control: the same images with exchanged sentences')
             dataloader = self.runner.build_dataloader(self.control, seed=self.runner.seed)
@@ -52,23 +61,32 @@ class RefSegTestLoop(TestLoop):
             metrics['shuffled'] = control.run()['gIoU']
             rows['the control: exchanged sentences'] = control.evaluator.metrics[0].report
         if is_main_process() and rows:
-            columns = (*COLUMNS, *(name for name in RATES
-                                   if any(name in row for row in rows.values())), 'samples')
-            self.runner.logger.info('\n' + score_table(rows, 'Scores of this test in percent',
-                                                       columns=columns))
+            columns = (
+                *COLUMNS,
+                *(name for name in RATES if any(name in row for row in rows.values())),
+                'samples',
+            )
+            self.runner.logger.info(
+                '\n' + score_table(rows, 'Scores of this test in percent', columns=columns)
+            )
         return metrics
 
     def _scored(self) -> dict[str, RefSegMetric]:
         """The metrics that have a report; by '' where there is one, else by prefix and protocol."""
         found = [metric for metric in self.evaluator.metrics if isinstance(metric, RefSegMetric)]
-        return {f'{metric.prefix or ""} {metric.protocol.name}'.strip() if len(found) > 1 else '':
-                metric for metric in found}
+        return {
+            f'{metric.prefix or ""} {metric.protocol.name}'.strip()
+            if len(found) > 1
+            else '': metric
+            for metric in found
+        }
 
     def _plain_metric(self) -> dict:
         """gIoU under the protocol that the test is scored by."""
         protocols = [metric.protocol.name for metric in self._scored().values()]
-        return dict(type='RefSegMetric', protocol=protocols[0] if protocols else 'paper',
-                    tables=False)
+        return dict(
+            type='RefSegMetric', protocol=protocols[0] if protocols else 'paper', tables=False
+        )
 
 
 class ControlLoop(TestLoop):
@@ -96,14 +114,15 @@ def leave_out_what_is_done(dataloader: dict, evaluator: Evaluator, logger) -> di
     if not any(done):
         return dataloader
     if len(evaluator.metrics) > 1:
-        raise UserError('a test with several evaluators cannot be continued: leave --resume away, '
-                        'or score the dump with tools/analysis/score.py')
+        raise UserError(
+            'a test with several evaluators cannot be continued: leave --resume away, '
+            'or score the dump with tools/analysis/score.py'
+        )
     dataset = DATASETS.build(dataloader['dataset'])
-    rest = [i for i in range(len(dataset))
-            if dataset.get_data_info(i)['sample_id'] not in done[0]]
+    rest = [i for i in range(len(dataset)) if dataset.get_data_info(i)['sample_id'] not in done[0]]
     # A rank without any batch would not be served by the sampler; what is predicted twice counts
     # once.
-    rest = rest if len(rest) >= get_world_size() else list(range(len(dataset)))[-get_world_size():]
+    rest = rest if len(rest) >= get_world_size() else list(range(len(dataset)))[-get_world_size() :]
     metrics[0].skipped = len(dataset) - len(rest)
     logger.info(f'continuing: {metrics[0].skipped} of {len(dataset)} samples were scored before')
     dataset.get_subset_(rest)
@@ -119,18 +138,23 @@ def set_scoring(cfg: Config, **options) -> None:
     """
     options = {key: value for key, value in options.items() if value is not None}
     if options and not isinstance(cfg.test_evaluator, dict):
-        raise UserError(f'{cfg.filename} has several test evaluators: set their '
-                        f'{", ".join(options)} in the config')
+        raise UserError(
+            f'{cfg.filename} has several test evaluators: set their '
+            f'{", ".join(options)} in the config'
+        )
     cfg.merge_from_dict(dict(test_evaluator=options))
 
 
 def identify_run(cfg: Config, checkpoint: str) -> dict[str, str]:
     """What a dump's lines depend on: a test of anything else does not continue it."""
+
     def digest(part: dict) -> str:
         text = Config(dict(part=part)).pretty_text
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     state = os.stat(checkpoint)
-    return dict(checkpoint=f'{os.path.basename(checkpoint)}, {state.st_size} bytes, '
-                           f'{state.st_mtime_ns}',
-                model=digest(cfg.model), dataset=digest(cfg.test_dataloader.dataset))
+    return dict(
+        checkpoint=f'{os.path.basename(checkpoint)}, {state.st_size} bytes, {state.st_mtime_ns}',
+        model=digest(cfg.model),
+        dataset=digest(cfg.test_dataloader.dataset),
+    )

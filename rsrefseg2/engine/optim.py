@@ -1,4 +1,5 @@
 """The optimizer sees only what is trained."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -30,8 +31,9 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         return OPTIM_WRAPPERS.build(dict(wrapper, optimizer=optimizer))
 
 
-def group_parameters(model: nn.Module, *, decay_1d: bool = True,
-                     rates: Mapping[str, NonNegativeFloat] | None = None) -> list[dict]:
+def group_parameters(
+    model: nn.Module, *, decay_1d: bool = True, rates: Mapping[str, NonNegativeFloat] | None = None
+) -> list[dict]:
     """The trained parameters, as the optimizer takes them; `rate` is a factor of the learning rate
     where it is not 1.
 
@@ -51,8 +53,16 @@ def group_parameters(model: nn.Module, *, decay_1d: bool = True,
             key = rates.get(place, 1.0), decay_1d or parameter.ndim > 1
             groups.setdefault(key, []).append(parameter)
     if unused := set(rates) - used:
-        raise UserError(f'optim_wrapper.paramwise_cfg.rates: no trained parameter begins with '
-                        f'{", ".join(sorted(unused))}')
-    return [dict(params=params, **({} if decay else {'weight_decay': 0.0}),
-                 **({} if rate == 1 else {'rate': rate}))
-            for (rate, decay), params in groups.items() if params or (rate, decay) == (1.0, True)]
+        raise UserError(
+            f'optim_wrapper.paramwise_cfg.rates: no trained parameter begins with '
+            f'{", ".join(sorted(unused))}'
+        )
+    return [
+        dict(
+            params=params,
+            **({} if decay else {'weight_decay': 0.0}),
+            **({} if rate == 1 else {'rate': rate}),
+        )
+        for (rate, decay), params in groups.items()
+        if params or (rate, decay) == (1.0, True)
+    ]

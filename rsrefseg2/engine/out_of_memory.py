@@ -1,4 +1,5 @@
 """Too little memory becomes one line: for which batch, where, and what to lower, in which order."""
+
 from __future__ import annotations
 
 import contextlib
@@ -10,14 +11,21 @@ from mmengine.config import Config
 from mmengine.runner import BaseLoop, TestLoop, ValLoop
 
 from ..errors import UserError
-from ..models.data_preprocessor import BatchShape, batch_at_hand
+from ..models.data_preprocessor import BatchShape, current_batch
 from .workers import explain_lost_workers, messages
 
 # What torch says in an error without a class of its own.
-OUT_OF_MEMORY = ('allocate memory', 'out of memory', 'not enough memory',
-                 'killed by signal: Killed')
-LOADERS = ((ValLoop, 'val_dataloader'), (TestLoop, 'test_dataloader'),
-           (BaseLoop, 'train_dataloader'))
+OUT_OF_MEMORY = (
+    'allocate memory',
+    'out of memory',
+    'not enough memory',
+    'killed by signal: Killed',
+)
+LOADERS = (
+    (ValLoop, 'val_dataloader'),
+    (TestLoop, 'test_dataloader'),
+    (BaseLoop, 'train_dataloader'),
+)
 SHARDING = ('ZeRO2Strategy', 'FSDP2Strategy')
 
 
@@ -32,26 +40,31 @@ def explain_out_of_memory(cfg: Config, loader: str | None = None) -> Iterator[No
         UserError: in place of a MemoryError or of torch's out-of-memory errors, see also
             `explain_lost_workers`.
     """
-    batch_at_hand.set(None)
+    current_batch.set(None)
     try:
         with explain_lost_workers():
             yield
     except (MemoryError, RuntimeError) as error:
         message = messages(error)
-        if not (isinstance(error, (MemoryError, torch.OutOfMemoryError))
-                or any(words in message for words in OUT_OF_MEMORY)):
+        if not (
+            isinstance(error, (MemoryError, torch.OutOfMemoryError))
+            or any(words in message for words in OUT_OF_MEMORY)
+        ):
             raise
-        shape, loader = batch_at_hand.get(), _loader_at(error) or loader
+        shape, loader = current_batch.get(), _loader_at(error) or loader
         levers = levers_of(cfg, loader)
         what = f'out of memory in {"prediction" if loader is None else _phase(error)}'
         if 'killed by signal' in message:  # the system took a loader's worker
             levers.insert(0, f'{loader}.num_workers')
-            what = (f'a worker of {loader} was killed, by the system because memory ran out or by '
-                    'a signal from elsewhere,')
+            what = (
+                f'a worker of {loader} was killed, by the system because memory ran out or by '
+                'a signal from elsewhere,'
+            )
         raise UserError(
             f'{what} with {cfg.model.siglip.checkpoint} and '
             f'{cfg.model.sam.checkpoint}{_told(shape)}: lower or set, in this order: '
-            f'{"; ".join(levers)}') from error
+            f'{"; ".join(levers)}'
+        ) from error
 
 
 def _loader_at(error: BaseException) -> str | None:
@@ -75,15 +88,21 @@ def levers_of(cfg: Config, loader: str | None) -> list[str]:
         levers.append(f'{loader}.batch_size={cfg[loader].batch_size}')
         if training:
             accumulation = cfg.optim_wrapper.get('accumulative_counts', 1)
-            levers[-1] += (f' (raise optim_wrapper.accumulative_counts={accumulation} to keep the '
-                           'global batch)')
+            levers[-1] += (
+                f' (raise optim_wrapper.accumulative_counts={accumulation} to keep the '
+                'global batch)'
+            )
     if training:
         if model.sam.get('recompute', False) is not True:
             levers.append('model.sam.recompute=True')
-        levers += [f'model.siglip.{key}=True' for key in ('vision_recompute', 'text_recompute')
-                   if not model.siglip.get(key)]
-    in_bf16 = training and (strategy.get('type') == 'ZeRO2Strategy'
-                            or strategy.get('param_dtype') == 'bfloat16')
+        levers += [
+            f'model.siglip.{key}=True'
+            for key in ('vision_recompute', 'text_recompute')
+            if not model.siglip.get(key)
+        ]
+    in_bf16 = training and (
+        strategy.get('type') == 'ZeRO2Strategy' or strategy.get('param_dtype') == 'bfloat16'
+    )
     if not in_bf16:
         if not model.get('autocast'):
             levers.append('model.autocast=bfloat16')
@@ -98,15 +117,20 @@ def _told(shape: BatchShape | None) -> str:
     """The batch, as a clause."""
     if shape is None:
         return ''
-    return (f', at U={shape.images} images (I_1 {shape.size_where} x {shape.size_where}, I_2 '
-            f'{shape.size_how} x {shape.size_how}) and B={shape.sentences} sentences a device')
+    return (
+        f', at U={shape.images} images (I_1 {shape.size_siglip} x {shape.size_siglip}, I_2 '
+        f'{shape.size_sam} x {shape.size_sam}) and B={shape.sentences} sentences a device'
+    )
 
 
 def _phase(error: BaseException) -> str:
     """What was being done, from the functions that the error came through."""
     names = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
-    for name, phase in (('backward', 'the backward pass'), ('step', "the optimizer's step"),
-                        ('forward', 'the forward pass')):
+    for name, phase in (
+        ('backward', 'the backward pass'),
+        ('step', "the optimizer's step"),
+        ('forward', 'the forward pass'),
+    ):
         if name in names:
             return phase
     return 'loading'

@@ -1,4 +1,5 @@
 """Panels of the same few validation samples after each validation: what the model has learned."""
+
 from __future__ import annotations
 
 import io
@@ -39,8 +40,10 @@ class PanelHook(Hook):
         self._drawn.clear()
         if self._numbers is None:
             dataset = runner.val_dataloader.dataset
-            self._numbers = {dataset.get_data_info(index)['sample_id']: number
-                             for number, index in enumerate(spread(self.n, len(dataset)))}
+            self._numbers = {
+                dataset.get_data_info(index)['sample_id']: number
+                for number, index in enumerate(spread(self.n, len(dataset)))
+            }
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         for sample, u in zip(outputs, data_batch['image_index'].tolist(), strict=True):
@@ -63,17 +66,21 @@ class PanelHook(Hook):
             with replacing(path) as temporary:
                 temporary.write_bytes(content)
             if add is not None:
-                add(f'panels/{path.stem}', np.asarray(Image.open(io.BytesIO(content))),
-                    runner.iter)
+                add(f'panels/{path.stem}', np.asarray(Image.open(io.BytesIO(content))), runner.iter)
 
 
 def case_of(sample: RefSegDataSample, image: np.ndarray) -> Case:
     """A predicted sample on the CPU and its image (H, W, 3) uint8, as the panels take them."""
     gt, dense = sample.get('gt_mask'), sample.get('dense_prompt')
-    return Case(image=image, text=sample.text, pred_mask=sample.pred_mask.numpy(),
-                gt_mask=None if gt is None else gt.numpy(),
-                dense_prompt=None if dense is None else dense.numpy(),
-                sample_id=sample.sample_id, group=sample.category or '')
+    return Case(
+        image=image,
+        text=sample.text,
+        pred_mask=sample.pred_mask.numpy(),
+        gt_mask=None if gt is None else gt.numpy(),
+        dense_prompt=None if dense is None else dense.numpy(),
+        sample_id=sample.sample_id,
+        group=sample.category or '',
+    )
 
 
 def _name(runner) -> str:

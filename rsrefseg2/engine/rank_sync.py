@@ -1,4 +1,5 @@
 """What the ranks of a run have to decide together, and a rank that is gone."""
+
 from __future__ import annotations
 
 import contextlib
@@ -17,9 +18,20 @@ from ..errors import UserError
 # A rank that is alive but does not answer: long enough for the slowest validation of one rank.
 PATIENCE = timedelta(minutes=10)
 # What gloo and NCCL say when the other side of a connection is gone.
-GONE = ('closed by peer', 'reset by peer', 'Broken pipe', 'Connection refused', 'Timed out',
-        'timed out', 'timeout', 'remote process exited', 'NCCL error', 'recvValue failed',
-        'Gloo', 'gloo/transport')
+GONE = (
+    'closed by peer',
+    'reset by peer',
+    'Broken pipe',
+    'Connection refused',
+    'Timed out',
+    'timed out',
+    'timeout',
+    'remote process exited',
+    'NCCL error',
+    'recvValue failed',
+    'Gloo',
+    'gloo/transport',
+)
 
 
 class Agreement:
@@ -110,7 +122,8 @@ def ranks_end_together() -> Iterator[None]:
         raise UserError(
             f'rank {dist.get_rank()} of {dist.get_world_size()} (process {os.getpid()}) lost '
             f'another rank ({reason}): see what that rank said last, then go on from the newest '
-            'checkpoint with --resume') from error
+            'checkpoint with --resume'
+        ) from error
     finally:
         # A process that ends with a group's threads alive is aborted.
         if dist.is_available() and dist.is_initialized():

@@ -1,4 +1,5 @@
 """Each start of a run has a log folder and a logger of its own."""
+
 from __future__ import annotations
 
 import contextlib

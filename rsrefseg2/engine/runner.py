@@ -1,4 +1,5 @@
 """mmengine's runner with checkpoints of our own."""
+
 from __future__ import annotations
 
 import functools
@@ -47,7 +48,7 @@ class RefSegRunner(FlexibleRunner):
     """As mmengine's; it saves, loads and resumes in the format of `engine/checkpoint.py`."""
 
     _agreement: Agreement | None = None
-    _locked = False      # the work dir, by this run
+    _locked = False  # the work dir, by this run
     _trains = False
     _begun: str | None = None  # the first start of this run
 
@@ -71,18 +72,26 @@ class RefSegRunner(FlexibleRunner):
                     raise UserError(
                         f'{len(bad)} weights are NaN or infinite after {self.iter} iterations '
                         f'({", ".join(bad[:3])}), {path} is not written: go on from an earlier '
-                        'checkpoint with a lower learning rate')
+                        'checkpoint with a lower learning rate'
+                    )
                 checkpoint = dict(
-                    state_dict=weights, meta=self._meta(saved),
-                    towers={name: source._asdict()
-                            for name, source in tower_sources(model).items()})
+                    state_dict=weights,
+                    meta=self._meta(saved),
+                    towers={
+                        name: source._asdict() for name, source in tower_sources(model).items()
+                    },
+                )
                 self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
                 if resumable:  # first: where the weights are, the rest is
                     write_atomically(
-                        dict(optimizer=optim, meta=dict(iter=self.iter, saved=saved),
-                             param_schedulers=self.strategy.scheduler_state_dict(),
-                             message_hub=plain_hub(self.message_hub.state_dict())),
-                        optim_file(path))
+                        dict(
+                            optimizer=optim,
+                            meta=dict(iter=self.iter, saved=saved),
+                            param_schedulers=self.strategy.scheduler_state_dict(),
+                            message_hub=plain_hub(self.message_hub.state_dict()),
+                        ),
+                        optim_file(path),
+                    )
                 write_atomically(checkpoint, path)
             except UserError as error:
                 fault = str(error)
@@ -118,25 +127,34 @@ class RefSegRunner(FlexibleRunner):
         return self._agreement
 
     def _meta(self, saved: float) -> dict:
-        return dict(epoch=self.epoch, iter=self.iter, epoch_length=self.train_loop.epoch_length,
-                    seed=self.seed, saved=saved, begun=self._begun or self.timestamp,
-                    experiment_name=self.experiment_name, cfg=self.cfg.pretty_text,
-                    torch=str(torch.__version__), **self._trained_as)
+        return dict(
+            epoch=self.epoch,
+            iter=self.iter,
+            epoch_length=self.train_loop.epoch_length,
+            seed=self.seed,
+            saved=saved,
+            begun=self._begun or self.timestamp,
+            experiment_name=self.experiment_name,
+            cfg=self.cfg.pretty_text,
+            torch=str(torch.__version__),
+            **self._trained_as,
+        )
 
     @functools.cached_property
     def _trained_as(self) -> dict:
         """What weights of this run are trained as, see trained_as.py."""
         data = data_mark(self.train_loop.dataloader.dataset)
-        return dict(function=function_of(self.cfg.model),
-                    tokenizer=tokenizer_mark(
-                        self.strategy.plain_model.data_preprocessor.tokenizer),
-                    **({} if data is None else {'data': data}))
+        return dict(
+            function=function_of(self.cfg.model),
+            tokenizer=tokenizer_mark(self.strategy.plain_model.data_preprocessor.tokenizer),
+            **({} if data is None else {'data': data}),
+        )
 
     def train(self) -> nn.Module:
         """As mmengine's, in a work dir that is locked meanwhile; a fresh start in a used one is
         warned of.
 
-        However it ends, the signals of StopHook then mean what they meant before: processes that
+        However it ends, the signals of PreemptionHook then mean what they meant before: processes that
         are forked later would inherit its handler.
 
         Raises:
@@ -150,7 +168,8 @@ class RefSegRunner(FlexibleRunner):
             if not self._resume and any(Path(self.work_dir).glob('*' + OPTIM)):
                 self.logger.warning(
                     f'{self.work_dir} holds checkpoints of an earlier run: this one starts afresh '
-                    'and replaces those of the same names; --resume would have gone on')
+                    'and replaces those of the same names; --resume would have gone on'
+                )
             self._trains = True
             with os_errors_located(self.work_dir):
                 return super().train()
@@ -237,8 +256,10 @@ class RefSegRunner(FlexibleRunner):
         for line in self.agreement.main_does(lambda: self._compare(meta, path)):
             self.logger.warning(f'this run differs from the one that {path} is of: {line}')
         if len(optim['param_schedulers']) != len(self.param_schedulers):
-            raise UserError(f'checkpoint {path} has {len(optim["param_schedulers"])} schedules, '
-                            f'this run {len(self.param_schedulers)}: keep param_scheduler')
+            raise UserError(
+                f'checkpoint {path} has {len(optim["param_schedulers"])} schedules, '
+                f'this run {len(self.param_schedulers)}: keep param_scheduler'
+            )
         self._load(checkpoint, path)
         self.strategy.load_optimizer_state(optim['optimizer'])
         self.strategy.load_scheduler_state_dict(optim['param_schedulers'])
@@ -253,15 +274,20 @@ class RefSegRunner(FlexibleRunner):
         if meta['epoch_length'] != loop.epoch_length:
             raise UserError(
                 f'checkpoint {path} has {meta["epoch_length"]} iterations an epoch, this run '
-                f'{loop.epoch_length}: keep the data and ranks x train_dataloader.batch_size')
+                f'{loop.epoch_length}: keep the data and ranks x train_dataloader.batch_size'
+            )
         if meta['seed'] != self.seed:
-            raise UserError(f'checkpoint {path} was trained with randomness.seed={meta["seed"]}, '
-                            f'not {self.seed}: the order of samples would be another')
+            raise UserError(
+                f'checkpoint {path} was trained with randomness.seed={meta["seed"]}, '
+                f'not {self.seed}: the order of samples would be another'
+            )
         if meta['iter'] > loop.max_iters:
-            raise UserError(f'checkpoint {path} has {meta["iter"]} iterations done, more than the '
-                            f'{loop.max_iters} of this run: ask for more with train_cfg.'
-                            f'{"max_epochs" if loop.by_epoch else "max_iters"}, or resume an '
-                            'earlier one')
+            raise UserError(
+                f'checkpoint {path} has {meta["iter"]} iterations done, more than the '
+                f'{loop.max_iters} of this run: ask for more with train_cfg.'
+                f'{"max_epochs" if loop.by_epoch else "max_iters"}, or resume an '
+                'earlier one'
+            )
 
     def _compare(self, meta: dict, path: str | os.PathLike) -> list[str]:
         """What this run has otherwise than the checkpoint's, by the config.
@@ -271,14 +297,20 @@ class RefSegRunner(FlexibleRunner):
         """
         recorded = recorded_config(meta.get('cfg', ''))
         lines = changes(recorded, recorded_config(self.cfg.pretty_text) or {}) if recorded else []
-        other = [line for line in lines if line.startswith('train_dataloader.dataset.')
-                 and not line.startswith('train_dataloader.dataset.pipeline')]
+        other = [
+            line
+            for line in lines
+            if line.startswith('train_dataloader.dataset.')
+            and not line.startswith('train_dataloader.dataset.pipeline')
+        ]
         mark = self._trained_as.get('data')
         if meta.get('data', mark) != mark or (other and 'data' not in meta):
-            raise UserError(f'checkpoint {path} was trained on other data than this run\'s '
-                            f'({"; ".join(other) or "their records or the sizes of files differ"}'
-                            '): resume with its data, or start from the weights alone with '
-                            '--cfg-options load_from=...')
+            raise UserError(
+                f"checkpoint {path} was trained on other data than this run's "
+                f'({"; ".join(other) or "their records or the sizes of files differ"}'
+                '): resume with its data, or start from the weights alone with '
+                '--cfg-options load_from=...'
+            )
         return lines
 
     def _own_names(self, path: str | os.PathLike, meta: dict) -> None:
@@ -288,12 +320,17 @@ class RefSegRunner(FlexibleRunner):
         inside = os.path.realpath(Path(path).parent) == os.path.realpath(self.work_dir)
         for key in ('checkpoints', 'best_ckpt', 'stopped'):
             given = info.get(key, [])
-            files = [own_file(self.work_dir, name)
-                     for name in ([given] if isinstance(given, str) else given)] if inside else []
+            files = (
+                [
+                    own_file(self.work_dir, name)
+                    for name in ([given] if isinstance(given, str) else given)
+                ]
+                if inside
+                else []
+            )
             names = [file.name for file in files if file is not None]
             if key in info:
-                self.message_hub.update_info(key, names if key == 'checkpoints'
-                                             else ''.join(names))
+                self.message_hub.update_info(key, names if key == 'checkpoints' else ''.join(names))
         self._begun = meta.get('begun') if inside else None
 
 
@@ -327,14 +364,24 @@ def check_start(cfg: Config) -> None:
 def plain_hub(state: dict) -> dict:
     """The state of mmengine's MessageHub without objects: a log is two tensors."""
     return dict(
-        runtime_info={name: value.item() if hasattr(value, 'item') else value
-                      for name, value in state['runtime_info'].items()},
+        runtime_info={
+            name: value.item() if hasattr(value, 'item') else value
+            for name, value in state['runtime_info'].items()
+        },
         resumed_keys=dict(state['resumed_keys']),
-        log_scalars={name: [torch.from_numpy(values.copy()) for values in buffer.data]
-                     for name, buffer in state['log_scalars'].items()})
+        log_scalars={
+            name: [torch.from_numpy(values.copy()) for values in buffer.data]
+            for name, buffer in state['log_scalars'].items()
+        },
+    )
 
 
 def buffered_hub(state: dict) -> dict:
     """The reverse of `plain_hub`."""
-    return dict(state, log_scalars={name: HistoryBuffer(*(values.numpy() for values in pair))
-                                    for name, pair in state['log_scalars'].items()})
+    return dict(
+        state,
+        log_scalars={
+            name: HistoryBuffer(*(values.numpy() for values in pair))
+            for name, pair in state['log_scalars'].items()
+        },
+    )

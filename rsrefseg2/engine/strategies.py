@@ -1,4 +1,5 @@
 """How a run is spread over devices: one device, DDP; zero2.py and fsdp2.py beside it."""
+
 from __future__ import annotations
 
 import os
@@ -34,8 +35,9 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
         with socket.socket() as free:
             free.bind(('127.0.0.1', 0))
             port = free.getsockname()[1]
-        os.environ.update(RANK='0', LOCAL_RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1',
-                          MASTER_PORT=str(port))
+        os.environ.update(
+            RANK='0', LOCAL_RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port)
+        )
         launcher = 'pytorch'
     elif launcher != 'none' and cfg.strategy.type not in DISTRIBUTED:
         cfg.strategy = dict(type='DDPStrategy')  # several processes were asked for
@@ -91,14 +93,16 @@ class NamedState:
     def start_at(self, iteration: int) -> None:
         """Count on from here, for accumulation."""
         if self.accumulation > 1:
-            self.optim_wrapper.initialize_count_status(self.model, iteration,
-                                                       self.dispatch_kwargs['max_iters'])
+            self.optim_wrapper.initialize_count_status(
+                self.model, iteration, self.dispatch_kwargs['max_iters']
+            )
 
     def trained_weights(self) -> dict[str, Tensor]:
         """The weights that no tower's files give, on the CPU."""
         state = self.plain_model.state_dict()
-        return {name: to_float32(self._whole(state[name]))
-                for name in trained_keys(self.plain_model)}
+        return {
+            name: to_float32(self._whole(state[name])) for name in trained_keys(self.plain_model)
+        }
 
     def load_weights(self, state_dict: dict[str, Tensor]) -> None:
         """What `trained_weights` gave, or a part of it that was checked."""
@@ -107,9 +111,13 @@ class NamedState:
     def optimizer_state(self) -> dict:
         """The optimizer's."""
         optimizer = self.optim_wrapper.optimizer
-        state = {name: {key: self._whole(value).clone() if isinstance(value, Tensor) else value
-                        for key, value in optimizer.state.get(parameter, {}).items()}
-                 for name, parameter in self._trained()}
+        state = {
+            name: {
+                key: self._whole(value).clone() if isinstance(value, Tensor) else value
+                for key, value in optimizer.state.get(parameter, {}).items()
+            }
+            for name, parameter in self._trained()
+        }
         return dict(state=state, groups=list(map(scheduled, self.optim_wrapper.param_groups)))
 
     def load_optimizer_state(self, saved: dict) -> None:
@@ -128,14 +136,18 @@ class NamedState:
                 entry = saved['state'][names[parameter]]
                 packed['state'][index] = {
                     key: self._part(value, parameter) if isinstance(value, Tensor) else value
-                    for key, value in entry.items()}
+                    for key, value in entry.items()
+                }
         optimizer.load_state_dict(packed)
         for group, values in zip(self.optim_wrapper.param_groups, saved['groups'], strict=True):
             group.update(values)
 
     def _trained(self) -> list[tuple[str, nn.Parameter]]:
-        return [(name, parameter) for name, parameter in self.plain_model.named_parameters()
-                if parameter.requires_grad]
+        return [
+            (name, parameter)
+            for name, parameter in self.plain_model.named_parameters()
+            if parameter.requires_grad
+        ]
 
     def _whole(self, value: Tensor) -> Tensor:
         """A tensor of this rank -> the whole one, on the CPU."""
@@ -166,13 +178,16 @@ def check_names(saved: dict, shapes: dict[str, torch.Size], groups: int) -> None
             f'the optimizer in the checkpoint is of other parameters: {len(missing)} missing '
             f'({", ".join(sorted(missing)[:3])}), {len(more)} unexpected '
             f'({", ".join(sorted(more)[:3])}), {len(saved["groups"])} groups instead of {groups}: '
-            'resume with the config it was trained with')
+            'resume with the config it was trained with'
+        )
     for name, entry in saved['state'].items():
         for key, value in entry.items():
             if isinstance(value, Tensor) and value.ndim and value.shape != shapes[name]:
-                raise UserError(f'the optimizer in the checkpoint has {key} of {name} in the shape '
-                                f'{tuple(value.shape)}, not {tuple(shapes[name])}: resume with the '
-                                'config it was trained with')
+                raise UserError(
+                    f'the optimizer in the checkpoint has {key} of {name} in the shape '
+                    f'{tuple(value.shape)}, not {tuple(shapes[name])}: resume with the '
+                    'config it was trained with'
+                )
 
 
 @STRATEGIES.register_module()
@@ -186,6 +201,10 @@ class DDPStrategy(NamedState, MMEngineDDPStrategy):
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         if not torch.cuda.is_available():
-            self.model_wrapper = {'type': 'MMDistributedDataParallel', 'broadcast_buffers': False,
-                                  **(self.model_wrapper or {}), 'device_ids': None}
+            self.model_wrapper = {
+                'type': 'MMDistributedDataParallel',
+                'broadcast_buffers': False,
+                **(self.model_wrapper or {}),
+                'device_ids': None,
+            }
         return super()._wrap_model(model)

@@ -1,4 +1,5 @@
 """What a run costs, in its log: speed, waiting, memory, the time left."""
+
 from __future__ import annotations
 
 import resource
@@ -25,9 +26,9 @@ class Step(NamedTuple):
     """One iteration of one rank."""
 
     seconds: float
-    waited: float    # of them, for the batch
-    images: int      # U, unique
-    sentences: int   # B
+    waited: float  # of them, for the batch
+    images: int  # U, unique
+    sentences: int  # B
 
 
 @HOOKS.register_module()
@@ -51,8 +52,9 @@ class TimerHook(IterTimerHook):
         peak_tflops: of one device, for `mfu`; None: by the GPU's name.
     """
 
-    def __init__(self, *, window: PositiveInt = 50,
-                 peak_tflops: PositiveFloat | None = None) -> None:
+    def __init__(
+        self, *, window: PositiveInt = 50, peak_tflops: PositiveFloat | None = None
+    ) -> None:
         if window < 1:
             raise ValueError(f'window is at least 1, not {window}')
         super().__init__()
@@ -90,12 +92,21 @@ class TimerHook(IterTimerHook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
-        self._steps.append(Step(time.perf_counter() - self._asked, self._waited,
-                                len(data_batch['inputs']), len(data_batch['data_samples'])))
+        self._steps.append(
+            Step(
+                time.perf_counter() - self._asked,
+                self._waited,
+                len(data_batch['inputs']),
+                len(data_batch['data_samples']),
+            )
+        )
         done = runner.iter + 1
         mean = sum(step.seconds for step in self._steps) / len(self._steps)
-        runner.message_hub.update_info('eta', mean * (runner.max_iters - done) + self._validation
-                                       * validations_left(runner.train_loop, done))
+        runner.message_hub.update_info(
+            'eta',
+            mean * (runner.max_iters - done)
+            + self._validation * validations_left(runner.train_loop, done),
+        )
         if done % EVERY == 0 or _is_logged(runner, batch_idx):
             self._tell(runner)
 
@@ -112,12 +123,15 @@ class TimerHook(IterTimerHook):
         ranks = all_gather_object((seconds, waited / seconds, images, sentences, self._peak_bytes))
         seconds, shares, images, sentences, peaks = zip(*ranks, strict=True)
         seconds, images, sentences = max(seconds), sum(images), sum(sentences)
-        found = dict(images_per_s=images / seconds, sentences_per_s=sentences / seconds,
-                     data_share=max(shares), peak_gib=max(peaks) / 2**30)
+        found = dict(
+            images_per_s=images / seconds,
+            sentences_per_s=sentences / seconds,
+            data_share=max(shares),
+            peak_gib=max(peaks) / 2**30,
+        )
         if self._mfu is not None:
             found['mfu'] = self._mfu(images, sentences, seconds, get_world_size())
-        runner.message_hub.update_scalars({f'train/{name}': value
-                                           for name, value in found.items()})
+        runner.message_hub.update_scalars({f'train/{name}': value for name, value in found.items()})
 
 
 def forget(hub: MessageHub, mode: str) -> None:
@@ -131,9 +145,12 @@ def forget(hub: MessageHub, mode: str) -> None:
 def _is_logged(runner, batch_idx: int) -> bool:
     """mmengine's logger writes a line after this iteration."""
     length = len(runner.train_dataloader)
-    return any((batch_idx + 1) % hook.interval == 0
-               or (batch_idx + 1 == length and (not hook.ignore_last or length <= hook.interval))
-               for hook in runner.hooks if isinstance(hook, LoggerHook))
+    return any(
+        (batch_idx + 1) % hook.interval == 0
+        or (batch_idx + 1 == length and (not hook.ignore_last or length <= hook.interval))
+        for hook in runner.hooks
+        if isinstance(hook, LoggerHook)
+    )
 
 
 def validations_left(loop: RefSegTrainLoop, done: int) -> int:

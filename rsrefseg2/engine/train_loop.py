@@ -1,4 +1,5 @@
 """Training as a function of seed and iteration, so that it can stop and go on anywhere."""
+
 from __future__ import annotations
 
 import logging
@@ -46,10 +47,17 @@ class RefSegTrainLoop(BaseLoop):
         UserError: the batch sampler cannot start in the middle.
     """
 
-    def __init__(self, runner, dataloader: DataLoader | dict, *,
-                 max_epochs: PositiveInt | None = None, max_iters: PositiveInt | None = None,
-                 val_interval: PositiveInt = 1, val_begin: NonNegativeInt = 1,
-                 non_finite: Literal['stop', 'skip'] = 'stop') -> None:
+    def __init__(
+        self,
+        runner,
+        dataloader: DataLoader | dict,
+        *,
+        max_epochs: PositiveInt | None = None,
+        max_iters: PositiveInt | None = None,
+        val_interval: PositiveInt = 1,
+        val_begin: NonNegativeInt = 1,
+        non_finite: Literal['stop', 'skip'] = 'stop',
+    ) -> None:
         self.check_values(max_epochs=max_epochs, max_iters=max_iters)
         if non_finite not in ('stop', 'skip'):
             raise ValueError(f"non_finite is 'stop' or 'skip', not {non_finite!r}")
@@ -57,8 +65,9 @@ class RefSegTrainLoop(BaseLoop):
         if not isinstance(self.dataloader.batch_sampler, TrainBatchSampler):
             raise UserError(
                 f'train_dataloader: {type(self.dataloader.batch_sampler).__name__} cannot start in '
-                'the middle of an epoch: set batch_sampler=dict(type=\'ShuffledBatchSampler\') or '
-                'ImageGroupBatchSampler')
+                "the middle of an epoch: set batch_sampler=dict(type='ShuffledBatchSampler') or "
+                'ImageGroupBatchSampler'
+            )
         self.by_epoch = max_iters is None
         self.epoch_length = len(self.dataloader)
         self._max_iters = max_epochs * self.epoch_length if self.by_epoch else max_iters
@@ -73,8 +82,10 @@ class RefSegTrainLoop(BaseLoop):
     def check_values(*, max_epochs: int | None, max_iters: int | None) -> None:
         """Raises a UserError where the length of the training is not said, or twice."""
         if (max_epochs is None) == (max_iters is None):
-            raise UserError(f'one of max_epochs and max_iters, not max_epochs={max_epochs} and '
-                            f'max_iters={max_iters}')
+            raise UserError(
+                f'one of max_epochs and max_iters, not max_epochs={max_epochs} and '
+                f'max_iters={max_iters}'
+            )
 
     @property
     def max_epochs(self) -> int:
@@ -101,11 +112,14 @@ class RefSegTrainLoop(BaseLoop):
     def run(self) -> nn.Module:
         """Train to the end, or until `stop_training`."""
         if self.non_finite == 'skip' and self.runner.strategy.accumulation > 1:
-            raise UserError("train_cfg.non_finite='skip' does not go with optim_wrapper."
-                            'accumulative_counts: a step would be made of fewer batches; leave '
-                            'one of them out')
+            raise UserError(
+                "train_cfg.non_finite='skip' does not go with optim_wrapper."
+                'accumulative_counts: a step would be made of fewer batches; leave '
+                'one of them out'
+            )
         self._optim_wrapper = GuardedOptimWrapper(
-            self.runner.optim_wrapper, self.runner.model, self.runner.agreement, self.non_finite)
+            self.runner.optim_wrapper, self.runner.model, self.runner.agreement, self.non_finite
+        )
         self.runner.call_hook('before_train')
         if self._iter:
             self._validate_if_due()
@@ -137,9 +151,11 @@ class RefSegTrainLoop(BaseLoop):
         self.runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=batch)
         self._optim_wrapper.begin(batch)
         outputs = mean_over_ranks(
-            self.runner.model.train_step(batch, optim_wrapper=self._optim_wrapper))
-        self.runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=batch,
-                              outputs=outputs)
+            self.runner.model.train_step(batch, optim_wrapper=self._optim_wrapper)
+        )
+        self.runner.call_hook(
+            'after_train_iter', batch_idx=batch_idx, data_batch=batch, outputs=outputs
+        )
 
     def _validate_if_due(self) -> None:
         done, rest = self._iter, 0
@@ -166,8 +182,13 @@ class GuardedOptimWrapper:
     statistics is taken back.
     """
 
-    def __init__(self, optim_wrapper: BaseOptimWrapper, model: nn.Module, agreement: Agreement,
-                 non_finite: str) -> None:
+    def __init__(
+        self,
+        optim_wrapper: BaseOptimWrapper,
+        model: nn.Module,
+        agreement: Agreement,
+        non_finite: str,
+    ) -> None:
         self._wrapped, self._agreement, self._non_finite = optim_wrapper, agreement, non_finite
         self._norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
         self._skipped = 0
@@ -195,16 +216,28 @@ class GuardedOptimWrapper:
         for norm, kept in zip(self._norms, self._statistics, strict=True):
             for buffer, value in zip(norm.buffers(), kept, strict=True):
                 buffer.copy_(value)
-        files = ', '.join(f'{sample.sample_id} ({sample.img_path})'
-                          for sample in self._batch['data_samples'])
+        files = ', '.join(
+            f'{sample.sample_id} ({sample.img_path})' for sample in self._batch['data_samples']
+        )
         # The main process alone has a log, and the samples may be another rank's.
-        told = '; '.join(filter(None, self._agreement.gather(
-            f'the loss is {float(loss.detach())} on rank {get_rank()}, samples {files}'
-            if bad else '')))
+        told = '; '.join(
+            filter(
+                None,
+                self._agreement.gather(
+                    f'the loss is {float(loss.detach())} on rank {get_rank()}, samples {files}'
+                    if bad
+                    else ''
+                ),
+            )
+        )
         if self._non_finite == 'stop':
-            raise UserError(f'{told}: look at them, lower the learning rate, or leave such batches '
-                            "out with train_cfg.non_finite='skip'")
+            raise UserError(
+                f'{told}: look at them, lower the learning rate, or leave such batches '
+                "out with train_cfg.non_finite='skip'"
+            )
         if self._skipped >= MOST_SKIPPED:
-            raise UserError(f'{told}: the {self._skipped}th batch in a row: the weights have '
-                            'diverged; go on from an earlier checkpoint with a lower rate')
+            raise UserError(
+                f'{told}: the {self._skipped}th batch in a row: the weights have '
+                'diverged; go on from an earlier checkpoint with a lower rate'
+            )
         print_log(f'{told}: its update is skipped', 'current', logging.WARNING)

@@ -1,5 +1,6 @@
 """What a checkpoint's weights were trained as: the settings of the model that change what the same
 weights compute, the tokenizer, the data. Kept in its `meta`, compared where it is used."""
+
 from __future__ import annotations
 
 import ast
@@ -20,26 +21,37 @@ from ..models.towers.tokenizers import PretrainedTokenizer, TowerTokenizer
 from ..registry import MODELS
 from .checkpoint_files import HASHED
 from .config_check import PLACES
+from .renames import rename, rename_settings
 
 # Keys of `model` that do not change what given weights compute: where the towers lie (their weights
 # have a hash of their own), what concerns training alone, and in which precision it is computed.
-NO_FUNCTION = re.compile(r'init|(siglip|sam)\.checkpoint|losses(\..*)?|(\w+\.)?\w*recompute(\..*)?'
-                         r'|.*\.dropout|.*\.trainable|sam\.train_prompt_encoder|frozen_dtype'
-                         r'|autocast|data_preprocessor\.(type|tokenizer|init)')
+NO_FUNCTION = re.compile(
+    r'init|(siglip|sam)\.checkpoint|losses(\..*)?|(\w+\.)?\w*recompute(\..*)?'
+    r'|.*\.dropout|.*\.trainable|sam\.train_prompt_encoder|frozen_dtype'
+    r'|autocast|data_preprocessor\.(type|tokenizer|init)'
+)
 # Of a run, what is told where a resume changes it. Where data lie is no change of them.
 OF_THE_RUN = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg')
-NO_CHANGE = ('data_root', 'made_by', 'checkpoint', 'num_workers', 'persistent_workers',
-             'prefetch_factor', 'pin_memory')
+NO_CHANGE = (
+    'data_root',
+    'made_by',
+    'checkpoint',
+    'num_workers',
+    'persistent_workers',
+    'prefetch_factor',
+    'pin_memory',
+)
 OPTIONS = ('data_preprocessor', 'decomposition', 'interaction', 'sparse')  # None: nothing special
 PROBE = ('the Ship at the upper-left', 'two storage tanks, 3 m apart.', 'a b\u00e9ton \u8239')
 
 
 # ------------------------------------------------------------------ the model
 
+
 class Setting(NamedTuple):
     """A leaf of a config's `model`."""
 
-    key: str      # dotted, below `model`
+    key: str  # dotted, below `model`
     value: Any
     default: Any  # of the class that it is passed to
 
@@ -53,10 +65,14 @@ def function_of(model: Mapping) -> dict[str, Any]:
 def _settings(value: Mapping, where: str) -> Iterator[Setting]:
     """What a dict of `model` says, and what its class adds."""
     place, fills, _ = PLACES.get(f'model.{where}', ('', '', ''))
-    built = (MODELS.get(value['type']) if isinstance(value.get('type'), str)
-             else pkgutil.resolve_name(place) if place else None)
-    defaults = {name: default for name, default in _defaults(built)
-                if name not in fills.split()}
+    built = (
+        MODELS.get(value['type'])
+        if isinstance(value.get('type'), str)
+        else pkgutil.resolve_name(place)
+        if place
+        else None
+    )
+    defaults = {name: default for name, default in _defaults(built) if name not in fills.split()}
     given = {**defaults, **value}
     if where.endswith('lora') and given.get('alpha') is None:
         given['alpha'] = given.get('r')  # as it is read
@@ -78,8 +94,11 @@ def _settings(value: Mapping, where: str) -> Iterator[Setting]:
 def _defaults(built: Callable | None) -> tuple[tuple[str, Any], ...]:
     if built is None:
         return ()
-    return tuple((p.name, p.default) for p in inspect.signature(built).parameters.values()
-                 if p.default is not inspect.Parameter.empty)
+    return tuple(
+        (p.name, p.default)
+        for p in inspect.signature(built).parameters.values()
+        if p.default is not inspect.Parameter.empty
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -106,8 +125,10 @@ def check_function(model: Mapping, checkpoint: dict, path: str | os.PathLike) ->
     differing = _differing(before, {s.key: s.value for s in settings})
     if differing:
         told = ', '.join(f'model.{line}' for line in differing)
-        raise UserError(f'checkpoint {path} was trained as another model, here is {told}: its '
-                        'weights would compute something else: give the config of its training')
+        raise UserError(
+            f'checkpoint {path} was trained as another model, here is {told}: its '
+            'weights would compute something else: give the config of its training'
+        )
 
 
 def recorded_function(checkpoint: dict, path: str | os.PathLike) -> dict[str, Any] | None:
@@ -115,7 +136,7 @@ def recorded_function(checkpoint: dict, path: str | os.PathLike) -> dict[str, An
     published, by the config beside it; None: nothing says."""
     meta = checkpoint.get('meta', {})
     if 'function' in meta:
-        return meta['function']
+        return rename_settings(meta['function'])
     recorded, named = recorded_config(meta.get('cfg', '')), HASHED.fullmatch(Path(path).name)
     beside = Path(path).with_name(f'{named[1]}.py') if named else None
     if recorded is None and beside is not None and beside.is_file():
@@ -129,9 +150,17 @@ def recorded_config(text: str) -> dict[str, Any] | None:
     executed. None: it is none, or not in literals."""
     try:
         found = {node.targets[0].id: _literal(node.value) for node in ast.parse(text).body}
-    except (TypeError, ValueError, SyntaxError, AttributeError, IndexError, RecursionError,
-            MemoryError):
+    except (
+        TypeError,
+        ValueError,
+        SyntaxError,
+        AttributeError,
+        IndexError,
+        RecursionError,
+        MemoryError,
+    ):
         return None
+    rename(found)
     return found or None
 
 
@@ -141,7 +170,7 @@ def _literal(node: ast.expr) -> Any:
         if not all(word.arg for word in node.keywords):
             raise ValueError('dict(...) of something else than keywords')
         # mmengine writes keys that are no names, 'encoder.' for one, as dict({...})
-        given, = map(_literal, node.args) if node.args else ({},)
+        (given,) = map(_literal, node.args) if node.args else ({},)
         return {**given, **{word.arg: _literal(word.value) for word in node.keywords}}
     if isinstance(node, ast.Dict):
         return {_literal(key): _literal(value) for key, value in zip(node.keys, node.values)}
@@ -153,12 +182,21 @@ def _literal(node: ast.expr) -> Any:
 
 # ------------------------------------------------------------------ tokenizer and data
 
+
 def tokenizer_mark(tokenizer: TowerTokenizer) -> str:
     """A hash of what a tokenizer makes of text: its words' ids, and those of a few sentences."""
-    words = (sorted(tokenizer.tokenizer.get_vocab().items())
-             if isinstance(tokenizer, PretrainedTokenizer) else type(tokenizer).__name__)
-    return _hash(words, tokenizer.pad_id, tokenizer.eos_id, tokenizer.bos_id,
-                 [list(tokenizer.sentence_ids(text)) for text in PROBE])
+    words = (
+        sorted(tokenizer.tokenizer.get_vocab().items())
+        if isinstance(tokenizer, PretrainedTokenizer)
+        else type(tokenizer).__name__
+    )
+    return _hash(
+        words,
+        tokenizer.pad_id,
+        tokenizer.eos_id,
+        tokenizer.bos_id,
+        [list(tokenizer.sentence_ids(text)) for text in PROBE],
+    )
 
 
 def data_mark(dataset: Dataset) -> str | None:
@@ -186,17 +224,25 @@ def _hash(*values: Any) -> str:
 
 # ------------------------------------------------------------------ a run that goes on
 
+
 def changes(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """`key=value instead of value`, for all that the config of a run that goes on has otherwise
     than the recorded one and that bears on the training."""
-    before, after = (dict(leaf for key in OF_THE_RUN for leaf in _leaves(config.get(key), key))
-                     for config in (recorded, now))
+    before, after = (
+        dict(leaf for key in OF_THE_RUN for leaf in _leaves(config.get(key), key))
+        for config in (recorded, now)
+    )
     return _differing(before, after)
 
 
 def _leaves(value: Any, where: str) -> Iterator[tuple[str, Any]]:
-    children = (value.items() if isinstance(value, Mapping) else enumerate(value)
-                if isinstance(value, (list, tuple)) else None)
+    children = (
+        value.items()
+        if isinstance(value, Mapping)
+        else enumerate(value)
+        if isinstance(value, (list, tuple))
+        else None
+    )
     if children is not None:
         for key, child in children:
             yield from _leaves(child, f'{where}.{key}')
@@ -205,5 +251,8 @@ def _leaves(value: Any, where: str) -> Iterator[tuple[str, Any]]:
 
 
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    return [f'{key}={after.get(key)!r} instead of {before.get(key)!r}'
-            for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
+    return [
+        f'{key}={after.get(key)!r} instead of {before.get(key)!r}'
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key)
+    ]

@@ -1,4 +1,5 @@
 """Where scalars and pictures go: scalars.json; TensorBoard, Weights & Biases by a line each."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -39,8 +40,15 @@ class RefSegVisualizer(Visualizer):
         UserError: a package is missing; an option of `wandb` that it does not know.
     """
 
-    def __init__(self, name: str, *, save_dir: str, tensorboard: bool = False,
-                 wandb: bool | dict = False, vis_backends: list[dict] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        save_dir: str,
+        tensorboard: bool = False,
+        wandb: bool | dict = False,
+        vis_backends: list[dict] | None = None,
+    ) -> None:
         work_dir = os.path.dirname(save_dir)
         self._folder = os.path.join(save_dir, 'vis_data')
         boards: list[Board] = []
@@ -50,8 +58,11 @@ class RefSegVisualizer(Visualizer):
         if wandb not in (False, None):
             _need('wandb')
             boards.append(WeightsAndBiases(work_dir, {} if wandb is True else dict(wandb)))
-        super().__init__(name=name, save_dir=save_dir, vis_backends=[
-            dict(type='LocalVisBackend'), *(vis_backends or ()), *boards])
+        super().__init__(
+            name=name,
+            save_dir=save_dir,
+            vis_backends=[dict(type='LocalVisBackend'), *(vis_backends or ()), *boards],
+        )
 
     @master_only
     def add_config(self, config: Config, **kwargs) -> None:
@@ -81,7 +92,7 @@ class RefSegVisualizer(Visualizer):
 
 
 @HOOKS.register_module()
-class BoardsHook(Hook):
+class TrackerHook(Hook):
     """Starts TensorBoard and W&B, once the first step is known."""
 
     priority = 'VERY_HIGH'
@@ -109,14 +120,20 @@ class Board(BaseVisBackend):
 
     experiment = _init_env = None  # mmengine's, which start with the first word
 
-    def add_scalars(self, scalar_dict: dict, step: int = 0, file_path: str | None = None,
-                    **kwargs) -> None:
+    def add_scalars(
+        self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs
+    ) -> None:
         """What the logger writes after an iteration, with its number, or after a validation."""
         if self._begun:
             phase = 'train' if 'iter' in scalar_dict else 'val'
-            self.write({f'{phase}/{name.removeprefix(f"{phase}/")}': value
-                        for name, value in scalar_dict.items() if name not in ('iter', 'step')},
-                       step)
+            self.write(
+                {
+                    f'{phase}/{name.removeprefix(f"{phase}/")}': value
+                    for name, value in scalar_dict.items()
+                    if name not in ('iter', 'step')
+                },
+                step,
+            )
 
     def add_scalar(self, name: str, value: float, step: int = 0, **kwargs) -> None:
         if self._begun:
@@ -132,6 +149,7 @@ class TensorBoard(Board):
 
     def begin(self, config: Config, iteration: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
+
         # What an earlier start wrote of the steps that come now is hidden.
         self._writer = SummaryWriter(self._save_dir, purge_step=iteration + 1)
         self._writer.add_text('config', f'```\n{config.pretty_text}\n```', iteration + 1)
@@ -156,11 +174,13 @@ class WeightsAndBiases(Board):
     def __init__(self, save_dir: str, options: dict) -> None:
         super().__init__(save_dir)
         import wandb
+
         known = inspect.signature(wandb.init).parameters
         for key in options:
             if key not in known:
-                raise UserError(f'visualizer.wandb: wandb.init has no option {key!r}'
-                                f'{suggest(key, known)}')
+                raise UserError(
+                    f'visualizer.wandb: wandb.init has no option {key!r}{suggest(key, known)}'
+                )
         self._wandb, self._options = wandb, options
 
     def begin(self, config: Config, iteration: int) -> None:
@@ -168,12 +188,20 @@ class WeightsAndBiases(Board):
         resumed = iteration > 0 and kept.is_file()
         run_id = kept.read_text().strip() if resumed else None
         try:
-            self._run = self._wandb.init(**{
-                'dir': self._save_dir, 'config': config.to_dict(), 'id': run_id,
-                'resume': 'allow' if resumed else None, **self._options})
+            self._run = self._wandb.init(
+                **{
+                    'dir': self._save_dir,
+                    'config': config.to_dict(),
+                    'id': run_id,
+                    'resume': 'allow' if resumed else None,
+                    **self._options,
+                }
+            )
         except self._wandb.errors.Error as error:
-            raise UserError(f'Weights & Biases does not start ({error}): `wandb login`, or set '
-                            'WANDB_MODE=offline and `wandb sync` later') from error
+            raise UserError(
+                f'Weights & Biases does not start ({error}): `wandb login`, or set '
+                'WANDB_MODE=offline and `wandb sync` later'
+            ) from error
         kept.write_text(self._run.id)
         self._begun = True
 
@@ -190,5 +218,7 @@ class WeightsAndBiases(Board):
 
 def _need(package: str) -> None:
     if importlib.util.find_spec(package) is None:
-        raise UserError(f'visualizer.{package}: the package {package} is not installed: '
-                        f'pip install "rsrefseg2[{package}]", or leave visualizer.{package} away')
+        raise UserError(
+            f'visualizer.{package}: the package {package} is not installed: '
+            f'pip install "rsrefseg2[{package}]", or leave visualizer.{package} away'
+        )

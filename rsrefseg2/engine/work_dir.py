@@ -1,4 +1,5 @@
 """A run's own folder: one training at a time, and no file outside of it."""
+
 from __future__ import annotations
 
 import os
@@ -25,8 +26,10 @@ def lock_work_dir(folder: str | os.PathLike) -> None:
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            raise UserError(f'another training runs in the work dir {folder}: wait until it ends, '
-                            'or choose another --work-dir') from None
+            raise UserError(
+                f'another training runs in the work dir {folder}: wait until it ends, '
+                'or choose another --work-dir'
+            ) from None
     _held[os.path.realpath(folder)] = lock
 
 
@@ -41,6 +44,9 @@ def own_file(folder: str | os.PathLike, name: str) -> Path | None:
     """The checkpoint in `folder` that another checkpoint names; None, if it names something else.
     Older ones name absolute paths."""
     path = Path(name)
-    inside = (os.path.realpath(path.parent) == os.path.realpath(folder) if path.is_absolute()
-              else path.name == name)
+    inside = (
+        os.path.realpath(path.parent) == os.path.realpath(folder)
+        if path.is_absolute()
+        else path.name == name
+    )
     return Path(folder) / path.name if inside and CHECKPOINT.fullmatch(path.name) else None

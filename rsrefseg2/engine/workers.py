@@ -4,6 +4,7 @@ that ends becomes one line.
 torch's worker sends a batch through shared memory, from a thread of its own. What fails in that
 thread is printed and the batch is lost; the main process would wait for it for ever.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -32,7 +33,8 @@ NEEDS_WORKERS = ('persistent_workers', 'prefetch_factor', 'timeout', 'multiproce
 NO_FILES, NO_ROOM, ENDED = (
     re.compile(rf'Too many open files|worker.*exit code {errno.EMFILE}\b'),
     re.compile(rf'\(shm\)|signal: Bus error|worker.*exit code {errno.ENOSPC}\b'),
-    re.compile(r'DataLoader worker.*(exited unexpectedly|killed by signal)'))
+    re.compile(r'DataLoader worker.*(exited unexpectedly|killed by signal)'),
+)
 
 SPARE_FILES = 64  # open files for all else than the batches: logs, pipes, checkpoints
 
@@ -129,10 +131,14 @@ class BatchQueue(Queue):
             return item
         if not self._warned and get_worker_info() is None:
             self._warned = True
-            print_log(f'batches do not go through shared memory ({item.reason}) but through a '
-                      f'pipe, which is slower; faster: more shared memory (docker '
-                      'run --shm-size=8g), more open files (ulimit -n 4096), or num_workers=0 in '
-                      'the dataloader', 'current', logging.WARNING)
+            print_log(
+                f'batches do not go through shared memory ({item.reason}) but through a '
+                f'pipe, which is slower; faster: more shared memory (docker '
+                'run --shm-size=8g), more open files (ulimit -n 4096), or num_workers=0 in '
+                'the dataloader',
+                'current',
+                logging.WARNING,
+            )
         return pickle.loads(item.content)
 
     def _on_queue_feeder_error(self, error: Exception, item: Any) -> None:
@@ -156,6 +162,7 @@ def lack_of_files(loader: DataLoader) -> str | None:
     if torch.multiprocessing.get_sharing_strategy() != 'file_descriptor':
         return None
     import resource  # there is none on Windows, which shares otherwise
+
     batches = loader.num_workers * (loader.prefetch_factor or 2) + 2
     tensors = 2 * (getattr(loader.batch_sampler, 'batch_size', None) or 1) + 2
     needed = batches * tensors + len(os.listdir('/proc/self/fd')) + SPARE_FILES
@@ -185,26 +192,35 @@ def explain_lost_workers() -> Iterator[None]:
             raise UserError(
                 'too many open files for the workers of the data loaders: raise the limit (ulimit '
                 '-n 4096), or set train_dataloader.num_workers=0 (and that of val_dataloader, '
-                'test_dataloader)') from error
+                'test_dataloader)'
+            ) from error
         if NO_ROOM.search(said) or _in_shared_memory(error):
             raise UserError(
                 f'shared memory (/dev/shm{_room()}) is full: the workers of the data loaders send '
                 'their batches through it: give it more (docker run --shm-size=8g, or mount -o '
                 'remount,size=8g /dev/shm), or set train_dataloader.num_workers=0 (and that of '
-                'val_dataloader, test_dataloader)') from error
+                'val_dataloader, test_dataloader)'
+            ) from error
         if ENDED.search(said) and 'killed by signal: Killed' not in said:
             raise UserError(
                 f'a worker of the data loader ended ({said.splitlines()[0][:200]}): go on from the '
                 'newest checkpoint with --resume; where it happens again, num_workers=0 shows the '
-                'cause') from error
+                'cause'
+            ) from error
         raise
 
 
 def _in_shared_memory(error: BaseException) -> bool:
     """Whether the system refused a lock or a queue that processes share."""
     frames = traceback.extract_tb(error.__traceback__)
-    return isinstance(error, OSError) and error.errno == errno.ENOSPC and any(
-        os.path.basename(os.path.dirname(frame.filename)) == 'multiprocessing' for frame in frames)
+    return (
+        isinstance(error, OSError)
+        and error.errno == errno.ENOSPC
+        and any(
+            os.path.basename(os.path.dirname(frame.filename)) == 'multiprocessing'
+            for frame in frames
+        )
+    )
 
 
 def messages(error: BaseException | None) -> str:

@@ -1,4 +1,5 @@
 """DeepSpeed ZeRO-2: gradients and optimizer divided over the ranks, BF16."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -32,19 +33,22 @@ class ZeRO2Strategy(NamedState, DeepSpeedStrategy):
         use_deepspeed()
         super().__init__(**kwargs)
 
-    def _setup_distributed(self, launcher: str | None = None, backend: str = 'nccl', **kwargs
-                           ) -> None:
+    def _setup_distributed(
+        self, launcher: str | None = None, backend: str = 'nccl', **kwargs
+    ) -> None:
         super()._setup_distributed(launcher, backend, auto_mpi_discovery=False, **kwargs)
 
-    def prepare(self, model: nn.Module | dict, *, dispatch_kwargs: dict | None = None, **kwargs
-                ) -> tuple:
+    def prepare(
+        self, model: nn.Module | dict, *, dispatch_kwargs: dict | None = None, **kwargs
+    ) -> tuple:
         """As mmengine's; tells DeepSpeed the batch size."""
         batch = (dispatch_kwargs or {}).get('train_micro_batch_size_per_gpu', 1)
         self.config['train_micro_batch_size_per_gpu'] = batch
         return super().prepare(model, dispatch_kwargs=dispatch_kwargs, **kwargs)
 
-    def build_optim_wrapper(self, optim_wrapper: dict, model: nn.Module | None = None
-                            ) -> BaseOptimWrapper:
+    def build_optim_wrapper(
+        self, optim_wrapper: dict, model: nn.Module | None = None
+    ) -> BaseOptimWrapper:
         optim_wrapper = dict(optim_wrapper, type='DeepSpeedOptimWrapper')
         clip = optim_wrapper.pop('clip_grad', None)
         if clip is not None:
@@ -66,6 +70,7 @@ class ZeRO2Strategy(NamedState, DeepSpeedStrategy):
             norm = engine.get_global_grad_norm()  # what mmengine logs for every other strategy
             if norm is not None:
                 MessageHub.get_current_instance().update_scalar('train/grad_norm', float(norm))
+
         return step_and_log
 
     @property
@@ -84,14 +89,21 @@ class ZeRO2Strategy(NamedState, DeepSpeedStrategy):
     def trained_weights(self) -> dict[str, Tensor]:
         """float32 masters in place of their bf16 copies."""
         from deepspeed.utils import safe_get_full_fp32_param
+
         trained, state = dict(self._trained()), self.plain_model.state_dict()
-        return {name: to_float32((safe_get_full_fp32_param(trained[name]) if name in trained
-                                  else state[name]).detach().cpu())
-                for name in trained_keys(self.plain_model)}
+        return {
+            name: to_float32(
+                (safe_get_full_fp32_param(trained[name]) if name in trained else state[name])
+                .detach()
+                .cpu()
+            )
+            for name in trained_keys(self.plain_model)
+        }
 
     def load_weights(self, state_dict: dict[str, Tensor]) -> None:
         """Into the bf16 module and into the float32 masters."""
         from deepspeed.utils import safe_set_full_fp32_param
+
         self.plain_model.load_state_dict(state_dict, strict=False)
         if hasattr(self, 'optim_wrapper'):
             for name, parameter in self._trained():
@@ -100,17 +112,25 @@ class ZeRO2Strategy(NamedState, DeepSpeedStrategy):
 
     def optimizer_state(self) -> dict:
         from deepspeed.utils import safe_get_full_optimizer_state
+
         self._link_moments()
         states = self.model.model.optimizer.optimizer.state.values()
         step = torch.tensor(max(float(state['step']) for state in states))
-        state = {name: {'step': step.clone(),
-                        **{key: safe_get_full_optimizer_state(parameter, key).float().cpu()
-                           for key in MOMENTS}}
-                 for name, parameter in self._trained()}
+        state = {
+            name: {
+                'step': step.clone(),
+                **{
+                    key: safe_get_full_optimizer_state(parameter, key).float().cpu()
+                    for key in MOMENTS
+                },
+            }
+            for name, parameter in self._trained()
+        }
         return dict(state=state, groups=list(map(scheduled, self.optim_wrapper.param_groups)))
 
     def load_optimizer_state(self, saved: dict) -> None:
         from deepspeed.utils import safe_set_full_optimizer_state
+
         trained, groups = dict(self._trained()), self.optim_wrapper.param_groups
         check_names(saved, {name: p.shape for name, p in trained.items()}, len(groups))
         self._link_moments(max(float(entry['step']) for entry in saved['state'].values()))
@@ -130,7 +150,9 @@ class ZeRO2Strategy(NamedState, DeepSpeedStrategy):
         if steps is not None:
             for flat in zero.single_partition_of_fp32_groups:
                 zero.optimizer.state[flat] = dict(
-                    step=torch.tensor(steps), exp_avg=torch.zeros_like(flat),
-                    exp_avg_sq=torch.zeros_like(flat))
+                    step=torch.tensor(steps),
+                    exp_avg=torch.zeros_like(flat),
+                    exp_avg_sq=torch.zeros_like(flat),
+                )
         zero._hp_optimizer_states_linked = False
         zero._lazy_init_hp_params_optimizer_state()

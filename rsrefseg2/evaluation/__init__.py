@@ -1,4 +1,5 @@
 """Scores of the paper: Eq. 13, Pr@X and the category means of Table IV, by named protocols."""
+
 from .bootstrap import Difference, ImageSums, Interval, score_differences, score_intervals
 from .breakdowns import kind
 from .curves import Curves
@@ -28,11 +29,46 @@ from .scoring import (
     with_masks,
 )
 
-__all__ = ['CAUSES', 'COLUMNS', 'PROTOCOLS', 'RATES', 'TENTHS', 'THRESHOLDS', 'Curves',
-           'Difference', 'ErrorReport', 'ImageSums', 'Interval', 'Protocol', 'RefSegMetric',
-           'Report', 'Sample', 'Sums', 'Thresholds', 'annotated_samples', 'attribute_dump',
-           'cause_from_masks', 'cause_from_prompt', 'coarse_localisation', 'compare', 'cover',
-           'dumped_samples', 'fails', 'find_protocol', 'fit_thresholds',
-           'has_prompts', 'kind', 'mask_agreement', 'mask_localisation', 'read_dump',
-           'read_thresholds', 'sample_of', 'score', 'score_differences', 'score_intervals',
-           'score_record', 'score_table', 'with_masks']
+__all__ = [
+    'CAUSES',
+    'COLUMNS',
+    'PROTOCOLS',
+    'RATES',
+    'TENTHS',
+    'THRESHOLDS',
+    'Curves',
+    'Difference',
+    'ErrorReport',
+    'ImageSums',
+    'Interval',
+    'Protocol',
+    'RefSegMetric',
+    'Report',
+    'Sample',
+    'Sums',
+    'Thresholds',
+    'annotated_samples',
+    'attribute_dump',
+    'cause_from_masks',
+    'cause_from_prompt',
+    'coarse_localisation',
+    'compare',
+    'cover',
+    'dumped_samples',
+    'fails',
+    'find_protocol',
+    'fit_thresholds',
+    'has_prompts',
+    'kind',
+    'mask_agreement',
+    'mask_localisation',
+    'read_dump',
+    'read_thresholds',
+    'sample_of',
+    'score',
+    'score_differences',
+    'score_intervals',
+    'score_record',
+    'score_table',
+    'with_masks',
+]

@@ -1,4 +1,5 @@
 """How far a score is to be trusted: bootstrap over images, and paired between two models."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from .protocols import TENTHS, Protocol
 from .score_sums import THRESHOLDS, Record
 
 CHUNK = 100  # resamples held at a time
-LEVEL = 95   # percent
+LEVEL = 95  # percent
 
 
 class Interval(NamedTuple):
@@ -34,10 +35,16 @@ class ImageSums:
     def add(self, record: Record) -> None:
         """A sample counts for its `file`; where a record has none, for itself."""
         i, u = record['intersection'], record['union']
-        row = self._rows.setdefault(record.get('file') or f'sample {record["id"]}',
-                                    np.zeros(4 + len(TENTHS)))
-        row += [1, self.protocol.iou(i, u), i, u,
-                *(self.protocol.passes(i, u, tenths) for tenths in TENTHS)]
+        row = self._rows.setdefault(
+            record.get('file') or f'sample {record["id"]}', np.zeros(4 + len(TENTHS))
+        )
+        row += [
+            1,
+            self.protocol.iou(i, u),
+            i,
+            u,
+            *(self.protocol.passes(i, u, tenths) for tenths in TENTHS),
+        ]
 
     @property
     def images(self) -> list[str]:
@@ -53,13 +60,20 @@ def scores_of(sums: np.ndarray) -> dict[str, np.ndarray]:
     """(..., 4 + thresholds) sums -> the scores in percent, each (...)."""
     samples, iou, intersection, union = np.moveaxis(sums[..., :4], -1, 0)
     with np.errstate(invalid='ignore', divide='ignore'):
-        return {'gIoU': 100 * iou / samples,
-                'cIoU': np.where(union > 0, 100 * intersection / union, 0.0),
-                **{name: 100 * sums[..., 4 + k] / samples for k, name in enumerate(THRESHOLDS)}}
+        return {
+            'gIoU': 100 * iou / samples,
+            'cIoU': np.where(union > 0, 100 * intersection / union, 0.0),
+            **{name: 100 * sums[..., 4 + k] / samples for k, name in enumerate(THRESHOLDS)},
+        }
 
 
-def bootstrap(table: np.ndarray, statistic: Callable[[np.ndarray], Mapping[str, np.ndarray]], *,
-              resamples: int = 2000, seed: int = 0) -> dict[str, np.ndarray]:
+def bootstrap(
+    table: np.ndarray,
+    statistic: Callable[[np.ndarray], Mapping[str, np.ndarray]],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
     """The statistic on resamples of the images, drawn with replacement.
 
     Args:
@@ -108,6 +122,11 @@ def score_differences(first: ImageSums, second: ImageSums, **options) -> dict[st
 
     table = np.concatenate(tables, axis=1)
     found = difference(table.sum(axis=0))
-    return {name: Difference(float(found[name]), interval(values),
-                             min(1.0, 2 * float(min((values <= 0).mean(), (values >= 0).mean()))))
-            for name, values in bootstrap(table, difference, **options).items()}
+    return {
+        name: Difference(
+            float(found[name]),
+            interval(values),
+            min(1.0, 2 * float(min((values <= 0).mean(), (values >= 0).mean()))),
+        )
+        for name, values in bootstrap(table, difference, **options).items()
+    }

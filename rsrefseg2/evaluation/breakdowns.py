@@ -1,5 +1,6 @@
 """Groups of samples that are scored apart: category, size of the target, length and kind of the
 sentence."""
+
 from __future__ import annotations
 
 import re
@@ -11,34 +12,46 @@ from .score_sums import Record
 UNKNOWN = 'unknown'
 
 # COCO's areas, in pixels of the original image
-SIZES = ((0, 'empty'), (32 ** 2, 'small (< 32^2 px)'), (96 ** 2, 'medium (< 96^2 px)'))
+SIZES = ((0, 'empty'), (32**2, 'small (< 32^2 px)'), (96**2, 'medium (< 96^2 px)'))
 LARGE = 'large (>= 96^2 px)'
 LENGTHS = ((5, '1-5 words'), (10, '6-10 words'), (20, '11-20 words'))
 LONG = 'over 20 words'
 
 # groups that stand in another order than that of their names
-RANKS = {name: rank for rank, name in enumerate(
-    [*(name for _, name in SIZES), LARGE, *(name for _, name in LENGTHS), LONG])}
+RANKS = {
+    name: rank
+    for rank, name in enumerate(
+        [*(name for _, name in SIZES), LARGE, *(name for _, name in LENGTHS), LONG]
+    )
+}
 
 # A relation binds two entities; "left of the image" and "near the centre" do not.
 _SOME = r'(?:the|a|an|another|two|some|its)\b'
 _WHOLE = r'(?:\w+ )?(?:image|picture|photo|scene|view|frame|map|area)\b'
-_SIDE = (r'(?:left|right|top|bottom|upper|lower|north|south|east|west|front|back|side|edge|end|'
-         r'corner|border|middle|cent(?:er|re))')
+_SIDE = (
+    r'(?:left|right|top|bottom|upper|lower|north|south|east|west|front|back|side|edge|end|'
+    r'corner|border|middle|cent(?:er|re))'
+)
 _ENTITY = rf'{_SOME} (?!{_WHOLE}|(?:\w+ )?{_SIDE}\b)'
-RELATION = re.compile('|'.join((
-    r'\b(?:next|close[rs]?t?|near(?:er|est)?|adjacent|parallel|opposite|connected|attached|'
-    rf'perpendicular|relative) to {_ENTITY}',
-    r'\b(?:near|beside|alongside|along(?: with)?|between|among|behind|under|beneath|above|below|'
-    rf'over|across|around|surrounding|facing|against|beyond|opposite|in front of) {_ENTITY}',
-    r'\b(?:surrounded|followed|flanked|bordered|crossed) by\b',
-    rf'\b(?:{_SIDE}|(?:north|south)(?:ea|we)st)(?: side| part| edge| end)? (?:of|to|from) '
-    rf'{_SOME} (?!{_WHOLE})',
-    rf'\b(?:is|are|driving|parked|lying|located|sitting|standing|moored|docked|walking) '
-    rf'(?:on|in|at|by|inside) {_ENTITY}')))
+RELATION = re.compile(
+    '|'.join(
+        (
+            r'\b(?:next|close[rs]?t?|near(?:er|est)?|adjacent|parallel|opposite|connected|attached|'
+            rf'perpendicular|relative) to {_ENTITY}',
+            r'\b(?:near|beside|alongside|along(?: with)?|between|among|behind|under|beneath|above|below|'
+            rf'over|across|around|surrounding|facing|against|beyond|opposite|in front of) {_ENTITY}',
+            r'\b(?:surrounded|followed|flanked|bordered|crossed) by\b',
+            rf'\b(?:{_SIDE}|(?:north|south)(?:ea|we)st)(?: side| part| edge| end)? (?:of|to|from) '
+            rf'{_SOME} (?!{_WHOLE})',
+            rf'\b(?:is|are|driving|parked|lying|located|sitting|standing|moored|docked|walking) '
+            rf'(?:on|in|at|by|inside) {_ENTITY}',
+        )
+    )
+)
 POSITION = re.compile(
     rf'\b(?:{_SIDE}|central|(?:left|right|top|bottom|upper|lower)most|(?:north|south|east|west)ern|'
-    r'(?:north|south)(?:ea|we)st(?:ern)?|half|quadrant)\b')
+    r'(?:north|south)(?:ea|we)st(?:ern)?|half|quadrant)\b'
+)
 
 
 def kind(sentence: str) -> str:

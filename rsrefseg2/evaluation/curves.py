@@ -1,4 +1,5 @@
 """Pr@X over every X, and how the IoU is distributed: what a table of five thresholds leaves out."""
+
 from __future__ import annotations
 
 import math
@@ -7,7 +8,7 @@ from .protocols import Protocol
 from .score_sums import Record
 
 STEPS = 100  # X = 0, 0.01 ... 1
-BINS = 20    # of the histogram
+BINS = 20  # of the histogram
 
 
 class Curves:
@@ -17,7 +18,7 @@ class Curves:
         self.protocol = protocol
         self.samples = 0
         self._last = [0] * (STEPS + 2)  # samples by the number of thresholds that they pass
-        self.histogram = [0] * BINS     # samples with IoU in [k, k + 1) / BINS; 1 is in the last
+        self.histogram = [0] * BINS  # samples with IoU in [k, k + 1) / BINS; 1 is in the last
 
     def add(self, record: Record) -> None:
         """Counts one sample by its `intersection` and `union`; where its IoU is not a number it
@@ -31,9 +32,9 @@ class Curves:
                 return
             i = int(i)
         self.histogram[min(BINS - 1, BINS * i // u)] += 1
-        if self.protocol.inclusive:       # passes X = k / STEPS where STEPS i >= k u
+        if self.protocol.inclusive:  # passes X = k / STEPS where STEPS i >= k u
             self._last[STEPS * i // u + 1] += 1
-        else:                             # where STEPS i > k u
+        else:  # where STEPS i > k u
             self._last[-(-STEPS * i // u)] += 1
 
     def precision(self) -> list[tuple[float, float]]:

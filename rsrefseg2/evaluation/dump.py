@@ -5,6 +5,7 @@ While a test runs, each rank appends to a file of its own, DUMP.rank0, DUMP.rank
 they become DUMP in one step. A test that is continued first gathers what is whole of them in
 DUMP.part.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -34,8 +35,9 @@ from .dump_records import Counted, find_parts
 CHUNK = 256  # lines that go from rank to rank at a time
 
 
-def prepare_dump(path: str | Path, run: dict[str, Any], *, resume: bool, overwrite: bool
-                 ) -> list[str]:
+def prepare_dump(
+    path: str | Path, run: dict[str, Any], *, resume: bool, overwrite: bool
+) -> list[str]:
     """Before a test that dumps to `path`; -> the ids that an interrupted one has done. A whole dump
     of the same test may be replaced: the new one has the same scores.
 
@@ -51,8 +53,10 @@ def prepare_dump(path: str | Path, run: dict[str, Any], *, resume: bool, overwri
             require_free(path, option='--dump')
         return gather_parts(path, run)
     if parts and not overwrite:
-        raise UserError(f'{parts[0]} was left by an interrupted test: continue it with --resume, '
-                        f'or remove {path}.part and {path}.rank*, as --overwrite does')
+        raise UserError(
+            f'{parts[0]} was left by an interrupted test: continue it with --resume, '
+            f'or remove {path}.part and {path}.rank*, as --overwrite does'
+        )
     require_free(path, option='--dump', overwrite=overwrite or is_dump_of(path, run))
     for part in parts:
         part.unlink()
@@ -91,8 +95,10 @@ def gather_parts(path: str | Path, run: dict[str, Any]) -> list[str]:
         try:
             head, *lines = as_utf8(whole, str(part)).split('\n')
             found = decode_json(head, Head, where=f'{part}:1')['run']
-            ids = [str(decode_json(line, Counted, where=f'{part}:{number}')['id'])
-                   for number, line in enumerate(lines, start=2)]
+            ids = [
+                str(decode_json(line, Counted, where=f'{part}:{number}')['id'])
+                for number, line in enumerate(lines, start=2)
+            ]
         except UserError as error:
             fault = str(error).rpartition(': ')[0]  # without its own advice
             raise UserError(f'{fault}: no part of a dump: {start_anew}') from None

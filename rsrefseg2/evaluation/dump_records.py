@@ -4,6 +4,7 @@ A scorer needs `id`, `prediction` and `ground_truth` (COCO RLE) alone. `area` (p
 annotated mask), `intersection`, `union` and `iou` are for people: they are counted again from the
 masks. `iou` is null where it is undefined. Rates are shares from 0 to 1.
 """
+
 from __future__ import annotations
 
 import glob
@@ -66,14 +67,17 @@ def read_dump(path: str | Path, kind: type[Annotated] = Line) -> Iterator[dict[s
     """
     if not os.path.exists(path):
         rest = ' (an interrupted test left parts of it: continue it with --resume)'
-        raise UserError(f'dump {path} does not exist{rest if find_parts(path) else ""}: '
-                        'tools/test.py --dump writes one')
+        raise UserError(
+            f'dump {path} does not exist{rest if find_parts(path) else ""}: '
+            'tools/test.py --dump writes one'
+        )
     seen: dict[str, str] = {}
     for where, record in read_json_lines(path, kind, what='the dump'):
         name = str(record['id'])
         if name in seen:
-            raise UserError(f'{where}: id {name!r} occurs twice, first in {seen[name]}: one line '
-                            'per sample')
+            raise UserError(
+                f'{where}: id {name!r} occurs twice, first in {seen[name]}: one line per sample'
+            )
         seen[name] = where
         yield {**record, 'id': name, 'where': where}
     if not seen:
@@ -87,17 +91,22 @@ def masks_of(record: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         UserError: see `rle.runs_of`; one is the other's transpose by its size.
     """
     where = record['where']
-    pred, gt = (decode(record[key], where=f'{where} {key}')
-                for key in ('prediction', 'ground_truth'))
+    pred, gt = (
+        decode(record[key], where=f'{where} {key}') for key in ('prediction', 'ground_truth')
+    )
     if pred.shape != gt.shape and pred.shape == gt.shape[::-1]:
-        raise UserError(f'{where}: the prediction is {pred.shape[0]} x {pred.shape[1]} (height x '
-                        f'width), the annotated mask {gt.shape[0]} x {gt.shape[1]}: one of the two '
-                        'is transposed: write both as [height, width]')
+        raise UserError(
+            f'{where}: the prediction is {pred.shape[0]} x {pred.shape[1]} (height x '
+            f'width), the annotated mask {gt.shape[0]} x {gt.shape[1]}: one of the two '
+            'is transposed: write both as [height, width]'
+        )
     return pred, gt
 
 
 def find_parts(path: str | Path) -> list[Path]:
     """What an interrupted test left of the dump `path`: the gathered part, then the ranks'."""
     escaped = glob.escape(str(path))
-    return [Path(name) for name in (*glob.glob(f'{escaped}.part'),
-                                    *sorted(glob.glob(f'{escaped}.rank*')))]
+    return [
+        Path(name)
+        for name in (*glob.glob(f'{escaped}.part'), *sorted(glob.glob(f'{escaped}.rank*')))
+    ]

@@ -35,6 +35,7 @@ larger of the two overlaps with a grown mask, took a mask of the target and of o
 was replaced after the totals of the test split's own failures had been seen, by a rule chosen on
 val, before any intervention on the test split was looked at.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -57,7 +58,7 @@ class Thresholds(NamedTuple):
     coarse_localisation: float
     mask_agreement: float
     successes: int  # that they were taken from
-    source: str     # the dump or split of these
+    source: str  # the dump or split of these
 
 
 def fails(intersection: int, union: int) -> bool:
@@ -88,14 +89,19 @@ def fit_thresholds(records: Iterable[dict[str, Any]], source: str) -> Thresholds
     Raises:
         UserError: too few successes with both scores for a quantile of 2.5 %.
     """
-    scores = np.array([(record['coarse_localisation'], record['mask_agreement'])
-                       for record in records
-                       if not fails(record['intersection'], record['union'])
-                       and None not in (record.get('coarse_localisation'),
-                                        record.get('mask_agreement'))]).reshape(-1, 2)
+    scores = np.array(
+        [
+            (record['coarse_localisation'], record['mask_agreement'])
+            for record in records
+            if not fails(record['intersection'], record['union'])
+            and None not in (record.get('coarse_localisation'), record.get('mask_agreement'))
+        ]
+    ).reshape(-1, 2)
     if len(scores) * QUANTILE < 1:
-        raise UserError(f'{source}: {len(scores)} samples with IoU > 0.5 and a dense prompt; '
-                        f'thresholds need {round(1 / QUANTILE)}: give a larger split, or '
-                        'attribute from the predictions alone')
+        raise UserError(
+            f'{source}: {len(scores)} samples with IoU > 0.5 and a dense prompt; '
+            f'thresholds need {round(1 / QUANTILE)}: give a larger split, or '
+            'attribute from the predictions alone'
+        )
     c, q = np.quantile(scores, QUANTILE, axis=0)
     return Thresholds(float(c), float(q), len(scores), source)

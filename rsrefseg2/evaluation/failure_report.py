@@ -1,4 +1,5 @@
 """The causes of a split's failures by group, from a dump alone."""
+
 from __future__ import annotations
 
 import os
@@ -28,8 +29,10 @@ from .scoring import dumped_samples, score_record
 COLUMNS = ('failed', *CAUSES, 'samples')
 # Of SynthRS: an independent answer, whether the prediction lies on the target more than on any
 # other object.
-GROUPS = {**BREAKDOWNS, 'object_hit': lambda r: {True: 'hit', False: 'miss'}.get(
-    r.get('object_hit'))}
+GROUPS = {
+    **BREAKDOWNS,
+    'object_hit': lambda r: {True: 'hit', False: 'miss'}.get(r.get('object_hit')),
+}
 
 
 class ThresholdsEntry(TypedDict):
@@ -69,30 +72,43 @@ class ErrorReport:
     @staticmethod
     def row(counts: Counter[str]) -> dict[str, float]:
         """'failed' and the causes in percent of the samples, and 'samples'."""
-        return {**{key: 100 * counts[key] / counts['samples'] for key in ('failed', *CAUSES)},
-                'samples': counts['samples']}
+        return {
+            **{key: 100 * counts[key] / counts['samples'] for key in ('failed', *CAUSES)},
+            'samples': counts['samples'],
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """The row of all samples, 'protocol', 'from', 'thresholds', and 'by_<breakdown>'."""
-        return {**self.row(self.all), 'protocol': 'paper',
-                'from': 'prediction' if self.thresholds is None else 'dense prompt',
-                'thresholds': None if self.thresholds is None else self.thresholds._asdict(),
-                **{f'by_{name}': self.breakdown(name) for name in self._telling()}}
+        return {
+            **self.row(self.all),
+            'protocol': 'paper',
+            'from': 'prediction' if self.thresholds is None else 'dense prompt',
+            'thresholds': None if self.thresholds is None else self.thresholds._asdict(),
+            **{f'by_{name}': self.breakdown(name) for name in self._telling()},
+        }
 
     def tables(self) -> list[str]:
         """Text tables: all samples, then each breakdown."""
-        title = ('Causes of failures (IoU <= 0.5, protocol `paper`) in percent of the samples, '
-                 f'{self._source()}')
-        return [score_table({'all': self.row(self.all)}, title, columns=COLUMNS),
-                *(score_table(self.breakdown(name), f'{title}, by {name}', head=name,
-                              columns=COLUMNS) for name in self._telling())]
+        title = (
+            'Causes of failures (IoU <= 0.5, protocol `paper`) in percent of the samples, '
+            f'{self._source()}'
+        )
+        return [
+            score_table({'all': self.row(self.all)}, title, columns=COLUMNS),
+            *(
+                score_table(self.breakdown(name), f'{title}, by {name}', head=name, columns=COLUMNS)
+                for name in self._telling()
+            ),
+        ]
 
     def _source(self) -> str:
         if self.thresholds is None:
             return 'from the predictions alone'
         c, q, successes, source = self.thresholds
-        return (f'from the dense prompt: coarse_localisation {c:.3f}, mask_agreement {q:.3f} '
-                f'({successes} successes of {source})')
+        return (
+            f'from the dense prompt: coarse_localisation {c:.3f}, mask_agreement {q:.3f} '
+            f'({successes} successes of {source})'
+        )
 
     def _telling(self) -> list[str]:
         return [name for name, groups in self.groups.items() if set(groups) != {UNKNOWN}]
@@ -127,14 +143,18 @@ def read_thresholds(path: str | Path, *, other_than: str | Path) -> Thresholds:
         UserError: it cannot be read, or is the dump that they are to judge.
     """
     if os.path.exists(path) and os.path.exists(other_than) and os.path.samefile(path, other_than):
-        raise UserError(f'{path} cannot give its own thresholds: they come from another split of '
-                        'the same model (tools/test.py --dump on val)')
+        raise UserError(
+            f'{path} cannot give its own thresholds: they come from another split of '
+            'the same model (tools/test.py --dump on val)'
+        )
     if Path(path).suffix != '.json':
         return fit_thresholds(_with_prompts(path), Path(path).name)
     given = read_json(path, dict[str, Any], what='the file of thresholds').get('thresholds')
     if given is None:
-        raise UserError(f'{path} holds no thresholds: give the dump of another split, or the JSON '
-                        'of tools/analysis/errors.py on one')
+        raise UserError(
+            f'{path} holds no thresholds: give the dump of another split, or the JSON '
+            'of tools/analysis/errors.py on one'
+        )
     return Thresholds(**convert(given, ThresholdsEntry, where=f'{path}: thresholds'))
 
 
@@ -150,12 +170,13 @@ def _with_prompts(path: str | Path) -> Iterator[dict[str, Any]]:
         yield score_record(sample, PROTOCOLS['paper'])
 
 
-def prompt_scores(record: Mapping[str, Any], path: str | Path
-                  ) -> tuple[float | None, float | None]:
+def prompt_scores(record: Mapping[str, Any], path: str | Path) -> tuple[float | None, float | None]:
     """coarse_localisation and mask_agreement of a record."""
     try:
         return record['coarse_localisation'], record['mask_agreement']
     except KeyError as error:
-        raise UserError(f'{path}: sample {record["id"]} has no {error.args[0]}: write the dump '
-                        'again with tools/test.py --dump, or, for a model without a dense prompt, '
-                        'attribute with --from prediction') from None
+        raise UserError(
+            f'{path}: sample {record["id"]} has no {error.args[0]}: write the dump '
+            'again with tools/test.py --dump, or, for a model without a dense prompt, '
+            'attribute with --from prediction'
+        ) from None

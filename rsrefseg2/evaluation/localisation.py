@@ -1,4 +1,5 @@
 """Where the model looked and whether it drew that: dense prompt, prediction, annotated mask."""
+
 from __future__ import annotations
 
 import cv2

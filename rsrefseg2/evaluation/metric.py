@@ -1,4 +1,5 @@
 """The scores of a test as it runs: streamed to a file, added up in integers at the end."""
+
 from __future__ import annotations
 
 import contextlib
@@ -51,10 +52,19 @@ class RefSegMetric(BaseMetric):
 
     SCORES: ClassVar[str] = '|'.join(map(re.escape, (*COLUMNS, 'category_gIoU')))
 
-    def __init__(self, *, protocol: str = 'paper', dump: str | None = None, resume: bool = False,
-                 overwrite: bool = False, run: dict[str, Any] | None = None,
-                 prefix: str | None = None, beside: dict[str, dict[str, float]] | None = None,
-                 tables: bool = True, **kwargs) -> None:
+    def __init__(
+        self,
+        *,
+        protocol: str = 'paper',
+        dump: str | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+        run: dict[str, Any] | None = None,
+        prefix: str | None = None,
+        beside: dict[str, dict[str, float]] | None = None,
+        tables: bool = True,
+        **kwargs,
+    ) -> None:
         # mmengine warns when there is no prefix; here its absence is meant: the paper's names
         super().__init__(prefix=prefix or protocol, **kwargs)
         self.prefix = prefix
@@ -98,16 +108,24 @@ class RefSegMetric(BaseMetric):
         pred, gt = self.masks(sample)
         name = sample['sample_id']
         intersection, union = self.protocol.overlap(pred, gt, where=f'sample {name}')
-        record = dict(id=name, file=sample.get('img_path'), sentence=sample.get('text'),
-                      category=sample.get('category'), area=int(np.count_nonzero(gt)),
-                      intersection=intersection, union=union,
-                      iou=self.protocol.iou(intersection, union))
+        record = dict(
+            id=name,
+            file=sample.get('img_path'),
+            sentence=sample.get('text'),
+            category=sample.get('category'),
+            area=int(np.count_nonzero(gt)),
+            intersection=intersection,
+            union=union,
+            iou=self.protocol.iou(intersection, union),
+        )
         if self.dump is not None:
             record.update(prediction=encode(pred), ground_truth=encode(gt))
             if sample.get('dense_prompt') is not None:
                 dense = sample['dense_prompt'].float().cpu().numpy()
-                record.update(coarse_localisation=coarse_localisation(dense, gt),
-                              mask_agreement=mask_agreement(dense, pred))
+                record.update(
+                    coarse_localisation=coarse_localisation(dense, gt),
+                    mask_agreement=mask_agreement(dense, pred),
+                )
         return record
 
     @staticmethod
@@ -116,11 +134,15 @@ class RefSegMetric(BaseMetric):
         name = f'sample {sample["sample_id"]} ({sample.get("img_path", "no file")})'
         pred, gt = sample['pred_mask'], sample.get('gt_mask')
         if gt is None:
-            raise UserError(f'{name} has no annotated mask, so it cannot be scored; '
-                            'give the split its masks, or use tools/predict.py')
+            raise UserError(
+                f'{name} has no annotated mask, so it cannot be scored; '
+                'give the split its masks, or use tools/predict.py'
+            )
         if pred.shape != gt.shape:
-            raise UserError(f'{name}: the predicted mask is {tuple(pred.shape)}, the annotated one '
-                            f'{tuple(gt.shape)}; both must have the original size (H, W)')
+            raise UserError(
+                f'{name}: the predicted mask is {tuple(pred.shape)}, the annotated one '
+                f'{tuple(gt.shape)}; both must have the original size (H, W)'
+            )
         return pred.cpu().numpy().astype(bool), gt.cpu().numpy().astype(bool)
 
     # ------------------------------------------------------------------ at the end
@@ -162,7 +184,8 @@ class RefSegMetric(BaseMetric):
                     f'the split has {size} samples, but {len(counted)} different sample ids were '
                     'scored'
                     + (f'; seen more than once: {", ".join(twice[:5])}' if twice else '')
-                    + '; ids must be unique within a split, and every sample must be predicted')
+                    + '; ids must be unique within a split, and every sample must be predicted'
+                )
         return metrics
 
     def compute_report(self, records: Iterator[dict[str, Any]]) -> dict[str, float]:
@@ -175,8 +198,11 @@ class RefSegMetric(BaseMetric):
         for table in report.tables() if self.tables else ():
             self.log(table)
         if self.beside:
-            self.log(score_table({'here': report.scores(), **self.beside},
-                                 report.title('beside published ones')))
+            self.log(
+                score_table(
+                    {'here': report.scores(), **self.beside}, report.title('beside published ones')
+                )
+            )
         return report.scores()
 
     def compute_metrics(self, results: list) -> dict:

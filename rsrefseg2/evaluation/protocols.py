@@ -3,6 +3,7 @@
 In this field one name (gIoU, mIoU, Pr@0.5) stands for several numbers. They differ in these three
 points alone, so a protocol is these three points, and every table names its protocol.
 """
+
 from __future__ import annotations
 
 import math
@@ -43,9 +44,11 @@ class Protocol:
         if self.size is not None:
             pred, gt = squash(pred, self.size), squash(gt, self.size)
         if pred.shape != gt.shape:
-            raise UserError(f'{where}: the predicted mask is {pred.shape}, the annotated one '
-                            f'{gt.shape}; protocol {self.name} compares both at the original '
-                            'size (H, W): resize the prediction to it')
+            raise UserError(
+                f'{where}: the predicted mask is {pred.shape}, the annotated one '
+                f'{gt.shape}; protocol {self.name} compares both at the original '
+                'size (H, W): resize the prediction to it'
+            )
         intersection = int(np.count_nonzero(pred & gt))
         return intersection, int(np.count_nonzero(pred)) + int(np.count_nonzero(gt)) - intersection
 
@@ -68,26 +71,42 @@ def squash(mask: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(image.resize((size, size), Image.Resampling.NEAREST)) > 0
 
 
-PROTOCOLS = {protocol.name: protocol for protocol in (
-    # RSRefSeg 2's tables; Pr@X and the rest as its release computes them, but for two empty masks
-    Protocol('paper', None, False, 0.0,
-             'original size, logits > 0, Pr@X with >, both masks empty: 0'),
-    # the LAVT family: LGCE, RMSIN, FIANet, RS2-SAM2
-    Protocol('rmsin', 480, True, 0.0,
-             'binary masks squashed to 480 x 480 by nearest neighbour, Pr@X with >=, both masks '
-             'empty: 0'),
-    # LISA, EVF-SAM, SegEarth-R1 (without their 1e-5 in the denominator)
-    Protocol('lisa', None, False, 1.0,
-             'original size, logits > 0, Pr@X with >, both masks empty: 1'),
-    # RSRefSeg 2's released code: 0 / 0 makes the mean NaN
-    Protocol('release', None, False, math.nan,
-             'original size, logits > 0, Pr@X with >, both masks empty: NaN, and so is the mean'),
-)}
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        # RSRefSeg 2's tables; Pr@X and the rest as its release computes them, but for two empty masks
+        Protocol(
+            'paper', None, False, 0.0, 'original size, logits > 0, Pr@X with >, both masks empty: 0'
+        ),
+        # the LAVT family: LGCE, RMSIN, FIANet, RS2-SAM2
+        Protocol(
+            'rmsin',
+            480,
+            True,
+            0.0,
+            'binary masks squashed to 480 x 480 by nearest neighbour, Pr@X with >=, both masks '
+            'empty: 0',
+        ),
+        # LISA, EVF-SAM, SegEarth-R1 (without their 1e-5 in the denominator)
+        Protocol(
+            'lisa', None, False, 1.0, 'original size, logits > 0, Pr@X with >, both masks empty: 1'
+        ),
+        # RSRefSeg 2's released code: 0 / 0 makes the mean NaN
+        Protocol(
+            'release',
+            None,
+            False,
+            math.nan,
+            'original size, logits > 0, Pr@X with >, both masks empty: NaN, and so is the mean',
+        ),
+    )
+}
 
 
 def find_protocol(name: str) -> Protocol:
     """The protocol of that name; an error with the near matches otherwise."""
     if name not in PROTOCOLS:
-        raise UserError(f'protocol {name!r} is not one of {", ".join(PROTOCOLS)}'
-                        f'{suggest(name, PROTOCOLS)}')
+        raise UserError(
+            f'protocol {name!r} is not one of {", ".join(PROTOCOLS)}{suggest(name, PROTOCOLS)}'
+        )
     return PROTOCOLS[name]

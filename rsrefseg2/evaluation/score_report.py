@@ -1,4 +1,5 @@
 """Scores of a set of samples, overall and by group: from a running test and from a dump alike."""
+
 from __future__ import annotations
 
 import math
@@ -37,8 +38,11 @@ class Report:
         """The overall scores in percent; with categories also 'category_gIoU', Table IV's rule: the
         mean over a category's samples, then over the named categories."""
         scores = self.all.scores()
-        named = [sums.scores()['gIoU'] for name, sums in self.groups.get('category', {}).items()
-                 if name != UNKNOWN]
+        named = [
+            sums.scores()['gIoU']
+            for name, sums in self.groups.get('category', {}).items()
+            if name != UNKNOWN
+        ]
         if named:
             scores['category_gIoU'] = math.fsum(named) / len(named)
         return scores
@@ -46,28 +50,36 @@ class Report:
     def breakdown(self, name: str) -> dict[str, dict[str, float]]:
         """group -> its scores and 'samples', `in_order`."""
         groups = self.groups.get(name, {})
-        return {group: {**groups[group].scores(), 'samples': groups[group].samples}
-                for group in in_order(groups)}
+        return {
+            group: {**groups[group].scores(), 'samples': groups[group].samples}
+            for group in in_order(groups)
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """The scores, 'protocol', 'samples', and 'by_<breakdown>' of those that say
         something."""
-        return {**self.scores(), 'protocol': self.protocol.name, 'samples': self.all.samples,
-                **({'undefined': self.all.undefined} if self.all.undefined else {}),
-                **{f'by_{name}': self.breakdown(name) for name in self._telling()}}
+        return {
+            **self.scores(),
+            'protocol': self.protocol.name,
+            'samples': self.all.samples,
+            **({'undefined': self.all.undefined} if self.all.undefined else {}),
+            **{f'by_{name}': self.breakdown(name) for name in self._telling()},
+        }
 
     def tables(self) -> list[str]:
         """Text tables: all samples, then each breakdown."""
-        tables = [score_table({'all': self.all.scores()},
-                              self.title(f'{self.all.samples} samples'))]
+        tables = [
+            score_table({'all': self.all.scores()}, self.title(f'{self.all.samples} samples'))
+        ]
         if self.all.undefined:
             tables.append(self.undefined())
         for name in self._telling():
             rows: dict[str, Mapping[str, float]] = self.breakdown(name)
             if name == 'category':
                 rows['mean of categories'] = dict(gIoU=self.scores()['category_gIoU'])
-            tables.append(score_table(rows, self.title(f'by {name}'), head=name,
-                                      columns=self._columns(rows)))
+            tables.append(
+                score_table(rows, self.title(f'by {name}'), head=name, columns=self._columns(rows))
+            )
         return tables
 
     def undefined(self) -> str:
@@ -76,8 +88,10 @@ class Report:
         if not names:
             return ''
         shown = ', '.join(names[:10]) + ', ...' * (len(names) > 10)
-        return (f'{len(names)} samples whose two masks are empty make gIoU undefined under '
-                f'protocol {self.protocol.name}: {shown}')
+        return (
+            f'{len(names)} samples whose two masks are empty make gIoU undefined under '
+            f'protocol {self.protocol.name}: {shown}'
+        )
 
     @staticmethod
     def _columns(rows: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
@@ -90,5 +104,4 @@ class Report:
 
     def _telling(self) -> list[str]:
         """The breakdowns that say something: of categories, only where one is named."""
-        return [name for name, groups in self.groups.items()
-                if groups and set(groups) != {UNKNOWN}]
+        return [name for name, groups in self.groups.items() if groups and set(groups) != {UNKNOWN}]

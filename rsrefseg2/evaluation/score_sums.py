@@ -1,4 +1,5 @@
 """Scores from sums of integers: any order, any batches, any number of ranks, the same digits."""
+
 from __future__ import annotations
 
 import math
@@ -59,12 +60,19 @@ class Sums:
         records hold; gIoU is NaN where an IoU is not a number."""
         if not self.samples:
             raise ValueError('no samples to score')
-        return {'gIoU': math.nan if self.undefined else percent(self.iou, self.samples),
-                'cIoU': 100 * self.intersection / self.union if self.union else 0.0,
-                **{name: 100 * passed / self.samples
-                   for name, passed in zip(THRESHOLDS, self.passed, strict=True)},
-                **{name: percent(self.rates[name], self.rated[name])
-                   for name in RATES if self.rated[name]}}
+        return {
+            'gIoU': math.nan if self.undefined else percent(self.iou, self.samples),
+            'cIoU': 100 * self.intersection / self.union if self.union else 0.0,
+            **{
+                name: 100 * passed / self.samples
+                for name, passed in zip(THRESHOLDS, self.passed, strict=True)
+            },
+            **{
+                name: percent(self.rates[name], self.rated[name])
+                for name in RATES
+                if self.rated[name]
+            },
+        }
 
 
 def percent(total: int, count: int) -> float:
@@ -72,9 +80,15 @@ def percent(total: int, count: int) -> float:
     return float(Fraction(100 * total, EXACT * count))
 
 
-def score_table(rows: Mapping[str, Mapping[str, float]], title: str, *, head: str = '',
-                columns: Sequence[str] = COLUMNS) -> str:
+def score_table(
+    rows: Mapping[str, Mapping[str, float]],
+    title: str,
+    *,
+    head: str = '',
+    columns: Sequence[str] = COLUMNS,
+) -> str:
     """A plain-text table: one line per row of scores, two decimals, counts as they are."""
+
     def cell(row: Mapping[str, float], key: str) -> str:
         value = row.get(key)
         if value is None:
@@ -82,13 +96,15 @@ def score_table(rows: Mapping[str, Mapping[str, float]], title: str, *, head: st
         return str(value) if isinstance(value, (int, str)) else f'{value:.2f}'
 
     first = max(len(name) for name in (head, *rows))
-    widths = [max([7, len(key), *(len(cell(row, key)) for row in rows.values())])
-              for key in columns]
+    widths = [
+        max([7, len(key), *(len(cell(row, key)) for row in rows.values())]) for key in columns
+    ]
 
     def line(name: str, cells: Iterable[str]) -> str:
         return '  '.join([name.ljust(first), *(f'{c:>{w}}' for c, w in zip(cells, widths))])
 
     header = line(head, columns)
-    return '\n'.join([title, header, '-' * len(header)]
-                     + [line(name, (cell(row, key) for key in columns))
-                        for name, row in rows.items()])
+    return '\n'.join(
+        [title, header, '-' * len(header)]
+        + [line(name, (cell(row, key) for key in columns)) for name, row in rows.items()]
+    )

@@ -1,4 +1,5 @@
 """RSRefSeg 2's parts (Sec. III); `rsrefseg2.py` composes them."""
+
 from ..compat import use_mmdet_losses
 
 use_mmdet_losses()

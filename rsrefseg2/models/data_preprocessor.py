@@ -1,4 +1,5 @@
 """From uint8 images and strings to what the towers read."""
+
 from __future__ import annotations
 
 import logging
@@ -24,26 +25,26 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class ModelInputs(NamedTuple):
     """One batch: U unique images, B sentences."""
 
-    images_where: Tensor  # (U, 3, H1, W1)  I_1, for SigLIP or CLIP
-    images_how: Tensor    # (U, 3, H2, W2)  I_2, for SAM
-    image_index: Tensor   # (B,) into U
-    input_ids: Tensor     # (B, L) padded on the right to the tower's length
-    lengths: Tensor       # (B,) tokens with eos, and CLIP's bos
-    image_ids: Tensor     # (B,) int64, equal for equal images, on every rank
+    images_siglip: Tensor  # (U, 3, H1, W1)  I_1, for SigLIP or CLIP
+    images_sam: Tensor  # (U, 3, H2, W2)  I_2, for SAM
+    image_index: Tensor  # (B,) into U
+    input_ids: Tensor  # (B, L) padded on the right to the tower's length
+    lengths: Tensor  # (B,) tokens with eos, and CLIP's bos
+    image_ids: Tensor  # (B,) int64, equal for equal images, on every rank
 
 
 class BatchShape(NamedTuple):
     """What a batch's memory depends on."""
 
-    images: int      # U
-    sentences: int   # B
-    size_where: int  # H1 = W1
-    size_how: int    # H2 = W2
-    training: bool   # or validation, test, prediction
+    images: int  # U
+    sentences: int  # B
+    size_siglip: int  # H1 = W1
+    size_sam: int  # H2 = W2
+    training: bool  # or validation, test, prediction
 
 
 # The last batch that a model was given, for who must tell that it was too large.
-batch_at_hand: ContextVar[BatchShape | None] = ContextVar('batch_at_hand', default=None)
+current_batch: ContextVar[BatchShape | None] = ContextVar('current_batch', default=None)
 
 
 @MODELS.register_module()
@@ -57,56 +58,83 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         tokenizer: the SigLIP checkpoint whose tokenizer is used; `RSRefSeg2` injects it.
         init: 'pretrained' or 'random', as of the towers.
         max_length: positions of the text tower; `RSRefSeg2` injects it.
-        size_where, size_how: H1 = W1 and H2 = W2; `RSRefSeg2` injects them.
-        mean_where, std_where: of I_1's pixels, by channel; `RSRefSeg2` injects them.
+        size_siglip, size_sam: H1 = W1 and H2 = W2; `RSRefSeg2` injects them.
+        mean_siglip, std_siglip: of I_1's pixels, by channel; `RSRefSeg2` injects them.
         lower_case: lower-case sentences before the tokenizer.
         padding: pad the ids to the tower's positions ('full'), or to the longest sentence of the
             batch ('longest', the release's variant): SigLIP reads its padding, so a prediction
             then depends on its batch.
-        where_from: I_1 is made from the original image, or from I_2 before it is normalised,
-            without antialiasing ('how', the release's variant).
+        siglip_from: I_1 is made from the original image, or from I_2 before it is normalised,
+            without antialiasing ('sam_input', the release's variant).
     """
 
-    def __init__(self, *, tokenizer: str | dict, init: str, max_length: int, size_where: int,
-                 size_how: int, mean_where: Sequence[float] = SIGLIP_MEAN,
-                 std_where: Sequence[float] = SIGLIP_STD, lower_case: bool = True,
-                 padding: Literal['full', 'longest'] = 'full',
-                 where_from: Literal['original', 'how'] = 'original') -> None:
+    def __init__(
+        self,
+        *,
+        tokenizer: str | dict,
+        init: str,
+        max_length: int,
+        size_siglip: int,
+        size_sam: int,
+        mean_siglip: Sequence[float] = SIGLIP_MEAN,
+        std_siglip: Sequence[float] = SIGLIP_STD,
+        lower_case: bool = True,
+        padding: Literal['full', 'longest'] = 'full',
+        siglip_from: Literal['original', 'sam_input'] = 'original',
+    ) -> None:
         super().__init__()
         if padding not in ('full', 'longest'):
             raise ValueError(f"padding is 'full' or 'longest', not {padding!r}")
-        if where_from not in ('original', 'how'):
-            raise ValueError(f"where_from is 'original' or 'how', not {where_from!r}")
-        self.padding, self.where_from = padding, where_from
+        if siglip_from not in ('original', 'sam_input'):
+            raise ValueError(f"siglip_from is 'original' or 'sam_input', not {siglip_from!r}")
+        self.padding, self.siglip_from = padding, siglip_from
         self.tokenizer = load_tokenizer(tokenizer, init=init)
         self.max_length, self.lower_case = max_length, lower_case
-        self.size_where, self.size_how = size_where, size_how
-        self.mean_where, self.std_where = tuple(mean_where), tuple(std_where)
+        self.size_siglip, self.size_sam = size_siglip, size_sam
+        self.mean_siglip, self.std_siglip = tuple(mean_siglip), tuple(std_siglip)
         self.n_cut = 0
         self._told: set[str] = set()  # sentences without a known word that were warned of
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """{'inputs': U uint8 (3, H, W), 'image_index': (B,), 'image_ids': (B,), 'data_samples': B}
         -> {'inputs': ModelInputs, 'data_samples': B}."""
-        batch_at_hand.set(BatchShape(len(data['inputs']), len(data['data_samples']),
-                                     self.size_where, self.size_how, training))
+        current_batch.set(
+            BatchShape(
+                len(data['inputs']),
+                len(data['data_samples']),
+                self.size_siglip,
+                self.size_sam,
+                training,
+            )
+        )
         data = self.cast_data(data)
         samples = data['data_samples']
-        images_where, images_how = self.images(data['inputs'])
+        images_siglip, images_sam = self.images(data['inputs'])
         input_ids, lengths = self.tokenize([sample.text for sample in samples])
-        return {'inputs': ModelInputs(images_where, images_how, data['image_index'], input_ids,
-                                      lengths, data['image_ids']),
-                'data_samples': samples}
+        return {
+            'inputs': ModelInputs(
+                images_siglip,
+                images_sam,
+                data['image_index'],
+                input_ids,
+                lengths,
+                data['image_ids'],
+            ),
+            'data_samples': samples,
+        }
 
     def images(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """U uint8 (3, H, W) RGB -> I_1 (U, 3, H1, H1), I_2 (U, 3, H2, H2), float32, normalised."""
         where, how = [], []
         for image in images:
             image = image.to(self.device, torch.float32)[None] / 255
-            large = squash(image, self.size_how)
-            small = (squash(image, self.size_where) if self.where_from == 'original'
-                     else squash(large, self.size_where, antialias=False))
-            where.append(normalise(small, self.mean_where, self.std_where))
+            large = squash(image, self.size_sam)
+            small = (
+                squash(image, self.size_siglip)
+                if self.siglip_from == 'original'
+                else squash(large, self.size_siglip, antialias=False)
+            )
+            where.append(normalise(small, self.mean_siglip, self.std_siglip))
             how.append(normalise(large, IMAGENET_MEAN, IMAGENET_STD))
         return torch.cat(where), torch.cat(how)
 
@@ -115,7 +143,7 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         with padding='longest' ids (B, the longest length).
 
         A sentence longer than the tower's positions is cut, its eos kept; the cuts are counted
-        (`n_cut`, told by CutSentenceHook) and warned of once. One whose words are all unknown to
+        (`n_cut`, told by TruncatedSentenceHook) and warned of once. One whose words are all unknown to
         the tokenizer is warned of, up to MAX_TOLD different ones.
 
         Raises:
@@ -128,11 +156,14 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         ids, lengths, n_cut = self.tokenizer.encode(list(sentences), self.max_length)
         self._warn_of_unknown(sentences, ids, lengths)
         if n_cut and not self.n_cut:
-            print_log(f'a sentence is longer than the text tower\'s {self.max_length} positions: '
-                      f'cut', 'current', logging.WARNING)
+            print_log(
+                f"a sentence is longer than the text tower's {self.max_length} positions: cut",
+                'current',
+                logging.WARNING,
+            )
         self.n_cut += n_cut
         if self.padding == 'longest':
-            ids = ids[:, :int(lengths.max())]
+            ids = ids[:, : int(lengths.max())]
         return ids.to(self.device), lengths.to(self.device)
 
     def _warn_of_unknown(self, sentences: Sequence[str], ids: Tensor, lengths: Tensor) -> None:
@@ -141,16 +172,21 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         for row in unknown.nonzero().flatten().tolist():
             if sentences[row] not in self._told and len(self._told) < MAX_TOLD:
                 self._told.add(sentences[row])
-                print_log(f'the tokenizer knows no word of the sentence {sentences[row]!r}: the '
-                          f'mask cannot follow it', 'current', logging.WARNING)
+                print_log(
+                    f'the tokenizer knows no word of the sentence {sentences[row]!r}: the '
+                    f'mask cannot follow it',
+                    'current',
+                    logging.WARNING,
+                )
 
 
 def squash(image: Tensor, size: int, *, antialias: bool = True) -> Tensor:
     """(1, 3, H, W) -> (1, 3, size, size), bilinear, antialiased when shrinking."""
     if image.shape[-2:] == (size, size):
         return image
-    return F.interpolate(image, (size, size), mode='bilinear', align_corners=False,
-                         antialias=antialias)
+    return F.interpolate(
+        image, (size, size), mode='bilinear', align_corners=False, antialias=antialias
+    )
 
 
 def normalise(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -1,4 +1,5 @@
 """Features of all ranks, with gradient; and means over all ranks' samples."""
+
 from __future__ import annotations
 
 import torch
@@ -13,7 +14,7 @@ def _gather(x: Tensor) -> tuple[Tensor, list[int]]:
     dist.all_gather(counts, rows)
     counts = [int(count) for count in counts]
     padded = x.new_zeros((max(counts), *x.shape[1:]))
-    padded[:len(x)] = x
+    padded[: len(x)] = x
     parts = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(parts, padded)
     return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)]), counts
@@ -50,8 +51,8 @@ def gather_with_gradient(x: Tensor, *, through_others: bool = True) -> Tensor:
     if through_others and x.is_floating_point():
         return _GatherWithGradient.apply(x)
     gathered, counts = _gather(x.detach())
-    start = sum(counts[:dist.get_rank()])
-    return torch.cat([gathered[:start], x, gathered[start + len(x):]])
+    start = sum(counts[: dist.get_rank()])
+    return torch.cat([gathered[:start], x, gathered[start + len(x) :]])
 
 
 def weight_of_rank(count: int, *, like: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
 """Sec. III-B: SigLIP's (or CLIP's) two towers say what there is, and how it is called."""
+
 from __future__ import annotations
 
 import logging
@@ -38,7 +39,7 @@ class DualModalityEncoder(nn.Module):
         trainable: train the towers whole instead (a named variant, then without LoRA).
         vision_recompute, text_recompute: activation checkpointing (`recompute_in_backward`): less
             memory, the same gradients, a second forward pass of the tower in training.
-        every_position: t_word are all positions that the text tower read, eos and padding too (the
+        keep_padding_tokens: t_word are all positions that the text tower read, eos and padding too (the
             release's variant): a prediction then depends on how its batch is padded.
         image_size: side of I_1 (Table XIV); the position embeddings are interpolated for a size
             other than the pretrained one. None: that one.
@@ -46,11 +47,19 @@ class DualModalityEncoder(nn.Module):
         UserError: an image smaller than a patch; LoRA beside `trainable`.
     """
 
-    def __init__(self, *, checkpoint: str | dict, init: Init = 'pretrained',
-                 vision_lora: dict | None = None, text_lora: dict | None = None,
-                 trainable: bool = False, vision_recompute: bool = False,
-                 text_recompute: bool = False, every_position: bool = False,
-                 image_size: PositiveInt | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        checkpoint: str | dict,
+        init: Init = 'pretrained',
+        vision_lora: dict | None = None,
+        text_lora: dict | None = None,
+        trainable: bool = False,
+        vision_recompute: bool = False,
+        text_recompute: bool = False,
+        keep_padding_tokens: bool = False,
+        image_size: PositiveInt | None = None,
+    ) -> None:
         super().__init__()
         self.check_values(trainable=trainable, vision_lora=vision_lora, text_lora=text_lora)
         siglip = load_siglip(checkpoint, init=init)
@@ -65,8 +74,10 @@ class DualModalityEncoder(nn.Module):
                 inject_lora(tower, family='siglip', **lora)
             elif not trainable:
                 freeze(tower)
-        for tower, recompute in ((self.vision_model, vision_recompute),
-                                 (self.text_model, text_recompute)):
+        for tower, recompute in (
+            (self.vision_model, vision_recompute),
+            (self.text_model, text_recompute),
+        ):
             if recompute:
                 recompute_in_backward(tower)
         # Where the dense prompt's learnable ones start; CLIP has no bias: 0, the middle.
@@ -80,16 +91,22 @@ class DualModalityEncoder(nn.Module):
         self.patch_size = vision.patch_size
         side, rest = divmod(self.image_size, self.patch_size)
         if side == 0:
-            raise UserError(f'model.siglip.image_size {image_size} is smaller than a patch of '
-                            f'{self.patch_size} pixels')
+            raise UserError(
+                f'model.siglip.image_size {image_size} is smaller than a patch of '
+                f'{self.patch_size} pixels'
+            )
         if rest and image_size is not None:
-            print_log(f'model.siglip.image_size {image_size} is no multiple of the patch of '
-                      f'{self.patch_size} pixels: the tower does not see the last {rest} pixels of '
-                      f'each side; {side * self.patch_size} and {(side + 1) * self.patch_size} are '
-                      'multiples', 'current', logging.WARNING)
+            print_log(
+                f'model.siglip.image_size {image_size} is no multiple of the patch of '
+                f'{self.patch_size} pixels: the tower does not see the last {rest} pixels of '
+                f'each side; {side * self.patch_size} and {(side + 1) * self.patch_size} are '
+                'multiples',
+                'current',
+                logging.WARNING,
+            )
         self.grid_size = (side, side)
         self.d1 = siglip.config.projection_dim if self.is_clip else vision.hidden_size
-        self.every_position = every_position
+        self.keep_padding_tokens = keep_padding_tokens
         self.max_length = siglip.config.text_config.max_position_embeddings
         # Towers of unequal width: the text head maps every word, so that d1 is one number.
         self._head_on_words = self.is_clip or siglip.config.text_config.hidden_size != self.d1
@@ -98,17 +115,20 @@ class DualModalityEncoder(nn.Module):
     def check_values(*, trainable: bool, vision_lora: dict | None, text_lora: dict | None) -> None:
         """Raises a UserError where options do not fit each other."""
         if trainable and (vision_lora or text_lora):
-            raise UserError('trainable=True trains the whole towers: set vision_lora and '
-                            'text_lora to None')
+            raise UserError(
+                'trainable=True trains the whole towers: set vision_lora and text_lora to None'
+            )
 
     def encode_images(self, images: Tensor) -> Tensor:
         """(U, 3, H1, W1) normalised -> v (U, h1*w1, d1)."""
         dtype = self.vision_model.embeddings.patch_embedding.weight.dtype
         if self.is_naflex:  # interpolates its positions itself
             return self.vision_model(
-                **naflex_inputs(images.to(dtype), self.patch_size)).last_hidden_state
-        states = self.vision_model(pixel_values=images.to(dtype),
-                                   interpolate_pos_encoding=self._interpolate).last_hidden_state
+                **naflex_inputs(images.to(dtype), self.patch_size)
+            ).last_hidden_state
+        states = self.vision_model(
+            pixel_values=images.to(dtype), interpolate_pos_encoding=self._interpolate
+        ).last_hidden_state
         if self.is_clip:
             return self.vision_model.head(self.vision_model.post_layernorm(states[:, 1:]))
         return states
@@ -117,14 +137,17 @@ class DualModalityEncoder(nn.Module):
         """input_ids (B, max_length), lengths (B,) with eos -> t_word (B, L, d1), t_sent (B, d1).
 
         L is the longest sentence of the batch; its own words only, without bos and eos. With
-        `every_position` L is the width of input_ids, and no position is masked.
+        `keep_padding_tokens` L is the width of input_ids, and no position is masked.
         """
         states = self.text_model(input_ids=input_ids)
-        first = 1 if self.is_clip and not self.every_position else 0  # after the bos
-        words = (torch.full_like(lengths, input_ids.shape[1]) if self.every_position
-                 else lengths - 1 - first)
+        first = 1 if self.is_clip and not self.keep_padding_tokens else 0  # after the bos
+        words = (
+            torch.full_like(lengths, input_ids.shape[1])
+            if self.keep_padding_tokens
+            else lengths - 1 - first
+        )
         longest = int(words.max())
-        t_word = states.last_hidden_state[:, first:first + longest]
+        t_word = states.last_hidden_state[:, first : first + longest]
         if self._head_on_words:
             t_word = self.text_model.head(t_word)
         word_mask = torch.arange(longest, device=words.device) < words[:, None]

@@ -1,4 +1,5 @@
 """Sec. III-D: SAM draws what the prompts point at."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -39,10 +40,16 @@ class MaskGenerator(nn.Module):
             reaches it: the convolutions that read the dense prompt.
     """
 
-    def __init__(self, *, checkpoint: str | dict, init: Init = 'pretrained',
-                 lora: dict | None = None, trainable: bool = False,
-                 recompute: bool | Sequence[PositiveInt] = False,
-                 train_prompt_encoder: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        checkpoint: str | dict,
+        init: Init = 'pretrained',
+        lora: dict | None = None,
+        trainable: bool = False,
+        recompute: bool | Sequence[PositiveInt] = False,
+        train_prompt_encoder: bool = False,
+    ) -> None:
         super().__init__()
         self.check_values(trainable=trainable, lora=lora)
         self.sam = load_sam(checkpoint, init=init)
@@ -77,13 +84,20 @@ class MaskGenerator(nn.Module):
         if not self.is_sam2:
             return self.sam.vision_encoder(images).last_hidden_state, []
         features = self.sam.get_image_features(images).fpn_hidden_states  # each (h*w, U, c)
-        maps = [feature.permute(1, 2, 0).unflatten(2, tuple(size)) for feature, size
-                in zip(features, self.sam.backbone_feature_sizes, strict=True)]
+        maps = [
+            feature.permute(1, 2, 0).unflatten(2, tuple(size))
+            for feature, size in zip(features, self.sam.backbone_feature_sizes, strict=True)
+        ]
         # The image model adds what the video model calls "no memory of earlier frames".
         return maps[-1] + self.sam.no_memory_embedding.reshape(1, -1, 1, 1), maps[:-1]
 
-    def forward(self, image_embeddings: Tensor, high_resolution_features: list[Tensor],
-                p_sparse: Tensor, p_dense: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        high_resolution_features: list[Tensor],
+        p_sparse: Tensor,
+        p_dense: Tensor | None,
+    ) -> Tensor:
         """One row per sentence: image_embeddings (B, d2, ...), p_sparse (B, n_p, d2),
         p_dense (B, H2/4, W2/4) or None -> mask_logits (B, H2/4, W2/4)."""
         prompt = self.sam.prompt_encoder
@@ -97,5 +111,8 @@ class MaskGenerator(nn.Module):
             image_embeddings=image_embeddings,
             image_positional_embeddings=position.expand(len(image_embeddings), -1, -1, -1),
             sparse_prompt_embeddings=p_sparse[:, None].to(image_embeddings.dtype),
-            dense_prompt_embeddings=dense, multimask_output=False, **kwargs)[0]
+            dense_prompt_embeddings=dense,
+            multimask_output=False,
+            **kwargs,
+        )[0]
         return masks[:, 0, 0]  # (B, point batch 1, token 0, h, w) -> (B, h, w)

@@ -1,4 +1,5 @@
 """RSRefSeg 2: encode, prompt, decode. Start here."""
+
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
@@ -39,61 +40,94 @@ class RSRefSeg2(BaseModel):
             gradients, the optimizer, BatchNorm's statistics and the losses stay in float32.
         frozen_dtype: 'bfloat16': the towers' frozen weights are kept in BF16, which needs
             autocast (`store_frozen_in_bfloat16`). Checkpoints are the same.
-        masks_via_input: masks are upsampled to SAM's H2 x W2 and from there to their original size
+        upsample_via_sam_input: masks are upsampled to SAM's H2 x W2, then to their original size
             (the release's variant), instead of at once.
     Raises:
         ValueError: another value than these.
         UserError: frozen_dtype='bfloat16' without autocast.
     """
 
-    def __init__(self, *, siglip: dict, sam: dict, prompter: dict, losses: dict | None = None,
-                 init: Literal['pretrained', 'random'] = 'pretrained',
-                 data_preprocessor: dict | None = None,
-                 autocast: Literal['bfloat16'] | None = None,
-                 frozen_dtype: Literal['float32', 'bfloat16'] = 'float32',
-                 masks_via_input: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        siglip: dict,
+        sam: dict,
+        prompter: dict,
+        losses: dict | None = None,
+        init: Literal['pretrained', 'random'] = 'pretrained',
+        data_preprocessor: dict | None = None,
+        autocast: Literal['bfloat16'] | None = None,
+        frozen_dtype: Literal['float32', 'bfloat16'] = 'float32',
+        upsample_via_sam_input: bool = False,
+    ) -> None:
         if init not in ('pretrained', 'random'):
             raise ValueError(f"init is 'pretrained' or 'random', not {init!r}")
         if autocast not in (None, 'bfloat16') or frozen_dtype not in ('float32', 'bfloat16'):
-            raise ValueError("autocast is None or 'bfloat16', frozen_dtype 'float32' or 'bfloat16',"
-                             f' not {autocast!r} and {frozen_dtype!r}')
+            raise ValueError(
+                "autocast is None or 'bfloat16', frozen_dtype 'float32' or 'bfloat16',"
+                f' not {autocast!r} and {frozen_dtype!r}'
+            )
         self.check_values(autocast=autocast, frozen_dtype=frozen_dtype)
         encoder = DualModalityEncoder(init=init, **siglip)
         mask_generator = MaskGenerator(init=init, **sam)
-        super().__init__(data_preprocessor=dict(
-            type='rsrefseg2.RefSegDataPreprocessor', tokenizer=siglip['checkpoint'], init=init,
-            max_length=encoder.max_length, size_where=encoder.image_size,
-            size_how=mask_generator.input_size[0], mean_where=encoder.pixel_mean,
-            std_where=encoder.pixel_std, **(data_preprocessor or {})))
+        super().__init__(
+            data_preprocessor=dict(
+                type='rsrefseg2.RefSegDataPreprocessor',
+                tokenizer=siglip['checkpoint'],
+                init=init,
+                max_length=encoder.max_length,
+                size_siglip=encoder.image_size,
+                size_sam=mask_generator.input_size[0],
+                mean_siglip=encoder.pixel_mean,
+                std_siglip=encoder.pixel_std,
+                **(data_preprocessor or {}),
+            )
+        )
         # Plain nn.Modules: mmengine's init_weights() would reach into a BaseModule's children and
         # overwrite LoRA's zeros.
         self.encoder, self.mask_generator = encoder, mask_generator
         self.autocast = autocast
         if frozen_dtype == 'bfloat16':
-            for tower in (encoder.vision_model, encoder.text_model,
-                          mask_generator.sam.vision_encoder):
+            for tower in (
+                encoder.vision_model,
+                encoder.text_model,
+                mask_generator.sam.vision_encoder,
+            ):
                 store_frozen_in_bfloat16(tower)
-        self.masks_via_input = masks_via_input
-        self.prompter = MODELS.build(dict(
-            prompter, d1=encoder.d1, d2=mask_generator.d2, grid_size=encoder.grid_size,
-            prompt_size=mask_generator.prompt_size, logit_scale=encoder.logit_scale,
-            logit_bias=encoder.logit_bias))
-        self.losses = nn.ModuleDict({name: MODELS.build(loss) for name, loss
-                                     in (losses or {}).items() if loss is not None})
+        self.upsample_via_sam_input = upsample_via_sam_input
+        self.prompter = MODELS.build(
+            dict(
+                prompter,
+                d1=encoder.d1,
+                d2=mask_generator.d2,
+                grid_size=encoder.grid_size,
+                prompt_size=mask_generator.prompt_size,
+                logit_scale=encoder.logit_scale,
+                logit_bias=encoder.logit_bias,
+            )
+        )
+        self.losses = nn.ModuleDict(
+            {name: MODELS.build(loss) for name, loss in (losses or {}).items() if loss is not None}
+        )
 
     @staticmethod
     def check_values(*, autocast: str | None, frozen_dtype: str) -> None:
         """Raises a UserError where options do not fit each other."""
         if frozen_dtype == 'bfloat16' and autocast is None:
-            raise UserError("frozen_dtype='bfloat16' mixes BF16 and float32 weights, which only "
-                            "autocast can compute with: set model.autocast='bfloat16', too")
+            raise UserError(
+                "frozen_dtype='bfloat16' mixes BF16 and float32 weights, which only "
+                "autocast can compute with: set model.autocast='bfloat16', too"
+            )
 
-    def forward(self, inputs: ModelInputs, data_samples: list[RefSegDataSample] | None = None,
-                mode: Literal['tensor', 'predict', 'loss'] = 'tensor'
-                ) -> RefSegOutputs | list[RefSegDataSample] | dict[str, Tensor]:
+    def forward(
+        self,
+        inputs: ModelInputs,
+        data_samples: list[RefSegDataSample] | None = None,
+        mode: Literal['tensor', 'predict', 'loss'] = 'tensor',
+    ) -> RefSegOutputs | list[RefSegDataSample] | dict[str, Tensor]:
         """'tensor': every symbol by name; 'predict': the samples with their masks; 'loss': Eq. 9's
         terms as scalars."""
-        images = self.encode_images(inputs.images_where, inputs.images_how)
+        images = self.encode_images(inputs.images_siglip, inputs.images_sam)
         outputs = self.segment(images, inputs.image_index, inputs.input_ids, inputs.lengths)
         if mode == 'tensor':
             return outputs
@@ -103,31 +137,46 @@ class RSRefSeg2(BaseModel):
             return self.loss(outputs, Targets([s.gt_mask for s in data_samples], inputs.image_ids))
         raise ValueError(f"mode is 'tensor', 'predict' or 'loss', not {mode!r}")
 
-    def encode_images(self, images_where: Tensor, images_how: Tensor) -> EncodedImages:
+    def encode_images(self, images_siglip: Tensor, images_sam: Tensor) -> EncodedImages:
         """I_1 (U, 3, H1, W1), I_2 (U, 3, H2, W2) -> what depends on the U images alone."""
-        with self.precision(images_where.device):
-            return EncodedImages(self.encoder.encode_images(images_where),
-                                 *self.mask_generator.encode_images(images_how))
+        with self.precision(images_siglip.device):
+            return EncodedImages(
+                self.encoder.encode_images(images_siglip),
+                *self.mask_generator.encode_images(images_sam),
+            )
 
-    def segment(self, images: EncodedImages, image_index: Tensor, input_ids: Tensor,
-                lengths: Tensor) -> RefSegOutputs:
+    def segment(
+        self, images: EncodedImages, image_index: Tensor, input_ids: Tensor, lengths: Tensor
+    ) -> RefSegOutputs:
         """B sentences on U encoded images; image_index (B,) into U, ids (B, L), lengths (B,)."""
         with self.precision(input_ids.device):
-            text = self.encoder.encode_text(input_ids, lengths)                  # Eq. 2
+            text = self.encoder.encode_text(input_ids, lengths)  # Eq. 2
 
-            prompts = self.prompter(images.v[image_index], text)                 # Eq. 3
+            prompts = self.prompter(images.v[image_index], text)  # Eq. 3
 
-            mask_logits = self.mask_generator(                                   # Eq. 8
+            mask_logits = self.mask_generator(  # Eq. 8
                 images.image_embeddings[image_index],
                 [feature[image_index] for feature in images.high_resolution_features],
-                prompts.p_sparse, prompts.p_dense)
-        return RefSegOutputs(images, image_index, text, prompts, mask_logits,
-                             self.mask_generator.input_size, self.encoder.grid_size)
+                prompts.p_sparse,
+                prompts.p_dense,
+            )
+        return RefSegOutputs(
+            images,
+            image_index,
+            text,
+            prompts,
+            mask_logits,
+            self.mask_generator.input_size,
+            self.encoder.grid_size,
+        )
 
     def precision(self, device: torch.device) -> AbstractContextManager:
         """What the parts run in: autocast, or nothing."""
-        return (torch.autocast(device.type, dtype=getattr(torch, self.autocast))
-                if self.autocast else nullcontext())
+        return (
+            torch.autocast(device.type, dtype=getattr(torch, self.autocast))
+            if self.autocast
+            else nullcontext()
+        )
 
     def loss(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
         """Eq. 9: every term, already weighted; mmengine sums them.
@@ -136,12 +185,15 @@ class RSRefSeg2(BaseModel):
         """
         share = weight_of_rank(len(outputs.mask_logits), like=at_least_float32(outputs.mask_logits))
         with torch.autocast(outputs.mask_logits.device.type, enabled=False):
-            return {name: value if getattr(loss, 'over_all_ranks', False) else share * value
-                    for loss in self.losses.values()
-                    for name, value in loss(outputs, targets).items()}
+            return {
+                name: value if getattr(loss, 'over_all_ranks', False) else share * value
+                for loss in self.losses.values()
+                for name, value in loss(outputs, targets).items()
+            }
 
-    def predict(self, outputs: RefSegOutputs, data_samples: list[RefSegDataSample]
-                ) -> list[RefSegDataSample]:
+    def predict(
+        self, outputs: RefSegOutputs, data_samples: list[RefSegDataSample]
+    ) -> list[RefSegDataSample]:
         """Give each sample `pred_mask` (H, W) bool at its original size, and `dense_prompt`."""
         masks = self.masks(outputs.mask_logits, [s.ori_shape for s in data_samples])
         for i, (sample, mask) in enumerate(zip(data_samples, masks, strict=True)):
@@ -158,11 +210,15 @@ class RSRefSeg2(BaseModel):
         """
         bad = int(mask_logits.isnan().flatten(1).any(1).sum())
         if bad:
-            raise UserError(f"the model's mask logits are NaN for {bad} of {len(mask_logits)} "
-                            'sentences of a batch: its weights are damaged, or too large for '
-                            'model.autocast: take another checkpoint, or set model.autocast=None '
-                            'and model.frozen_dtype=float32')
-        if self.masks_via_input:
+            raise UserError(
+                f"the model's mask logits are NaN for {bad} of {len(mask_logits)} "
+                'sentences of a batch: its weights are damaged, or too large for '
+                'model.autocast: take another checkpoint, or set model.autocast=None '
+                'and model.frozen_dtype=float32'
+            )
+        if self.upsample_via_sam_input:
             mask_logits = upsample(mask_logits, self.mask_generator.input_size)
-        return [upsample(logits[None], shape)[0]
-                for logits, shape in zip(mask_logits, ori_shapes, strict=True)]
+        return [
+            upsample(logits[None], shape)[0]
+            for logits, shape in zip(mask_logits, ori_shapes, strict=True)
+        ]

@@ -3,6 +3,7 @@
 Sizes: U unique images, B sentences, L words (padded), n_t semantic vectors, n_p sparse prompts,
 d1 SigLIP's width, d2 SAM's width, h1 x w1 SigLIP's grid, H2 x W2 SAM's input.
 """
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -20,8 +21,8 @@ def at_least_float32(x: Tensor) -> Tensor:
 class EncodedImages(NamedTuple):
     """What depends on the image alone; computed once however many sentences are asked."""
 
-    v: Tensor                             # (U, h1*w1, d1)        Eq. 2, SigLIP's patches
-    image_embeddings: Tensor              # (U, d2, H2/16, W2/16) SAM's lowest resolution
+    v: Tensor  # (U, h1*w1, d1)        Eq. 2, SigLIP's patches
+    image_embeddings: Tensor  # (U, d2, H2/16, W2/16) SAM's lowest resolution
     high_resolution_features: list[Tensor]  # SAM 2: (U, d2/8, H2/4, W2/4), (U, d2/4, H2/8, W2/8)
     #                                       SAM 1: []
 
@@ -29,9 +30,9 @@ class EncodedImages(NamedTuple):
 class EncodedText(NamedTuple):
     """What depends on the sentence alone."""
 
-    t_word: Tensor      # (B, L, d1)  Eq. 2, the words without eos; padding is to be ignored
-    word_mask: Tensor   # (B, L) bool, True on the sentence's own words
-    t_sent: Tensor      # (B, d1)     Eq. 2, SigLIP's pooled text
+    t_word: Tensor  # (B, L, d1)  Eq. 2, the words without eos; padding is to be ignored
+    word_mask: Tensor  # (B, L) bool, True on the sentence's own words
+    t_sent: Tensor  # (B, d1)     Eq. 2, SigLIP's pooled text
 
 
 class Prompts(NamedTuple):
@@ -40,13 +41,13 @@ class Prompts(NamedTuple):
     Without the cascade (a ✗ of Table X) the first four are None, and t2_act holds the L words.
     """
 
-    t1: Tensor | None       # (B, n_t, d1)    Eq. 4, first semantic subspace
-    t2: Tensor | None       # (B, n_t, d1)    Eq. 4, second semantic subspace
-    t1_act: Tensor | None   # (B, n_t, d1)    Eq. 5, t'_1
-    v1_act: Tensor | None   # (B, h1*w1, d1)  Eq. 5, first-order activation of v
-    t2_act: Tensor          # (B, n_t, d1)    Eq. 5 on (t2, v1_act)
-    v2_act: Tensor          # (B, h1*w1, d1)  second-order activation
-    p_sparse: Tensor        # (B, n_p, d2)    Eq. 6
+    t1: Tensor | None  # (B, n_t, d1)    Eq. 4, first semantic subspace
+    t2: Tensor | None  # (B, n_t, d1)    Eq. 4, second semantic subspace
+    t1_act: Tensor | None  # (B, n_t, d1)    Eq. 5, t'_1
+    v1_act: Tensor | None  # (B, h1*w1, d1)  Eq. 5, first-order activation of v
+    t2_act: Tensor  # (B, n_t, d1)    Eq. 5 on (t2, v1_act)
+    v2_act: Tensor  # (B, h1*w1, d1)  second-order activation
+    p_sparse: Tensor  # (B, n_p, d2)    Eq. 6
     p_dense: Tensor | None  # (B, H2/4, W2/4) Eq. 7, logits; None: no dense prompt
 
 
@@ -54,27 +55,32 @@ class RefSegOutputs(NamedTuple):
     """The whole forward pass, by name: losses and figures pick what they need."""
 
     images: EncodedImages
-    image_index: Tensor   # (B,) into U
+    image_index: Tensor  # (B,) into U
     text: EncodedText
     prompts: Prompts
-    mask_logits: Tensor   # (B, H2/4, W2/4)  Eq. 8, mask token 0
+    mask_logits: Tensor  # (B, H2/4, W2/4)  Eq. 8, mask token 0
     input_size: tuple[int, int]  # (H2, W2)
-    grid_size: tuple[int, int]   # (h1, w1)
+    grid_size: tuple[int, int]  # (h1, w1)
 
 
 class Targets(NamedTuple):
     """The annotation of B sentences."""
 
-    masks: list[Tensor]   # B times (H, W) bool, at each image's own size
-    image_ids: Tensor     # (B,) int64, equal for equal images, on every rank
+    masks: list[Tensor]  # B times (H, W) bool, at each image's own size
+    image_ids: Tensor  # (B,) int64, equal for equal images, on every rank
 
     def at(self, size: tuple[int, int]) -> Tensor:
         """Masks at `size` by nearest neighbour: (B, *size) float32 of 0 and 1."""
-        return torch.cat([F.interpolate(mask[None, None].float(), size, mode='nearest-exact')[0]
-                          for mask in self.masks])
+        return torch.cat(
+            [
+                F.interpolate(mask[None, None].float(), size, mode='nearest-exact')[0]
+                for mask in self.masks
+            ]
+        )
 
     def area(self, size: tuple[int, int]) -> Tensor:
         """Share of each cell that the mask covers: (B, *size) float32, never empty for a mask
         that is not, which shrinking and thresholding would lose."""
-        return torch.cat([F.interpolate(mask[None, None].float(), size, mode='area')[0]
-                          for mask in self.masks])
+        return torch.cat(
+            [F.interpolate(mask[None, None].float(), size, mode='area')[0] for mask in self.masks]
+        )

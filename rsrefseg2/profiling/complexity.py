@@ -3,6 +3,7 @@
 One multiply-accumulate counts as 2 FLOP; matrix products, convolutions and attention are counted,
 elementwise work is not. LoRA stands apart from the towers it adapts.
 """
+
 from __future__ import annotations
 
 import copy
@@ -35,8 +36,9 @@ class _MetaScalars(TorchFunctionMode):
         super().__init__()
         self.value = value
 
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (),
-                           kwargs: dict | None = None) -> Any:
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         if func in self.CASTS and args[0].is_meta:
             return self.CASTS[func](self.value)
         return func(*args, **(kwargs or {}))
@@ -60,21 +62,29 @@ def summarize(model: nn.Module) -> dict[str, dict[str, int]]:
 def count_parameters(model: nn.Module) -> dict[str, int]:
     """Numbers of parameters by part, all and trainable (`<part>_trainable`)."""
     sam = model.mask_generator.sam
-    places = {'vision_tower': model.encoder.vision_model, 'text_tower': model.encoder.text_model,
-              'sam': sam, 'sam_image_encoder': sam.vision_encoder,
-              'sam_prompt_encoder': sam.prompt_encoder, 'sam_mask_decoder': sam.mask_decoder,
-              'prompter': model.prompter}
+    places = {
+        'vision_tower': model.encoder.vision_model,
+        'text_tower': model.encoder.text_model,
+        'sam': sam,
+        'sam_image_encoder': sam.vision_encoder,
+        'sam_prompt_encoder': sam.prompt_encoder,
+        'sam_mask_decoder': sam.mask_decoder,
+        'prompter': model.prompter,
+    }
     counts = {name: _count(place, lora=False) for name, place in places.items()}
     counts['lora'] = _count(model, lora=True)
     named = sum(counts[part] for part in PARTS)
     total = _count(model, lora=None)
     counts['other'] = total - named  # the losses' learnable scales
-    trainable = {f'{name}_trainable': _count(place, lora=False, trainable=True)
-                 for name, place in places.items()}
+    trainable = {
+        f'{name}_trainable': _count(place, lora=False, trainable=True)
+        for name, place in places.items()
+    }
     trainable['lora_trainable'] = _count(model, lora=True, trainable=True)
     all_trainable = _count(model, lora=None, trainable=True)
     trainable['other_trainable'] = all_trainable - sum(
-        trainable[f'{part}_trainable'] for part in PARTS)
+        trainable[f'{part}_trainable'] for part in PARTS
+    )
     return {**counts, **trainable, 'total': total, 'trainable': all_trainable}
 
 
@@ -113,18 +123,36 @@ def count_flops(model: nn.Module) -> dict[str, int]:
 def table(summary: dict[str, dict[str, int]]) -> str:
     """The summary as text, for people."""
     parameters, flops = summary['parameters'], summary['flops']
-    rows = ('vision_tower', 'text_tower', 'sam', 'sam_image_encoder', 'sam_prompt_encoder',
-            'sam_mask_decoder', 'prompter', 'lora', 'other', 'total')
+    rows = (
+        'vision_tower',
+        'text_tower',
+        'sam',
+        'sam_image_encoder',
+        'sam_prompt_encoder',
+        'sam_mask_decoder',
+        'prompter',
+        'lora',
+        'other',
+        'total',
+    )
     lines = [f'{"part":<22}{"parameters":>14}{"trainable":>14}{"GFLOP":>10}']
     for name in rows:
         trainable = parameters['trainable' if name == 'total' else f'{name}_trainable']
         label = '  ' + name.removeprefix('sam_') if name.startswith('sam_') else name
         gflop = f'{flops[name] / 1e9:,.1f}' if name in flops else '-'
-        lines.append(f'{label:<22}{parameters[name] / 1e6:>12,.3f} M{trainable / 1e6:>12,.3f} M'
-                     f'{gflop:>10}')
-    return '\n'.join([*lines, '', 'FLOP of one forward pass for one image and one sentence of full '
-                      'length; 1 MAC = 2 FLOP.', 'vision_tower is without its pooling head; the '
-                      'towers are counted without their LoRA adapters, which are the row lora.'])
+        lines.append(
+            f'{label:<22}{parameters[name] / 1e6:>12,.3f} M{trainable / 1e6:>12,.3f} M{gflop:>10}'
+        )
+    return '\n'.join(
+        [
+            *lines,
+            '',
+            'FLOP of one forward pass for one image and one sentence of full '
+            'length; 1 MAC = 2 FLOP.',
+            'vision_tower is without its pooling head; the '
+            'towers are counted without their LoRA adapters, which are the row lora.',
+        ]
+    )
 
 
 @contextmanager
@@ -137,9 +165,11 @@ def _autocast_on_meta() -> Iterator[None]:
 
 def _count(module: nn.Module, *, lora: bool | None, trainable: bool = False) -> int:
     """Numbers in parameters; with `lora` only those that are (True) or are not (False) adapters."""
-    return sum(parameter.numel() for name, parameter in module.named_parameters()
-               if (lora is None or _is_lora(name) == lora)
-               and (parameter.requires_grad or not trainable))
+    return sum(
+        parameter.numel()
+        for name, parameter in module.named_parameters()
+        if (lora is None or _is_lora(name) == lora) and (parameter.requires_grad or not trainable)
+    )
 
 
 def _is_lora(name: str) -> bool:
@@ -148,5 +178,6 @@ def _is_lora(name: str) -> bool:
 
 def _lora_flops(counter: FlopCounterMode) -> int:
     """FLOP inside the adapters' two linear layers."""
-    return sum(sum(ops.values()) for name, ops in counter.get_flop_counts().items()
-               if _is_lora(name))
+    return sum(
+        sum(ops.values()) for name, ops in counter.get_flop_counts().items() if _is_lora(name)
+    )

@@ -1,4 +1,5 @@
 """Model FLOPs utilisation: what share of a GPU's arithmetic a training run uses."""
+
 from __future__ import annotations
 
 import re
@@ -14,10 +15,28 @@ from .training_flops import TrainingFlops, count_training_flops
 # TFLOP/s of dense matrix products in BF16 (V100, T4: FP16), from the makers' data sheets, as words
 # of the name that torch gives. Of several that fit, the longest counts.
 PEAKS = {
-    'V100': 125, 'T4': 65, 'A30': 165, 'A40': 149.7, 'A100': 312, 'A800': 312, 'RTX A6000': 154.8,
-    'L4': 121, 'L40': 181, 'L40S': 362, 'RTX 6000 Ada': 364.2, 'RTX 3090': 71, 'RTX 4090': 165.2,
-    'H20': 148, 'H100': 989.4, 'H100 PCIe': 756, 'H100 NVL': 835, 'H800': 989.4, 'H200': 989.4,
-    'B200': 2250, 'MI300X': 1307.4}
+    'V100': 125,
+    'T4': 65,
+    'A30': 165,
+    'A40': 149.7,
+    'A100': 312,
+    'A800': 312,
+    'RTX A6000': 154.8,
+    'L4': 121,
+    'L40': 181,
+    'L40S': 362,
+    'RTX 6000 Ada': 364.2,
+    'RTX 3090': 71,
+    'RTX 4090': 165.2,
+    'H20': 148,
+    'H100': 989.4,
+    'H100 PCIe': 756,
+    'H100 NVL': 835,
+    'H800': 989.4,
+    'H200': 989.4,
+    'B200': 2250,
+    'MI300X': 1307.4,
+}
 # A part of a GPU, or one of another clock, has another peak.
 OTHERS = re.compile(r'\b(MIG|Laptop|Max-Q|Mobile|D|H800 PCIe|H200 NVL)\b')
 
@@ -60,11 +79,15 @@ def find_mfu(model: nn.Module, config: dict, peak: float | None) -> Mfu | None:
         name = torch.cuda.get_device_name()
         peak = peak_tflops(name)
         if peak is None:
-            print_log(f'no MFU: the peak of {name!r} is not known; set '
-                      'default_hooks.timer.peak_tflops to its dense BF16 TFLOP/s', 'current')
+            print_log(
+                f'no MFU: the peak of {name!r} is not known; set '
+                'default_hooks.timer.peak_tflops to its dense BF16 TFLOP/s',
+                'current',
+            )
             return None
     if not isinstance(model, RSRefSeg2):
-        print_log(f'no MFU: FLOP are counted for RSRefSeg2, not for {type(model).__name__}',
-                  'current')
+        print_log(
+            f'no MFU: FLOP are counted for RSRefSeg2, not for {type(model).__name__}', 'current'
+        )
         return None
     return Mfu(count_training_flops(build_on_meta(config)), peak)

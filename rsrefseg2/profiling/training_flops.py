@@ -1,4 +1,5 @@
 """FLOP of a training step, counted from the backward pass itself, on the meta device."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable

@@ -1,7 +1,15 @@
 """Sharing a trained model: the published folder, its card, and the authors' own layout."""
+
 from .model_card import read_scores, score_dump
 from .official_checkpoint import RELEASED, from_release, to_release
 from .publish import Published, publish
 
-__all__ = ['RELEASED', 'Published', 'from_release', 'publish', 'read_scores', 'score_dump',
-           'to_release']
+__all__ = [
+    'RELEASED',
+    'Published',
+    'from_release',
+    'publish',
+    'read_scores',
+    'score_dump',
+    'to_release',
+]

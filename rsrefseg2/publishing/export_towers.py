@@ -1,5 +1,6 @@
 """The towers of a trained model for those who do not have this project: folders of transformers
 with LoRA merged, and adapters in PEFT's own format."""
+
 from __future__ import annotations
 
 import re
@@ -40,11 +41,14 @@ def public_name(family: str, checkpoint: str | dict) -> str | None:
 def lora_towers(model: RSRefSeg2) -> dict[str, dict[str, nn.Module]]:
     """Family -> the towers that LoRA may adapt, by their names in the family's own model."""
     encoder = model.encoder
-    return {'siglip': {'vision_model': encoder.vision_model, 'text_model': encoder.text_model},
-            'sam': {'vision_encoder': model.mask_generator.sam.vision_encoder}}
+    return {
+        'siglip': {'vision_model': encoder.vision_model, 'text_model': encoder.text_model},
+        'sam': {'vision_encoder': model.mask_generator.sam.vision_encoder},
+    }
 
 
 # ------------------------------------------------------------------ merged
+
 
 def merge_towers(model: RSRefSeg2) -> None:
     """LoRA becomes part of the weights of every tower of `model`.
@@ -69,12 +73,17 @@ def write_siglip(model: RSRefSeg2, checkpoint: str, folder: Path) -> None:
     """
     source = hub.fetch(checkpoint, hub.missing_weights)
     whole = _read_whole(source)
-    state = {f'{name}.{key}': value for name, tower in lora_towers(model)['siglip'].items()
-             for key, value in tower.state_dict().items()}
+    state = {
+        f'{name}.{key}': value
+        for name, tower in lora_towers(model)['siglip'].items()
+        for key, value in tower.state_dict().items()
+    }
     if model.encoder.is_clip:
         for ours, theirs in CLIP_HEADS.items():
-            state = {key.replace(ours, theirs) if key.startswith(ours) else key: value
-                     for key, value in state.items()}
+            state = {
+                key.replace(ours, theirs) if key.startswith(ours) else key: value
+                for key, value in state.items()
+            }
     whole.load_state_dict(whole.state_dict() | state)  # strict: each key has its place
     with quiet(), hub.weights_written(folder):
         whole.save_pretrained(str(folder))
@@ -98,7 +107,8 @@ def _read_whole(source: Path) -> PreTrainedModel:
         whole, info = cls.from_pretrained(str(source), output_loading_info=True, **options)
         if info['missing_keys']:  # the files have no pooling head, whatever their config says
             whole = cls.from_pretrained(
-                str(source), config=make_config('siglip', given, str(source)), **options)
+                str(source), config=make_config('siglip', given, str(source)), **options
+            )
     return whole
 
 
@@ -107,12 +117,16 @@ def _copy_side_files(source: Path, folder: Path) -> None:
     config."""
     for pattern in ('*.json', '*.txt', '*.model'):
         for file in sorted(source.glob(pattern)):
-            if (file.is_file() and file.name not in ('config.json', 'adapter_config.json')
-                    and not file.name.endswith('.index.json')):
+            if (
+                file.is_file()
+                and file.name not in ('config.json', 'adapter_config.json')
+                and not file.name.endswith('.index.json')
+            ):
                 shutil.copyfile(file, folder / file.name)
 
 
 # ------------------------------------------------------------------ adapters
+
 
 def write_adapters(model: RSRefSeg2, out: Path, bases: dict[str, str | None]) -> list[Path]:
     """A folder `out`/<family> for each adapted family, which `peft.PeftModel.from_pretrained` lays
@@ -132,8 +146,11 @@ def write_adapters(model: RSRefSeg2, out: Path, bases: dict[str, str | None]) ->
         folder.mkdir(parents=True)
         with hub.weights_written(folder):
             adapter_config(adapted, bases[family]).save_pretrained(str(folder))
-            save_file(adapter_state(adapted), folder / 'adapter_model.safetensors',
-                      metadata={'format': 'pt'})
+            save_file(
+                adapter_state(adapted),
+                folder / 'adapter_model.safetensors',
+                metadata={'format': 'pt'},
+            )
         written.append(folder)
     if not written:
         raise UserError('no tower of this model is adapted with LoRA: drop --adapters')
@@ -146,20 +163,32 @@ def adapter_config(adapted: dict[str, nn.Module], base: str | None) -> LoraConfi
     configs = {name: tower.peft_config['default'] for name, tower in adapted.items()}
     first = next(iter(configs.values()))
     return LoraConfig(
-        r=first.r, lora_alpha=first.lora_alpha, bias='none', inference_mode=True,
+        r=first.r,
+        lora_alpha=first.lora_alpha,
+        bias='none',
+        inference_mode=True,
         # acts in training only, and PEFT has one for all
         lora_dropout=max(config.lora_dropout for config in configs.values()),
-        target_modules='|'.join(rf'{name}\.(?:{config.target_modules})'
-                                for name, config in configs.items()),
-        rank_pattern={rf'{name}\..*': config.r for name, config in configs.items()
-                      if config.r != first.r},
-        alpha_pattern={rf'{name}\..*': config.lora_alpha for name, config in configs.items()
-                       if config.lora_alpha != first.lora_alpha},
-        base_model_name_or_path=base)
+        target_modules='|'.join(
+            rf'{name}\.(?:{config.target_modules})' for name, config in configs.items()
+        ),
+        rank_pattern={
+            rf'{name}\..*': config.r for name, config in configs.items() if config.r != first.r
+        },
+        alpha_pattern={
+            rf'{name}\..*': config.lora_alpha
+            for name, config in configs.items()
+            if config.lora_alpha != first.lora_alpha
+        },
+        base_model_name_or_path=base,
+    )
 
 
 def adapter_state(adapted: dict[str, nn.Module]) -> dict[str, Tensor]:
     """The adapters' A (r, d_in) and B (d_out, r) under PEFT's names."""
-    return {f'base_model.model.{name}.{key.replace(".default.", ".")}': value.contiguous()
-            for name, tower in adapted.items() for key, value in tower.state_dict().items()
-            if '.lora_A.' in key or '.lora_B.' in key}
+    return {
+        f'base_model.model.{name}.{key.replace(".default.", ".")}': value.contiguous()
+        for name, tower in adapted.items()
+        for key, value in tower.state_dict().items()
+        if '.lora_A.' in key or '.lora_B.' in key
+    }

@@ -1,4 +1,5 @@
 """The page of a published model: what it is, what it was trained and tested on, whose weights."""
+
 from __future__ import annotations
 
 import math
@@ -27,7 +28,8 @@ METHOD = (
     'An overhead image and a sentence go in, the mask of just that object comes out. RSRefSeg 2 '
     '(arXiv 2507.06231): two towers that were pretrained on images and captions (SigLIP or CLIP) '
     'say *where*, a cascaded second-order prompter turns their features into prompts, SAM draws '
-    '*how*.')
+    '*how*.'
+)
 UNKNOWN = 'not known'
 
 
@@ -45,10 +47,10 @@ class Scores(NamedTuple):
 class Tower(NamedTuple):
     """One of the two pretrained models."""
 
-    family: str            # 'siglip' or 'sam'
-    name: str | None       # hub name, or the place in this package; None: a folder of one's own
-    drawn: bool            # at random, from a config
-    sha256: str | None     # of the weights it was trained on (`tower_sources.content_hash`)
+    family: str  # 'siglip' or 'sam'
+    name: str | None  # hub name, or the place in this package; None: a folder of one's own
+    drawn: bool  # at random, from a config
+    sha256: str | None  # of the weights it was trained on (`tower_sources.content_hash`)
     licence: str | None
 
     @property
@@ -61,28 +63,32 @@ class Tower(NamedTuple):
         """Where it comes from, for people."""
         if self.name is None:
             return 'drawn at random' if self.drawn else f'a folder of the author ({UNKNOWN} which)'
-        return (link(self.name, f'https://huggingface.co/{self.name}') if self.on_hub
-                else f'{code(self.name)}, shipped with the code')
+        return (
+            link(self.name, f'https://huggingface.co/{self.name}')
+            if self.on_hub
+            else f'{code(self.name)}, shipped with the code'
+        )
 
 
 class Facts(NamedTuple):
     """All that a card says, beside the method."""
 
     name: str
-    weights: str                  # file names in the folder
+    weights: str  # file names in the folder
     config: str
-    trained: dict[str, Any]       # the run's config, its paths moved
-    meta: dict[str, Any]          # the checkpoint's own record
-    test: Mapping | None          # the data set that the published config tests on
+    trained: dict[str, Any]  # the run's config, its paths moved
+    meta: dict[str, Any]  # the checkpoint's own record
+    test: Mapping | None  # the data set that the published config tests on
     scores: Scores | None
     towers: Sequence[Tower]
     merged: bool
-    whole: bool                   # the towers' weights are in the checkpoint
-    adapters: Sequence[str]       # folders
-    half: bool                    # the checkpoint is in float16
+    whole: bool  # the towers' weights are in the checkpoint
+    adapters: Sequence[str]  # folders
+    half: bool  # the checkpoint is in float16
 
 
 # ------------------------------------------------------------------ scores
+
 
 def read_scores(path: str | Path) -> Scores:
     """A scores.json of tools/test.py, or what tools/analysis/score.py --json prints.
@@ -91,11 +97,19 @@ def read_scores(path: str | Path) -> Scores:
         UserError: see `read_scores_file`.
     """
     given = read_scores_file(path)
-    intervals = {name: Interval(*map(_defined, pair))
-                 for name, pair in given.get('intervals', {}).items() if pair}
-    return Scores({name: _defined(value) for name, value in percentages(given).items()},
-                  intervals, find_protocol(given['protocol']), given.get('samples'),
-                  Path(path).name, given.get('checkpoint'))
+    intervals = {
+        name: Interval(*map(_defined, pair))
+        for name, pair in given.get('intervals', {}).items()
+        if pair
+    }
+    return Scores(
+        {name: _defined(value) for name, value in percentages(given).items()},
+        intervals,
+        find_protocol(given['protocol']),
+        given.get('samples'),
+        Path(path).name,
+        given.get('checkpoint'),
+    )
 
 
 def _defined(value: float | None) -> float:
@@ -110,36 +124,58 @@ def score_dump(path: str | Path, protocol: Protocol) -> Scores:
         UserError: see `read_dump`.
     """
     report, images = score(dumped_samples(path), protocol)
-    return Scores(report.scores(), score_intervals(images), protocol, report.all.samples,
-                  Path(path).name)
+    return Scores(
+        report.scores(), score_intervals(images), protocol, report.all.samples, Path(path).name
+    )
 
 
 # ------------------------------------------------------------------ the page
 
+
 def write_card(facts: Facts) -> str:
     """The model card as Markdown under the hub's metadata."""
     header = yaml.safe_dump(_metadata(facts), sort_keys=False, allow_unicode=True)
-    parts = [f'---\n{header}---', f'# {text(facts.name)}', METHOD, _files(facts), _use(facts),
-             _training(facts), _scores(facts), _towers(facts)]
+    parts = [
+        f'---\n{header}---',
+        f'# {text(facts.name)}',
+        METHOD,
+        _files(facts),
+        _use(facts),
+        _training(facts),
+        _scores(facts),
+        _towers(facts),
+    ]
     return '\n\n'.join(parts) + '\n'
 
 
 def _metadata(facts: Facts) -> dict[str, Any]:
     licences = {tower.licence for tower in facts.towers if not tower.drawn} | {'apache-2.0'}
-    known = ({'license': 'apache-2.0'} if licences == {'apache-2.0'}
-             else {'license': 'other', 'license_name': 'see-towers'})
+    known = (
+        {'license': 'apache-2.0'}
+        if licences == {'apache-2.0'}
+        else {'license': 'other', 'license_name': 'see-towers'}
+    )
     bases = [tower.name for tower in facts.towers if tower.on_hub]
     adapted = _adapted(facts.trained.get('model') or {})
-    relation = ('finetune' if 'whole' in adapted else 'merge' if facts.merged else 'adapter')
+    relation = 'finetune' if 'whole' in adapted else 'merge' if facts.merged else 'adapter'
     data = (facts.trained.get('train_dataloader') or {}).get('dataset') or {}
     return {
-        **known, 'pipeline_tag': 'image-segmentation',
-        'tags': ['rsrefseg2', 'referring-image-segmentation', 'remote-sensing',
-                 *(['lora'] if 'LoRA' in adapted else [])],
+        **known,
+        'pipeline_tag': 'image-segmentation',
+        'tags': [
+            'rsrefseg2',
+            'referring-image-segmentation',
+            'remote-sensing',
+            *(['lora'] if 'LoRA' in adapted else []),
+        ],
         **({'base_model': bases, 'base_model_relation': relation} if bases else {}),
         **({'datasets': [_place(data).split('/')[0]]} if _place(data) else {}),
-        **({'metrics': [name for name in COLUMNS if name in facts.scores.values]}
-           if facts.scores else {})}
+        **(
+            {'metrics': [name for name in COLUMNS if name in facts.scores.values]}
+            if facts.scores
+            else {}
+        ),
+    }
 
 
 def _files(facts: Facts) -> str:
@@ -147,41 +183,60 @@ def _files(facts: Facts) -> str:
     if facts.merged:
         held = 'the prompter, the mask decoder, the scales'
     kind = ' in float16, read as float32' if facts.half else ''
-    rows = [(code(facts.weights), f'{held}; plain tensors{kind}, its name ends in the first 8 '
-                                   'digits of its SHA-256'),
-            (code(facts.config), 'the whole config')]
+    rows = [
+        (
+            code(facts.weights),
+            f'{held}; plain tensors{kind}, its name ends in the first 8 digits of its SHA-256',
+        ),
+        (code(facts.config), 'the whole config'),
+    ]
     if facts.merged:
-        rows += [('`siglip/`', 'the image and text tower with LoRA merged, as transformers reads '
-                               'them: `AutoModel.from_pretrained`, without peft'),
-                 ('`sam/`', 'SAM with LoRA merged and the trained mask decoder, the same')]
-    rows += [(f'`{folder}/`', f'the LoRA adapters of {folder.split("/")[-1]} alone, in the format '
-                              'of PEFT') for folder in facts.adapters]
+        rows += [
+            (
+                '`siglip/`',
+                'the image and text tower with LoRA merged, as transformers reads '
+                'them: `AutoModel.from_pretrained`, without peft',
+            ),
+            ('`sam/`', 'SAM with LoRA merged and the trained mask decoder, the same'),
+        ]
+    rows += [
+        (
+            f'`{folder}/`',
+            f'the LoRA adapters of {folder.split("/")[-1]} alone, in the format of PEFT',
+        )
+        for folder in facts.adapters
+    ]
     return _table(('file', 'what it is'), rows)
 
 
 def _use(facts: Facts) -> str:
     config, weights = (shlex.quote(f'DIR/{name}') for name in (facts.config, facts.weights))
-    lines = ['## Use', 'With the code of RSRefSeg 2 installed, DIR being this folder:',
-             '```bash\n'
-             f'python tools/predict.py IMAGE "the ship on the upper right" --config '
-             f'{config} --checkpoint {weights}\n'
-             f'python tools/test.py {config} {weights}\n```',
-             f'{code(facts.config)} is a Python program that these commands run: run it only if '
-             'you trust where it came from. The weights are plain tensors.',
-             'Data are looked for below `$RSREFSEG2_DATA`, or `data/`.']
+    lines = [
+        '## Use',
+        'With the code of RSRefSeg 2 installed, DIR being this folder:',
+        '```bash\n'
+        f'python tools/predict.py IMAGE "the ship on the upper right" --config '
+        f'{config} --checkpoint {weights}\n'
+        f'python tools/test.py {config} {weights}\n```',
+        f'{code(facts.config)} is a Python program that these commands run: run it only if '
+        'you trust where it came from. The weights are plain tensors.',
+        'Data are looked for below `$RSREFSEG2_DATA`, or `data/`.',
+    ]
     for tower in facts.towers:
         if not facts.merged and not tower.drawn and tower.name is None:
             lines.append(
                 f'The {tower.family} tower is not part of this folder and its author named no '
                 f'public source: put it, with the content hash below, into `{tower.family}/` '
                 f'beside the config, or add `--cfg-options '
-                f'model.{tower.family}.checkpoint=FOLDER`.')
+                f'model.{tower.family}.checkpoint=FOLDER`.'
+            )
     if facts.adapters:
         lines.append(
             'The adapters alone, without this project: `peft.PeftModel.from_pretrained(base, '
             f'"DIR/{facts.adapters[0]}")`, `base` being the plain model of transformers '
             '(`SiglipModel`, `Sam2Model`, ...) with the weights below. They hold neither '
-            'the prompter nor the mask decoder.')
+            'the prompter nor the mask decoder.'
+        )
     return '\n\n'.join(lines)
 
 
@@ -193,31 +248,58 @@ def _training(facts: Facts) -> str:
     iterations, epochs = meta.get('iter'), meta.get('epoch')  # whole ones
     if iterations and meta.get('epoch_length'):
         epochs = f'{round(iterations / meta["epoch_length"], 2):g}'
-    length = [f'{value} {word}' for value, word in ((iterations, 'iterations'), (epochs, 'epochs'))
-              if value]
-    rows = [('data', _split(loader.get('dataset'))), ('length', ', '.join(length)),
-            ('batch', _or_none(loader.get('batch_size'), 'sentences a device') +
-             (f', accumulated over {optim["accumulative_counts"]}'
-              if optim.get('accumulative_counts', 1) > 1 else '')),
-            ('seed', meta.get('seed', (config.get('randomness') or {}).get('seed'))),
-            ('strategy', (config.get('strategy') or {}).get('type')),
-            ('optimizer', optimizer.get('type') and
-             f'{optimizer["type"]}, learning rate {optimizer.get("lr")}'),
-            ('towers', _adapted(config.get('model') or {})),
-            ('torch', meta.get('torch'))]
+    length = [
+        f'{value} {word}'
+        for value, word in ((iterations, 'iterations'), (epochs, 'epochs'))
+        if value
+    ]
+    rows = [
+        ('data', _split(loader.get('dataset'))),
+        ('length', ', '.join(length)),
+        (
+            'batch',
+            _or_none(loader.get('batch_size'), 'sentences a device')
+            + (
+                f', accumulated over {optim["accumulative_counts"]}'
+                if optim.get('accumulative_counts', 1) > 1
+                else ''
+            ),
+        ),
+        ('seed', meta.get('seed', (config.get('randomness') or {}).get('seed'))),
+        ('strategy', (config.get('strategy') or {}).get('type')),
+        (
+            'optimizer',
+            optimizer.get('type') and f'{optimizer["type"]}, learning rate {optimizer.get("lr")}',
+        ),
+        ('towers', _adapted(config.get('model') or {})),
+        ('torch', meta.get('torch')),
+    ]
     return '## Training\n\n' + _table(
-        ('what', 'value'), [(what, UNKNOWN if value in (None, '') else value if what == 'data'
-                             else text(value)) for what, value in rows])
+        ('what', 'value'),
+        [
+            (what, UNKNOWN if value in (None, '') else value if what == 'data' else text(value))
+            for what, value in rows
+        ],
+    )
 
 
 def _adapted(model: Mapping) -> str:
     siglip, sam = model.get('siglip') or {}, model.get('sam') or {}
     return ', '.join(
-        f'{where} ' + ('trained whole' if part.get('trainable')
-                       else f'LoRA r = {part[key]["r"]}' if part.get(key) else 'frozen')
-        for where, part, key in (('image tower', siglip, 'vision_lora'),
-                                 ('text tower', siglip, 'text_lora'),
-                                 ('SAM\'s image encoder', sam, 'lora')))
+        f'{where} '
+        + (
+            'trained whole'
+            if part.get('trainable')
+            else f'LoRA r = {part[key]["r"]}'
+            if part.get(key)
+            else 'frozen'
+        )
+        for where, part, key in (
+            ('image tower', siglip, 'vision_lora'),
+            ('text tower', siglip, 'text_lora'),
+            ("SAM's image encoder", sam, 'lora'),
+        )
+    )
 
 
 def _scores(facts: Facts) -> str:
@@ -227,25 +309,46 @@ def _scores(facts: Facts) -> str:
     rows = []
     for name, value in scores.values.items():
         pair = scores.intervals.get(name)
-        rows.append((text(name), _number(value), f'{_number(pair.low)} to {_number(pair.high)}'
-                     if pair else 'not computed'))
+        rows.append(
+            (
+                text(name),
+                _number(value),
+                f'{_number(pair.low)} to {_number(pair.high)}' if pair else 'not computed',
+            )
+        )
     told = [f'Percent, protocol `{scores.protocol.name}` ({scores.protocol.rules})']
     told += [f'{scores.samples} samples'] if scores.samples is not None else []
     told += [f"the config's test is {_split(facts.test)}"] if facts.test else []
-    return (f'## Scores\n\n{"; ".join(told)}. Intervals: bootstrap over images.\n\n'
-            + _table(('score', text(scores.source), '95 % interval'), rows))
+    return f'## Scores\n\n{"; ".join(told)}. Intervals: bootstrap over images.\n\n' + _table(
+        ('score', text(scores.source), '95 % interval'), rows
+    )
 
 
 def _towers(facts: Facts) -> str:
-    rows = [(tower.family, tower.told, f'`{tower.sha256}`' if tower.sha256 else UNKNOWN,
-             'this model\'s' if tower.drawn else tower.licence or UNKNOWN)
-            for tower in facts.towers]
-    held = ('with LoRA merged they are in this folder' if facts.merged
-            else 'they are in the checkpoint' if facts.whole else 'they are not in this folder')
-    return (f'## Towers and licence\n\nThe weights that training began with; {held}. Their licence '
-            'holds for what is made of them; what this project adds is Apache-2.0.\n\n'
-            + _table(('tower', 'from', 'SHA-256 of its weights (`tower_sources.content_hash`)',
-                      'licence'), rows))
+    rows = [
+        (
+            tower.family,
+            tower.told,
+            f'`{tower.sha256}`' if tower.sha256 else UNKNOWN,
+            "this model's" if tower.drawn else tower.licence or UNKNOWN,
+        )
+        for tower in facts.towers
+    ]
+    held = (
+        'with LoRA merged they are in this folder'
+        if facts.merged
+        else 'they are in the checkpoint'
+        if facts.whole
+        else 'they are not in this folder'
+    )
+    return (
+        f'## Towers and licence\n\nThe weights that training began with; {held}. Their licence '
+        'holds for what is made of them; what this project adds is Apache-2.0.\n\n'
+        + _table(
+            ('tower', 'from', 'SHA-256 of its weights (`tower_sources.content_hash`)', 'licence'),
+            rows,
+        )
+    )
 
 
 def _split(dataset: Mapping | None) -> str:

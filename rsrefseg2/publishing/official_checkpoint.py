@@ -5,6 +5,7 @@ Ours is a whole checkpoint: every weight of the model, towers included, as the r
 the pretrained towers' own are left to these and to their hash, as in every checkpoint of training.
 What our model has no use for stays in the file under `release`, so that the way back is exact.
 """
+
 from __future__ import annotations
 
 import os
@@ -41,8 +42,8 @@ class Conversion(NamedTuple):
     """What was placed where."""
 
     placed: dict[str, tuple[str, ...]]  # our key -> the release's
-    numbers: dict[str, int]             # our key -> how many numbers it has
-    unused: dict[str, str]              # the release's key -> why our model has no use for it
+    numbers: dict[str, int]  # our key -> how many numbers it has
+    unused: dict[str, str]  # the release's key -> why our model has no use for it
     notes: list[str]
 
     def lines(self) -> list[str]:
@@ -54,10 +55,15 @@ class Conversion(NamedTuple):
             numbers[part] += self.numbers[ours]
         theirs = {name for names in self.placed.values() for name in names}
         said = [f'{len(theirs)} keys of the release are {len(self.placed)} of ours:']
-        said += [f'  {a} -> {b}: {count} key{"s" * (count > 1)}, {numbers[a, b]:,} numbers'
-                 for (a, b), count in keys.items()]
-        said.append(f'{len(self.unused)} keys have no use here; they are kept for the way back:'
-                    if self.unused else 'no key of the release is unused')
+        said += [
+            f'  {a} -> {b}: {count} key{"s" * (count > 1)}, {numbers[a, b]:,} numbers'
+            for (a, b), count in keys.items()
+        ]
+        said.append(
+            f'{len(self.unused)} keys have no use here; they are kept for the way back:'
+            if self.unused
+            else 'no key of the release is unused'
+        )
         for why, count in Counter(self.unused.values()).items():
             first = next(name for name, reason in self.unused.items() if reason == why)
             said.append(f'  {count} ({first}{", ..." * (count > 1)}): {why}')
@@ -65,21 +71,26 @@ class Conversion(NamedTuple):
 
     def to_dict(self) -> dict:
         """Every key by name."""
-        return dict(placed={ours: list(names) for ours, names in self.placed.items()},
-                    unused=self.unused, notes=self.notes)
+        return dict(
+            placed={ours: list(names) for ours, names in self.placed.items()},
+            unused=self.unused,
+            notes=self.notes,
+        )
 
 
 def _head(name: str) -> str:
     """The part that a weight belongs to."""
     deep = {'backbone': 3, 'mask_generator': 3, 'encoder': 2, 'prompter': 2, 'losses': 2}
     parts = name.split('.')
-    return '.'.join(parts[:deep.get(parts[0], 1)])
+    return '.'.join(parts[: deep.get(parts[0], 1)])
 
 
 # ------------------------------------------------------------------ the release's -> ours
 
-def from_release(path: str, out: str, *, cfg: Config, dataset: str, thin: bool = False
-                 ) -> Conversion:
+
+def from_release(
+    path: str, out: str, *, cfg: Config, dataset: str, thin: bool = False
+) -> Conversion:
     """Convert the release's checkpoint `path` for the model of `cfg`, one of configs/release.
 
     Args:
@@ -92,11 +103,16 @@ def from_release(path: str, out: str, *, cfg: Config, dataset: str, thin: bool =
     checkpoint, skipped = read_release(path)
     named = named_dataset(checkpoint)
     if named not in (None, dataset):
-        raise UserError(f'{path} was trained on {named}, as its own "meta" says, not on {dataset}: '
-                        f'give --dataset {named}')
+        raise UserError(
+            f'{path} was trained on {named}, as its own "meta" says, not on {dataset}: '
+            f'give --dataset {named}'
+        )
     state, placing = checkpoint['state_dict'], _place(build_on_meta(cfg.model), cfg)
-    unused = {name: why for name in state
-              if name not in placing.shapes and (why := why_unused(name)) is not None}
+    unused = {
+        name: why
+        for name in state
+        if name not in placing.shapes and (why := why_unused(name)) is not None
+    }
     _check(state, placing, unused, path, cfg)
     ours, towers = to_ours(state, placing), {}
     notes = [] if named else ['the file does not say which data set it was trained on']
@@ -105,13 +121,28 @@ def from_release(path: str, out: str, *, cfg: Config, dataset: str, thin: bool =
     if thin:
         ours, towers, told = _without_towers(ours, cfg, path)
         notes.append(told)
-    write_checkpoint(dict(
-        state_dict=ours, towers=towers, meta=dict(dataset=dataset, torch=str(torch.__version__)),
-        release=dict(dataset=dataset, file=os.path.basename(path),
-                     unused={name: state[name] for name in unused})), out)
-    return Conversion({key: place.names for key, place in placing.places.items()},
-                      {key: state[place.names[0]].numel() * len(place.names)
-                       for key, place in placing.places.items()}, unused, notes)
+    write_checkpoint(
+        dict(
+            state_dict=ours,
+            towers=towers,
+            meta=dict(dataset=dataset, torch=str(torch.__version__)),
+            release=dict(
+                dataset=dataset,
+                file=os.path.basename(path),
+                unused={name: state[name] for name in unused},
+            ),
+        ),
+        out,
+    )
+    return Conversion(
+        {key: place.names for key, place in placing.places.items()},
+        {
+            key: state[place.names[0]].numel() * len(place.names)
+            for key, place in placing.places.items()
+        },
+        unused,
+        notes,
+    )
 
 
 def read_release(path: str) -> tuple[dict, list[str]]:
@@ -136,8 +167,11 @@ def read_release(path: str) -> tuple[dict, list[str]]:
 def named_dataset(checkpoint: dict) -> str | None:
     """The data set that a file's own `meta` names, if it names one alone."""
     meta = checkpoint.get('meta')
-    told = [meta.get(key) for key in ('dataset', 'experiment_name', 'cfg')
-            ] if isinstance(meta, dict) else []
+    told = (
+        [meta.get(key) for key in ('dataset', 'experiment_name', 'cfg')]
+        if isinstance(meta, dict)
+        else []
+    )
     text = ' '.join(part for part in told if isinstance(part, str)).lower().replace('-', '')
     found = [name for name in RELEASED if name in text]
     return found[0] if len(found) == 1 else None
@@ -146,18 +180,24 @@ def named_dataset(checkpoint: dict) -> str | None:
 def _place(model: nn.Module, cfg: Config) -> Placing:
     placing = place_model(model.state_dict(), model.prompter.grid_size)
     if placing.homeless:
-        raise UserError(f'{cfg.filename} is not a model of the release, which has no '
-                        f'{_some(placing.homeless)}: use one of configs/release')
+        raise UserError(
+            f'{cfg.filename} is not a model of the release, which has no '
+            f'{_some(placing.homeless)}: use one of configs/release'
+        )
     return placing
 
 
-def _check(state: dict[str, Tensor], placing: Placing, unused: Iterable[str], path: str,
-           cfg: Config) -> None:
+def _check(
+    state: dict[str, Tensor], placing: Placing, unused: Iterable[str], path: str, cfg: Config
+) -> None:
     """Every key has its place, and every place its key."""
     shapes = placing.shapes
     if not any(name in shapes for name in state):
-        hint = (': it is one of this project, give --back'
-                if any(name in placing.places for name in state) else '')
+        hint = (
+            ': it is one of this project, give --back'
+            if any(name in placing.places for name in state)
+            else ''
+        )
         raise UserError(f'{path} holds no key of the release ({_some(list(state))}){hint}')
     faults = {
         'without a place': [name for name in state if name not in shapes and name not in unused],
@@ -165,35 +205,55 @@ def _check(state: dict[str, Tensor], placing: Placing, unused: Iterable[str], pa
         'of another shape': [
             f'{name}: {tuple(state[name].shape)} in the file, {shape} by the config'
             for name, shape in shapes.items()
-            if name in state and tuple(state[name].shape) != shape]}
+            if name in state and tuple(state[name].shape) != shape
+        ],
+    }
     if any(faults.values()):
-        told = '; '.join(f'{len(names)} {fault} ({_some(names)})'
-                         for fault, names in faults.items() if names)
-        raise UserError(f'{path} is not a checkpoint of {cfg.filename}: keys {told}: nothing is '
-                        'written; if it is of another variant, give its config with --config')
+        told = '; '.join(
+            f'{len(names)} {fault} ({_some(names)})' for fault, names in faults.items() if names
+        )
+        raise UserError(
+            f'{path} is not a checkpoint of {cfg.filename}: keys {told}: nothing is '
+            'written; if it is of another variant, give its config with --config'
+        )
 
 
-def _without_towers(state: dict[str, Tensor], cfg: Config, path: str
-                    ) -> tuple[dict[str, Tensor], dict, str]:
+def _without_towers(
+    state: dict[str, Tensor], cfg: Config, path: str
+) -> tuple[dict[str, Tensor], dict, str]:
     """What the pretrained towers do not give, where they came from, and a line on both."""
     with DefaultScope.overwrite_default_scope(SCOPE):
         model = MODELS.build(cfg.model)
     given, own = given_keys(model), model.state_dict()
-    other = [key for key in state if key in given and not torch.equal(
-        state[key].float(), own[key].float())]
+    other = [
+        key
+        for key in state
+        if key in given and not torch.equal(state[key].float(), own[key].float())
+    ]
     if other or not given:
-        raise UserError(f'{path} cannot be thin: ' + (
-            f'{len(other)} of its {len(given)} frozen weights are not the towers\' own '
-            f'({_some(other)})' if given else 'the config\'s towers have no files')
-            + ': leave --thin away')
+        raise UserError(
+            f'{path} cannot be thin: '
+            + (
+                f"{len(other)} of its {len(given)} frozen weights are not the towers' own "
+                f'({_some(other)})'
+                if given
+                else "the config's towers have no files"
+            )
+            + ': leave --thin away'
+        )
     sources = tower_sources(model)
     told = f'{len(given)} weights are left to ' + ', '.join(
-        f'{name} ({checkpoint}, sha256 {sha[:12]})' for name, (checkpoint, sha) in sources.items())
-    return ({key: value for key, value in state.items() if key not in given},
-            {name: source._asdict() for name, source in sources.items()}, told)
+        f'{name} ({checkpoint}, sha256 {sha[:12]})' for name, (checkpoint, sha) in sources.items()
+    )
+    return (
+        {key: value for key, value in state.items() if key not in given},
+        {name: source._asdict() for name, source in sources.items()},
+        told,
+    )
 
 
 # ------------------------------------------------------------------ ours -> the release's
+
 
 def to_release(path: str, out: str, *, cfg: Config, dataset: str) -> Conversion:
     """Write our checkpoint `path` of the model of `cfg` in the release's layout.
@@ -207,8 +267,10 @@ def to_release(path: str, out: str, *, cfg: Config, dataset: str) -> Conversion:
     checkpoint = read_checkpoint(path)
     kept = {'dataset': dataset, 'unused': {}} | checkpoint.get('release', {})
     if kept['dataset'] != dataset:
-        raise UserError(f'{path} was trained on {kept["dataset"]}, not on {dataset}: give '
-                        f'--dataset {kept["dataset"]}')
+        raise UserError(
+            f'{path} was trained on {kept["dataset"]}, not on {dataset}: give '
+            f'--dataset {kept["dataset"]}'
+        )
     model = build_on_meta(cfg.model)
     placing, state = _place(model, cfg), checkpoint['state_dict']
     if checkpoint.get('towers'):
@@ -219,12 +281,18 @@ def to_release(path: str, out: str, *, cfg: Config, dataset: str) -> Conversion:
     except ValueError as error:
         raise UserError(f'{path}: {error}') from error
     unused = {name: why_unused(name) for name in kept['unused']}
-    lacking = [f'the release has besides, and this file does not: {why}'
-               for _, why in UNUSED[:3]  # no constant
-               if why not in unused.values()]
+    lacking = [
+        f'the release has besides, and this file does not: {why}'
+        for _, why in UNUSED[:3]  # no constant
+        if why not in unused.values()
+    ]
     write_checkpoint(dict(state_dict=official | kept['unused'], meta=dict(dataset=dataset)), out)
-    return Conversion({key: place.names for key, place in placing.places.items()},
-                      {key: state[key].numel() for key in placing.places}, unused, lacking)
+    return Conversion(
+        {key: place.names for key, place in placing.places.items()},
+        {key: state[key].numel() for key in placing.places},
+        unused,
+        lacking,
+    )
 
 
 def write_checkpoint(checkpoint: dict, out: str) -> None:
@@ -236,8 +304,9 @@ def write_checkpoint(checkpoint: dict, out: str) -> None:
     try:
         write_atomically(checkpoint, out)
     except UserError as error:  # its advice is for a training run
-        raise UserError(f'{out} cannot be written ({error.__cause__}): free space, or choose '
-                        'another file') from error
+        raise UserError(
+            f'{out} cannot be written ({error.__cause__}): free space, or choose another file'
+        ) from error
 
 
 def _some(names: list[str]) -> str:

@@ -1,4 +1,5 @@
 """A run's whole config without anything of its author's machine."""
+
 from __future__ import annotations
 
 import os
@@ -9,8 +10,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-BESIDE = '{{fileDirname}}'          # mmengine puts the config's own folder here
-DATA = '{{$RSREFSEG2_DATA:data}}'   # and the environment variable here, or `data`
+BESIDE = '{{fileDirname}}'  # mmengine puts the config's own folder here
+DATA = '{{$RSREFSEG2_DATA:data}}'  # and the environment variable here, or `data`
 OF_THE_RUN = ('work_dir', 'load_from', 'resume', 'experiment_name', 'launcher')
 
 
@@ -52,8 +53,15 @@ def write_config(config: dict[str, Any], path: Path, comment: str) -> None:
 
 def differing_keys(given: dict[str, Any], recorded: dict[str, Any]) -> list[str]:
     """The top-level keys that make a run, in which two configs differ."""
-    keys = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler',
-            'strategy', 'randomness')
+    keys = (
+        'model',
+        'train_dataloader',
+        'train_cfg',
+        'optim_wrapper',
+        'param_scheduler',
+        'strategy',
+        'randomness',
+    )
     first, second = portable(given), portable(recorded)
     return [key for key in keys if first.get(key) != second.get(key)]
 
@@ -74,8 +82,11 @@ def _below(path: str, folder: str) -> bool:
 
 def _values(part: object, key: str) -> Iterator[str]:
     """Every text under `key`, at any depth."""
-    children = part.items() if isinstance(part, dict) else enumerate(
-        part if isinstance(part, (list, tuple)) else ())
+    children = (
+        part.items()
+        if isinstance(part, dict)
+        else enumerate(part if isinstance(part, (list, tuple)) else ())
+    )
     for name, child in children:
         if name == key and isinstance(child, str):
             yield child

@@ -1,5 +1,6 @@
 """A trained model made ready to be given away: stripped and hashed weights, a config that holds on
 any machine, a model card; on request plain towers with LoRA merged, and the adapters alone."""
+
 from __future__ import annotations
 
 import copy
@@ -34,8 +35,11 @@ from .portable_config import differing_keys, portable, published_config, write_c
 from .scores_files import weights_hash
 
 # A tower's name in the model -> its family.
-FAMILY = {'encoder.vision_model': 'siglip', 'encoder.text_model': 'siglip',
-          'mask_generator.sam': 'sam'}
+FAMILY = {
+    'encoder.vision_model': 'siglip',
+    'encoder.text_model': 'siglip',
+    'mask_generator.sam': 'sam',
+}
 ODD = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\[\](){}`$&;!#%\ud800-\udfff]')  # in a file's name
 # Plain, and of no machine.
 META = ('epoch', 'iter', 'epoch_length', 'seed', 'torch', 'dataset', 'tokenizer')
@@ -45,15 +49,23 @@ class Published(NamedTuple):
     """What lies in the folder."""
 
     folder: Path
-    weights: str            # file names
+    weights: str  # file names
     config: str
     adapters: list[str]
-    notes: list[str]        # for whoever publishes
+    notes: list[str]  # for whoever publishes
 
 
-def publish(cfg: Config, checkpoint: str | Path, out: str | Path, *, scores: Scores | None = None,
-            merge_lora: bool = False, adapters: bool = False, half: bool = False,
-            names: dict[str, str] | None = None) -> Published:
+def publish(
+    cfg: Config,
+    checkpoint: str | Path,
+    out: str | Path,
+    *,
+    scores: Scores | None = None,
+    merge_lora: bool = False,
+    adapters: bool = False,
+    half: bool = False,
+    names: dict[str, str] | None = None,
+) -> Published:
     """Write the folder `out`; it appears when it is whole.
 
     Args:
@@ -72,8 +84,10 @@ def publish(cfg: Config, checkpoint: str | Path, out: str | Path, *, scores: Sco
     check_free(out)
     name = check_name(Path(cfg.filename).stem)
     if merge_lora and cfg.model.get('init') == 'random':
-        raise UserError('towers drawn at random (model.init=random) have no files that could be '
-                        'written anew: leave --merge-lora away, the checkpoint holds them whole')
+        raise UserError(
+            'towers drawn at random (model.init=random) have no files that could be '
+            'written anew: leave --merge-lora away, the checkpoint holds them whole'
+        )
     source = read_checkpoint(checkpoint)
     meta = source.get('meta', {})
     names = public_names(cfg, names or {})
@@ -89,10 +103,18 @@ def publish(cfg: Config, checkpoint: str | Path, out: str | Path, *, scores: Sco
     with os_errors_told(f'writing to {out.parent}'):
         stage = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
     try:
-        folders = [str(folder.relative_to(stage)) for folder in
-                   (write_adapters(model, stage / 'adapters', {
-                       tower.family: tower.name if tower.on_hub else None for tower in towers})
-                    if adapters else ())]
+        folders = [
+            str(folder.relative_to(stage))
+            for folder in (
+                write_adapters(
+                    model,
+                    stage / 'adapters',
+                    {tower.family: tower.name if tower.on_hub else None for tower in towers},
+                )
+                if adapters
+                else ()
+            )
+        ]
         if merge_lora:
             merge_towers(model)
             write_siglip(model, cfg.model.siglip.checkpoint, stage / 'siglip')
@@ -103,31 +125,55 @@ def publish(cfg: Config, checkpoint: str | Path, out: str | Path, *, scores: Sco
         if merge_lora:
             held, sources = check_merged(stage / f'{name}.py', state)
         else:
-            sources = {key: dict(tower, checkpoint=names[FAMILY[key]] or FAMILY[key])
-                       for key, tower in sources.items() if key in FAMILY}
+            sources = {
+                key: dict(tower, checkpoint=names[FAMILY[key]] or FAMILY[key])
+                for key, tower in sources.items()
+                if key in FAMILY
+            }
         given = {key: rounded(state[key], half) for key in sorted(held)}
         if scores and scores.tested:
             check_tested(scores, checkpoint, source, dict(state_dict=given))
         weights = write_weights(
-            stage, name, state_dict=given, towers=sources,
-            meta={key: meta[key] for key in (*META, *(() if merge_lora else ('function',)))
-                  if key in meta})
-        card = write_card(Facts(
-            name=name, weights=weights, config=f'{name}.py', meta=meta, scores=scores,
-            trained=portable(recorded or cfg.to_dict()),
-            test=(config.get('test_dataloader') or {}).get('dataset'), towers=towers,
-            merged=merge_lora, whole=whole, adapters=folders, half=half))
+            stage,
+            name,
+            state_dict=given,
+            towers=sources,
+            meta={
+                key: meta[key]
+                for key in (*META, *(() if merge_lora else ('function',)))
+                if key in meta
+            },
+        )
+        card = write_card(
+            Facts(
+                name=name,
+                weights=weights,
+                config=f'{name}.py',
+                meta=meta,
+                scores=scores,
+                trained=portable(recorded or cfg.to_dict()),
+                test=(config.get('test_dataloader') or {}).get('dataset'),
+                towers=towers,
+                merged=merge_lora,
+                whole=whole,
+                adapters=folders,
+                half=half,
+            )
+        )
         write_text(stage / 'README.md', card)
         put_in_place(stage, out)
     except (OSError, SafetensorError) as error:
-        raise UserError(f'{out} cannot be written ({error}): free space, or choose another folder'
-                        ) from error
+        raise UserError(
+            f'{out} cannot be written ({error}): free space, or choose another folder'
+        ) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     notes = advice(cfg, recorded, towers)
     if scores and not scores.tested:
-        notes.append(f'{scores.source} does not say which checkpoint it is of: a scores.json of '
-                     'tools/test.py does')
+        notes.append(
+            f'{scores.source} does not say which checkpoint it is of: a scores.json of '
+            'tools/test.py does'
+        )
     return Published(out, weights, f'{name}.py', folders, notes)
 
 
@@ -139,8 +185,10 @@ def check_name(name: str) -> str:
     """
     odd = sorted(set(ODD.findall(name)))
     if odd:
-        raise UserError(f'the config is named {name!r}: published files have its name, and not '
-                        f'every system takes {" ".join(map(repr, odd))} in one: rename the config')
+        raise UserError(
+            f'the config is named {name!r}: published files have its name, and not '
+            f'every system takes {" ".join(map(repr, odd))} in one: rename the config'
+        )
     return name
 
 
@@ -152,9 +200,11 @@ def check_tested(scores: Scores, path: str | Path, *published: dict) -> None:
     """
     hashes = [weights_hash(checkpoint) for checkpoint in published]
     if scores.tested['sha256'] not in hashes:
-        raise UserError(f'{scores.source} holds the scores of other weights '
-                        f'({scores.tested["file"]}, sha256 {scores.tested["sha256"][:12]}) than '
-                        f'{path} (sha256 {hashes[0][:12]}): give the scores.json of its own test')
+        raise UserError(
+            f'{scores.source} holds the scores of other weights '
+            f'({scores.tested["file"]}, sha256 {scores.tested["sha256"][:12]}) than '
+            f'{path} (sha256 {hashes[0][:12]}): give the scores.json of its own test'
+        )
 
 
 def rounded(tensor: Tensor, half: bool) -> Tensor:
@@ -166,23 +216,35 @@ def rounded(tensor: Tensor, half: bool) -> Tensor:
     if not half or not tensor.is_floating_point():
         return tensor.clone()
     if not tensor.half().isfinite().all():
-        raise UserError('a weight is larger than 65504, the most that float16 holds: leave --half '
-                        'away')
+        raise UserError(
+            'a weight is larger than 65504, the most that float16 holds: leave --half away'
+        )
     return tensor.half()
 
 
 def advice(cfg: Config, recorded: dict | None, towers: list[Tower]) -> list[str]:
     """What whoever publishes could still say better."""
-    lines = [f'the card names no source of {tower.family}, which the config names by a folder: '
-             f'give its hub name with --{tower.family}'
-             for tower in towers if tower.name is None and not tower.drawn]
+    lines = [
+        f'the card names no source of {tower.family}, which the config names by a folder: '
+        f'give its hub name with --{tower.family}'
+        for tower in towers
+        if tower.name is None and not tower.drawn
+    ]
     if recorded is None:
-        return ['the checkpoint does not say what it was trained with: the card describes the '
-                'config as it was given', *lines]
+        return [
+            'the checkpoint does not say what it was trained with: the card describes the '
+            'config as it was given',
+            *lines,
+        ]
     other = differing_keys(cfg.to_dict(), recorded)
-    return ([f'the run had another {", ".join(other)} than the config that was given, and the card '
-             'says the run\'s: give the config that the run left in its work dir'] if other else []
-            ) + lines
+    return (
+        [
+            f'the run had another {", ".join(other)} than the config that was given, and the card '
+            "says the run's: give the config that the run left in its work dir"
+        ]
+        if other
+        else []
+    ) + lines
 
 
 def public_names(cfg: Config, given: dict[str, str]) -> dict[str, str | None]:
@@ -202,20 +264,31 @@ def public_names(cfg: Config, given: dict[str, str]) -> dict[str, str | None]:
     return names
 
 
-def describe_towers(model: RSRefSeg2, names: dict[str, str | None], sources: dict[str, dict]
-                    ) -> list[Tower]:
+def describe_towers(
+    model: RSRefSeg2, names: dict[str, str | None], sources: dict[str, dict]
+) -> list[Tower]:
     """For the card: where each tower comes from, its hash by the checkpoint, its licence."""
     read = {FAMILY[key] for key in tower_sources(model)}
     hashes = {FAMILY[key]: tower.get('sha256') for key, tower in sources.items() if key in FAMILY}
-    return [Tower(family, name if family in read else None, family not in read,
-                  hashes.get(family), licence_of(name)) for family, name in names.items()]
+    return [
+        Tower(
+            family,
+            name if family in read else None,
+            family not in read,
+            hashes.get(family),
+            licence_of(name),
+        )
+        for family, name in names.items()
+    ]
 
 
 def comment(merged: bool) -> str:
     """The head of the config file."""
-    return ('The whole config of a published model: README.md beside it says how to use it.'
-            + ('\nLoRA is merged into the towers beside this file: for tests and predictions.'
-               if merged else ''))
+    return 'The whole config of a published model: README.md beside it says how to use it.' + (
+        '\nLoRA is merged into the towers beside this file: for tests and predictions.'
+        if merged
+        else ''
+    )
 
 
 def check_merged(config: Path, state: dict[str, Tensor]) -> tuple[set[str], dict[str, dict]]:
@@ -233,7 +306,8 @@ def check_merged(config: Path, state: dict[str, Tensor]) -> tuple[set[str], dict
         raise RuntimeError(f'the written towers are not the merged ones: {wrong[:3]}')
     return set(trained_keys(built)), {
         key: dict(checkpoint=FAMILY[key], sha256=source.sha256)
-        for key, source in tower_sources(built).items()}
+        for key, source in tower_sources(built).items()
+    }
 
 
 def write_weights(folder: Path, name: str, **checkpoint: dict) -> str:
@@ -249,6 +323,7 @@ def write_weights(folder: Path, name: str, **checkpoint: dict) -> str:
 
 # ------------------------------------------------------------------ the folder
 
+
 def check_free(out: Path) -> None:
     """Asked before any work.
 
@@ -258,8 +333,11 @@ def check_free(out: Path) -> None:
     make_folder(out.parent)
     if out.exists() and not out.is_dir():
         raise UserError(f'{out} is a file: give a folder that is new or empty')
-    if out.is_dir() and any(out.iterdir()) and not (
-            (out / 'README.md').is_file() and list(out.glob('*-????????.pth'))):
+    if (
+        out.is_dir()
+        and any(out.iterdir())
+        and not ((out / 'README.md').is_file() and list(out.glob('*-????????.pth')))
+    ):
         raise UserError(f'{out} is not empty: give a folder that is new or empty')
 
 
@@ -272,8 +350,10 @@ def put_in_place(stage: Path, out: Path) -> None:
     if out.is_dir() and any(out.iterdir()):
         if not same_files(stage, out):
             held = ', '.join(sorted(path.name for path in out.glob('*.pth')))
-            raise UserError(f'{out} holds another publication ({held}): choose another --out, or '
-                            'remove that one')
+            raise UserError(
+                f'{out} holds another publication ({held}): choose another --out, or '
+                'remove that one'
+            )
         return
     for file in stage.rglob('*'):
         if file.is_file():  # safetensors writes for its owner alone
@@ -286,7 +366,10 @@ def put_in_place(stage: Path, out: Path) -> None:
 
 def same_files(one: Path, other: Path) -> bool:
     """Whether two folders hold the same files, byte for byte."""
-    files = [{path.relative_to(folder): path for path in folder.rglob('*') if path.is_file()}
-             for folder in (one, other)]
+    files = [
+        {path.relative_to(folder): path for path in folder.rglob('*') if path.is_file()}
+        for folder in (one, other)
+    ]
     return files[0].keys() == files[1].keys() and all(
-        filecmp.cmp(files[0][name], files[1][name], shallow=False) for name in files[0])
+        filecmp.cmp(files[0][name], files[1][name], shallow=False) for name in files[0]
+    )

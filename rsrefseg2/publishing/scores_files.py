@@ -3,6 +3,7 @@
 One object of percentages by name; null is an undefined score. Beside them `protocol`, `samples`,
 `checkpoint` (what was tested), the scores by group, `intervals`.
 """
+
 from __future__ import annotations
 
 import os
@@ -44,8 +45,9 @@ class Known(TypedDict, total=False):
     baselines_by_level: dict[str, Any]
 
 
-def read_scores_file(path: str | Path, *, needs: Sequence[str] = ('gIoU', 'protocol')
-                     ) -> dict[str, Any]:
+def read_scores_file(
+    path: str | Path, *, needs: Sequence[str] = ('gIoU', 'protocol')
+) -> dict[str, Any]:
     """The scores of one evaluator, as they stand in the file.
 
     Args:
@@ -59,8 +61,9 @@ def read_scores_file(path: str | Path, *, needs: Sequence[str] = ('gIoU', 'proto
         raise UserError(f"{where} holds several evaluators' scores: give a file of one of them")
     missing = [name for name in needs if name not in given]
     if missing:
-        raise UserError(f'{where} names no {" and no ".join(missing)}: give a scores.json of '
-                        'tools/test.py')
+        raise UserError(
+            f'{where} names no {" and no ".join(missing)}: give a scores.json of tools/test.py'
+        )
     convert(given, Known, where=where)
     if 'protocol' in given:
         find_protocol(given['protocol'])
@@ -74,9 +77,13 @@ def read_scores_file(path: str | Path, *, needs: Sequence[str] = ('gIoU', 'proto
 
 def percentages(scores: Mapping[str, Any]) -> dict[str, float | None]:
     """The overall scores of a file, without counts and groups; an evaluator may have its own."""
-    return {name: value for name, value in scores.items()
-            if name not in Known.__annotations__ and not isinstance(value, bool)
-            and (value is None or isinstance(value, (int, float)))}
+    return {
+        name: value
+        for name, value in scores.items()
+        if name not in Known.__annotations__
+        and not isinstance(value, bool)
+        and (value is None or isinstance(value, (int, float)))
+    }
 
 
 def describe_tested(path: str | Path) -> Tested:
@@ -86,5 +93,6 @@ def describe_tested(path: str | Path) -> Tested:
 
 def weights_hash(checkpoint: Mapping[str, Any]) -> str:
     """SHA-256 of a checkpoint's weights, whatever else its file holds."""
-    return state_hash({key.removeprefix('module.'): value
-                       for key, value in checkpoint['state_dict'].items()})
+    return state_hash(
+        {key.removeprefix('module.'): value for key, value in checkpoint['state_dict'].items()}
+    )

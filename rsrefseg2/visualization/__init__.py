@@ -1,5 +1,6 @@
 """The panel of Fig. 7, a page of such panels, the grids of Figs. 2 and 4-6, plots for a page, plots
 of where and how, curves of training runs."""
+
 from .failure_plots import plot_causes, plot_interventions
 from .grid import Row, Tile, free_paths, grid, save
 from .page import MARK, PICTURE_MARK, Case, file_name, page, spread, write_page, write_panel
@@ -7,7 +8,29 @@ from .panel import GREEN, ORANGE, panel, resize_mask
 from .plots import bar_table, curve, histogram
 from .training_curves import plot_runs, read_runs
 
-__all__ = ['Case', 'GREEN', 'MARK', 'ORANGE', 'PICTURE_MARK', 'Row', 'Tile', 'bar_table', 'curve',
-           'file_name', 'free_paths', 'grid', 'histogram', 'page', 'panel', 'plot_causes',
-           'plot_interventions', 'plot_runs', 'read_runs', 'resize_mask', 'save', 'spread',
-           'write_page', 'write_panel']
+__all__ = [
+    'Case',
+    'GREEN',
+    'MARK',
+    'ORANGE',
+    'PICTURE_MARK',
+    'Row',
+    'Tile',
+    'bar_table',
+    'curve',
+    'file_name',
+    'free_paths',
+    'grid',
+    'histogram',
+    'page',
+    'panel',
+    'plot_causes',
+    'plot_interventions',
+    'plot_runs',
+    'read_runs',
+    'resize_mask',
+    'save',
+    'spread',
+    'write_page',
+    'write_panel',
+]

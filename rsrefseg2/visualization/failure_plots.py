@@ -1,4 +1,5 @@
 """Where or how as plots: the causes of failures by group, and how well interventions are told."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -11,8 +12,12 @@ from ..terminal import visible
 
 # Okabe and Ito's colours: told apart by every kind of colour vision, and in print
 COLOURS = {'where': '#d55e00', 'how': '#0072b2', 'both': '#cc79a7', 'undecided': '#b8bec5'}
-STYLES = {'exchange': ('#d55e00', 'o'), 'erode': ('#0072b2', 's'), 'dilate': ('#56b4e9', '^'),
-          'shift': ('#009e73', 'D')}
+STYLES = {
+    'exchange': ('#d55e00', 'o'),
+    'erode': ('#0072b2', 's'),
+    'dilate': ('#56b4e9', '^'),
+    'shift': ('#009e73', 'D'),
+}
 BREAKDOWNS = ('kind', 'level', 'category', 'length', 'size')
 
 
@@ -31,18 +36,32 @@ def plot_causes(report: Mapping[str, Any]) -> Figure:
             axes.barh(y, row[cause], left=left, height=0.75, color=colour)
             left += row[cause]
         if row:
-            axes.annotate(f'n={row["samples"]}', (left, y), (4, 0), textcoords='offset points',
-                          va='center', fontsize=7, color='#626a75')
+            axes.annotate(
+                f'n={row["samples"]}',
+                (left, y),
+                (4, 0),
+                textcoords='offset points',
+                va='center',
+                fontsize=7,
+                color='#626a75',
+            )
     axes.set_yticks(range(len(rows)), [literal(name) for name, _ in rows], fontsize=8)
     for label, (_, row) in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight('normal' if row else 'bold')
     highest = max(row['failed'] for _, row in rows if row)
-    axes.set(xlim=(0, 1.12 * highest or 1), xlabel='failures (IoU at most 0.5) in % of the samples',
-             ylim=(len(rows) - 0.4, -0.6))
+    axes.set(
+        xlim=(0, 1.12 * highest or 1),
+        xlabel='failures (IoU at most 0.5) in % of the samples',
+        ylim=(len(rows) - 0.4, -0.6),
+    )
     axes.set_title(f'Where or how, from the {report["from"]}', loc='left')
     shown = [cause for cause in COLOURS if any(row and row[cause] for _, row in rows)]
-    figure.legend(handles=[Patch(color=COLOURS[cause], label=cause) for cause in shown],
-                  loc='outside upper right', ncols=len(shown), frameon=False)
+    figure.legend(
+        handles=[Patch(color=COLOURS[cause], label=cause) for cause in shown],
+        loc='outside upper right',
+        ncols=len(shown),
+        frameon=False,
+    )
     _finish(axes, 'x')
     return figure
 
@@ -56,10 +75,18 @@ def plot_interventions(told: Mapping[str, list[Mapping[str, Any]]]) -> Figure:
         for row, key in enumerate(('told', 'failed')):
             axes = grid[row, column]
             for name, (colour, marker) in STYLES.items():
-                points = [(entry['pixels'], entry[key]) for entry in rows
-                          if entry['intervention'] == name and entry[key] is not None]
-                axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4,
-                          label=f'{name} ({"where" if name == "exchange" else "how"})')
+                points = [
+                    (entry['pixels'], entry[key])
+                    for entry in rows
+                    if entry['intervention'] == name and entry[key] is not None
+                ]
+                axes.plot(
+                    *zip(*points, strict=True),
+                    color=colour,
+                    marker=marker,
+                    markersize=4,
+                    label=f'{name} ({"where" if name == "exchange" else "how"})',
+                )
             _finish(axes, 'both')
             axes.set(xscale='log', ylim=(-3, 103))
         grid[0, column].axhline(95, color='#626a75', linewidth=1, linestyle=':')

@@ -1,10 +1,11 @@
 """The grids of Figs. 2 and 4-6, for print: a row per sample, its sentence above, a column per view.
 
-      Image      Ground truth   RSRefSeg 2   another
-    the sentence, wrapped over the whole width
-    [tile]       [tile]         [tile]       [tile]
-                                IoU 91.0     IoU 43.2
+  Image      Ground truth   RSRefSeg 2   another
+the sentence, wrapped over the whole width
+[tile]       [tile]         [tile]       [tile]
+                            IoU 91.0     IoU 43.2
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -23,21 +24,21 @@ from ..files import replacing, require_free
 from .page import PICTURE_MARK
 from .panel import heat, overlay, resize_image, resize_mask, wrap
 
-DPI = 300                      # of the PNG, and of the pictures in the PDF
-GAP, ROW_GAP = 0.04, 0.1       # inches between columns and between rows
-HEAD, TEXT, NOTE = 8, 8, 6.5   # points
-LEADING = 1.3                  # of a line, in its font's size
+DPI = 300  # of the PNG, and of the pictures in the PDF
+GAP, ROW_GAP = 0.04, 0.1  # inches between columns and between rows
+HEAD, TEXT, NOTE = 8, 8, 6.5  # points
+LEADING = 1.3  # of a line, in its font's size
 INK, QUIET = '#181c22', '#5a626d'
 
 
 class Tile(NamedTuple):
     """One picture: the image, with a mask or a map over it."""
 
-    image: np.ndarray                          # (H, W, 3) uint8
-    mask: np.ndarray | None = None             # (h, w) bool, any size: it covers the whole image
-    colour: tuple[int, int, int] = (0, 0, 0)   # of the mask
-    values: np.ndarray | None = None           # (h, w) 0 to 1, a map in its place
-    note: str = ''                             # one line below
+    image: np.ndarray  # (H, W, 3) uint8
+    mask: np.ndarray | None = None  # (h, w) bool, any size: it covers the whole image
+    colour: tuple[int, int, int] = (0, 0, 0)  # of the mask
+    values: np.ndarray | None = None  # (h, w) 0 to 1, a map in its place
+    note: str = ''  # one line below
 
     def draw(self, width: int) -> np.ndarray:
         """(H', width, 3) uint8."""
@@ -46,8 +47,11 @@ class Tile(NamedTuple):
         shown = resize_image(self.image, size)
         if self.values is not None:
             return heat(shown, self.values)
-        return shown if self.mask is None else overlay(shown, resize_mask(self.mask, size),
-                                                       self.colour)
+        return (
+            shown
+            if self.mask is None
+            else overlay(shown, resize_mask(self.mask, size), self.colour)
+        )
 
 
 class Row(NamedTuple):
@@ -68,8 +72,9 @@ def grid(rows: Sequence[Row], heads: Sequence[str], *, width: float = 7.16) -> F
         ValueError: no row, or a row with another number of tiles.
     """
     if not rows or any(len(row.tiles) != len(heads) for row in rows):
-        raise ValueError(f'{len(heads)} columns, but rows of '
-                         f'{[len(row.tiles) for row in rows]} tiles')
+        raise ValueError(
+            f'{len(heads)} columns, but rows of {[len(row.tiles) for row in rows]} tiles'
+        )
     column = (width - GAP * (len(heads) - 1)) / len(heads)
     blocks = [_Block(row, column, width) for row in rows]
     names = [wrap(head, _length(HEAD, 'bold'), column) for head in heads]
@@ -80,8 +85,15 @@ def grid(rows: Sequence[Row], heads: Sequence[str], *, width: float = 7.16) -> F
 
     def write(x: float, y: float, lines: Sequence[str], size: float, **style) -> None:
         for i, line in enumerate(lines):
-            figure.text(x / width, 1 - (y + i * _line(size)) / height, line, fontsize=size,
-                        va='top', parse_math=False, **{'color': INK, **style})
+            figure.text(
+                x / width,
+                1 - (y + i * _line(size)) / height,
+                line,
+                fontsize=size,
+                va='top',
+                parse_math=False,
+                **{'color': INK, **style},
+            )
 
     lefts = [i * (column + GAP) for i in range(len(heads))]
     for left, lines in zip(lefts, names):
@@ -92,8 +104,9 @@ def grid(rows: Sequence[Row], heads: Sequence[str], *, width: float = 7.16) -> F
         y += block.head
         for left, tile, picture in zip(lefts, block.row.tiles, block.pictures):
             tall = column * picture.shape[0] / picture.shape[1]
-            axes = figure.add_axes((left / width, 1 - (y + tall) / height,
-                                    column / width, tall / height))
+            axes = figure.add_axes(
+                (left / width, 1 - (y + tall) / height, column / width, tall / height)
+            )
             axes.imshow(picture, aspect='auto', interpolation='none')
             axes.set_axis_off()
             write(left + column / 2, y + tall + 0.02, [tile.note], NOTE, ha='center', color=QUIET)
@@ -116,8 +129,9 @@ def free_paths(stem: str | Path, *, option: str = '--out', overwrite: bool = Fal
     return paths
 
 
-def save(figure: Figure, stem: str | Path, *, option: str = '--out', overwrite: bool = False
-         ) -> list[Path]:
+def save(
+    figure: Figure, stem: str | Path, *, option: str = '--out', overwrite: bool = False
+) -> list[Path]:
     """Writes <stem>.png and <stem>.pdf (text as text, fonts embedded), see `free_paths`; -> both.
 
     Raises:
@@ -126,8 +140,9 @@ def save(figure: Figure, stem: str | Path, *, option: str = '--out', overwrite: 
     paths = free_paths(stem, option=option, overwrite=overwrite)
     with matplotlib.rc_context({'pdf.fonttype': 42}):  # TrueType: publishers refuse Type 3
         with replacing(paths[0]) as temporary:
-            figure.savefig(temporary, dpi=DPI, facecolor='white',
-                           metadata={'Software': PICTURE_MARK})
+            figure.savefig(
+                temporary, dpi=DPI, facecolor='white', metadata={'Software': PICTURE_MARK}
+            )
         with replacing(paths[1]) as temporary:
             # without the date: the same figure is the same file
             figure.savefig(temporary, dpi=DPI, facecolor='white', metadata={'CreationDate': None})

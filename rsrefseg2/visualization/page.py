@@ -1,4 +1,5 @@
 """One self-contained HTML page of panels: no server, no network, light and dark."""
+
 from __future__ import annotations
 
 import base64
@@ -40,15 +41,15 @@ def file_name(number: int, sample_id: str) -> str:
 class Case(NamedTuple):
     """What a panel shows, and what the page filters and sorts by."""
 
-    image: np.ndarray                       # (H, W, 3) uint8
-    text: str                               # the sentence
-    pred_mask: np.ndarray                   # (H, W) bool
-    gt_mask: np.ndarray | None = None       # (H, W) bool
+    image: np.ndarray  # (H, W, 3) uint8
+    text: str  # the sentence
+    pred_mask: np.ndarray  # (H, W) bool
+    gt_mask: np.ndarray | None = None  # (H, W) bool
     dense_prompt: np.ndarray | None = None  # (h, w) logits
     sample_id: str = ''
-    group: str = ''                         # the level or the category; '' where there is none
-    note: str = ''                          # more about the sample
-    score: float | None = None              # 0 to 1: the IoU where it is not that of the two masks
+    group: str = ''  # the level or the category; '' where there is none
+    note: str = ''  # more about the sample
+    score: float | None = None  # 0 to 1: the IoU where it is not that of the two masks
 
     @property
     def iou(self) -> float | None:
@@ -60,18 +61,34 @@ class Case(NamedTuple):
     @property
     def facts(self) -> list[str]:
         """What stands beside the sentence."""
-        return [part for part in (self.group, self.sample_id and f'sample {self.sample_id}',
-                                  self.note) if part]
+        return [
+            part
+            for part in (self.group, self.sample_id and f'sample {self.sample_id}', self.note)
+            if part
+        ]
 
     def draw(self, *, heading: bool = True) -> np.ndarray:
         """The panel (H', W', 3) uint8."""
-        return panel(self.image, self.text, pred_mask=self.pred_mask, gt_mask=self.gt_mask,
-                     dense_prompt=self.dense_prompt, score=self.score,
-                     note=' · '.join(self.facts), heading=heading)
+        return panel(
+            self.image,
+            self.text,
+            pred_mask=self.pred_mask,
+            gt_mask=self.gt_mask,
+            dense_prompt=self.dense_prompt,
+            score=self.score,
+            note=' · '.join(self.facts),
+            heading=heading,
+        )
 
 
-def page(cases: Iterable[Case], *, title: str, note: str = '',
-         scores: Mapping[str, float] | None = None, body: str = '') -> str:
+def page(
+    cases: Iterable[Case],
+    *,
+    title: str,
+    note: str = '',
+    scores: Mapping[str, float] | None = None,
+    body: str = '',
+) -> str:
     """The page as text: a filter by word and by group, an order by IoU, the scores on top.
 
     Args:
@@ -84,10 +101,16 @@ def page(cases: Iterable[Case], *, title: str, note: str = '',
     groups = sorted({case.group for case in cases if case.group})
     options = ''.join(f'<option>{html.escape(group)}</option>' for group in groups)
     return fill_template(
-        'page.html', title=html.escape(title), note=html.escape(note), options=options,
-        total=len(cases), hide_groups='' if groups else ' hidden', scores=_scores(scores or {}),
+        'page.html',
+        title=html.escape(title),
+        note=html.escape(note),
+        options=options,
+        total=len(cases),
+        hide_groups='' if groups else ' hidden',
+        scores=_scores(scores or {}),
         body=body,
-        cases='\n'.join(_case(i, case) for i, case in enumerate(cases)))
+        cases='\n'.join(_case(i, case) for i, case in enumerate(cases)),
+    )
 
 
 def fill_template(name: str, **values: object) -> str:
@@ -120,8 +143,10 @@ def write_panel(path: Path, case: Case) -> None:
 def _scores(scores: Mapping[str, float]) -> str:
     if not scores:
         return ''
-    cells = ''.join(f'<div><dt>{html.escape(readable(name))}</dt><dd>{value:.2f}</dd></div>'
-                    for name, value in scores.items())
+    cells = ''.join(
+        f'<div><dt>{html.escape(readable(name))}</dt><dd>{value:.2f}</dd></div>'
+        for name, value in scores.items()
+    )
     return f'<dl>{cells}</dl>'
 
 
@@ -130,8 +155,10 @@ def _case(index: int, case: Case) -> str:
     score, picture = case.iou, case.draw(heading=False)  # the heading is text here: searchable
     facts = case.facts + ([] if score is None else [f'IoU {100 * score:.1f} %'])
     facts = ' · '.join(map(html.escape, facts))
-    return (f'<figure data-index="{index}" data-iou="{"" if score is None else score}" '
-            f'data-group="{html.escape(case.group, quote=True)}">'
-            f'<figcaption><q>{text}</q><small>{facts}</small></figcaption>'
-            f'<img src="{data_uri(picture)}" width="{picture.shape[1]}" '
-            f'height="{picture.shape[0]}" alt="panel of: {text}"></figure>')
+    return (
+        f'<figure data-index="{index}" data-iou="{"" if score is None else score}" '
+        f'data-group="{html.escape(case.group, quote=True)}">'
+        f'<figcaption><q>{text}</q><small>{facts}</small></figcaption>'
+        f'<img src="{data_uri(picture)}" width="{picture.shape[1]}" '
+        f'height="{picture.shape[0]}" alt="panel of: {text}"></figure>'
+    )

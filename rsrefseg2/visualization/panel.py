@@ -9,6 +9,7 @@
 
 Pure functions of arrays. Where there is no ground truth or no dense prompt, the tile says so.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -24,13 +25,22 @@ from ..terminal import visible
 
 INK, QUIET, PAPER, BLANK = (24, 28, 34), (98, 106, 117), (255, 255, 255), (241, 243, 245)
 GREEN, ORANGE = (38, 222, 129), (255, 107, 53)  # ground truth, prediction
-GAP, LINE, CAPTION = 12, 26, 24                 # pixels: margins, a heading line, a caption line
+GAP, LINE, CAPTION = 12, 26, 24  # pixels: margins, a heading line, a caption line
 
 
-def panel(image: Any, text: str, *, pred_mask: Any = None, gt_mask: Any = None,
-          dense_prompt: Any = None, score: float | None = None, note: str = '', tile: int = 320,
-          heading: bool = True,
-          dense_range: Literal['probability', 'stretched'] = 'probability') -> np.ndarray:
+def panel(
+    image: Any,
+    text: str,
+    *,
+    pred_mask: Any = None,
+    gt_mask: Any = None,
+    dense_prompt: Any = None,
+    score: float | None = None,
+    note: str = '',
+    tile: int = 320,
+    heading: bool = True,
+    dense_range: Literal['probability', 'stretched'] = 'probability',
+) -> np.ndarray:
     """One panel as RGB.
 
     Args:
@@ -51,8 +61,10 @@ def panel(image: Any, text: str, *, pred_mask: Any = None, gt_mask: Any = None,
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f'image must be (H, W, 3) uint8, got {image.shape} {image.dtype}')
     height, width = image.shape[:2]
-    pred, gt = (_as_mask(mask, (height, width), name)
-                for mask, name in ((pred_mask, 'pred_mask'), (gt_mask, 'gt_mask')))
+    pred, gt = (
+        _as_mask(mask, (height, width), name)
+        for mask, name in ((pred_mask, 'pred_mask'), (gt_mask, 'gt_mask'))
+    )
     scale = tile / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))  # PIL: width, height
 
@@ -62,18 +74,22 @@ def panel(image: Any, text: str, *, pred_mask: Any = None, gt_mask: Any = None,
         ('Image', shown),
         ('Ground truth', None if gt is None else overlay(shown, resize_mask(gt, size), GREEN)),
         (dense_caption, dense),
-        (_prediction_caption(pred, gt, score),
-         None if pred is None else overlay(shown, resize_mask(pred, size), ORANGE))]
+        (
+            _prediction_caption(pred, gt, score),
+            None if pred is None else overlay(shown, resize_mask(pred, size), ORANGE),
+        ),
+    ]
     return _compose(columns, size, tile, visible(text) if heading else None, visible(note))
 
 
-def overlay(image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int],
-            alpha: float = 0.45) -> np.ndarray:
+def overlay(
+    image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], alpha: float = 0.45
+) -> np.ndarray:
     """The mask (H, W) as a tint on the image (H, W, 3), with an outline just outside of it."""
     out = image.astype(np.float32)
     out[mask] = (1 - alpha) * out[mask] + alpha * np.array(colour, np.float32)
     ring = _dilate(_dilate(mask))
-    out[_dilate(ring) & ~ring] = 20    # a dark rim: the outline is seen on any ground
+    out[_dilate(ring) & ~ring] = 20  # a dark rim: the outline is seen on any ground
     out[ring & ~mask] = colour
     return out.round().astype(np.uint8)
 
@@ -141,8 +157,7 @@ def _heat(image: np.ndarray, logits: Any, dense_range: str) -> tuple[np.ndarray 
     return heat(image, values), caption
 
 
-def _prediction_caption(pred: np.ndarray | None, gt: np.ndarray | None, score: float | None
-                        ) -> str:
+def _prediction_caption(pred: np.ndarray | None, gt: np.ndarray | None, score: float | None) -> str:
     if pred is None:
         return 'Prediction'
     if not pred.any():
@@ -175,8 +190,13 @@ def wrap(text: str, length: Callable[[str], float], width: float) -> list[str]:
     return lines
 
 
-def _compose(columns: list[tuple[str, np.ndarray | None]], size: tuple[int, int], tile: int,
-             text: str | None, note: str) -> np.ndarray:
+def _compose(
+    columns: list[tuple[str, np.ndarray | None]],
+    size: tuple[int, int],
+    tile: int,
+    text: str | None,
+    note: str,
+) -> np.ndarray:
     """Puts heading, captions and tiles on a white sheet."""
     width = len(columns) * (tile + GAP) + GAP
     lines = [] if text is None else wrap(text, _font(19, bold=True).getlength, width - 2 * GAP)
@@ -195,8 +215,13 @@ def _compose(columns: list[tuple[str, np.ndarray | None]], size: tuple[int, int]
         if picture is None:
             box = (left, top + CAPTION, left + tile - 1, top + CAPTION + height - 1)
             draw.rectangle(box, fill=BLANK)
-            draw.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), 'not available',
-                      fill=QUIET, font=_font(14), anchor='mm')
+            draw.text(
+                ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2),
+                'not available',
+                fill=QUIET,
+                font=_font(14),
+                anchor='mm',
+            )
         else:
             sheet.paste(Image.fromarray(picture), (left + (tile - size[0]) // 2, top + CAPTION))
     return np.asarray(sheet)

@@ -1,4 +1,5 @@
 """One or several runs as curves, from the scalars.json that a run writes at each of its starts."""
+
 from __future__ import annotations
 
 import json
@@ -20,8 +21,17 @@ from .failure_plots import _finish, literal
 COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#e69f00', '#000000')
 DASHES = ('-', '--', ':')
 # What is drawn unless asked otherwise: names, or the beginnings of names.
-DEFAULT = ('train/loss', 'train/loss_*', 'train/grad_norm', 'train/lr', 'val/gIoU', 'val/cIoU',
-           'train/images_per_s', 'train/data_share', 'train/mfu')
+DEFAULT = (
+    'train/loss',
+    'train/loss_*',
+    'train/grad_norm',
+    'train/lr',
+    'val/gIoU',
+    'val/cIoU',
+    'train/images_per_s',
+    'train/data_share',
+    'train/mfu',
+)
 UNITS = {'val/gIoU': '%', 'val/cIoU': '%', 'train/peak_gib': 'GiB'}
 NOT_VALUES = ('step', 'iter', 'epoch')
 COLUMNS = 3
@@ -31,15 +41,17 @@ class Run(NamedTuple):
     """What a run logged."""
 
     name: str
-    curves: dict[str, dict[int, float]]   # 'train/loss', 'val/gIoU' -> iterations done -> value
+    curves: dict[str, dict[int, float]]  # 'train/loss', 'val/gIoU' -> iterations done -> value
 
 
 def read_runs(paths: Sequence[str | Path]) -> list[Run]:
     """`read_run` of each; runs of one name get the path that they were given by."""
     runs = [read_run(path) for path in paths]
     names = [run.name for run in runs]
-    return [run._replace(name=str(path)) if names.count(run.name) > 1 else run
-            for run, path in zip(runs, paths, strict=True)]
+    return [
+        run._replace(name=str(path)) if names.count(run.name) > 1 else run
+        for run, path in zip(runs, paths, strict=True)
+    ]
 
 
 def read_run(path: str | Path) -> Run:
@@ -51,12 +63,19 @@ def read_run(path: str | Path) -> Run:
         UserError: there is no log, or a line of it cannot be read.
     """
     path = Path(path)
-    files = [path] if path.is_file() else sorted(path.glob('*/vis_data/scalars.json')) or (
-        sorted(path.glob('vis_data/scalars.json')) or sorted(path.glob('scalars.json')))
+    files = (
+        [path]
+        if path.is_file()
+        else sorted(path.glob('*/vis_data/scalars.json'))
+        or (sorted(path.glob('vis_data/scalars.json')) or sorted(path.glob('scalars.json')))
+    )
     if not files:
-        raise UserError(f'{path} holds no log of a run (*/vis_data/scalars.json): give the '
-                        '--work-dir of tools/train.py' if path.exists() else
-                        f'{path} does not exist: give the --work-dir of tools/train.py')
+        raise UserError(
+            f'{path} holds no log of a run (*/vis_data/scalars.json): give the '
+            '--work-dir of tools/train.py'
+            if path.exists()
+            else f'{path} does not exist: give the --work-dir of tools/train.py'
+        )
     curves: dict[str, dict[int, float]] = {}
     for file in files:
         begun: set[str] = set()
@@ -70,8 +89,10 @@ def read_run(path: str | Path) -> Run:
             for name, value in values.items():
                 curves.setdefault(f'{phase}/{name}', {})[step] = value
     if not any(curves.values()):
-        raise UserError(f'{files[0]} holds no value yet: the run has not reached its first log '
-                        '(default_hooks.logger.interval)')
+        raise UserError(
+            f'{files[0]} holds no value yet: the run has not reached its first log '
+            '(default_hooks.logger.interval)'
+        )
     return Run(path.resolve().name if path.is_dir() else path.name, curves)
 
 
@@ -82,13 +103,18 @@ def _lines(file: Path) -> Iterator[tuple[str, int, dict[str, float]]]:
         try:
             found = json.loads(line)
             step = int(found['step'])
-            values = {name: float(value) for name, value in found.items()
-                      if name not in NOT_VALUES and isinstance(value, (int, float))}
+            values = {
+                name: float(value)
+                for name, value in found.items()
+                if name not in NOT_VALUES and isinstance(value, (int, float))
+            }
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             if number == len(lines) and number > 1:
                 return  # the process died while it wrote
-            raise UserError(f'{file}, line {number} is no line of a log of tools/train.py: give '
-                            "a run's work dir, or its scalars.json") from None
+            raise UserError(
+                f'{file}, line {number} is no line of a log of tools/train.py: give '
+                "a run's work dir, or its scalars.json"
+            ) from None
         yield 'train' if 'iter' in found else 'val', step, values
 
 
@@ -102,13 +128,19 @@ def choose(runs: Sequence[Run], keys: Sequence[str] | None = None) -> list[str]:
     known = list(dict.fromkeys(name for run in runs for name in run.curves))
     chosen: list[str] = []
     for key in keys or DEFAULT:
-        names = ([key] if key in known or '/' in key else [f'train/{key}', f'val/{key}'])
-        found = [name for wanted in names for name in known
-                 if name == wanted or (wanted.endswith('*') and name.startswith(wanted[:-1]))]
+        names = [key] if key in known or '/' in key else [f'train/{key}', f'val/{key}']
+        found = [
+            name
+            for wanted in names
+            for name in known
+            if name == wanted or (wanted.endswith('*') and name.startswith(wanted[:-1]))
+        ]
         if keys and not found:
             short = [name.partition('/')[2] for name in known]
-            raise UserError(f'no run logged {key!r}{suggest(key, [*short, *known])}; there are '
-                            f'{", ".join(sorted(known))}')
+            raise UserError(
+                f'no run logged {key!r}{suggest(key, [*short, *known])}; there are '
+                f'{", ".join(sorted(known))}'
+            )
         chosen += [name for name in found if name not in chosen]
     return chosen or known
 
@@ -129,30 +161,43 @@ def plot_runs(runs: Sequence[Run], keys: Sequence[str] | None = None) -> Figure:
             if name in run.curves:
                 _draw(axes, name, run.curves[name], style)
         unit = f', {UNITS[name]}' if name in UNITS else ''
-        axes.set_title(literal(name.removeprefix('train/').replace('/', ' ')) + unit, loc='left',
-                       fontsize=9)
+        axes.set_title(
+            literal(name.removeprefix('train/').replace('/', ' ')) + unit, loc='left', fontsize=9
+        )
         axes.tick_params(labelsize=8, labelbottom=True)
         axes.margins(x=0.02)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
         _finish(axes, 'both')
     for axes in plots:  # the rest of the last row
         axes.remove()
-    figure.legend([Line2D([], [], linewidth=2, **style) for style in _styles(len(runs))],
-                  [literal(run.name) for run in runs], loc='outside upper left',
-                  ncols=min(4, len(runs)), frameon=False, fontsize=9)
+    figure.legend(
+        [Line2D([], [], linewidth=2, **style) for style in _styles(len(runs))],
+        [literal(run.name) for run in runs],
+        loc='outside upper left',
+        ncols=min(4, len(runs)),
+        frameon=False,
+        fontsize=9,
+    )
     figure.supxlabel('iterations', fontsize=9)
     return figure
 
 
 def _styles(n: int) -> list[dict[str, str]]:
-    return [dict(color=COLOURS[i % len(COLOURS)],
-                 linestyle=DASHES[i // len(COLOURS) % len(DASHES)]) for i in range(n)]
+    return [
+        dict(color=COLOURS[i % len(COLOURS)], linestyle=DASHES[i // len(COLOURS) % len(DASHES)])
+        for i in range(n)
+    ]
 
 
 def _draw(axes: Axes, name: str, curve: Mapping[int, float], style: Mapping[str, str]) -> None:
     points = sorted(curve.items())
-    axes.plot(*zip(*points, strict=True), **style, linewidth=1.4, markersize=3,
-              marker='o' if len(points) < 40 else None)
+    axes.plot(
+        *zip(*points, strict=True),
+        **style,
+        linewidth=1.4,
+        markersize=3,
+        marker='o' if len(points) < 40 else None,
+    )
     if name == 'train/grad_norm' and min(curve.values()) > 0:
         axes.set_yscale('log')
         axes.yaxis.set_major_formatter('{x:g}')

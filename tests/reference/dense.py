@@ -1,4 +1,5 @@
 """Eq. 7, literally: every one of the d1 channels is upsampled before anything is normed."""
+
 import math
 
 import torch
@@ -13,12 +14,13 @@ def conv3x3(x, weights):
     """y_o(i, j) = b_o + sum_c sum_uv W_ocuv x_c(i + u - 1, j + v - 1), zero outside."""
     batch, _, h, w = x.shape
     padded = x.new_zeros(batch, x.shape[1], h + 2, w + 2)
-    padded[:, :, 1:h + 1, 1:w + 1] = x
+    padded[:, :, 1 : h + 1, 1 : w + 1] = x
     y = weights['bias'][None, :, None, None]
     for u in range(3):
         for v in range(3):
-            y = y + torch.einsum('oc,bcij->boij', weights['weight'][:, :, u, v],
-                                 padded[:, :, u:u + h, v:v + w])
+            y = y + torch.einsum(
+                'oc,bcij->boij', weights['weight'][:, :, u, v], padded[:, :, u : u + h, v : v + w]
+            )
     return y
 
 
@@ -32,6 +34,7 @@ def batch_norm(x, weights, training=False):
 
     def cast(z):
         return z[None, :, None, None]
+
     x = (x - cast(mean)) / torch.sqrt(cast(var) + BATCH_NORM_EPS)
     return x * cast(weights['weight']) + cast(weights['bias'])
 
@@ -61,15 +64,15 @@ def bilinear(x, out_size, align_corners):
 def unit(x, dim):
     """x / max(|x|, floor) along ``dim``; a zero vector has a zero gradient, not NaN."""
     squared = (x * x).sum(dim=dim, keepdim=True)
-    tiny = squared <= NORM_FLOOR ** 2
-    norm = torch.sqrt(torch.where(tiny, torch.full_like(squared, NORM_FLOOR ** 2), squared))
+    tiny = squared <= NORM_FLOOR**2
+    norm = torch.sqrt(torch.where(tiny, torch.full_like(squared, NORM_FLOOR**2), squared))
     return x / norm
 
 
 def dense_map(v, weights, size, activation, training=False):
     """conv-BN-act-conv: (B, h1*w1, d1) -> (B, d1, h1, w1); weights ``0``, ``1``, ``3``."""
     h, w = size
-    x = torch.stack([v[:, i * w:(i + 1) * w] for i in range(h)], dim=1)  # B h w d1
+    x = torch.stack([v[:, i * w : (i + 1) * w] for i in range(h)], dim=1)  # B h w d1
     x = torch.einsum('bijc->bcij', x)
     x = conv3x3(x, part(weights, '0'))
     x = batch_norm(x, part(weights, '1'), training)
@@ -83,8 +86,19 @@ def cosine_map(features, t_sent, out_size, align_corners):
     return torch.einsum('bcyx,bc->byx', unit(upsampled, 1), unit(t_sent, 1))[:, None]
 
 
-def dense_prompt(v, t_sent, weights, *, scale, bias, size, out_size, activation='relu',
-                 align_corners=False, training=False):
+def dense_prompt(
+    v,
+    t_sent,
+    weights,
+    *,
+    scale,
+    bias,
+    size,
+    out_size,
+    activation='relu',
+    align_corners=False,
+    training=False,
+):
     """Eq. 7: exp(scale) * cos(upsampled map, t_sent) + bias, (B, 1, H2/4, W2/4) logits."""
     features = dense_map(v, weights, size, activation, training)
     return torch.exp(scale) * cosine_map(features, t_sent, out_size, align_corners) + bias

@@ -4,6 +4,7 @@ What the towers' own layers make of pixels and ids is SigLIP's (transformers' `S
 the ids padded on the right to full length and no attention mask); what Eq. 2 takes of it is here.
 Weights: ``post_layernorm`` (vision), ``final_layer_norm`` and ``head`` (text).
 """
+
 import torch
 
 from .layers import layer_norm, linear, part

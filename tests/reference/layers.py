@@ -2,6 +2,7 @@
 
 Letters: ``b`` sentence, ``a`` head, ``q`` query, ``k`` key, ``c``, ``d`` and ``o`` channels.
 """
+
 import math
 
 import torch
@@ -11,7 +12,7 @@ LAYER_NORM_EPS = 1e-5
 
 def part(weights, prefix):
     """The weights whose name starts with ``prefix.``, under the rest of their name."""
-    found = {k[len(prefix) + 1:]: v for k, v in weights.items() if k.startswith(prefix + '.')}
+    found = {k[len(prefix) + 1 :]: v for k, v in weights.items() if k.startswith(prefix + '.')}
     if not found:
         raise KeyError(f'no weight named {prefix}.*')
     return found
@@ -73,8 +74,9 @@ def attention(queries, keys, values, weights, n_heads, key_lengths=None):
     return linear(torch.stack(sentences), part(weights, 'out_proj'))
 
 
-def attention_step(x, context, weights, name, *, n_heads, x_pos=None, context_pos=None,
-                   key_lengths=None):
+def attention_step(
+    x, context, weights, name, *, n_heads, x_pos=None, context_pos=None, key_lengths=None
+):
     """x <- LN(x + Attn(x + pos, context + pos', context)); weights ``name``, ``norm_<name>``.
 
     ``context=None`` is self-attention. Positions enter queries and keys, never values.

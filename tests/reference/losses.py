@@ -1,4 +1,5 @@
 """Eqs. 10-12 and the losses of Table XV that are off by default, pixel by pixel."""
+
 import math
 
 import torch
@@ -8,8 +9,9 @@ from .dense import bilinear, unit
 
 def _log_sigmoid(x):
     """-log(1 + exp(-x)), without overflow."""
-    return torch.where(x > 0, -torch.log1p(torch.exp(-x.abs())),
-                       x - torch.log1p(torch.exp(-x.abs())))
+    return torch.where(
+        x > 0, -torch.log1p(torch.exp(-x.abs())), x - torch.log1p(torch.exp(-x.abs()))
+    )
 
 
 def cross_entropy(logits, target):
@@ -54,8 +56,9 @@ def nearest(mask, size):
     out = torch.zeros(*size, dtype=torch.float64)
     for i in range(size[0]):
         for j in range(size[1]):
-            out[i, j] = mask[math.floor((i + 0.5) * height / size[0]),
-                             math.floor((j + 0.5) * width / size[1])]
+            out[i, j] = mask[
+                math.floor((i + 0.5) * height / size[0]), math.floor((j + 0.5) * width / size[1])
+            ]
     return out
 
 
@@ -113,15 +116,23 @@ def _softmax_positives_apart(scores, positives):
     return total / len(scores)
 
 
-SHARED = {'mean': _softmax_cross_entropy, 'any': _softmax_any_positive,
-          'apart': _softmax_positives_apart}
+SHARED = {
+    'mean': _softmax_cross_entropy,
+    'any': _softmax_any_positive,
+    'apart': _softmax_positives_apart,
+}
 
 
 def same_target(image_ids, masks):
     """(B, B) nested lists: is it the same image and the same mask?"""
     n = len(image_ids)
-    return [[int(image_ids[i]) == int(image_ids[j]) and bool((masks[i] == masks[j]).all())
-             for j in range(n)] for i in range(n)]
+    return [
+        [
+            int(image_ids[i]) == int(image_ids[j]) and bool((masks[i] == masks[j]).all())
+            for j in range(n)
+        ]
+        for i in range(n)
+    ]
 
 
 def sample_contrast(v, text, low_mask, *, scale, bias=0.0, positives=None, shared='mean'):

@@ -3,6 +3,7 @@
 Sizes of the trunk come as `stages`, `heads` of the first stage, `windows` by stage and the numbers
 of the `global_blocks`; they double from stage to stage.
 """
+
 import math
 
 import torch
@@ -33,13 +34,14 @@ def layer_norm_2d(x, weights, eps=1e-6):
 
 # ------------------------------------------------------------------ trunk and neck
 
+
 def block_plan(stages, heads, windows, global_blocks):
     """Per block: heads, window (0: global), does it pool its queries, is it the last of a stage."""
-    ends = [sum(stages[:i + 1]) - 1 for i in range(len(stages))]
+    ends = [sum(stages[: i + 1]) - 1 for i in range(len(stages))]
     plan, stage = [], 0
     for i in range(sum(stages)):
         window = 0 if i in global_blocks else windows[stage]  # the first block of a stage still
-        first = i - 1 in ends                                 # has the window of the one before
+        first = i - 1 in ends  # has the window of the one before
         if first:
             stage, heads = stage + 1, 2 * heads
         plan.append((heads, window, first, i in ends))
@@ -50,17 +52,20 @@ def to_windows(x, size):
     """(B, H, W, C) -> (B * windows, size, size, C), zeros beyond the border, and the grid."""
     height, width = (math.ceil(n / size) * size for n in x.shape[1:3])
     padded = x.new_zeros(x.shape[0], height, width, x.shape[3])
-    padded[:, :x.shape[1], :x.shape[2]] = x
-    found = [padded[:, i:i + size, j:j + size] for i in range(0, height, size)
-             for j in range(0, width, size)]
+    padded[:, : x.shape[1], : x.shape[2]] = x
+    found = [
+        padded[:, i : i + size, j : j + size]
+        for i in range(0, height, size)
+        for j in range(0, width, size)
+    ]
     return torch.cat(found), (height // size, width // size)
 
 
 def from_windows(x, grid, shape):
     """The reverse, cut to (H, W) = shape."""
     parts = x.chunk(grid[0] * grid[1])
-    rows = [torch.cat(parts[i * grid[1]:(i + 1) * grid[1]], dim=2) for i in range(grid[0])]
-    return torch.cat(rows, dim=1)[:, :shape[0], :shape[1]]
+    rows = [torch.cat(parts[i * grid[1] : (i + 1) * grid[1]], dim=2) for i in range(grid[0])]
+    return torch.cat(rows, dim=1)[:, : shape[0], : shape[1]]
 
 
 def pool(x):
@@ -85,8 +90,9 @@ def trunk_block(x, w, heads, window, pooled):
     shortcut = pool(linear(normed, part(w, 'proj'))) if pooled else x
     if window:
         windows, grid = to_windows(normed, window)
-        y = from_windows(windowed_attention(windows, part(w, 'attn'), heads, pooled), grid,
-                         shortcut.shape[1:3])
+        y = from_windows(
+            windowed_attention(windows, part(w, 'attn'), heads, pooled), grid, shortcut.shape[1:3]
+        )
     else:
         y = windowed_attention(normed, part(w, 'attn'), heads, pooled)
     x = shortcut + y
@@ -119,10 +125,13 @@ def encode_image(images, state, sizes):
     fine, middle, coarse = image_encoder(images, encoder, sizes)
     decoder = part(state, 'sam_mask_decoder')
     return coarse + state['no_mem_embed'].reshape(1, -1, 1, 1), [
-        conv(fine, part(decoder, 'conv_s0')), conv(middle, part(decoder, 'conv_s1'))]
+        conv(fine, part(decoder, 'conv_s0')),
+        conv(middle, part(decoder, 'conv_s1')),
+    ]
 
 
 # ------------------------------------------------------------------ prompts and masks
+
 
 def dense_embedding(mask_prompt, w):
     """(B, 1, 4h, 4w) logits -> (B, d2, h, w)."""
@@ -153,17 +162,29 @@ def two_way(tokens, image, position, w, heads):
         else:
             x = x + attention(x + tokens, x + tokens, x, part(layer, 'self_attn'), heads)
         x = layer_norm(x, part(layer, 'norm1'))
-        x = layer_norm(x + attention(x + tokens, image + position, image,
-                                     part(layer, 'cross_attn_token_to_image'), heads),
-                       part(layer, 'norm2'))
+        x = layer_norm(
+            x
+            + attention(
+                x + tokens, image + position, image, part(layer, 'cross_attn_token_to_image'), heads
+            ),
+            part(layer, 'norm2'),
+        )
         hidden = linear(x, part(layer, 'mlp.layers.0')).relu()
         x = layer_norm(x + linear(hidden, part(layer, 'mlp.layers.1')), part(layer, 'norm3'))
-        image = layer_norm(image + attention(image + position, x + tokens, x,
-                                             part(layer, 'cross_attn_image_to_token'), heads),
-                           part(layer, 'norm4'))
-    x = layer_norm(x + attention(x + tokens, image + position, image,
-                                 part(w, 'final_attn_token_to_image'), heads),
-                   part(w, 'norm_final_attn'))
+        image = layer_norm(
+            image
+            + attention(
+                image + position, x + tokens, x, part(layer, 'cross_attn_image_to_token'), heads
+            ),
+            part(layer, 'norm4'),
+        )
+    x = layer_norm(
+        x
+        + attention(
+            x + tokens, image + position, image, part(w, 'final_attn_token_to_image'), heads
+        ),
+        part(w, 'norm_final_attn'),
+    )
     return x, image
 
 
@@ -171,8 +192,9 @@ def decode(embeddings, high_resolution, sparse, mask_prompt, state, heads):
     """-> (B, 4h, 4w), the logits of mask token 0."""
     prompts, w = part(state, 'sam_prompt_encoder'), part(state, 'sam_mask_decoder')
     size = embeddings.shape[2:]
-    own = torch.cat([w[f'{name}.weight'] for name in ('obj_score_token', 'iou_token',
-                                                      'mask_tokens')])
+    own = torch.cat(
+        [w[f'{name}.weight'] for name in ('obj_score_token', 'iou_token', 'mask_tokens')]
+    )
     tokens = torch.cat([own.expand(len(sparse), -1, -1), sparse], dim=1)
     image = (embeddings + dense_embedding(mask_prompt, prompts)).flatten(2).mT
     position = image_position(size, prompts).flatten(2).mT
@@ -181,6 +203,7 @@ def decode(embeddings, high_resolution, sparse, mask_prompt, state, heads):
 
     def double(y, weights):
         return F.conv_transpose2d(y, weights['weight'], weights['bias'], stride=2)
+
     image = double(image, part(up, '0')) + high_resolution[1]
     image = F.gelu(layer_norm_2d(image, part(up, '1')))
     image = F.gelu(double(image, part(up, '3')) + high_resolution[0])

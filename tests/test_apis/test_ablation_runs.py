@@ -1,5 +1,6 @@
 """tools/ablate.py: what it runs, what it does not run again, what it prints. The commands of a run
 are stand-ins here that leave what the real ones leave; the slow test runs the real ones."""
+
 import csv
 import fcntl
 import io
@@ -20,7 +21,7 @@ from rsrefseg2.errors import UserError
 ROOT = Path(__file__).resolve().parents[2]
 INDEX = read_index(ROOT)
 TEN = INDEX.table('table10')
-STAND_IN = '''
+STAND_IN = """
 import json, pathlib, sys
 tool, config, *more = sys.argv[1:]
 folder = pathlib.Path(more[more.index('--work-dir') + 1])
@@ -37,7 +38,7 @@ else:
     assert pathlib.Path(more[0]).name == 'best_gIoU_iter_1.pth', more
     (folder / 'scores.json').write_text(json.dumps(
         {'gIoU': 60.0 + seed, 'cIoU': 70.0, 'Pr@0.5': 80.0, 'samples': 3}))
-'''
+"""
 
 
 @pytest.fixture
@@ -57,9 +58,19 @@ def stand_in(tmp_path, monkeypatch):
 @pytest.fixture
 def ablate(run, tmp_path):
     """ablate(*arguments) -> exit code, stdout, stderr, of two rows of Table X at tiny scale."""
+
     def ablate(*arguments, table='table10', rows=('t10_no_dense', 'rrsisd_ablation')):
-        return run('ablate.py', table, '--scale', 'tiny', '--work-dir', tmp_path / 'runs',
-                   *(['--rows', *rows] if rows else []), *arguments)
+        return run(
+            'ablate.py',
+            table,
+            '--scale',
+            'tiny',
+            '--work-dir',
+            tmp_path / 'runs',
+            *(['--rows', *rows] if rows else []),
+            *arguments,
+        )
+
     return ablate
 
 
@@ -98,8 +109,9 @@ def test_seeds_their_mean_and_their_spread(ablate, stand_in):
     assert dagger['seeds'] == 3 and dagger['mean'] == pytest.approx(62.0)
     assert dagger['spread'] == pytest.approx(7**0.5)  # of 60, 61 and 65
     assert dagger['paper'] == 66.01 and dagger['difference'] == pytest.approx(-4.01)
-    assert found[0]['scores']['gIoU'] == dict(paper=None, mean=None, spread=None, seeds=0,
-                                              difference=None)
+    assert found[0]['scores']['gIoU'] == dict(
+        paper=None, mean=None, spread=None, seeds=0, difference=None
+    )
 
 
 def test_the_forms_agree(ablate, stand_in):
@@ -110,8 +122,10 @@ def test_the_forms_agree(ablate, stand_in):
     assert float(lines[3]['gIoU difference']) == pytest.approx(-5.51)
     assert lines[0]['gIoU mean'] == '' and lines[0]['cascade'] == '✗'
     told = ablate('--seeds', 0, 1, '--collect', '--markdown')[1]
-    assert '| rrsisd_ablation | ✓ | ✓ | 2 | 80.00 ± 0.00 | 70.00 ± 0.00 | 60.50 ± 0.71 | 66.01 ' \
-           '| -5.51 |' in told
+    assert (
+        '| rrsisd_ablation | ✓ | ✓ | 2 | 80.00 ± 0.00 | 70.00 ± 0.00 | 60.50 ± 0.71 | 66.01 '
+        '| -5.51 |' in told
+    )
     terminal = ablate('--seeds', 0, 1, '--collect')[1]
     assert '60.50 ± 0.71' in terminal and 'nothing about the paper' in ' '.join(terminal.split())
     assert len(stand_in()) == 8, '--collect ran something'
@@ -125,12 +139,19 @@ def test_another_config_in_the_same_place_is_refused(ablate, stand_in):
     assert code == 1 and "no option 'n_tt'" in err
     assert len(stand_in()) == 2
     # options are the tiny config's, which has some that the full-size one has not
-    assert ablate('--cfg-options', 'test_evaluator.baselines=False',
-                  'model.losses.dense.loss_weight=4', rows=['t10_no_cascade'])[0] == 0
+    assert (
+        ablate(
+            '--cfg-options',
+            'test_evaluator.baselines=False',
+            'model.losses.dense.loss_weight=4',
+            rows=['t10_no_cascade'],
+        )[0]
+        == 0
+    )
 
 
 def test_a_row_that_runs_elsewhere_is_left(stand_in, tmp_path):
-    one, = runs.plan(TEN, names=['t10_no_dense'], seeds=[0], scale='tiny', root=tmp_path / 'runs')
+    (one,) = runs.plan(TEN, names=['t10_no_dense'], seeds=[0], scale='tiny', root=tmp_path / 'runs')
     runs.write_config(one, repository=ROOT)
     assert one.state() == 'new'
     with open(one.folder.with_suffix('.lock'), 'w') as other:
@@ -142,7 +163,7 @@ def test_a_row_that_runs_elsewhere_is_left(stand_in, tmp_path):
 
 
 def test_the_config_of_a_run(tmp_path):
-    one, = runs.plan(TEN, names=['t10_no_cascade'], seeds=[3], scale='paper', root=tmp_path)
+    (one,) = runs.plan(TEN, names=['t10_no_cascade'], seeds=[3], scale='paper', root=tmp_path)
     runs.write_config(one, {'train_cfg.max_epochs': 2}, repository=ROOT)
     config = load_config(str(one.config))
     assert (config.randomness.seed, config.train_cfg.max_epochs) == (3, 2)
@@ -151,21 +172,34 @@ def test_the_config_of_a_run(tmp_path):
 
 
 def test_torchrun():
-    one, = runs.plan(TEN, names=['t10_neither'], seeds=[0], scale='paper', root='work_dirs/a')
+    (one,) = runs.plan(TEN, names=['t10_neither'], seeds=[0], scale='paper', root='work_dirs/a')
     command = runs.train_command(one, 'pytorch', ranks=4)
-    assert command[:5] == [sys.executable, '-m', 'torch.distributed.run', '--standalone',
-                           '--nproc-per-node=4']
-    assert command[5:] == ['tools/train.py', 'work_dirs/a/paper/t10_neither/seed0.py',
-                           '--work-dir', 'work_dirs/a/paper/t10_neither/seed0', '--launcher',
-                           'pytorch', '--resume']
+    assert command[:5] == [
+        sys.executable,
+        '-m',
+        'torch.distributed.run',
+        '--standalone',
+        '--nproc-per-node=4',
+    ]
+    assert command[5:] == [
+        'tools/train.py',
+        'work_dirs/a/paper/t10_neither/seed0.py',
+        '--work-dir',
+        'work_dirs/a/paper/t10_neither/seed0',
+        '--launcher',
+        'pytorch',
+        '--resume',
+    ]
 
 
 def test_slurm_submits_a_run_once(ablate, stand_in, tmp_path, monkeypatch):
     """With an sbatch that runs the job at once, or leaves it in the queue, and an srun."""
-    tools = {'srun': 'exec "$@"',
-             'sbatch': f'for last; do :; done\necho "$@" >> {tmp_path}/submitted\n'
-                       f'[ -f {tmp_path}/busy ] || bash "$last" >&2 || exit 1\necho 17',
-             'squeue': f'[ -f {tmp_path}/busy ] && echo 17 PD; exit 0'}
+    tools = {
+        'srun': 'exec "$@"',
+        'sbatch': f'for last; do :; done\necho "$@" >> {tmp_path}/submitted\n'
+        f'[ -f {tmp_path}/busy ] || bash "$last" >&2 || exit 1\necho 17',
+        'squeue': f'[ -f {tmp_path}/busy ] && echo 17 PD; exit 0',
+    }
     for name, text in tools.items():
         path = tmp_path / 'bin' / name
         path.parent.mkdir(exist_ok=True)
@@ -197,13 +231,20 @@ def test_what_there_is(run, ablate, stand_in, monkeypatch):
     assert code == 0 and len(out.splitlines()) == 11 and out.startswith('table06')
     out = run('ablate.py', '--list', '--json')[1]
     assert [table['table'] for table in json.loads(out)['tables']] == [
-        table.key for table in INDEX.tables]
-    assert run('ablate.py', '--list', '--markdown')[1] == (
-        ROOT / 'configs/ablations/README.md').read_text()
+        table.key for table in INDEX.tables
+    ]
+    assert (
+        run('ablate.py', '--list', '--markdown')[1]
+        == (ROOT / 'configs/ablations/README.md').read_text()
+    )
     ablate(rows=['t10_no_dense'])
     states = dict(line.split()[::3] for line in ablate('--list', rows=())[1].splitlines())
-    assert states == {'t10_neither': 'new', 't10_no_cascade': 'new', 't10_no_dense': 'finished',
-                      'rrsisd_ablation': 'new'}
+    assert states == {
+        't10_neither': 'new',
+        't10_no_cascade': 'new',
+        't10_no_dense': 'finished',
+        'rrsisd_ablation': 'new',
+    }
     code, _, err = ablate(rows=['t10_no_dens'])
     assert code == 1 and 'did you mean t10_no_dense' in err
     assert run('ablate.py')[0] == 2
@@ -220,11 +261,20 @@ def test_another_index(run, stand_in, tmp_path, monkeypatch):
     assert code == 1 and 'no by_level.attribute.object_hit' in err
     folder = tmp_path / 'w/query_key/seed0'
     level = {'object_hit': 80.5, 'gIoU': 60.0}
-    (folder / 'scores.json').write_text(json.dumps({
-        'gIoU': 70.25, 'Pr@0.5': 1.0, 'by_level': dict.fromkeys(
-            ('attribute', 'position', 'relation'), level)}))
-    row, = (row for row in json.loads(run(*call, '--collect', '--json')[1])['rows']
-            if row['row'] == 'query_key')
+    (folder / 'scores.json').write_text(
+        json.dumps(
+            {
+                'gIoU': 70.25,
+                'Pr@0.5': 1.0,
+                'by_level': dict.fromkeys(('attribute', 'position', 'relation'), level),
+            }
+        )
+    )
+    (row,) = (
+        row
+        for row in json.loads(run(*call, '--collect', '--json')[1])['rows']
+        if row['row'] == 'query_key'
+    )
     assert row['scores']['gIoU']['mean'] == 70.25
     assert row['scores']['by_level.relation.object_hit']['mean'] == 80.5
     assert results.look_up({'Pr@0.5': 1.0}, 'Pr@0.5') == 1.0
@@ -235,8 +285,17 @@ def test_another_index(run, stand_in, tmp_path, monkeypatch):
 def test_a_single_run_has_no_spread():
     empty = results.collect(TEN, [], INDEX.scores)
     head, lines = results.cells(TEN, empty)
-    assert head == ['row', 'cascade', 'dense prompt', 'seeds', 'Pr@0.5', 'cIoU', 'gIoU',
-                    'gIoU paper', 'gIoU diff']
+    assert head == [
+        'row',
+        'cascade',
+        'dense prompt',
+        'seeds',
+        'Pr@0.5',
+        'cIoU',
+        'gIoU',
+        'gIoU paper',
+        'gIoU diff',
+    ]
     assert lines[3] == ['rrsisd_ablation', '✓', '✓', '0', '-', '-', '-', '66.01', '-']
     assert results.Result(66.01, 60.0, None, 1).difference == pytest.approx(-6.01)
 
@@ -253,10 +312,29 @@ def test_the_real_commands(run, ablate, tmp_path, monkeypatch):
     """A row trains for two iterations, is tested, and is not run again."""
     monkeypatch.setenv('RSREFSEG2_DATA', str(tmp_path / 'data'))
     monkeypatch.chdir(ROOT)
-    assert run('synthrs_generate.py', '--out', tmp_path / 'data/synthrs', '--scenes-train', 8,
-               '--scenes-val', 2, '--scenes-test', 2, '--workers', 1)[0] == 0
-    options = ['--cfg-options', 'train_cfg.max_iters=2', 'train_cfg.val_interval=2',
-               'default_hooks.checkpoint.interval=1', 'train_dataloader.batch_size=6']
+    assert (
+        run(
+            'synthrs_generate.py',
+            '--out',
+            tmp_path / 'data/synthrs',
+            '--scenes-train',
+            8,
+            '--scenes-val',
+            2,
+            '--scenes-test',
+            2,
+            '--workers',
+            1,
+        )[0]
+        == 0
+    )
+    options = [
+        '--cfg-options',
+        'train_cfg.max_iters=2',
+        'train_cfg.val_interval=2',
+        'default_hooks.checkpoint.interval=1',
+        'train_dataloader.batch_size=6',
+    ]
     code, out, err = ablate(*options, '--json', rows=['t10_neither'])
     assert code == 0, err
     score = json.loads(out)['rows'][0]['scores']['gIoU']

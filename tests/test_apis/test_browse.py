@@ -1,4 +1,5 @@
 """tools/data/browse.py: a page that needs nothing else, and statistics checked by hand."""
+
 import re
 from html.parser import HTMLParser
 
@@ -53,22 +54,45 @@ def roots(tmp_path_factory):
 
 
 def test_words_are_counted_in_two_ways():
-    found = SentenceStatistics(["The  ship at the top-right .", "It's a tank, two tanks."])
+    found = SentenceStatistics(['The  ship at the top-right .', "It's a tank, two tanks."])
     blanks, letters = COUNTS
     assert found.lengths == {blanks: [6, 5], letters: [6, 5]}
-    assert found.vocabulary[blanks] == {'the': 2, 'ship': 1, 'at': 1, 'top-right': 1, '.': 1,
-                                        "it's": 1, 'a': 1, 'tank,': 1, 'two': 1, 'tanks.': 1}
-    assert found.vocabulary[letters] == {'the': 2, 'ship': 1, 'at': 1, 'top': 1, 'right': 1,
-                                         "it's": 1, 'a': 1, 'tank': 1, 'two': 1, 'tanks': 1}
+    assert found.vocabulary[blanks] == {
+        'the': 2,
+        'ship': 1,
+        'at': 1,
+        'top-right': 1,
+        '.': 1,
+        "it's": 1,
+        'a': 1,
+        'tank,': 1,
+        'two': 1,
+        'tanks.': 1,
+    }
+    assert found.vocabulary[letters] == {
+        'the': 2,
+        'ship': 1,
+        'at': 1,
+        'top': 1,
+        'right': 1,
+        "it's": 1,
+        'a': 1,
+        'tank': 1,
+        'two': 1,
+        'tanks': 1,
+    }
     assert found.mean_length(letters) == 5.5
 
 
 def test_published_figures_stand_beside_the_measured_ones(roots, tmp_path):
     for name, published in (('risbench', (14.31, 4431)), ('rrsisd', (None, None))):
-        splits = {split: open_split(name, roots[name], split, serialize_data=False)
-                  for split in ('train', 'val', 'test')}
-        texts = [data.get_data_info(i)['text'] for data in splits.values()
-                 for i in range(len(data))]
+        splits = {
+            split: open_split(name, roots[name], split, serialize_data=False)
+            for split in ('train', 'val', 'test')
+        }
+        texts = [
+            data.get_data_info(i)['text'] for data in splits.values() for i in range(len(data))
+        ]
         table = figures(splits, SentenceStatistics(texts))
         found = {figure.name: figure for figure in table}
         assert found['triplets, train'][1:] == (4, splits['train'].PUBLISHED['train'])
@@ -78,7 +102,7 @@ def test_published_figures_stand_beside_the_measured_ones(roots, tmp_path):
         assert found['different words (runs of letters and digits)'].published == published[1]
         part = figures({'test': splits['test']}, SentenceStatistics(texts))
         assert all(f.published is None for f in part if 'word' in f.name)  # not the whole data set
-    other = fabricate('rrsisd', tmp_path)   # other data in the layout: nothing is published of it
+    other = fabricate('rrsisd', tmp_path)  # other data in the layout: nothing is published of it
     change_instances(lambda c: c['categories'][18].update(name='kayak'))(other)
     own = open_split('rrsisd', other, 'test', classes=None)
     assert figures({'test': own}, SentenceStatistics(texts))[0] == ('triplets, test', 2, None)
@@ -91,7 +115,9 @@ def test_scenes_are_counted_by_content(tmp_path):
     found = {f.name: f for f in figures(splits, SentenceStatistics(['a']))}
     for split, count in (('train', 3), ('val', 2), ('test', 2)):
         assert found[f'different images, {split}'][1:] == (
-            count, PUBLISHED_SCENES['RefSegRS'][split])
+            count,
+            PUBLISHED_SCENES['RefSegRS'][split],
+        )
 
 
 def test_mask_statistics(roots):
@@ -100,14 +126,16 @@ def test_mask_statistics(roots):
     assert found.areas.tolist() == [mask.sum() for mask in masks]
     np.testing.assert_allclose(found.shares, [mask.mean() for mask in masks])
     rows, columns = np.nonzero(masks[1])
-    np.testing.assert_allclose(found.centres[1], ((columns.mean() + 0.5) / WIDTH,
-                                                  (rows.mean() + 0.5) / HEIGHT))
+    np.testing.assert_allclose(
+        found.centres[1], ((columns.mean() + 0.5) / WIDTH, (rows.mean() + 0.5) / HEIGHT)
+    )
     assert found.coverage.shape == (CELLS, CELLS)
     np.testing.assert_allclose(found.coverage.mean(), np.mean(masks), rtol=1e-5)
 
 
 def test_an_empty_mask_has_no_centre(roots, tmp_path):
     from PIL import Image
+
     root = fabricate('risbench', tmp_path)
     Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(root / 'mask/train_0_0.png')
     found = mask_statistics(open_split('risbench', root, 'train'))
@@ -117,8 +145,9 @@ def test_an_empty_mask_has_no_centre(roots, tmp_path):
 @pytest.mark.parametrize('name', ['refsegrs', 'rrsisd', 'risbench'])
 def test_the_page_is_whole_and_self_contained(run, roots, tmp_path, name):
     out = tmp_path / 'new/page.html'
-    code, printed, _ = run('data/browse.py', name, roots[name], '--split', 'train', '--out', out,
-                           '--max', 3)
+    code, printed, _ = run(
+        'data/browse.py', name, roots[name], '--split', 'train', '--out', out, '--max', 3
+    )
     assert code == 0 and 'triplets, train: 4 (published: ' in printed
     text = out.read_text(encoding='utf-8')
     read = Reader(text)
@@ -127,8 +156,9 @@ def test_the_page_is_whole_and_self_contained(run, roots, tmp_path, name):
     assert not re.search(r'https?://(?!www\.w3\.org)|<link|src="(?!data:)', text)
     assert len(read.all('svg')) == (6 if name == 'rrsisd' else 5)
     categories = {figure['data-category'] for figure in read.all('figure') if 'data-size' in figure}
-    assert categories <= ({'vehicle', 'Expressway-Service-area', 'airplane'} if name == 'rrsisd'
-                          else {''})
+    assert categories <= (
+        {'vehicle', 'Expressway-Service-area', 'airplane'} if name == 'rrsisd' else {''}
+    )
 
 
 def test_a_split_that_cannot_be_read_is_named(roots, tmp_path):
@@ -146,15 +176,19 @@ def test_the_page_replaces_its_like_alone(roots, tmp_path):
         write_browse_page(lines, 'risbench', str(roots['risbench']), split='val')
     assert lines.read_text() == '{}'
     for overwrite in (True, False):  # the second time it is a page
-        write_browse_page(lines, 'risbench', str(roots['risbench']), split='val',
-                          overwrite=overwrite)
+        write_browse_page(
+            lines, 'risbench', str(roots['risbench']), split='val', overwrite=overwrite
+        )
     assert '<title>' in lines.read_text()
 
 
 def test_sentences_are_escaped_and_filters_have_their_values():
     white = np.full((4, 4, 3), 255, np.uint8)
-    samples = [Sample('1', '<b>"ship" & co', 'a<b', 50, 0.1, white),
-               Sample('2', 'tank', '', 0, 0.0, white), Sample('3', 'x', 'tank', 9999, 0.5, white)]
+    samples = [
+        Sample('1', '<b>"ship" & co', 'a<b', 50, 0.1, white),
+        Sample('2', 'tank', '', 0, 0.0, white),
+        Sample('3', 'x', 'tank', 9999, 0.5, white),
+    ]
     text = browse_page(samples, title='<t>', note='n', figures=[('a', 3, None), ('b', 1.5, 2000)])
     read = Reader(text)
     assert '<q>&lt;b&gt;&quot;ship&quot; &amp; co</q>' in text and '<b>' not in text
@@ -178,10 +212,14 @@ def test_thumbnails_keep_small_targets():
 def test_plots_show_every_count():
     for plot in (columns(['1', '2', '3'], [4, 0, 8]), bars(['a', '<b>', 'c'], [4, 0, 8])):
         rectangles = Reader(plot).all('rect')
-        sizes = [float(r['height' if 'histogram' in plot or 'title' in plot else 'width'])
-                 for r in rectangles]
+        sizes = [
+            float(r['height' if 'histogram' in plot or 'title' in plot else 'width'])
+            for r in rectangles
+        ]
         assert len(sizes) == 3 and sizes[2] == pytest.approx(2 * sizes[0], abs=0.2)
     assert '<b>' not in bars(['<b>'], [1])
     cells = Reader(heat(np.array([[0.0, 2.0], [1.0, 0.0]]))).all('rect')[1:]
     assert [(c['x'], c['y'], c['opacity']) for c in cells] == [
-        ('130.00', '0.00', '1.00'), ('0.00', '130.00', '0.50')]
+        ('130.00', '0.00', '1.00'),
+        ('0.00', '130.00', '0.50'),
+    ]

@@ -1,4 +1,5 @@
 """Encode once, ask many: equal to full forwards; bad input is one clear line."""
+
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,8 +30,11 @@ def image():
 def test_equals_full_forwards(predictor, image):
     """Each sentence alone, through preprocessor and model, as in a test."""
     for answer in predictor.set_image(image).predict(SENTENCES):
-        sample = RefSegDataSample(metainfo=dict(sample_id='0', img_path='x.png', text=answer.text,
-                                                category=None, ori_shape=(37, 53)))
+        sample = RefSegDataSample(
+            metainfo=dict(
+                sample_id='0', img_path='x.png', text=answer.text, category=None, ori_shape=(37, 53)
+            )
+        )
         item = dict(inputs=torch.from_numpy(image.transpose(2, 0, 1).copy()), data_samples=sample)
         with torch.no_grad():
             batch = predictor.model.data_preprocessor(unique_images_collate([item]))
@@ -60,7 +64,7 @@ def test_the_image_is_encoded_once(predictor, image, monkeypatch):
     encode = predictor.model.encode_images
     monkeypatch.setattr(predictor.model, 'encode_images', lambda *a: calls.append(1) or encode(*a))
     predictor.set_image(image)
-    one, = predictor.predict(SENTENCES[0])
+    (one,) = predictor.predict(SENTENCES[0])
     many = predictor.predict(SENTENCES * 3)
     assert len(calls) == 1 and len(many) == 9
     assert np.allclose(one.logits, many[0].logits, atol=1e-5 * np.abs(one.logits).max())
@@ -76,19 +80,23 @@ def test_a_file_equals_its_array(predictor, image, tmp_path):
 def test_each_thread_asks_about_its_own_image(predictor, image):
     """A second thread sets another image between the first one's two calls."""
     other = np.ascontiguousarray(image[::-1, :40])
-    expected = [predictor.predict('a ship', predictor.encode(picture))[0]
-                for picture in (image, other)]
+    expected = [
+        predictor.predict('a ship', predictor.encode(picture))[0] for picture in (image, other)
+    ]
     shared = Predictor.__new__(Predictor)
     shared.__dict__.update(predictor.__dict__, _own=threading.local(), _setters=0, _only=None)
     threads = [ThreadPoolExecutor(1) for _ in range(3)]
     try:
         threads[0].submit(shared.set_image, image).result()
-        assert (threads[2].submit(shared.predict, 'a ship').result()[0].logits
-                == expected[0].logits).all()  # one thread has set, another asks
+        assert (
+            threads[2].submit(shared.predict, 'a ship').result()[0].logits == expected[0].logits
+        ).all()  # one thread has set, another asks
         threads[1].submit(shared.set_image, other).result()
         answers = [thread.submit(shared.predict, 'a ship').result()[0] for thread in threads[:2]]
-        assert all((answer.logits == by_itself.logits).all()
-                   for answer, by_itself in zip(answers, expected, strict=True))
+        assert all(
+            (answer.logits == by_itself.logits).all()
+            for answer, by_itself in zip(answers, expected, strict=True)
+        )
         with pytest.raises(RuntimeError, match='several threads'):
             threads[2].submit(shared.predict, 'a ship').result()
     finally:
@@ -100,8 +108,8 @@ def test_a_photograph_lies_as_viewers_show_it(predictor, image, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # viewers turn it by 90 degrees
     Image.fromarray(image).save(tmp_path / 'turned.png', exif=exif)
-    answer, = predictor.set_image(tmp_path / 'turned.png').predict('a ship')
-    expected, = predictor.set_image(np.rot90(image, -1)).predict('a ship')
+    (answer,) = predictor.set_image(tmp_path / 'turned.png').predict('a ship')
+    (expected,) = predictor.set_image(np.rot90(image, -1)).predict('a ship')
     assert answer.mask.shape == (53, 37) and (answer.logits == expected.logits).all()
 
 
@@ -112,6 +120,7 @@ def test_no_mask_is_made_of_nan(predictor, image, monkeypatch):
         outputs = segment(*arguments)
         outputs.mask_logits[1, 3, 3] = torch.nan
         return outputs
+
     monkeypatch.setattr(predictor.model, 'segment', spoiled)
     with pytest.raises(UserError, match='NaN for 1 of 2 sentences'):
         predictor.set_image(image).predict(SENTENCES[:2])
@@ -124,27 +133,42 @@ def test_without_a_dense_prompt(tiny_without_dense, image):
 
 def test_a_long_sentence_is_cut_and_warned_of_once(predictor, image, monkeypatch):
     warned = []
-    monkeypatch.setattr('rsrefseg2.models.data_preprocessor.print_log',
-                        lambda text, *_, **__: warned.append(text))
+    monkeypatch.setattr(
+        'rsrefseg2.models.data_preprocessor.print_log', lambda text, *_, **__: warned.append(text)
+    )
     predictor.set_image(image)
     for _ in range(2):
-        answer, = predictor.predict('the car ' * 40)
+        (answer,) = predictor.predict('the car ' * 40)
     assert answer.mask.shape == (37, 53)
     assert len(warned) == 1 and 'cut' in warned[0]
 
 
-@pytest.mark.parametrize('sentences, message', [
-    ('', 'sentence 1 of 1 is empty'), (['a car', ' \t'], 'sentence 2 of 2 is empty'),
-    ([], 'no sentence'), (['a car', 3], 'sentence 2 of 2 is no text but a int'),
-    ('ship ' * 3000, '15000 characters'), ('a car \udcff', 'not UTF-8')])
+@pytest.mark.parametrize(
+    'sentences, message',
+    [
+        ('', 'sentence 1 of 1 is empty'),
+        (['a car', ' \t'], 'sentence 2 of 2 is empty'),
+        ([], 'no sentence'),
+        (['a car', 3], 'sentence 2 of 2 is no text but a int'),
+        ('ship ' * 3000, '15000 characters'),
+        ('a car \udcff', 'not UTF-8'),
+    ],
+)
 def test_sentences_that_cannot_be_asked(predictor, image, sentences, message):
     with pytest.raises(UserError, match=message):
         predictor.set_image(image).predict(sentences)
 
 
-@pytest.mark.parametrize('wrong', [
-    np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8),
-    np.zeros((0, 4, 3), np.uint8), [[1]]])
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 3)),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        [[1]],
+    ],
+)
 def test_wrong_arrays(predictor, wrong):
     with pytest.raises(UserError, match='image'):
         predictor.set_image(wrong)
@@ -158,8 +182,10 @@ def test_unreadable_images(predictor, tmp_path):
 
 
 def test_a_torn_checkpoint_is_seen_before_a_tower_is_built(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr('rsrefseg2.models.rsrefseg2.DualModalityEncoder',
-                        lambda **k: pytest.fail('a tower was built'))
+    monkeypatch.setattr(
+        'rsrefseg2.models.rsrefseg2.DualModalityEncoder',
+        lambda **k: pytest.fail('a tower was built'),
+    )
     torn = tmp_path / 'torn.pth'
     torn.write_bytes(Path(tiny.checkpoint).read_bytes()[:5000])
     with pytest.raises(UserError, match=r'torn\.pth cannot be read.*\([^()]*\): take') as caught:
@@ -174,9 +200,10 @@ def test_order_of_calls(tiny):
 
 def test_files_and_devices_that_are_not_there(tiny, tiny_without_dense, tmp_path):
     for config, checkpoint, device, message in (
-            (tmp_path / 'no.py', tiny.checkpoint, 'cpu', 'config .*no.py does not exist'),
-            (tiny.config, tmp_path / 'no.pth', 'cpu', 'checkpoint .*no.pth does not exist'),
-            (tiny.config, tiny.checkpoint, 'abacus', 'device abacus cannot be used'),
-            (tiny.config, tiny_without_dense.checkpoint, 'cpu', 'missing .*prompter.dense')):
+        (tmp_path / 'no.py', tiny.checkpoint, 'cpu', 'config .*no.py does not exist'),
+        (tiny.config, tmp_path / 'no.pth', 'cpu', 'checkpoint .*no.pth does not exist'),
+        (tiny.config, tiny.checkpoint, 'abacus', 'device abacus cannot be used'),
+        (tiny.config, tiny_without_dense.checkpoint, 'cpu', 'missing .*prompter.dense'),
+    ):
         with pytest.raises(UserError, match=message):
             Predictor(config, checkpoint, device)

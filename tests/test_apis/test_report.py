@@ -1,4 +1,5 @@
 """The report page: what it says, from a full dump, a bare one and a running test; in a browser."""
+
 import json
 import re
 import shutil
@@ -44,11 +45,20 @@ def test_the_page_says_what_the_dump_holds(dump, tmp_path):
     assert read.text['dt'][:7] == list(COLUMNS)
     assert read.text['dd'][:7] == [f'{scores.scores()[name]:.2f}' for name in COLUMNS]
     assert 'protocol `paper` (original size, logits > 0' in read.text['p'][0]
-    assert read.text['h2'] == ['Pr@X over X', 'Distribution of IoU', 'By category', 'By size',
-                               'By length', 'By kind']
+    assert read.text['h2'] == [
+        'Pr@X over X',
+        'Distribution of IoU',
+        'By category',
+        'By size',
+        'By length',
+        'By kind',
+    ]
     assert 'attribute' in read.text['th'] and 'relation' in read.text['th']
-    assert [name for name in read.text['th'] if 'words' in name] == ['1-5 words', '6-10 words',
-                                                                     '11-20 words']
+    assert [name for name in read.text['th'] if 'words' in name] == [
+        '1-5 words',
+        '6-10 words',
+        '11-20 words',
+    ]
     assert len(read.all('polyline')) == 1 and len(read.all('rect')) == 20
     # no server, no network
     assert not re.search(r'(src|href)="(?!data:)', text) and 'http' not in text
@@ -58,8 +68,9 @@ def test_the_cases_are_the_worst_the_median_and_the_best(dump, tmp_path):
     read = Reader(report(dump, tmp_path))
     figures = read.all('figure')
     assert [f['data-group'] for f in figures] == ['worst'] * 3 + ['median'] * 3 + ['best'] * 3
-    every = sorted((target(i) & shifted(1)(i)).sum() / (target(i) | shifted(1)(i)).sum()
-                   for i in range(24))
+    every = sorted(
+        (target(i) & shifted(1)(i)).sum() / (target(i) | shifted(1)(i)).sum() for i in range(24)
+    )
     shown = [float(f['data-iou']) for f in figures]
     assert shown[:3] == every[:3] and shown[6:] == every[:-4:-1]
     middle = sorted(shown[3:6])
@@ -70,6 +81,7 @@ def test_the_cases_are_the_worst_the_median_and_the_best(dump, tmp_path):
 def test_cases_of_few_samples_and_of_equal_ious():
     def ranking(n):
         return [(k / 100, 7 * k % 5, str(k)) for k in range(n)]
+
     assert choose_cases(ranking(1), 6) == [('0', 'worst', 0)]
     assert [group for _, group, _ in choose_cases(ranking(2), 6)] == ['worst', 'best']
     for n in range(1, 30):
@@ -80,8 +92,13 @@ def test_cases_of_few_samples_and_of_equal_ious():
 
 def test_a_bare_dump_of_another_model(tmp_path):
     """id and masks alone; the prediction has a size of its own, which protocol rmsin allows."""
-    bare = write_dump(tmp_path, 'bare', lambda i: np.kron(target(i), np.ones((2, 2))) > 0, n=5,
-                      keys=('id', 'prediction', 'ground_truth'))
+    bare = write_dump(
+        tmp_path,
+        'bare',
+        lambda i: np.kron(target(i), np.ones((2, 2))) > 0,
+        n=5,
+        keys=('id', 'prediction', 'ground_truth'),
+    )
     read = Reader(report(bare, tmp_path / 'page.html', protocol=PROTOCOLS['rmsin'], cases=1))
     assert 'protocol `rmsin`' in read.text['p'][0] and 'names no images' in read.text['p'][0]
     assert read.text['dd'][6] == f'{scores_of(bare, "rmsin").scores()["gIoU"]:.2f}'
@@ -91,8 +108,13 @@ def test_a_bare_dump_of_another_model(tmp_path):
 
 def test_undefined_ious_are_told_and_not_shown_as_cases(tmp_path):
     empty = np.zeros((64, 64), bool)
-    path = write_dump(tmp_path, 'some', lambda i: empty, n=4, ground_truth=lambda i: rle(
-        empty if i == 2 else target(i)))
+    path = write_dump(
+        tmp_path,
+        'some',
+        lambda i: empty,
+        n=4,
+        ground_truth=lambda i: rle(empty if i == 2 else target(i)),
+    )
     read = Reader(report(path, tmp_path / 'page.html', protocol=PROTOCOLS['release']))
     assert read.text['dd'][6] == 'nan'
     assert not any('1002' in fact for fact in read.text['small'])
@@ -102,24 +124,37 @@ def test_undefined_ious_are_told_and_not_shown_as_cases(tmp_path):
 def test_bad_input_is_one_line(run, dump, tmp_path):
     lost = write_dump(tmp_path, 'lost', target, n=3, file=lambda i: f'gone/{i}.png')
     for arguments, message in (
-            ((tmp_path / 'none.jsonl',), 'does not exist'), ((lost,), '.png does not exist'),
-            ((lost, '--images', tmp_path), 'does not exist')):
+        ((tmp_path / 'none.jsonl',), 'does not exist'),
+        ((lost,), '.png does not exist'),
+        ((lost, '--images', tmp_path), 'does not exist'),
+    ):
         code, _, error = run('analysis/report.py', *arguments, '--out', tmp_path / 'p.html')
-        line, = error.strip().splitlines()
+        (line,) = error.strip().splitlines()
         assert code == 1 and line.startswith('error: ') and message in line
-    code, printed, _ = run('analysis/report.py', lost, '--out', tmp_path / 'p.html', '--images',
-                           tmp_path / 'images')
+    code, printed, _ = run(
+        'analysis/report.py', lost, '--out', tmp_path / 'p.html', '--images', tmp_path / 'images'
+    )
     assert code == 0 and str(tmp_path / 'p.html') in printed
 
 
 def test_test_writes_the_page_with_dense_prompts(run, towers, rrsisd_root, tmp_path):
-    config = write_config(tmp_path / 'tiny.py', siglip=towers.siglip, sam=towers.sam2,
-                          data_root=rrsisd_root)
+    config = write_config(
+        tmp_path / 'tiny.py', siglip=towers.siglip, sam=towers.sam2, data_root=rrsisd_root
+    )
     init_default_scope('rsrefseg2')
-    torch.save(dict(state_dict=MODELS.build(load_config(str(config)).model).state_dict()),
-               tmp_path / 'a.pth')
-    code, printed, error = run('test.py', config, tmp_path / 'a.pth', '--work-dir', tmp_path / 'w',
-                               '--report', tmp_path / 'page')
+    torch.save(
+        dict(state_dict=MODELS.build(load_config(str(config)).model).state_dict()),
+        tmp_path / 'a.pth',
+    )
+    code, printed, error = run(
+        'test.py',
+        config,
+        tmp_path / 'a.pth',
+        '--work-dir',
+        tmp_path / 'w',
+        '--report',
+        tmp_path / 'page',
+    )
     assert code == 0, error
     assert str(tmp_path / 'page/index.html') in printed
     text = (tmp_path / 'page/index.html').read_text(encoding='utf-8')
@@ -142,9 +177,20 @@ def test_it_renders_in_a_browser_without_errors(dump, tmp_path):
     def render(text):
         page.write_text(text, encoding='utf-8')
         done = subprocess.run(
-            [browser, '--headless', '--no-sandbox', '--disable-gpu', '--enable-logging=stderr',
-             f'--user-data-dir={tmp_path / "profile"}', '--dump-dom', page.as_uri()],
-            capture_output=True, text=True, timeout=120)
+            [
+                browser,
+                '--headless',
+                '--no-sandbox',
+                '--disable-gpu',
+                '--enable-logging=stderr',
+                f'--user-data-dir={tmp_path / "profile"}',
+                '--dump-dom',
+                page.as_uri(),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout, [line for line in done.stderr.splitlines() if 'CONSOLE' in line]
 

@@ -1,4 +1,5 @@
 """tools/predict.py and tools/visualize.py, and the gallery that the second one calls."""
+
 import errno
 import os
 import shutil
@@ -18,32 +19,63 @@ from rsrefseg2.synthrs.generation.generate import make_scene
 
 def test_predict_writes_masks_and_panels(run, tiny, root, tmp_path):
     image = root / 'images/rrsisd/JPEGImages/00021.jpg'
-    code, printed, _ = run('predict.py', image, 'a red car', 'a ship', '--config', tiny.config,
-                           '--checkpoint', tiny.checkpoint, '--out', tmp_path / 'new/out',
-                           '--device', 'cpu')
+    code, printed, _ = run(
+        'predict.py',
+        image,
+        'a red car',
+        'a ship',
+        '--config',
+        tiny.config,
+        '--checkpoint',
+        tiny.checkpoint,
+        '--out',
+        tmp_path / 'new/out',
+        '--device',
+        'cpu',
+    )
     assert code == 0
     written = sorted((tmp_path / 'new/out').iterdir())
     assert [path.name for path in written] == [
-        '00021_1_mask.png', '00021_1_panel.png', '00021_2_mask.png', '00021_2_panel.png']
+        '00021_1_mask.png',
+        '00021_1_panel.png',
+        '00021_2_mask.png',
+        '00021_2_panel.png',
+    ]
     assert all(str(path) in printed for path in written)
     mask = Image.open(written[0])
     assert mask.mode == 'L' and mask.size == (64, 48)
     assert set(np.unique(mask)) <= {0, 255}
 
 
-@pytest.mark.parametrize('change, message', [
-    (dict(image='missing.png'), "'missing.png': the image does not exist"),
-    (dict(sentence=' '), 'sentence 1 of 1 is empty'),
-    (dict(config='missing.py'), 'missing.py'), (dict(checkpoint='missing.pth'), 'missing.pth'),
-    (dict(out=__file__), 'cannot make the folder'), (dict(device='abacus'), 'abacus')])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(image='missing.png'), "'missing.png': the image does not exist"),
+        (dict(sentence=' '), 'sentence 1 of 1 is empty'),
+        (dict(config='missing.py'), 'missing.py'),
+        (dict(checkpoint='missing.pth'), 'missing.pth'),
+        (dict(out=__file__), 'cannot make the folder'),
+        (dict(device='abacus'), 'abacus'),
+    ],
+)
 def test_predict_reports_bad_input_in_one_line(run, tiny, root, tmp_path, change, message):
-    given = dict(image=root / 'images/rrsisd/JPEGImages/00021.jpg', sentence='a car', device='cpu',
-                 config=tiny.config, checkpoint=tiny.checkpoint, out=tmp_path / 'out')
+    given = dict(
+        image=root / 'images/rrsisd/JPEGImages/00021.jpg',
+        sentence='a car',
+        device='cpu',
+        config=tiny.config,
+        checkpoint=tiny.checkpoint,
+        out=tmp_path / 'out',
+    )
     given.update(change)
-    code, _, error = run('predict.py', given.pop('image'), given.pop('sentence'),
-                         *(part for key, value in given.items() for part in (f'--{key}', value)))
+    code, _, error = run(
+        'predict.py',
+        given.pop('image'),
+        given.pop('sentence'),
+        *(part for key, value in given.items() for part in (f'--{key}', value)),
+    )
     assert code == 1
-    line, = error.strip().splitlines()
+    (line,) = error.strip().splitlines()
     assert line.startswith('error: ') and message in line
 
 
@@ -58,8 +90,16 @@ def ask(run, tiny, model, root, tmp_path, monkeypatch):
     shutil.copy(root / 'images/rrsisd/JPEGImages/00021.jpg', tmp_path / 'x.jpg')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr('rsrefseg2.engine.load_model', lambda *_: model)
-    return lambda *given: run('predict.py', *given, '--config', tiny.config, '--checkpoint',
-                              tiny.checkpoint, '--device', 'cpu')
+    return lambda *given: run(
+        'predict.py',
+        *given,
+        '--config',
+        tiny.config,
+        '--checkpoint',
+        tiny.checkpoint,
+        '--device',
+        'cpu',
+    )
 
 
 def put_file(path):
@@ -104,14 +144,19 @@ def test_predict_replaces_its_own_and_what_it_may(ask, tmp_path):
     assert (tmp_path / 'x.jpg').read_bytes() == picture
 
 
-@pytest.mark.parametrize(('given', 'says'), [
-    (('x.jpg', 'sub/x.png', 'a ship'), 'would both write'),
-    (('x.jpg', 'x_1_mask.png', 'a ship'), 'is one of the pictures'),
-    (('x.jpg', 'a ship', 'sub/x.png'), 'behind the sentence'),
-    (('x.jpg', 'notes', 'a ship'), "'notes', is the name of a file"),
-    (('*.tif', 'a ship'), "'*.tif': the image does not exist"),
-    (('x.jpg', 'pipe.png', 'a ship'), 'FIFO'), (('x.jpg', 'torn.jpg', 'a ship'), 'torn.jpg'),
-    (('x.jpg', 'sub/x.png'), 'no sentence')])
+@pytest.mark.parametrize(
+    ('given', 'says'),
+    [
+        (('x.jpg', 'sub/x.png', 'a ship'), 'would both write'),
+        (('x.jpg', 'x_1_mask.png', 'a ship'), 'is one of the pictures'),
+        (('x.jpg', 'a ship', 'sub/x.png'), 'behind the sentence'),
+        (('x.jpg', 'notes', 'a ship'), "'notes', is the name of a file"),
+        (('*.tif', 'a ship'), "'*.tif': the image does not exist"),
+        (('x.jpg', 'pipe.png', 'a ship'), 'FIFO'),
+        (('x.jpg', 'torn.jpg', 'a ship'), 'torn.jpg'),
+        (('x.jpg', 'sub/x.png'), 'no sentence'),
+    ],
+)
 def test_predict_says_what_is_wrong_with_its_pictures(ask, tmp_path, given, says, monkeypatch):
     monkeypatch.setattr('rsrefseg2.engine.load_model', lambda *_: pytest.fail('too late'))
     (tmp_path / 'sub').mkdir()
@@ -129,8 +174,9 @@ def test_predict_asks_every_picture_whatever_its_name(ask, tmp_path):
     pictures = [os.fsdecode(name + b'.jpg') for name in names]
     for picture in pictures:
         shutil.copy('x.jpg', picture)
-    code, printed, error = ask(*(f'./{picture}' for picture in pictures), 'a \x1b[31m car',
-                               '--out', 'out')
+    code, printed, error = ask(
+        *(f'./{picture}' for picture in pictures), 'a \x1b[31m car', '--out', 'out'
+    )
     assert code == 0, error
     assert len(list((tmp_path / 'out').iterdir())) == 2 * len(pictures)
     assert '\x1b' not in printed and '\udcff' not in printed
@@ -140,6 +186,7 @@ def test_predict_asks_every_picture_whatever_its_name(ask, tmp_path):
 def test_predict_on_a_full_disk(ask, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     monkeypatch.setattr(Image.Image, 'save', full)
     code, _, error = ask('x.jpg', 'a car', '--out', 'out')
     assert code == 1 and 'x_1_mask.png: No space left' in error
@@ -157,34 +204,64 @@ def test_the_demo_finds_the_objects_of_its_scene(run, tmp_path):
         mask = np.asarray(Image.open(tmp_path / f'scene_{k}_mask.png')) > 0
         target = coco_mask.decode(scene.things[sentence.target].rle) > 0
         assert (mask & target).sum() > 0.6 * (mask | target).sum(), sentence.text
-    code, _, error = run('predict.py', tmp_path / 'scene.png', sentences[1].text, '--demo',
-                         '--out', tmp_path / 'own', '--device', 'cpu')
+    code, _, error = run(
+        'predict.py',
+        tmp_path / 'scene.png',
+        sentences[1].text,
+        '--demo',
+        '--out',
+        tmp_path / 'own',
+        '--device',
+        'cpu',
+    )
     assert code == 0, error
-    assert ((tmp_path / 'own/scene_1_mask.png').read_bytes()
-            == (tmp_path / 'scene_2_mask.png').read_bytes())
+    assert (tmp_path / 'own/scene_1_mask.png').read_bytes() == (
+        tmp_path / 'scene_2_mask.png'
+    ).read_bytes()
 
 
-@pytest.mark.parametrize('arguments', [
-    ('x.png', 'a ship'), ('x.png', 'a ship', '--config', 'x.py'), (),
-    ('--demo', '--config', 'x.py'), ('--demo', '--checkpoint', 'x.pth')])
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ('x.png', 'a ship'),
+        ('x.png', 'a ship', '--config', 'x.py'),
+        (),
+        ('--demo', '--config', 'x.py'),
+        ('--demo', '--checkpoint', 'x.pth'),
+    ],
+)
 def test_predict_says_what_it_needs(run, arguments):
     code, _, error = run('predict.py', *arguments)
     assert code == 2 and '--demo' in error.splitlines()[-1]
 
 
 @pytest.mark.parametrize('tool', ['predict.py', 'panels.py'])
-@pytest.mark.parametrize('error', [
-    torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB'),
-    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")])
+@pytest.mark.parametrize(
+    'error',
+    [
+        torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB'),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
 def test_too_little_memory_for_a_prediction(run, tiny, root, tmp_path, monkeypatch, tool, error):
     def segment(*args, **kwargs):
         raise error
+
     monkeypatch.setattr('rsrefseg2.models.RSRefSeg2.segment', segment)
-    given = ([root / 'images/rrsisd/JPEGImages/00021.jpg', 'a car', '--config', tiny.config,
-              '--checkpoint', tiny.checkpoint] if tool == 'predict.py'
-             else [tiny.config, tiny.checkpoint])
+    given = (
+        [
+            root / 'images/rrsisd/JPEGImages/00021.jpg',
+            'a car',
+            '--config',
+            tiny.config,
+            '--checkpoint',
+            tiny.checkpoint,
+        ]
+        if tool == 'predict.py'
+        else [tiny.config, tiny.checkpoint]
+    )
     code, _, printed = run(tool, *given, '--out', tmp_path, '--device', 'cpu')
-    line, = [line for line in printed.splitlines() if line.startswith('error: ')]
+    (line,) = [line for line in printed.splitlines() if line.startswith('error: ')]
     assert code == 1 and 'Traceback' not in printed
     assert 'out of memory in prediction' in line and '--device' in line
 
@@ -198,8 +275,21 @@ def test_other_errors_pass(tmp_path):
 def test_panels_writes_pictures_and_page(run, tiny, tmp_path, tmp_path_factory):
     scores = tmp_path_factory.mktemp('scores') / 'scores.json'
     scores.write_text('{"gIoU": 12.34, "by_level": {}}')
-    code, printed, _ = run('panels.py', tiny.config, tiny.checkpoint, '--out', tmp_path, '--split',
-                           'train', '--max', 3, '--device', 'cpu', '--scores', scores)
+    code, printed, _ = run(
+        'panels.py',
+        tiny.config,
+        tiny.checkpoint,
+        '--out',
+        tmp_path,
+        '--split',
+        'train',
+        '--max',
+        3,
+        '--device',
+        'cpu',
+        '--scores',
+        scores,
+    )
     assert code == 0
     names = sorted(path.name for path in tmp_path.iterdir())
     assert len(names) == 4 and names[-1] == 'index.html' and str(tmp_path / names[-1]) in printed
@@ -210,12 +300,13 @@ def test_panels_writes_pictures_and_page(run, tiny, tmp_path, tmp_path_factory):
 
 def test_panels_reports_bad_input_in_one_line(run, tiny, tmp_path):
     (tmp_path / 'scores.json').write_text('{')
-    for options, message in ((('--split', 'val'), 'no val_dataloader'),
-                             (('--scores', tmp_path / 'scores.json'), 'scores.json: no JSON'),
-                             (('--cfg-options', f'test_dataloader.dataset.data_root={tmp_path}/x'),
-                              'does not exist')):
+    for options, message in (
+        (('--split', 'val'), 'no val_dataloader'),
+        (('--scores', tmp_path / 'scores.json'), 'scores.json: no JSON'),
+        (('--cfg-options', f'test_dataloader.dataset.data_root={tmp_path}/x'), 'does not exist'),
+    ):
         code, _, error = run('panels.py', tiny.config, tiny.checkpoint, '--out', tmp_path, *options)
-        line, = error.strip().splitlines()
+        (line,) = error.strip().splitlines()
         assert code == 1 and line.startswith('error: ') and message in line
 
 

@@ -1,4 +1,5 @@
 """Unique images, loaders with workers, batch samplers over seeds, epochs and ranks."""
+
 import copy
 import pickle
 import random
@@ -21,7 +22,7 @@ from rsrefseg2.datasets import (
     samplers,
     unique_images_collate,
 )
-from rsrefseg2.datasets.seeded_index import Draw, own_randomness
+from rsrefseg2.datasets.seeded_index import SeededIndex, own_randomness
 from rsrefseg2.errors import UserError
 from tests.fabricate import fabricate
 
@@ -59,12 +60,15 @@ def test_an_image_is_decoded_once_per_batch(data, monkeypatch):
 
 def test_a_changed_image_is_an_image_of_its_own(data):
     """A random transform gives two samples of one file two images; they must not be merged."""
+
     def darken(results):
         if results['sample_id'] == '1004':
             results['img'] = results['img'] // 2
         return results
-    changed = RRSISD(data_root=data.data_root, split='train',
-                     pipeline=[*PIPELINE[:2], darken, PIPELINE[2]])
+
+    changed = RRSISD(
+        data_root=data.data_root, split='train', pipeline=[*PIPELINE[:2], darken, PIPELINE[2]]
+    )
     batch = unique_images_collate(changed.__getitems__([1, 2]))
     assert batch['image_index'].tolist() == [0, 1]
     assert torch.equal(batch['inputs'][1], batch['inputs'][0] // 2)
@@ -74,6 +78,7 @@ def test_shared_images_cannot_be_written_to(data):
     def spoil(results):
         results['img'][:] = 0
         return results
+
     spoiled = RRSISD(data_root=data.data_root, split='train', pipeline=[PIPELINE[0], spoil])
     with pytest.raises(ValueError, match='read-only'):
         spoiled[0]
@@ -95,12 +100,19 @@ def test_error_in_a_worker_names_the_file(tmp_path):
 def test_names_in_a_config(data):
     """As mmengine's runner builds it, with no default scope set."""
     assert FUNCTIONS.get('rsrefseg2.unique_images_collate') is unique_images_collate
-    loader = Runner.build_dataloader(dict(
-        batch_size=4, num_workers=0, collate_fn=dict(type='rsrefseg2.unique_images_collate'),
-        sampler=dict(type='DefaultSampler', shuffle=False),
-        batch_sampler=dict(type='rsrefseg2.ImageOrderBatchSampler'),
-        dataset=dict(type='rsrefseg2.RRSISD', data_root=data.data_root, split='train',
-                     pipeline=PIPELINE)), seed=0)
+    loader = Runner.build_dataloader(
+        dict(
+            batch_size=4,
+            num_workers=0,
+            collate_fn=dict(type='rsrefseg2.unique_images_collate'),
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            batch_sampler=dict(type='rsrefseg2.ImageOrderBatchSampler'),
+            dataset=dict(
+                type='rsrefseg2.RRSISD', data_root=data.data_root, split='train', pipeline=PIPELINE
+            ),
+        ),
+        seed=0,
+    )
     assert [len(batch['inputs']) for batch in loader] == [3]
 
 
@@ -137,13 +149,18 @@ def batches_of_ranks(monkeypatch, sampler_type, dataset, world_size, epoch=0, se
 
 
 @pytest.mark.parametrize('world_size', [1, 2, 3, 8])
-@pytest.mark.parametrize('sampler_type, options', [
-    (ImageOrderBatchSampler, dict(batch_size=8)),
-    (ImageOrderBatchSampler, dict(batch_size=2)),
-    (ImageGroupBatchSampler, dict(batch_size=24, sentences_per_image=6)),
-    (ImageGroupBatchSampler, dict(batch_size=4, sentences_per_image=4)),
-    (ImageGroupBatchSampler, dict(batch_size=5, sentences_per_image=1)),
-    (ShuffledBatchSampler, dict(batch_size=1)), (ShuffledBatchSampler, dict(batch_size=7))])
+@pytest.mark.parametrize(
+    'sampler_type, options',
+    [
+        (ImageOrderBatchSampler, dict(batch_size=8)),
+        (ImageOrderBatchSampler, dict(batch_size=2)),
+        (ImageGroupBatchSampler, dict(batch_size=24, sentences_per_image=6)),
+        (ImageGroupBatchSampler, dict(batch_size=4, sentences_per_image=4)),
+        (ImageGroupBatchSampler, dict(batch_size=5, sentences_per_image=1)),
+        (ShuffledBatchSampler, dict(batch_size=1)),
+        (ShuffledBatchSampler, dict(batch_size=7)),
+    ],
+)
 def test_every_sample_once_and_equal_numbers(monkeypatch, sampler_type, options, world_size):
     ranks = batches_of_ranks(monkeypatch, sampler_type, MANY, world_size, **options)
     assert len({len(batches) for batches in ranks}) == 1
@@ -170,15 +187,24 @@ def test_order_sampler_keeps_images_together(monkeypatch):
     holding = Counter(key for batch in batches for key in {MANY.keys[i] for i in batch})
     assert set(holding.values()) == {1}
     assert batches_of_ranks(monkeypatch, ImageOrderBatchSampler, FEW, 1, batch_size=3) == [
-        [[0, 3], [1, 4, 2]]]
+        [[0, 3], [1, 4, 2]]
+    ]
     assert batches_of_ranks(monkeypatch, ImageOrderBatchSampler, FEW, 1, batch_size=1) == [
-        [[0], [3], [1], [4], [2]]]
+        [[0], [3], [1], [4], [2]]
+    ]
 
 
 def test_group_sampler_caps_the_sentences_of_an_image(monkeypatch):
     for epoch in range(5):
-        (batches,) = batches_of_ranks(monkeypatch, ImageGroupBatchSampler, MANY, 1, epoch,
-                                      batch_size=12, sentences_per_image=3)
+        (batches,) = batches_of_ranks(
+            monkeypatch,
+            ImageGroupBatchSampler,
+            MANY,
+            1,
+            epoch,
+            batch_size=12,
+            sentences_per_image=3,
+        )
         for batch in batches:
             counts = Counter(MANY.keys[i] for i in batch)
             assert len(counts) <= 4 and max(counts.values()) <= 3
@@ -187,32 +213,51 @@ def test_group_sampler_caps_the_sentences_of_an_image(monkeypatch):
 def test_group_sampler_is_a_function_of_seed_and_epoch(monkeypatch):
     def order(epoch, seed):
         torch.manual_seed(torch.seed())  # the global state must not matter
-        return batches_of_ranks(monkeypatch, ImageGroupBatchSampler, MANY, 2, epoch, seed,
-                                batch_size=12, sentences_per_image=3)
+        return batches_of_ranks(
+            monkeypatch,
+            ImageGroupBatchSampler,
+            MANY,
+            2,
+            epoch,
+            seed,
+            batch_size=12,
+            sentences_per_image=3,
+        )
+
     first = copy.deepcopy(order(0, 5))
     assert order(0, 5) == first
     assert order(1, 5) != first and order(0, 6) != first
 
 
-TRAINING = [(ShuffledBatchSampler, {}), (ImageGroupBatchSampler, dict(sentences_per_image=3)),
-            (ImageGroupBatchSampler, dict(sentences_per_image=1))]
+TRAINING = [
+    (ShuffledBatchSampler, {}),
+    (ImageGroupBatchSampler, dict(sentences_per_image=3)),
+    (ImageGroupBatchSampler, dict(sentences_per_image=1)),
+]
 
 
 @pytest.mark.parametrize('epoch', [0, 3])
 @pytest.mark.parametrize(('sampler_type', 'options'), TRAINING)
-def test_global_batches_do_not_depend_on_the_number_of_ranks(monkeypatch, sampler_type, options,
-                                                             epoch):
+def test_global_batches_do_not_depend_on_the_number_of_ranks(
+    monkeypatch, sampler_type, options, epoch
+):
     """24 sentences a step, however they are divided; the ranks' shares differ by one group."""
     one = batches_of_ranks(monkeypatch, sampler_type, MANY, 1, epoch, batch_size=24, **options)[0]
     for ranks in (2, 4, 8):
-        found = batches_of_ranks(monkeypatch, sampler_type, MANY, ranks, epoch,
-                                 batch_size=24 // ranks, **options)
+        found = batches_of_ranks(
+            monkeypatch, sampler_type, MANY, ranks, epoch, batch_size=24 // ranks, **options
+        )
         assert [sum(step, []) for step in zip(*found, strict=True)] == one
         if sampler_type is ShuffledBatchSampler:
-            assert all(max(map(len, step)) - min(map(len, step)) <= 1
-                       for step in zip(*found, strict=True))
-    assert one != batches_of_ranks(monkeypatch, sampler_type, MANY, 1, epoch + 1, batch_size=24,
-                                   **options)[0]
+            assert all(
+                max(map(len, step)) - min(map(len, step)) <= 1 for step in zip(*found, strict=True)
+            )
+    assert (
+        one
+        != batches_of_ranks(
+            monkeypatch, sampler_type, MANY, 1, epoch + 1, batch_size=24, **options
+        )[0]
+    )
 
 
 @pytest.mark.parametrize(('sampler_type', 'options'), TRAINING)
@@ -227,6 +272,7 @@ def test_an_epoch_goes_on_in_its_middle(monkeypatch, sampler_type, options):
 
 def test_a_samples_randomness_is_its_own():
     """Whatever was drawn before it, and what is drawn after it goes on undisturbed."""
+
     def draw():
         return random.random(), np.random.rand(), float(torch.rand(1))
 
@@ -240,11 +286,11 @@ def test_a_samples_randomness_is_its_own():
                 found.append(draw())
         return found, draw()
 
-    one, other = Draw(7, (0, 3)), Draw(8, (0, 3))
+    one, other = SeededIndex(7, (0, 3)), SeededIndex(8, (0, 3))
     (first, second), after = read(0, one, other)
     assert read(1, other, one)[0] == [second, first] and len({*first, *second}) == 6
     assert after == read(0)[1]
-    for changed in (Draw(7, (1, 3)), Draw(7, (0, 4))):
+    for changed in (SeededIndex(7, (1, 3)), SeededIndex(7, (0, 4))):
         assert read(0, changed)[0] != [first]
     assert pickle.loads(pickle.dumps(one)).seed == one.seed == (0, 3)
 

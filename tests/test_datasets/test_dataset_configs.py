@@ -1,4 +1,5 @@
 """The data set bases: data roots from the environment, everything buildable."""
+
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,9 @@ def test_default_root_is_the_data_folder(name, monkeypatch):
     for key, split in zip(LOADERS, ('train', 'val', 'test'), strict=True):
         dataset = config[key]['dataset']
         assert dataset['split'] == split
-        assert dataset['data_root'] == ('data/synthrs/rrsisd' if name == 'synthrs'
-                                        else f'data/{name}')
+        assert dataset['data_root'] == (
+            'data/synthrs/rrsisd' if name == 'synthrs' else f'data/{name}'
+        )
 
 
 def test_synthrs_reads_its_own_categories(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 """Images that are equal under other names: found by content, cached, decoded once."""
+
 import json
 import os
 import shutil
@@ -43,8 +44,9 @@ def read(monkeypatch):
     """The files that are hashed."""
     paths = []
     file_hash = content.file_hash
-    monkeypatch.setattr(content, 'file_hash',
-                        lambda path: paths.append(os.path.basename(path)) or file_hash(path))
+    monkeypatch.setattr(
+        content, 'file_hash', lambda path: paths.append(os.path.basename(path)) or file_hash(path)
+    )
     return paths
 
 
@@ -71,7 +73,9 @@ def test_sentences_of_a_scene_share_a_batch_and_a_tensor(root, monkeypatch):
     assert len(batch['inputs']) == 1 and batch['image_index'].tolist() == [0, 0]
     first, second = batch['data_samples']
     assert (os.path.basename(first.img_path), os.path.basename(second.img_path)) == (
-        '12.tif', '471.tif')
+        '12.tif',
+        '471.tif',
+    )
     assert not torch.equal(first.gt_mask, second.gt_mask)
     assert len(decoded) == 1
 
@@ -87,8 +91,10 @@ def test_opening_reads_no_image(root, read):
 def test_only_files_of_equal_size_are_read(tmp_path, read):
     root = fabricate('risbench', tmp_path)
     shutil.copy(root / 'img_rgb/train_0_0.png', root / 'img_rgb/train_7_1.png')
-    sizes = [(root / f'img_rgb/{name}.png').stat().st_size
-             for name in ('train_0_0', 'train_0_2', 'train_1_0', 'train_7_1')]
+    sizes = [
+        (root / f'img_rgb/{name}.png').stat().st_size
+        for name in ('train_0_0', 'train_0_2', 'train_1_0', 'train_7_1')
+    ]
     assert keys(root, RISBench)[3] == 'train_0_0.png'
     assert len(read) == sum(sizes.count(size) > 1 for size in sizes)
 
@@ -134,7 +140,7 @@ def test_where_nothing_can_be_kept(root, read, cache_elsewhere):
 @pytest.mark.parametrize('damage', ['', '[]', '{"12.tif": 3}', '{"12.tif": [1, 2]}', '\x00'])
 def test_a_damaged_cache_is_no_cache(root, damage, cache_elsewhere):
     first = keys(root)
-    cache, = cache_elsewhere.glob('content_hashes_*.json')
+    (cache,) = cache_elsewhere.glob('content_hashes_*.json')
     cache.write_text(damage)
     assert keys(root) == first
     assert len(json.loads(cache.read_text())) >= 4
@@ -162,7 +168,12 @@ def test_processes_agree_with_one(tmp_path):
 def test_the_exchange_takes_another_scene(root):
     shutil.copy(root / 'images/12.tif', root / 'images/20.tif')  # 12, 471 and 20 are one
     for seed in range(5):
-        data = RefSegRS(data_root=str(root), split='train', exchange_sentences=True,
-                        exchange_seed=seed, serialize_data=False)
+        data = RefSegRS(
+            data_root=str(root),
+            split='train',
+            exchange_sentences=True,
+            exchange_seed=seed,
+            serialize_data=False,
+        )
         numbers = [data[i]['text'].split()[4] for i in range(4)]
         assert [numbers[i] for i in (0, 2, 3)] == ['1', '1', '1'] and numbers[1] in ('0', '2', '3')

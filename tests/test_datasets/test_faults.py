@@ -1,4 +1,5 @@
 """Every fault of a download ends in one line that says what, where and what to do."""
+
 import pytest
 
 from rsrefseg2.datasets import RRSISD, RefSegRS, RISBench
@@ -26,78 +27,69 @@ AT_START = {
     'refsegrs': {
         'missing text': f"RefSegRS: file '{TXT}' is missing: {TREE}",
         'missing image': f"'{{root}}/images': 1 of 4 images are missing (3.tif): {INCOMPLETE}",
-        'missing masks':
-            f"'{{root}}/masks': 2 of 4 masks are missing (3.tif, 20.tif): {INCOMPLETE}",
+        'missing masks': f"'{{root}}/masks': 2 of 4 masks are missing (3.tif, 20.tif): {INCOMPLETE}",
         'no id': f'{TXT}:2: expected "<integer id> <sentence>", got \'vehicle on the road\'',
         'empty sentence': f'{TXT}:2: {EMPTY}',
         'not utf-8': f'{TXT}:2: byte 6 of the line is not UTF-8: save the file as UTF-8',
         'negative id': f'{TXT}:2: expected "<integer id> <sentence>", got \'-3 a car\'',
         'no images folder': f"RefSegRS: folder '{{root}}/images' is missing: {TREE}",
         'duplicate id': f"{TXT}:4: sample id '3' occurs twice, first in {TXT}:2: remove one of "
-                        'the two',
+        'the two',
     },
     'risbench': {
         'missing text': f"RISBench: file '{TXT}' is missing: {TREE}",
         'empty text': "RISBench: no triplet of split 'train' in '{root}'",
-        'missing image':
-            f"'{{root}}/img_rgb': 1 of 4 images are missing (train_0_2.png): {INCOMPLETE}",
+        'missing image': f"'{{root}}/img_rgb': 1 of 4 images are missing (train_0_2.png): {INCOMPLETE}",
         'missing mask': f"'{{root}}/mask': 1 of 4 masks are missing (train_7_1.png): {INCOMPLETE}",
-        'path as name':
-            f'{TXT}:1: expected "<name.png> <sentence>", got \'../train_0_0.png the rectangle\'',
+        'path as name': f'{TXT}:1: expected "<name.png> <sentence>", got \'../train_0_0.png the rectangle\'',
         'empty sentence': f'{TXT}:1: {EMPTY}',
         'duplicate id': f"{TXT}:2: sample id 'train_0_0' occurs twice, first in {TXT}:1: remove "
-                        'one of the two',
+        'one of the two',
     },
     'rrsisd': {
         'missing refs': f'RRSIS-D: file {REFS} is missing: {TREE}',
         'missing instances': f'RRSIS-D: file {JSON} is missing: {TREE}',
         'missing image': f"'{JPGS}': 1 of 3 images are missing (00040.jpg): {INCOMPLETE}",
         'malicious refs': f'{REFS}: it asks for posix.system, but only plain containers, strings '
-                          'and numbers are read: do not trust this file',
+        'and numbers are read: do not trust this file',
         'truncated refs': f'{REFS}: not a complete pickle (EOFError): {AGAIN}',
         'refs no list': f'{REFS}: expected a list of refs, got dict',
-        'truncated instances':
-            f'{JSON}: no JSON (Expecting property name enclosed in double quotes: line 1 column '
-            '1393 (char 1392)): the file is damaged, or of another kind',
-        'no category list':
-            f'{JSON}: object missing required field categories: correct the record',
+        'truncated instances': f'{JSON}: no JSON (Expecting property name enclosed in double quotes: line 1 column '
+        '1393 (char 1392)): the file is damaged, or of another kind',
+        'no category list': f'{JSON}: object missing required field categories: correct the record',
         'ref without annotation': f'{REF0}: annotation 999 is not in {JSON}: fetch both files '
-                                  'again, they do not belong together',
+        'again, they do not belong together',
         'ref without image': f'{REF0}: image 999 is not in {JSON}: fetch both files again, they '
-                             'do not belong together',
+        'do not belong together',
         'ref of another image': f'{REF0}: the ref is of image 3, its annotation 140 of image 40: '
-                                'correct the record',
-        'ref without key':
-            f'{REF0}: object missing required field ann_id: correct the record',
-        'ref without sentences':
-            f'{REF0}: the ref has no sentence: write one or remove the record',
+        'correct the record',
+        'ref without key': f'{REF0}: object missing required field ann_id: correct the record',
+        'ref without sentences': f'{REF0}: the ref has no sentence: write one or remove the record',
         'no val': "RRSIS-D: no triplet of split 'val' in '{root}'",
         'empty sentence': f'{REF2}: {EMPTY}',
         'sentence None': f'{REF0}: sentences[0].sent: expected str, got null: correct the record',
         'duplicate sentence id': f"{REF2}: sample id '1003' occurs twice, first in {REF2}: remove "
-                                 'one of the two',
+        'one of the two',
         'duplicate annotation': f'{JSON}, annotations, record 7: id 122 occurs twice',
         'category outside the list': f'{REF0}: category 20 is not among the 20 categories of '
-                                     f'{JSON}: correct the record',
-        'categories disagree':
-            f'{REF0}: the ref has category 17, its annotation 18: correct one of the two',
-        'category of another name':
-            f"{REF0}: category 'vehicles' is not among the 20 classes of RRSIS-D (did you mean "
-            'vehicle?): correct the name' + RRSISD.OTHER_NAMES,
+        f'{JSON}: correct the record',
+        'categories disagree': f'{REF0}: the ref has category 17, its annotation 18: correct one of the two',
+        'category of another name': f"{REF0}: category 'vehicles' is not among the 20 classes of RRSIS-D (did you mean "
+        'vehicle?): correct the name' + RRSISD.OTHER_NAMES,
         'unknown split': f"{REFS}, record 0: split 'trian' is not one of train, val, test (did you "
-                         'mean train?)',
+        'mean train?)',
         'sentences no list': f'{REF0}: sentences: expected array, got str: correct the record',
         'ref no dict': f'{REFS}, record 0: expected object, got array: correct the record',
         'images no list': f'{JSON}: images: expected array, got object: correct the record',
         'id no number': f'{JSON}: images[0].id: expected int | str, got array: correct the record',
         'size no numbers': f"{JSON}, annotation 140: the size of the mask is ['48', '64'], "
-                           'expected [height, width], two positive whole numbers',
+        'expected [height, width], two positive whole numbers',
         'counts no text': f"{JSON}, annotation 140: the mask's counts are null, expected text or a "
-                          'list of run lengths',
+        'list of run lengths',
         'run lengths too few': f'{JSON}, annotation 140: the run lengths sum to 18, a mask of '
-                               '48 x 64 (height x width) has 3072 pixels: the record is damaged',
+        '48 x 64 (height x width) has 3072 pixels: the record is damaged',
         'polygon': f'{JSON}, annotation 140: no run-length mask but a list of 2: expected '
-                   '{"size": [H, W], "counts": "..."}',
+        '{"size": [H, W], "counts": "..."}',
     },
 }
 # Messages when the sample is asked for: they need the files' pixels. A dot stands for what Pillow
@@ -105,34 +97,29 @@ AT_START = {
 AT_SAMPLE = {
     'refsegrs': {
         'truncated image': f"'{{root}}/images/12.tif': the image cannot be read (.): {AGAIN}",
-        'no image':
-            f"'{{root}}/images/12.tif': the image cannot be read (not an image file): {AGAIN}",
+        'no image': f"'{{root}}/images/12.tif': the image cannot be read (not an image file): {AGAIN}",
         '16-bit image': "'{root}/images/12.tif': the image has more than 8 bits a channel (mode "
-                        'I;16), and the range to show is unknown: convert it to 8-bit RGB or grey, '
-                        'e.g. gdal_translate -ot Byte -scale IN OUT.png',
-        'mask of another size':
-            "'{root}/masks/12.tif': the mask is 24 x 32 (height x width), its image "
-            f"'{{root}}/images/12.tif' is 48 x 64: {VERSION}",
+        'I;16), and the range to show is unknown: convert it to 8-bit RGB or grey, '
+        'e.g. gdal_translate -ot Byte -scale IN OUT.png',
+        'mask of another size': "'{root}/masks/12.tif': the mask is 24 x 32 (height x width), its image "
+        f"'{{root}}/images/12.tif' is 48 x 64: {VERSION}",
         'grey mask': "'{root}/masks/12.tif': the mask holds the values 7, expected 0 and 1, or 0 "
-                     'and 255: save it without compression loss or smoothing',
+        'and 255: save it without compression loss or smoothing',
         'truncated mask': f"'{{root}}/masks/12.tif': the mask cannot be read (.): {AGAIN}",
     },
     'risbench': {
-        'truncated image':
-            f"'{{root}}/img_rgb/train_0_0.png': the image cannot be read (.): {AGAIN}",
-        'mask of another size':
-            "'{root}/mask/train_0_0.png': the mask is 24 x 32 (height x width), its image "
-            f"'{{root}}/img_rgb/train_0_0.png' is 48 x 64: {VERSION}",
+        'truncated image': f"'{{root}}/img_rgb/train_0_0.png': the image cannot be read (.): {AGAIN}",
+        'mask of another size': "'{root}/mask/train_0_0.png': the mask is 24 x 32 (height x width), its image "
+        f"'{{root}}/img_rgb/train_0_0.png' is 48 x 64: {VERSION}",
         'coloured mask': "'{root}/mask/train_0_0.png': the mask is coloured, expected one channel "
-                         'or equal ones',
+        'or equal ones',
     },
     'rrsisd': {
         'run lengths cut off': f'{JSON}, annotation 140: {CUT_OFF}',
         'damaged run lengths': f'{JSON}, annotation 140: {CUT_OFF}',
         'truncated image': f"'{JPGS}/00040.jpg': the image cannot be read (.): {AGAIN}",
-        'mask of another size':
-            f'{JSON}, annotation 140: the mask is 24 x 32 (height x width), its image '
-            f"'{JPGS}/00040.jpg' is 48 x 64: {VERSION}",
+        'mask of another size': f'{JSON}, annotation 140: the mask is 24 x 32 (height x width), its image '
+        f"'{JPGS}/00040.jpg' is 48 x 64: {VERSION}",
     },
 }
 
@@ -146,7 +133,7 @@ def without_reason(message: str) -> str:
     head, found, tail = message.partition('cannot be read (')
     if not found or tail.startswith('not an image'):
         return message
-    return head + found + '.' + tail[tail.rindex('): '):]
+    return head + found + '.' + tail[tail.rindex('): ') :]
 
 
 def test_every_fault_has_its_message():
@@ -189,22 +176,26 @@ def test_malicious_pickle_executes_nothing(tmp_path, monkeypatch):
         RRSISD(data_root=str(root), split='train')
     assert not canary.exists()
     import pickle
+
     pickle.loads((root / 'rrsisd/refs(unc).p').read_bytes())  # the file is armed indeed
     assert canary.exists()
 
 
-@pytest.mark.parametrize('reader, title', [(RefSegRS, 'RefSegRS'), (RRSISD, 'RRSIS-D'),
-                                           (RISBench, 'RISBench')])
+@pytest.mark.parametrize(
+    'reader, title', [(RefSegRS, 'RefSegRS'), (RRSISD, 'RRSIS-D'), (RISBench, 'RISBench')]
+)
 def test_no_data_root(reader, title, tmp_path):
     with pytest.raises(UserError) as caught:
         reader(data_root=str(tmp_path / 'none'), split='train')
     assert str(caught.value) == (
         f"data root '{tmp_path}/none' does not exist: put {title} there ({TREE}), or set "
-        'data_root or the environment variable RSREFSEG2_DATA')
+        'data_root or the environment variable RSREFSEG2_DATA'
+    )
 
 
 def test_unknown_split_is_named_with_near_matches():
     with pytest.raises(UserError) as caught:
         RRSISD(data_root='anywhere', split='tests')
-    assert str(caught.value) == ("split 'tests' is not one of train, val, test "
-                                 '(did you mean test?)')
+    assert str(caught.value) == (
+        "split 'tests' is not one of train, val, test (did you mean test?)"
+    )

@@ -1,4 +1,5 @@
 """Whatever the files hold: triplets or one clear error, and nothing is lost in between."""
+
 import json
 import pickle
 import re
@@ -21,20 +22,35 @@ from rsrefseg2.rle import checked, decode, from_polygons
 from tests.fabricate import fabricate
 from tests.variants import fabricate_jsonl, fabricate_refcoco
 
-FEW = settings(max_examples=60, deadline=None, derandomize=True,
-               suppress_health_check=[HealthCheck.function_scoped_fixture])
-SENTENCES = st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\n\r\0'),
-                    max_size=30)
+FEW = settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+SENTENCES = st.text(
+    st.characters(exclude_categories=['Cs'], exclude_characters='\n\r\0'), max_size=30
+)
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 50) | st.floats(allow_nan=False)
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 50)
+    | st.floats(allow_nan=False)
     | st.text(max_size=6),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner,
-                                                                max_size=3), max_leaves=8)
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
 
 
 @FEW
-@given(lines=st.lists(st.tuples(st.integers(0, 10**6), SENTENCES)), bom=st.booleans(),
-       end=st.sampled_from(['\n', '\r\n', '\n\n', '\r\n \r\n', ' \t\n']), last=st.booleans())
+@given(
+    lines=st.lists(st.tuples(st.integers(0, 10**6), SENTENCES)),
+    bom=st.booleans(),
+    end=st.sampled_from(['\n', '\r\n', '\n\n', '\r\n \r\n', ' \t\n']),
+    last=st.booleans(),
+)
 def test_text_lines_come_back(lines, bom, end, last, tmp_path):
     """Every line, with what stands inside the sentence untouched: only its ends are stripped."""
     text = end.join(f'{number} {sentence}' for number, sentence in lines) + end * last
@@ -67,24 +83,46 @@ def test_any_bytes_are_lines_or_an_error(raw, tmp_path):
             assert name.isdigit()
         except UserError as error:
             assert str(error).startswith(f'here:{number}: ')
-    assert seen == sum(bool(line.strip())
-                       for line in raw.removeprefix(b'\xef\xbb\xbf').split(b'\n'))
+    assert seen == sum(
+        bool(line.strip()) for line in raw.removeprefix(b'\xef\xbb\xbf').split(b'\n')
+    )
 
 
 def refer_content():
     """A sound ref, its image and its annotation."""
-    return ([{'split': 'train', 'ref_id': 1, 'image_id': 1, 'ann_id': 1, 'category_id': 0,
-              'sentences': [{'sent': 'a ship', 'sent_id': 1}]}],
-            {'images': [{'id': 1, 'file_name': '1.jpg'}],
-             'annotations': [{'id': 1, 'image_id': 1, 'categories_id': 0,
-                              'segmentation': [{'size': [4, 4], 'counts': '`0'}]}],
-             'categories': [{'id': 0, 'name': 'ship'}]})
+    return (
+        [
+            {
+                'split': 'train',
+                'ref_id': 1,
+                'image_id': 1,
+                'ann_id': 1,
+                'category_id': 0,
+                'sentences': [{'sent': 'a ship', 'sent_id': 1}],
+            }
+        ],
+        {
+            'images': [{'id': 1, 'file_name': '1.jpg'}],
+            'annotations': [
+                {
+                    'id': 1,
+                    'image_id': 1,
+                    'categories_id': 0,
+                    'segmentation': [{'size': [4, 4], 'counts': '`0'}],
+                }
+            ],
+            'categories': [{'id': 0, 'name': 'ship'}],
+        },
+    )
 
 
 def places(value, path=()):
     """Every path of keys and positions below `value`."""
-    items = value.items() if isinstance(value, dict) else (
-        enumerate(value) if isinstance(value, list) else ())
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else (enumerate(value) if isinstance(value, list) else ())
+    )
     for key, child in items:
         yield (*path, key)
         yield from places(child, (*path, key))
@@ -108,9 +146,15 @@ def test_any_value_anywhere_in_refers_files(place, value, tmp_path):
     (tmp_path / 'refs.p').write_bytes(pickle.dumps(contents[0]))
     (tmp_path / 'instances.json').write_text(json.dumps(contents[1]))
     try:
-        found = list(refer_triplets(str(tmp_path / 'refs.p'),
-                                    Instances(str(tmp_path / 'instances.json')), 'images',
-                                    split='train', faults=Faults()))
+        found = list(
+            refer_triplets(
+                str(tmp_path / 'refs.p'),
+                Instances(str(tmp_path / 'instances.json')),
+                'images',
+                split='train',
+                faults=Faults(),
+            )
+        )
     except UserError as error:
         assert str(tmp_path) in str(error) and '\n' not in str(error)
         return
@@ -133,13 +177,14 @@ def test_any_value_anywhere_in_refcocos_files(data, refcoco):
     contents = [pickle.loads(before[0]), json.loads(before[1])]
     number = data.draw(st.integers(0, 1))
     place = data.draw(st.sampled_from(sorted(places(contents[number]), key=str)))
-    put(contents[number], place, data.draw(VALUES | st.sampled_from([1e300, 10**400, -10**12])))
+    put(contents[number], place, data.draw(VALUES | st.sampled_from([1e300, 10**400, -(10**12)])))
     try:
         files[0].write_bytes(pickle.dumps(contents[0]))
         files[1].write_text(json.dumps(contents[1]))
         found = RefCOCO(data_root=str(refcoco), split='train', serialize_data=False)
         assert [decode(record['mask_rle'], where='here').shape for record in found] == [
-            (48, 64)] * len(found) or place[-1] in ('height', 'width', 'size')
+            (48, 64)
+        ] * len(found) or place[-1] in ('height', 'width', 'size')
     except UserError as error:
         assert str(refcoco) in str(error) and '\n' not in str(error) and len(str(error)) < 2000
     finally:
@@ -147,8 +192,9 @@ def test_any_value_anywhere_in_refcocos_files(data, refcoco):
             file.write_bytes(content)
 
 
-@pytest.mark.parametrize('name', ['../../secret.jpg', '/etc/passwd', 'a/../../b.jpg', '..', '.', '',
-                                  'a\0b.jpg'])
+@pytest.mark.parametrize(
+    'name', ['../../secret.jpg', '/etc/passwd', 'a/../../b.jpg', '..', '.', '', 'a\0b.jpg']
+)
 @pytest.mark.parametrize('kind', ['rrsisd', 'jsonl', 'refcoco'])
 def test_file_names_stay_in_their_folder(kind, name, tmp_path):
     if kind == 'jsonl':
@@ -167,8 +213,9 @@ def test_file_names_stay_in_their_folder(kind, name, tmp_path):
         open_split(kind, root, 'train')
 
 
-@pytest.mark.parametrize('file', ['rrsisd/refs(unc).p', 'rrsisd/instances.json',
-                                  'images/rrsisd/JPEGImages'])
+@pytest.mark.parametrize(
+    'file', ['rrsisd/refs(unc).p', 'rrsisd/instances.json', 'images/rrsisd/JPEGImages']
+)
 def test_what_the_system_refuses_is_said(file, tmp_path):
     """Not that it is missing. A loop of links stands for missing permissions: it stops root."""
     root = fabricate('rrsisd', tmp_path)
@@ -210,8 +257,12 @@ def test_any_bytes_are_a_pickle_or_an_error(raw, tmp_path):
         assert str(path) in str(error)
 
 
-MASKS = st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32 - 1),
-                  st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+MASKS = st.tuples(
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+)
 
 
 @FEW
@@ -232,8 +283,10 @@ def test_run_lengths_round_trip(drawn):
 
 
 @FEW
-@given(counts=st.binary(max_size=12) | st.text(max_size=12) | st.lists(st.integers(-2, 20))
-       | VALUES, size=st.lists(st.integers(-1, 6), max_size=3) | VALUES)
+@given(
+    counts=st.binary(max_size=12) | st.text(max_size=12) | st.lists(st.integers(-2, 20)) | VALUES,
+    size=st.lists(st.integers(-1, 6), max_size=3) | VALUES,
+)
 def test_any_run_lengths_are_a_mask_or_an_error(counts, size):
     try:
         mask = decode(as_rle({'size': size, 'counts': counts}, 'here'), where='here')
@@ -243,8 +296,9 @@ def test_any_run_lengths_are_a_mask_or_an_error(counts, size):
         assert list(mask.shape) == list(size)
 
 
-@pytest.mark.parametrize('polygons', [[], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], [['a'] * 6],
-                                      'text', [3], None])
+@pytest.mark.parametrize(
+    'polygons', [[], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], [['a'] * 6], 'text', [3], None]
+)
 def test_no_polygons(polygons):
     with pytest.raises(UserError, match='here: (the segmentation is|polygon 1 (is no|holds))'):
         from_polygons(polygons, (8, 9), where='here')

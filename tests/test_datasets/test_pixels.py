@@ -1,4 +1,5 @@
 """Images and masks in all the forms that files hold."""
+
 import io
 import struct
 
@@ -54,8 +55,9 @@ def test_palette_and_bilevel(tmp_path):
     np.testing.assert_array_equal(bilevel, np.repeat(MASK[..., None] * np.uint8(255), 3, -1))
 
 
-@pytest.mark.parametrize('array', [GREY.astype(np.uint16) * 9, GREY.astype(np.float32),
-                                   GREY.astype(np.int32)])
+@pytest.mark.parametrize(
+    'array', [GREY.astype(np.uint16) * 9, GREY.astype(np.float32), GREY.astype(np.int32)]
+)
 def test_deep_images_are_refused(tmp_path, array):
     with pytest.raises(UserError, match='more than 8 bits a channel'):
         read_image(saved(tmp_path, array, 'deep.tif'))
@@ -65,8 +67,10 @@ def sgi(array):
     """A file of the SGI format, channel by channel, the lowest row first."""
     height, width, channels = array.shape
     head = struct.pack('>hBBHHHH', 474, 0, array.itemsize, 3, width, height, channels)
-    return head.ljust(512, b'\0') + array[::-1].transpose(2, 0, 1).astype(
-        array.dtype.newbyteorder('>')).tobytes()
+    return (
+        head.ljust(512, b'\0')
+        + array[::-1].transpose(2, 0, 1).astype(array.dtype.newbyteorder('>')).tobytes()
+    )
 
 
 @pytest.mark.parametrize('name', ['deep.png', 'deep.tif', 'deep.jp2', 'deep.ppm', 'deep.sgi'])
@@ -92,13 +96,26 @@ def test_the_same_formats_of_8_bits_are_read(tmp_path):
     np.testing.assert_array_equal(read_image(lossless), RGB)
 
 
-FORMATS = [('PNG', {}), ('JPEG', {}), ('TIFF', {}), ('TIFF', {'compression': 'tiff_lzw'}),
-           ('BMP', {}), ('GIF', {}), ('WEBP', {'lossless': True}), ('JPEG2000', {}), ('PPM', {})]
+FORMATS = [
+    ('PNG', {}),
+    ('JPEG', {}),
+    ('TIFF', {}),
+    ('TIFF', {'compression': 'tiff_lzw'}),
+    ('BMP', {}),
+    ('GIF', {}),
+    ('WEBP', {'lossless': True}),
+    ('JPEG2000', {}),
+    ('PPM', {}),
+]
 
 
 @pytest.mark.filterwarnings('ignore::UserWarning:PIL.TiffImagePlugin')
-@settings(max_examples=40, deadline=None, derandomize=True,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(form=st.sampled_from(FORMATS), share=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_picture_is_an_error(form, share, tmp_path):
     """Only a picture whose every pixel is there is read; the rest is said to be damaged."""
@@ -107,7 +124,7 @@ def test_a_truncated_picture_is_an_error(form, share, tmp_path):
     content = file.getvalue()
     path.write_bytes(content)
     whole = read_image(path)
-    path.write_bytes(content[:int(share * len(content))])
+    path.write_bytes(content[: int(share * len(content))])
     try:
         np.testing.assert_array_equal(read_image(path), whole)
     except UserError as error:
@@ -133,20 +150,37 @@ def test_a_damaged_png_is_an_error(tmp_path):
 def tiff(bands, bits, *, compression=1, cut=0):
     """A TIFF of 4 x 4 pixels, of any bands and depth."""
     pixels = bytes(16 * bands * bits // 8)
-    shorts = [(256, 4), (257, 4), (258, bits), (259, compression), (262, 1), (273, 200),
-              (277, bands), (278, 4), (279, len(pixels)), (339, 3 if bits > 16 else 1)]
+    shorts = [
+        (256, 4),
+        (257, 4),
+        (258, bits),
+        (259, compression),
+        (262, 1),
+        (273, 200),
+        (277, bands),
+        (278, 4),
+        (279, len(pixels)),
+        (339, 3 if bits > 16 else 1),
+    ]
     entries = b''.join(struct.pack('<HHIHH', tag, 3, 1, value, 0) for tag, value in shorts)
     head = b'II*\0' + struct.pack('<IH', 8, len(shorts)) + entries + bytes(4)
-    return (head.ljust(200, b'\0') + pixels)[:200 + len(pixels) - cut]
+    return (head.ljust(200, b'\0') + pixels)[: 200 + len(pixels) - cut]
 
 
-@pytest.mark.parametrize('content, said', [
-    (tiff(4, 8), 'a TIFF of 4 bands of 8 bits, .* gdal_translate -b 1 -b 2 -b 3 IN OUT.png$'),
-    (tiff(1, 64), 'a TIFF of 1 band of 64 bits, .* gdal_translate -ot Byte -scale IN OUT.png$'),
-    (tiff(3, 8, compression=34887), 'compression LERC, a kind that is not read: convert it'),
-    (b'\x89HDF' + bytes(20), 'is HDF5, which is not read: convert it to PNG'),
-    (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n', 'an EPS, which is not read: convert'),
-], ids=['bands', 'depth', 'compression', 'HDF5', 'EPS'])
+@pytest.mark.parametrize(
+    'content, said',
+    [
+        (tiff(4, 8), 'a TIFF of 4 bands of 8 bits, .* gdal_translate -b 1 -b 2 -b 3 IN OUT.png$'),
+        (tiff(1, 64), 'a TIFF of 1 band of 64 bits, .* gdal_translate -ot Byte -scale IN OUT.png$'),
+        (tiff(3, 8, compression=34887), 'compression LERC, a kind that is not read: convert it'),
+        (b'\x89HDF' + bytes(20), 'is HDF5, which is not read: convert it to PNG'),
+        (
+            b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n',
+            'an EPS, which is not read: convert',
+        ),
+    ],
+    ids=['bands', 'depth', 'compression', 'HDF5', 'EPS'],
+)
 def test_a_sound_file_is_named_for_what_it_is(tmp_path, content, said):
     (tmp_path / 'file').write_bytes(content)
     with pytest.raises(UserError, match=said) as caught:
@@ -166,9 +200,15 @@ def test_a_turned_photograph(tmp_path, name, number):
     Image.fromarray(RGB).save(path, exif=exif)
     plain = tmp_path / f'plain_{name}'
     Image.fromarray(RGB).save(plain)
-    turn = {2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
-            5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1),
-            7: lambda a: np.rot90(a, 2).swapaxes(0, 1), 8: np.rot90}.get(number, lambda a: a)
+    turn = {
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.swapaxes(0, 1),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+        8: np.rot90,
+    }.get(number, lambda a: a)
     np.testing.assert_array_equal(read_image(path, upright=True), turn(read_image(plain)))
     if number == 1:
         np.testing.assert_array_equal(read_image(path), read_image(plain))
@@ -202,13 +242,19 @@ def test_no_file(tmp_path):
         read_image(str(tmp_path / 'none.png'))
 
 
-@pytest.mark.parametrize('array', [
-    MASK, MASK.astype(np.uint8), MASK * np.uint8(255),
-    np.repeat(MASK[..., None] * np.uint8(255), 3, -1),
-    np.repeat(MASK[..., None] * np.uint8(1), 3, -1),
-    np.concatenate([np.repeat(MASK[..., None] * np.uint8(255), 3, -1), ALPHA], -1),
-    np.stack([MASK * np.uint8(255), ALPHA[..., 0]], -1)],
-    ids=['bool', '0/1', '0/255', '3 x 0/255', '3 x 0/1', 'rgba', 'grey and alpha'])
+@pytest.mark.parametrize(
+    'array',
+    [
+        MASK,
+        MASK.astype(np.uint8),
+        MASK * np.uint8(255),
+        np.repeat(MASK[..., None] * np.uint8(255), 3, -1),
+        np.repeat(MASK[..., None] * np.uint8(1), 3, -1),
+        np.concatenate([np.repeat(MASK[..., None] * np.uint8(255), 3, -1), ALPHA], -1),
+        np.stack([MASK * np.uint8(255), ALPHA[..., 0]], -1),
+    ],
+    ids=['bool', '0/1', '0/255', '3 x 0/255', '3 x 0/1', 'rgba', 'grey and alpha'],
+)
 def test_mask_files(tmp_path, array):
     mask = read_mask(saved(tmp_path, array))
     assert mask.dtype == bool
@@ -221,8 +267,10 @@ def test_uniform_mask(tmp_path, value):
     assert mask.shape == (5, 7) and mask.all() == (value > 0)
 
 
-@pytest.mark.parametrize('values, shown', [((0, 127), '0, 127'), ((0, 1, 255), '0, 1, 255'),
-                                           ((0, 1, 2, 3, 4), '0, 1, 2, 3, ...')])
+@pytest.mark.parametrize(
+    'values, shown',
+    [((0, 127), '0, 127'), ((0, 1, 255), '0, 1, 255'), ((0, 1, 2, 3, 4), '0, 1, 2, 3, ...')],
+)
 def test_mask_of_other_values_is_refused(tmp_path, values, shown):
     array = np.resize(np.array(values, np.uint8), (5, 7))
     with pytest.raises(UserError, match=f'holds the values {shown}, expected 0 and 1, or'):
@@ -232,11 +280,19 @@ def test_mask_of_other_values_is_refused(tmp_path, values, shown):
 BLACK_WHITE, WHITE_BLACK = [0, 0, 0, 255, 255, 255], [255, 255, 255, 0, 0, 0]
 
 
-@pytest.mark.parametrize('palette, numbers, right', [
-    (BLACK_WHITE, MASK, True), (WHITE_BLACK, ~MASK, True), ([0, 0, 0, 128, 0, 0], MASK, True),
-    ([0, 0, 0, 0, 0, 0], MASK, None), ([128, 0, 0, 0, 0, 0], ~MASK, False),
-    ([0, 0, 0, 90, 90, 90], MASK, True),
-    ([90, 90, 90, 0, 0, 0], ~MASK, False), ([0, 128, 0, 128, 0, 0], MASK, False)])
+@pytest.mark.parametrize(
+    'palette, numbers, right',
+    [
+        (BLACK_WHITE, MASK, True),
+        (WHITE_BLACK, ~MASK, True),
+        ([0, 0, 0, 128, 0, 0], MASK, True),
+        ([0, 0, 0, 0, 0, 0], MASK, None),
+        ([128, 0, 0, 0, 0, 0], ~MASK, False),
+        ([0, 0, 0, 90, 90, 90], MASK, True),
+        ([90, 90, 90, 0, 0, 0], ~MASK, False),
+        ([0, 128, 0, 128, 0, 0], MASK, False),
+    ],
+)
 def test_a_palette_is_read_by_its_colours(tmp_path, palette, numbers, right):
     image = Image.fromarray(numbers.astype(np.uint8))
     image.putpalette(palette)
@@ -274,14 +330,20 @@ def test_rle_in_all_its_forms_against_pycocotools():
         np.testing.assert_array_equal(decode(as_rle(form, 'here'), where='here'), MASK)
 
 
-@pytest.mark.parametrize('segmentation, message', [
-    ([], 'no run-length mask but a list of 0'),
-    (None, 'no run-length mask but null'),
-    ([[0, 0, 5, 5, 9, 9]], 'no run-length mask but a list of 6'),
-    ({'size': [4], 'counts': 'a'}, 'size of the mask is [4], expected [height, width], two pos'),
-    ({'size': [0, 4], 'counts': 'a'}, 'size of the mask is [0, 4], expected [height, width]'),
-    ({'size': [2, 2], 'counts': [1, 2]}, 'the run lengths sum to 3, a mask of 2 x 2'),
-])
+@pytest.mark.parametrize(
+    'segmentation, message',
+    [
+        ([], 'no run-length mask but a list of 0'),
+        (None, 'no run-length mask but null'),
+        ([[0, 0, 5, 5, 9, 9]], 'no run-length mask but a list of 6'),
+        (
+            {'size': [4], 'counts': 'a'},
+            'size of the mask is [4], expected [height, width], two pos',
+        ),
+        ({'size': [0, 4], 'counts': 'a'}, 'size of the mask is [0, 4], expected [height, width]'),
+        ({'size': [2, 2], 'counts': [1, 2]}, 'the run lengths sum to 3, a mask of 2 x 2'),
+    ],
+)
 def test_no_rle(segmentation, message):
     with pytest.raises(UserError) as caught:
         as_rle(segmentation, 'record 3')

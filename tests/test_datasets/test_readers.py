@@ -1,4 +1,5 @@
 """The three layouts, fabricated: every triplet arrives as it was written."""
+
 import pickle
 
 import numpy as np
@@ -27,8 +28,9 @@ def roots(tmp_path_factory):
 
 
 def read(reader, root, split='train', **options):
-    data = reader(data_root=str(root), split=split, pipeline=PIPELINE, serialize_data=False,
-                  **options)
+    data = reader(
+        data_root=str(root), split=split, pipeline=PIPELINE, serialize_data=False, **options
+    )
     return [data[i]['data_samples'] for i in range(len(data))]
 
 
@@ -52,7 +54,8 @@ def test_rrsisd_joins_by_ids_and_keeps_every_sentence(roots):
         ('1040', 'the vehicle number 0', 'vehicle'),
         ('1003', 'the Expressway-Service-area number 2', 'Expressway-Service-area'),
         ('1004', 'the Expressway-Service-area number 2 again', 'Expressway-Service-area'),
-        ('1011', 'the airplane number 4', 'airplane')]
+        ('1011', 'the airplane number 4', 'airplane'),
+    ]
     for sample, number in zip(samples, (0, 2, 2, 4), strict=True):
         np.testing.assert_array_equal(sample.gt_mask.numpy(), target(number))
         assert sample.img_path.endswith(('00040.jpg', '00003.jpg', '00011.jpg'))
@@ -74,9 +77,14 @@ def test_rrsisd_without_middle_folder(tmp_path):
     assert len(read(RRSISD, tmp_path)) == 4
 
 
-@pytest.mark.parametrize('name, reader, wrapper', [
-    ('refsegrs', RefSegRS, 'RefSegRS'), ('rrsisd', RRSISD, 'RRSIS-D'),
-    ('risbench', RISBench, 'RISBench_dataset')])
+@pytest.mark.parametrize(
+    'name, reader, wrapper',
+    [
+        ('refsegrs', RefSegRS, 'RefSegRS'),
+        ('rrsisd', RRSISD, 'RRSIS-D'),
+        ('risbench', RISBench, 'RISBench_dataset'),
+    ],
+)
 def test_wrapping_folder(name, reader, wrapper, tmp_path):
     fabricate(name, tmp_path / wrapper)
     assert len(read(reader, tmp_path)) == 4
@@ -112,7 +120,9 @@ def test_own_categories(tmp_path):
 def test_indices_lazy_and_metainfo(roots):
     root = str(roots['risbench'])
     assert [r['sample_id'] for r in RISBench(data_root=root, split='train', indices=2)] == [
-        'train_0_0', 'train_0_2']
+        'train_0_0',
+        'train_0_2',
+    ]
     chosen = RISBench(data_root=root, split='train', indices=[3, 0])
     assert [chosen[i]['sample_id'] for i in range(2)] == ['train_7_1', 'train_0_0']
     lazy = RISBench(data_root='not there yet', split='train', lazy_init=True)
@@ -131,7 +141,10 @@ def test_exchanged_sentences_come_from_another_image(roots):
         for before, after in zip(plain, exchanged, strict=True):
             assert after.img_path not in images_of[after.text]
             assert (after.sample_id, after.img_path, after.category) == (
-                before.sample_id, before.img_path, before.category)
+                before.sample_id,
+                before.img_path,
+                before.category,
+            )
             assert (after.gt_mask == before.gt_mask).all()
         again = read(reader, roots[name], exchange_sentences=True, exchange_seed=3)
         assert [s.text for s in again] == [s.text for s in exchanged]

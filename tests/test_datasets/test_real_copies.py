@@ -1,4 +1,5 @@
 """Real triplets and records, read in place where the checkout has them beside it."""
+
 import json
 from collections import Counter
 from pathlib import Path
@@ -19,9 +20,13 @@ def real(name):
     return SHARED / name
 
 
-@pytest.mark.parametrize('name, reader, counts', [
-    ('rrsisd_mini', RRSISD, {'train': 28, 'val': 8, 'test': 8}),
-    ('risbench_mini', RISBench, {'train': 4, 'val': 2, 'test': 2})])
+@pytest.mark.parametrize(
+    'name, reader, counts',
+    [
+        ('rrsisd_mini', RRSISD, {'train': 28, 'val': 8, 'test': 8}),
+        ('risbench_mini', RISBench, {'train': 4, 'val': 2, 'test': 2}),
+    ],
+)
 def test_mini_copies(name, reader, counts):
     root = real(name)
     for split, count in counts.items():
@@ -44,8 +49,10 @@ def test_rrsisd_mini_categories():
     assert data[0]['category'] == 'Expressway-Service-area'
     assert data[0]['text'] == 'the expressway service area in the middle'
     assert len(Counter(data[i]['category'] for i in range(len(data)))) > 1
-    assert data.metainfo['classes'] == RRSISD(data_root=data.data_root, split='train',
-                                              classes=None).metainfo['classes']
+    assert (
+        data.metainfo['classes']
+        == RRSISD(data_root=data.data_root, split='train', classes=None).metainfo['classes']
+    )
 
 
 def test_risbench_mini_val_is_named_train():
@@ -54,21 +61,33 @@ def test_risbench_mini_val_is_named_train():
     assert [data[i]['category'] for i in range(2)] == ['bridge', 'tennis court']
 
 
-@pytest.mark.parametrize('file, split, benchmark', [
-    ('refsegrs_val_1.jsonl', 'val', 'refsegrs'), ('risbench_test_2.jsonl', 'test', 'risbench'),
-    ('rrsisd_val_2.jsonl', 'val', 'rrsisd')])
+@pytest.mark.parametrize(
+    'file, split, benchmark',
+    [
+        ('refsegrs_val_1.jsonl', 'val', 'refsegrs'),
+        ('risbench_test_2.jsonl', 'test', 'risbench'),
+        ('rrsisd_val_2.jsonl', 'val', 'rrsisd'),
+    ],
+)
 def test_published_lines_are_read(file, split, benchmark):
     """Of images that are not here: the records alone."""
-    data = RefSegJSONL(data_root=str(real('records')), split=split, ann_file=file,
-                       image_folder='.', benchmark=benchmark, lazy_init=True)
+    data = RefSegJSONL(
+        data_root=str(real('records')),
+        split=split,
+        ann_file=file,
+        image_folder='.',
+        benchmark=benchmark,
+        lazy_init=True,
+    )
     records = data.read_records()
     lines = [json.loads(line) for line in (real('records') / file).read_text().splitlines()]
     assert [r['text'] for r in records] == [line['sent'] for line in lines]
     assert [r['sample_id'] for r in records] == [
-        str(line['image_id']).removesuffix('.png') for line in lines]
+        str(line['image_id']).removesuffix('.png') for line in lines
+    ]
     assert [r['category'] for r in records] == [
-        line.get('category_name', 'ship' if 'ship' in line['sent'] else 'vehicle')
-        for line in lines]
+        line.get('category_name', 'ship' if 'ship' in line['sent'] else 'vehicle') for line in lines
+    ]
 
 
 # Areas and tight boxes (x1, y1, x2, y2, inclusive) that decoding the published records gives.
@@ -95,6 +114,7 @@ def test_published_records(file, image_id):
 
 def test_images_that_break_naive_loaders():
     from rsrefseg2.datasets import read_image, read_mask
+
     folder = real('misc')
     assert read_image(str(folder / 'dota_rgba.png')).shape == (294, 285, 3)
     assert read_image(str(folder / 'loveda_1024.png')).shape == (1024, 1024, 3)

@@ -1,4 +1,5 @@
 """Copies as they are met: other folders, line ends, masks; the triplets are the same."""
+
 import json
 import pickle
 
@@ -22,8 +23,17 @@ def samples(name, root, **options):
         for index in range(len(data)):
             item = data[index]
             s = item['data_samples']
-            found.append((split, s.sample_id, s.text, s.category, s.ori_shape,
-                          s.gt_mask.numpy().tobytes(), item['inputs'].sum()))
+            found.append(
+                (
+                    split,
+                    s.sample_id,
+                    s.text,
+                    s.category,
+                    s.ori_shape,
+                    s.gt_mask.numpy().tobytes(),
+                    item['inputs'].sum(),
+                )
+            )
     return found
 
 
@@ -61,21 +71,40 @@ def test_json_lines_of_all_splits_in_one_file(tmp_path):
     assert samples('jsonl', root, ann_file='datainfo/all.jsonl', image_folder='img_rgb') == expected
 
 
-@pytest.mark.parametrize('change, message', [
-    (lambda r: r.update(split='val'), "rrsisd_train.jsonl:1: the line is of split 'val', the file "
-                                      "of 'train': move the line"),
-    (lambda r: r.update(split='trian'), "rrsisd_train.jsonl:1: split 'trian' is not one of train, "
-                                        'val, test (did you mean train?)'),
-    (lambda r: r.pop('sent'), "rrsisd_train.jsonl:1: object missing required field sent"),
-    (lambda r: r.update(sent=3), "rrsisd_train.jsonl:1: sent: expected str, got int: correct the "
-                                 'record'),
-    (lambda r: r.update(segmentation=[]), 'rrsisd_train.jsonl:1: no run-length mask but '
-                                           'a list of 0'),
-    (lambda r: r.update(file_name='9.jpg'), 'JPEGImages\': 1 of 3 images are missing (9.jpg): '
-                                            'complete the download, or correct the names'),
-    (lambda r: r.update(category_name='kayak'), "rrsisd_train.jsonl:1: category 'kayak' is not "
-                                                'among the 20 classes of RRSIS-D (JSON lines): '
-                                                'correct the name')])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (
+            lambda r: r.update(split='val'),
+            "rrsisd_train.jsonl:1: the line is of split 'val', the file of 'train': move the line",
+        ),
+        (
+            lambda r: r.update(split='trian'),
+            "rrsisd_train.jsonl:1: split 'trian' is not one of train, "
+            'val, test (did you mean train?)',
+        ),
+        (lambda r: r.pop('sent'), 'rrsisd_train.jsonl:1: object missing required field sent'),
+        (
+            lambda r: r.update(sent=3),
+            'rrsisd_train.jsonl:1: sent: expected str, got int: correct the record',
+        ),
+        (
+            lambda r: r.update(segmentation=[]),
+            'rrsisd_train.jsonl:1: no run-length mask but a list of 0',
+        ),
+        (
+            lambda r: r.update(file_name='9.jpg'),
+            "JPEGImages': 1 of 3 images are missing (9.jpg): "
+            'complete the download, or correct the names',
+        ),
+        (
+            lambda r: r.update(category_name='kayak'),
+            "rrsisd_train.jsonl:1: category 'kayak' is not "
+            'among the 20 classes of RRSIS-D (JSON lines): '
+            'correct the name',
+        ),
+    ],
+)
 def test_a_bad_line_is_named(change, message, tmp_path):
     path = fabricate_jsonl(tmp_path, 'rrsisd') / 'rrsisd_train.jsonl'
     first, *others = path.read_text().splitlines()
@@ -100,11 +129,14 @@ def test_json_lines_that_are_not_there(tmp_path):
         RefSegJSONL(data_root=str(root), split='val')
 
 
-@pytest.mark.parametrize('size, accepted', [((48, 65), True), ((49, 64), True), ((47, 63), True),
-                                            ((50, 64), False), ((48, 66), False)])
+@pytest.mark.parametrize(
+    'size, accepted',
+    [((48, 65), True), ((49, 64), True), ((47, 63), True), ((50, 64), False), ((48, 66), False)],
+)
 def test_a_mask_of_almost_the_images_size_follows_it(size, accepted, tmp_path):
     """As RRSIS-D's 800 x 801 and 800 x 787: nearest neighbour; anything else is another file."""
     from PIL import Image
+
     root = fabricate('risbench', tmp_path)
     mask = np.zeros(size, bool)
     mask[:, :20] = True
@@ -140,6 +172,7 @@ def test_refcoco_refuses_what_mmdet_would_run_or_lose(tmp_path):
     class Malicious:
         def __reduce__(self):
             return (tmp_path / 'canary').touch, ()
+
     root = fabricate_refcoco(tmp_path / 'data')
     path = root / 'refcoco/refs(unc).p'
     refs = pickle.loads(path.read_bytes())

@@ -1,5 +1,6 @@
 """Gradients on two CPU ranks, with layers computed again in the backward pass and without:
 `python -m tests.test_engine.memory_ranks FOLDER` writes `FOLDER/{wrapper} {recompute}.pth`."""
+
 import sys
 
 import torch
@@ -34,8 +35,11 @@ def gradients(rank, wrapper, recompute):
     """{name: gradient} under autocast with frozen weights in BF16 and LoRA's dropout."""
     model = stirred(build(lora=dict(r=2, dropout=0.3), losses=PAPER_LOSSES)).train()
     model.autocast = 'bfloat16'
-    for tower in (model.encoder.vision_model, model.encoder.text_model,
-                  model.mask_generator.sam.vision_encoder):
+    for tower in (
+        model.encoder.vision_model,
+        model.encoder.text_model,
+        model.mask_generator.sam.vision_encoder,
+    ):
         store_frozen_in_bfloat16(tower)
         if recompute:
             recompute_in_backward(tower)
@@ -43,8 +47,11 @@ def gradients(rank, wrapper, recompute):
     wrapped = wrap(model, wrapper)
     torch.manual_seed(rank)
     sum(wrapped(**data, mode='loss').values()).backward()
-    return {name: p.grad.full_tensor() if hasattr(p.grad, 'full_tensor') else p.grad
-            for name, p in model.named_parameters() if p.grad is not None}
+    return {
+        name: p.grad.full_tensor() if hasattr(p.grad, 'full_tensor') else p.grad
+        for name, p in model.named_parameters()
+        if p.grad is not None
+    }
 
 
 def work(rank, folder):

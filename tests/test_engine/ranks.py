@@ -4,6 +4,7 @@ runs the two, and the whole model's (`whole_model.py`).
 Rank r takes its share of the rows (the shares differ in size); gradients of the shared weights are
 averaged over the ranks, as DDP and ZeRO do. Everything is in float64.
 """
+
 import sys
 
 import torch
@@ -29,7 +30,7 @@ def rows():
     masks = [torch.rand(8, 8, generator=generator) > 0.6 for _ in range(B)]
     ids = torch.tensor([5, 1, 2, 5, 3, 4, 5])
     v[3], masks[3] = v[0], masks[0]  # the same object, asked for on the other rank
-    v[6] = v[0]                      # the same image, another object
+    v[6] = v[0]  # the same image, another object
     return v, t2, masks, ids
 
 
@@ -66,15 +67,20 @@ def results(part, ranks):
     for value in found.values() if ranks > 1 else ():
         dist.all_reduce(value)
         value /= ranks
-    return {**found, 'loss contrast': contrast.detach(),
-            'mean': net.norm.running_mean, 'var': net.norm.running_var,
-            'batches': net.norm.num_batches_tracked}
+    return {
+        **found,
+        'loss contrast': contrast.detach(),
+        'mean': net.norm.running_mean,
+        'var': net.norm.running_var,
+        'batches': net.norm.num_batches_tracked,
+    }
 
 
 def work(rank, folder):
     torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank,
-                            world_size=len(SHARES))
+    dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=len(SHARES)
+    )
     found = results(SHARES[rank], len(SHARES))
     counted = torch.arange(rank + 1)[:, None] + 10 * rank
     found['gathered'] = gather_with_gradient(counted)

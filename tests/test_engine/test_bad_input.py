@@ -1,4 +1,5 @@
 """One clear line and exit code 1, before any long work where that is possible."""
+
 import json
 import re
 
@@ -19,8 +20,9 @@ from tests.training import ROOT, write_config
 
 @pytest.fixture
 def config(tmp_path, towers, rrsisd_root):
-    return write_config(tmp_path / 'tiny.py', siglip=towers.siglip, sam=towers.sam2,
-                        data_root=rrsisd_root)
+    return write_config(
+        tmp_path / 'tiny.py', siglip=towers.siglip, sam=towers.sam2, data_root=rrsisd_root
+    )
 
 
 @pytest.fixture
@@ -45,10 +47,20 @@ def save(path, state_dict):
 
 
 def test_a_data_root_that_does_not_exist(run, config, tmp_path, monkeypatch):
-    monkeypatch.setattr('rsrefseg2.models.rsrefseg2.DualModalityEncoder',
-                        lambda **k: pytest.fail('a tower was built'))
-    line = one_error_line(run('train.py', config, '--work-dir', tmp_path / 'run', '--cfg-options',
-                              f'train_dataloader.dataset.data_root={tmp_path}/nowhere'))
+    monkeypatch.setattr(
+        'rsrefseg2.models.rsrefseg2.DualModalityEncoder',
+        lambda **k: pytest.fail('a tower was built'),
+    )
+    line = one_error_line(
+        run(
+            'train.py',
+            config,
+            '--work-dir',
+            tmp_path / 'run',
+            '--cfg-options',
+            f'train_dataloader.dataset.data_root={tmp_path}/nowhere',
+        )
+    )
     assert f'{tmp_path}/nowhere' in line and 'does not exist' in line
 
 
@@ -57,15 +69,24 @@ def test_an_unknown_key(run, config):
     assert "no option 'promter'" in line and 'did you mean prompter' in line
 
 
-@pytest.mark.parametrize(('tool', 'content', 'says'), [
-    ('test.py', None, 'does not exist'), ('train.py', None, 'does not exist'),
-    ('test.py', 'torn', 'cannot be read'), ('train.py', 'torn', 'cannot be read'),
-    ('train.py', 'alone', 'a_optim.pth, which holds the optimizer, is not beside it')])
-def test_a_checkpoint_to_start_from_is_read_before_a_tower(run, config, tmp_path, monkeypatch, tool,
-                                                           content, says):
+@pytest.mark.parametrize(
+    ('tool', 'content', 'says'),
+    [
+        ('test.py', None, 'does not exist'),
+        ('train.py', None, 'does not exist'),
+        ('test.py', 'torn', 'cannot be read'),
+        ('train.py', 'torn', 'cannot be read'),
+        ('train.py', 'alone', 'a_optim.pth, which holds the optimizer, is not beside it'),
+    ],
+)
+def test_a_checkpoint_to_start_from_is_read_before_a_tower(
+    run, config, tmp_path, monkeypatch, tool, content, says
+):
     """Tested, or resumed by name."""
-    monkeypatch.setattr('rsrefseg2.models.rsrefseg2.DualModalityEncoder',
-                        lambda **k: pytest.fail('a tower was built'))
+    monkeypatch.setattr(
+        'rsrefseg2.models.rsrefseg2.DualModalityEncoder',
+        lambda **k: pytest.fail('a tower was built'),
+    )
     work_dir, path = tmp_path / 'run', tmp_path / 'a.pth'
     work_dir.mkdir()
     if content == 'torn':
@@ -80,18 +101,25 @@ def test_a_checkpoint_to_start_from_is_read_before_a_tower(run, config, tmp_path
 def test_a_checkpoint_of_other_towers(run, config, towers, rrsisd_root, tmp_path):
     """Wider towers: other shapes, counted, before the first image."""
     wide = write_siglip(tmp_path / 'wide', width=48)
-    other = write_config(tmp_path / 'other.py', siglip=wide, sam=towers.sam2,
-                         data_root=rrsisd_root)
+    other = write_config(tmp_path / 'other.py', siglip=wide, sam=towers.sam2, data_root=rrsisd_root)
     with DefaultScope.overwrite_default_scope('rsrefseg2'):
         state = MODELS.build(load_config(str(other)).model).state_dict()
-    line = one_error_line(run('test.py', config, save(tmp_path / 'a.pth', state),
-                              '--work-dir', tmp_path / 'run'))
+    line = one_error_line(
+        run('test.py', config, save(tmp_path / 'a.pth', state), '--work-dir', tmp_path / 'run')
+    )
     assert re.search(r'\d+ of another shape \(encoder\.', line) and 'missing' not in line
 
 
 def test_a_checkpoint_of_another_config(run, config, tmp_path):
-    line = one_error_line(run('test.py', config, save(tmp_path / 'a.pth', {'x': torch.zeros(1)}),
-                              '--work-dir', tmp_path / 'run'))
+    line = one_error_line(
+        run(
+            'test.py',
+            config,
+            save(tmp_path / 'a.pth', {'x': torch.zeros(1)}),
+            '--work-dir',
+            tmp_path / 'run',
+        )
+    )
     assert re.search(r'\d+ missing \(encoder\.', line) and '1 unexpected (x)' in line
 
 
@@ -101,9 +129,13 @@ def test_missing_unexpected_and_reshaped_keys_are_counted(tmp_path):
     del state['prompter.visual_pe']
     state['prompter.more'] = torch.zeros(1)
     state['prompter.sparse.queries'] = torch.zeros(1, 2)
-    with pytest.raises(UserError, match=(
+    with pytest.raises(
+        UserError,
+        match=(
             r'1 missing \(prompter\.visual_pe\); 1 unexpected \(prompter\.more\); '
-            r'1 of another shape \(prompter\.sparse\.queries\)')):
+            r'1 of another shape \(prompter\.sparse\.queries\)'
+        ),
+    ):
         load_checkpoint(model, save(tmp_path / 'a.pth', state))
 
 
@@ -117,21 +149,28 @@ def test_a_checkpoint_executes_nothing(tmp_path):
     class Malicious:
         def __reduce__(self):
             return (open, (str(tmp_path / 'executed'), 'w'))
+
     torch.save({'state_dict': Malicious()}, tmp_path / 'a.pth')
     with pytest.raises(UserError, match='cannot be read'):
         load_checkpoint(build(), str(tmp_path / 'a.pth'))
     assert not (tmp_path / 'executed').exists()
 
 
-@pytest.mark.parametrize('error', [
-    MemoryError(), torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB'),
-    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
-    RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. ')])
+@pytest.mark.parametrize(
+    'error',
+    [
+        MemoryError(),
+        torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB'),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. '),
+    ],
+)
 def test_too_little_memory_says_what_to_lower(run, config, tmp_path, monkeypatch, error):
     from rsrefseg2.models import RSRefSeg2
 
     def forward(*args, **kwargs):
         raise error
+
     monkeypatch.setattr(RSRefSeg2, 'forward', forward)
     line = one_error_line(run('train.py', config, '--work-dir', tmp_path / 'run'))
     assert 'train_dataloader.batch_size=2' in line and 'accumulative_counts' in line
@@ -149,14 +188,16 @@ def test_a_work_dir_below_a_file(run, config, checkpoint, tmp_path, tool):
 
 def test_scenes_that_were_not_generated(monkeypatch):
     monkeypatch.setenv('RSREFSEG2_DATA', '/nowhere')
-    with pytest.raises(UserError, match='run python tools/synthrs_generate.py --out '
-                                        '/nowhere/synthrs, or set') as caught:
+    with pytest.raises(
+        UserError, match='run python tools/synthrs_generate.py --out /nowhere/synthrs, or set'
+    ) as caught:
         DATASETS.build(load_config(str(ROOT / 'configs/synthrs_tiny.py')).train_dataloader.dataset)
     assert 'RRSIS-D' not in str(caught.value)
 
 
 def test_cut_sentences_are_counted_and_the_control_has_the_tests_protocol(
-        run, config, checkpoint, tmp_path, monkeypatch):
+    run, config, checkpoint, tmp_path, monkeypatch
+):
     """At most 3 tokens a sentence: every split's cuts are told, a test's are in scores.json."""
     protocols, cut, encode, init = [], [], TowerTokenizer.encode, RefSegMetric.__init__
 
@@ -167,11 +208,21 @@ def test_cut_sentences_are_counted_and_the_control_has_the_tests_protocol(
     def spy(self, **options):
         init(self, **options)
         protocols.append(self.protocol.name)
+
     monkeypatch.setattr(TowerTokenizer, 'encode', short)
     monkeypatch.setattr(RefSegMetric, '__init__', spy)
     code, shown, printed = run(
-        'test.py', config, checkpoint, '--work-dir', tmp_path / 'test', '--protocol', 'lisa',
-        '--cfg-options', 'test_cfg.exchanged=True', 'test_dataloader.dataset.split=train')
+        'test.py',
+        config,
+        checkpoint,
+        '--work-dir',
+        tmp_path / 'test',
+        '--protocol',
+        'lisa',
+        '--cfg-options',
+        'test_cfg.exchanged=True',
+        'test_dataloader.dataset.split=train',
+    )
     assert code == 0, printed
     assert set(protocols) == {'lisa'} and len(protocols) == 2
     half = len(cut) // 2  # the test, then its control
@@ -181,8 +232,9 @@ def test_cut_sentences_are_counted_and_the_control_has_the_tests_protocol(
     assert not list((tmp_path / 'test').glob('*.py'))  # a config there is that of a training
 
     cut.clear()
-    code, _, printed = run('train.py', config, '--work-dir', tmp_path / 'train', '--cfg-options',
-                           'experiment_name=cut')
+    code, _, printed = run(
+        'train.py', config, '--work-dir', tmp_path / 'train', '--cfg-options', 'experiment_name=cut'
+    )
     assert code == 0, printed
     log = ''.join(path.read_text() for path in (tmp_path / 'train').glob('*/*.log'))
     told = {mode: int(n) for mode, n in re.findall(r'(train|val): (\d+) sentences were', log)}
@@ -203,6 +255,7 @@ def test_another_runtime_error_keeps_its_traceback(run, config, tmp_path, monkey
 
     def forward(*args, **kwargs):
         raise RuntimeError('our own fault')
+
     monkeypatch.setattr(RSRefSeg2, 'forward', forward)
     with pytest.raises(RuntimeError, match='our own fault'):
         run('train.py', config, '--work-dir', tmp_path / 'run')

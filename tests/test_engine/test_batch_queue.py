@@ -1,4 +1,5 @@
 """Batches come where shared memory or open files run out; a lost worker names its loader."""
+
 import errno
 import multiprocessing.reduction
 import resource
@@ -10,10 +11,7 @@ from torch.utils.data import DataLoader
 
 from rsrefseg2.engine import RefSegTestLoop, RefSegTrainLoop, explain_out_of_memory, workers
 from rsrefseg2.engine.launch import load_config
-from rsrefseg2.engine.workers import (
-    lack_of_files,
-    watch_workers,
-)
+from rsrefseg2.engine.workers import lack_of_files, watch_workers
 from rsrefseg2.errors import UserError
 from tests.training import ROOT
 
@@ -61,18 +59,27 @@ def test_batches_come_whole_and_in_order(told, full):
 
 def test_few_open_files_are_known_before(told, monkeypatch):
     monkeypatch.setattr(resource, 'getrlimit', lambda kind: (40, 40))
-    loader = watch_workers(DataLoader(Tensors(), batch_size=2, num_workers=2,
-                                    persistent_workers=True))
+    loader = watch_workers(
+        DataLoader(Tensors(), batch_size=2, num_workers=2, persistent_workers=True)
+    )
     for _ in range(2):  # the workers stay, and the warning is not repeated
         assert [batch[:, 0].tolist() for batch in loader] == [[0, 1], [2, 3]]
     assert len(told) == 1 and 'at most 40 files' in told[0]
 
 
-@pytest.mark.parametrize(('soft', 'hard', 'expected', 'raised'), [
-    (100_000, 100_000, False, False), (UNLIMITED, UNLIMITED, False, False),
-    (64, UNLIMITED, False, True), (64, 100_000, False, True), (64, 64, True, False)])
-def test_the_limit_of_open_files_is_raised_as_far_as_it_may(monkeypatch, soft, hard, expected,
-                                                            raised):
+@pytest.mark.parametrize(
+    ('soft', 'hard', 'expected', 'raised'),
+    [
+        (100_000, 100_000, False, False),
+        (UNLIMITED, UNLIMITED, False, False),
+        (64, UNLIMITED, False, True),
+        (64, 100_000, False, True),
+        (64, 64, True, False),
+    ],
+)
+def test_the_limit_of_open_files_is_raised_as_far_as_it_may(
+    monkeypatch, soft, hard, expected, raised
+):
     new = []
     monkeypatch.setattr(resource, 'getrlimit', lambda kind: (soft, hard))
     monkeypatch.setattr(resource, 'setrlimit', lambda kind, limits: new.append(limits))
@@ -108,21 +115,38 @@ def killed(cause=''):
     return error
 
 
-@pytest.mark.parametrize(('kinds', 'error', 'expected'), [
-    ((RefSegTrainLoop, runner.ValLoop),
-     killed('DataLoader worker (pid 7) is killed by signal: Killed. '),
-     ('val_dataloader.num_workers;', 'killed', 'val_dataloader.batch_size')),
-    ((RefSegTrainLoop,), killed(), ('exited unexpectedly', '--resume', 'num_workers=0')),
-    ((RefSegTrainLoop,), OSError(errno.EMFILE, 'Too many open files'), ('ulimit -n',)),
-    ((RefSegTestLoop,), killed('DataLoader worker (pid 7) is killed by signal: Killed. '),
-     ('test_dataloader', 'killed', 'batch_size')),
-    ((runner.TestLoop,), killed('DataLoader worker (pid 7) is killed by signal: Bus error. It is'),
-     ('/dev/shm', '--shm-size', 'num_workers=0')),
-    ((RefSegTrainLoop,), RuntimeError('Too many open files. Communication with the workers'),
-     ('ulimit -n', 'num_workers=0'))])
+@pytest.mark.parametrize(
+    ('kinds', 'error', 'expected'),
+    [
+        (
+            (RefSegTrainLoop, runner.ValLoop),
+            killed('DataLoader worker (pid 7) is killed by signal: Killed. '),
+            ('val_dataloader.num_workers;', 'killed', 'val_dataloader.batch_size'),
+        ),
+        ((RefSegTrainLoop,), killed(), ('exited unexpectedly', '--resume', 'num_workers=0')),
+        ((RefSegTrainLoop,), OSError(errno.EMFILE, 'Too many open files'), ('ulimit -n',)),
+        (
+            (RefSegTestLoop,),
+            killed('DataLoader worker (pid 7) is killed by signal: Killed. '),
+            ('test_dataloader', 'killed', 'batch_size'),
+        ),
+        (
+            (runner.TestLoop,),
+            killed('DataLoader worker (pid 7) is killed by signal: Bus error. It is'),
+            ('/dev/shm', '--shm-size', 'num_workers=0'),
+        ),
+        (
+            (RefSegTrainLoop,),
+            RuntimeError('Too many open files. Communication with the workers'),
+            ('ulimit -n', 'num_workers=0'),
+        ),
+    ],
+)
 def test_a_lost_worker_is_one_line(kinds, error, expected):
-    with pytest.raises(UserError) as caught, \
-            explain_out_of_memory(load_config(FULL), 'train_dataloader'):
+    with (
+        pytest.raises(UserError) as caught,
+        explain_out_of_memory(load_config(FULL), 'train_dataloader'),
+    ):
         through(*kinds, error=error)()
     for words in expected:
         assert words in str(caught.value)

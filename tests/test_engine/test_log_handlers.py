@@ -1,5 +1,6 @@
 """A log that cannot be written ends the run in one line; what nobody acts on is in the file
 alone."""
+
 import errno
 import logging
 

@@ -1,4 +1,5 @@
 """Memory levers in a run: the optimizer's share, accumulation's line, ranks, precision."""
+
 import os
 import subprocess
 import sys
@@ -15,15 +16,23 @@ from tests.training import Recorder, prepare, run_in_new_process, write_config
 from . import memory_ranks
 
 ROOT = Path(__file__).parents[2]
-LEVERS = {'model.autocast': 'bfloat16', 'model.frozen_dtype': 'bfloat16',
-          'model.sam.recompute': [1, 2], 'model.siglip.vision_recompute': True,
-          'model.siglip.text_recompute': True}
+LEVERS = {
+    'model.autocast': 'bfloat16',
+    'model.frozen_dtype': 'bfloat16',
+    'model.sam.recompute': [1, 2],
+    'model.siglip.vision_recompute': True,
+    'model.siglip.text_recompute': True,
+}
 
 
 @pytest.fixture(scope='module')
 def config(tmp_path_factory, towers, rrsisd_root):
-    return write_config(tmp_path_factory.mktemp('config') / 'tiny.py', siglip=towers.siglip,
-                        sam=towers.sam2, data_root=rrsisd_root)
+    return write_config(
+        tmp_path_factory.mktemp('config') / 'tiny.py',
+        siglip=towers.siglip,
+        sam=towers.sam2,
+        data_root=rrsisd_root,
+    )
 
 
 def log_of(folder):
@@ -33,8 +42,9 @@ def log_of(folder):
 def test_a_run_with_every_lever(config, tmp_path):
     """It trains what is trained, clips, accumulates, validates; the optimizer holds the trained
     parameters and nothing else; a model without any lever reads its checkpoint."""
-    runner = build_runner(prepare(config, tmp_path / 'run', **LEVERS,
-                                  **{'optim_wrapper.accumulative_counts': 2}))
+    runner = build_runner(
+        prepare(config, tmp_path / 'run', **LEVERS, **{'optim_wrapper.accumulative_counts': 2})
+    )
     recorder = Recorder()
     runner.register_hook(recorder)
     runner.train()
@@ -43,36 +53,51 @@ def test_a_run_with_every_lever(config, tmp_path):
     trained = [id(p) for p in runner.model.parameters() if p.requires_grad]
     assert sorted(held) == sorted(trained) and len(held) == len(set(held))
     assert {id(p) for p in optimizer.state} == set(trained)
-    moved = {name for name, value in recorder.start.items()
-             if not torch.equal(value, recorder.end[name])}
+    moved = {
+        name for name, value in recorder.start.items() if not torch.equal(value, recorder.end[name])
+    }
     assert moved and moved <= recorder.trained
     assert {recorder.end[name].dtype for name in recorder.trained} == {torch.float32}
     log = log_of(tmp_path / 'run')
     assert 'grad_norm' in log and 'gIoU' in log
-    assert ('accumulative_counts=2 is not the same as a batch 2 times as large: '
-            "BatchNorm's statistics (model.prompter.dense) and the sample contrast "
-            '(model.losses.sample) see one batch of 2 sentences a device at a time') in log
+    assert (
+        'accumulative_counts=2 is not the same as a batch 2 times as large: '
+        "BatchNorm's statistics (model.prompter.dense) and the sample contrast "
+        '(model.losses.sample) see one batch of 2 sentences a device at a time'
+    ) in log
 
     saved = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=True)['state_dict']
-    assert {value.dtype for value in saved.values() if value.is_floating_point()} == {
-        torch.float32}
+    assert {value.dtype for value in saved.values() if value.is_floating_point()} == {torch.float32}
     plain = MODELS.build(prepare(config, tmp_path / 'plain').model)
     load_checkpoint(plain, tmp_path / 'run' / 'epoch_1.pth')
     assert {p.dtype for p in plain.parameters()} == {torch.float32}
-    assert all(torch.equal(p, recorder.end[name]) for name, p in plain.named_parameters()
-               if p.requires_grad)
+    assert all(
+        torch.equal(p, recorder.end[name])
+        for name, p in plain.named_parameters()
+        if p.requires_grad
+    )
 
 
-@pytest.mark.parametrize(('options', 'named', 'not_named'), [
-    ({'model.losses.sample': None}, 'BatchNorm', 'contrast'),
-    ({'model.prompter.dense': None}, 'contrast', 'BatchNorm'),
-    ({'model.losses.sample': None, 'model.prompter.dense': None}, '', 'not the same'),
-    ({'optim_wrapper.accumulative_counts': 1}, '', 'not the same')])
+@pytest.mark.parametrize(
+    ('options', 'named', 'not_named'),
+    [
+        ({'model.losses.sample': None}, 'BatchNorm', 'contrast'),
+        ({'model.prompter.dense': None}, 'contrast', 'BatchNorm'),
+        ({'model.losses.sample': None, 'model.prompter.dense': None}, '', 'not the same'),
+        ({'optim_wrapper.accumulative_counts': 1}, '', 'not the same'),
+    ],
+)
 def test_accumulation_names_only_what_the_model_has(config, tmp_path, options, named, not_named):
-    build_runner(prepare(config, tmp_path / tmp_path.name,
-                         **{'optim_wrapper.accumulative_counts': 2, **options}))
-    lines = [line for line in log_of(tmp_path / tmp_path.name).splitlines()
-             if 'WARNING' in line and 'not the same as a batch' in line]
+    build_runner(
+        prepare(
+            config, tmp_path / tmp_path.name, **{'optim_wrapper.accumulative_counts': 2, **options}
+        )
+    )
+    lines = [
+        line
+        for line in log_of(tmp_path / tmp_path.name).splitlines()
+        if 'WARNING' in line and 'not the same as a batch' in line
+    ]
     assert len(lines) == bool(named)
     assert all(named in line and not_named not in line for line in lines)
 
@@ -80,11 +105,14 @@ def test_accumulation_names_only_what_the_model_has(config, tmp_path, options, n
 @pytest.mark.slow
 def test_two_ranks_have_the_gradients_of_layers_that_are_computed_once(tmp_path):
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
-    subprocess.run([sys.executable, '-m', 'tests.test_engine.memory_ranks', str(tmp_path)],
-                   check=True, cwd=ROOT, timeout=300,
-                   env=dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS='1'))
-    found = {case: torch.load(tmp_path / f'{case[0]} {case[1]}.pth')
-             for case in memory_ranks.CASES}
+    subprocess.run(
+        [sys.executable, '-m', 'tests.test_engine.memory_ranks', str(tmp_path)],
+        check=True,
+        cwd=ROOT,
+        timeout=300,
+        env=dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS='1'),
+    )
+    found = {case: torch.load(tmp_path / f'{case[0]} {case[1]}.pth') for case in memory_ranks.CASES}
     for wrapper in ('DDP', 'FSDP2'):
         once, twice = found[wrapper, False], found[wrapper, True]
         assert once.keys() == twice.keys() and any('lora_A' in name for name in once)
@@ -95,13 +123,26 @@ def test_two_ranks_have_the_gradients_of_layers_that_are_computed_once(tmp_path)
 @pytest.mark.parametrize('strategy', ['single', 'ddp', 'fsdp2', 'zero2_bf16'])
 def test_every_strategy_trains_with_every_lever(strategy, towers, rrsisd_root, tmp_path):
     """Resumed with accumulation; tested on one device without any lever."""
-    config = write_config(tmp_path / f'{strategy}.py', siglip=towers.siglip, sam=towers.sam2,
-                          data_root=rrsisd_root, strategy=strategy)
+    config = write_config(
+        tmp_path / f'{strategy}.py',
+        siglip=towers.siglip,
+        sam=towers.sam2,
+        data_root=rrsisd_root,
+        strategy=strategy,
+    )
     options = ['--cfg-options', *(f'{key}={value}' for key, value in LEVERS.items())]
     for more in ([], ['train_cfg.max_epochs=2', 'optim_wrapper.accumulative_counts=2']):
-        done = run_in_new_process('train.py', config, '--work-dir', tmp_path / 'run',
-                                  *['--resume'] * bool(more), *options, *more)
+        done = run_in_new_process(
+            'train.py',
+            config,
+            '--work-dir',
+            tmp_path / 'run',
+            *['--resume'] * bool(more),
+            *options,
+            *more,
+        )
         assert done.returncode == 0, done.stderr[-3000:]
-    done = run_in_new_process('test.py', config, tmp_path / 'run' / 'epoch_2.pth', '--work-dir',
-                              tmp_path / 'test')
+    done = run_in_new_process(
+        'test.py', config, tmp_path / 'run' / 'epoch_2.pth', '--work-dir', tmp_path / 'test'
+    )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,4 +1,5 @@
 """Which parameter gets which rate and decay."""
+
 import pytest
 import torch
 from torch import nn
@@ -20,9 +21,13 @@ def test_each_trained_parameter_once_with_its_rate_and_decay(decay_1d):
     rates = {'encoder.': 0.1, 'encoder.bias': 0.5}
     wrapper = TrainableOptimWrapperConstructor(
         dict(optimizer=dict(type='AdamW', lr=0.02, weight_decay=0.3)),
-        dict(decay_1d=decay_1d, rates=rates))(parts)
-    found = {id(p): (group['lr'], group['weight_decay'])
-             for group in wrapper.optimizer.param_groups for p in group['params']}
+        dict(decay_1d=decay_1d, rates=rates),
+    )(parts)
+    found = {
+        id(p): (group['lr'], group['weight_decay'])
+        for group in wrapper.optimizer.param_groups
+        for p in group['params']
+    }
     expected = {}
     for name, parameter in parts.named_parameters():
         if name != 'encoder_2.weight':
@@ -37,10 +42,13 @@ def test_without_rates_the_groups_are_as_they_were():
     parts = model()
     first, second = group_parameters(parts, decay_1d=False)
     assert first == dict(params=[parts['encoder'].weight, parts['prompter'].weight])
-    assert second == dict(params=[parts['encoder'].bias, parts['prompter'].bias,
-                                  parts.encoder_2.bias], weight_decay=0.0)
-    assert group_parameters(parts) == [dict(params=[p for p in parts.parameters()
-                                                    if p.requires_grad])]
+    assert second == dict(
+        params=[parts['encoder'].bias, parts['prompter'].bias, parts.encoder_2.bias],
+        weight_decay=0.0,
+    )
+    assert group_parameters(parts) == [
+        dict(params=[p for p in parts.parameters() if p.requires_grad])
+    ]
 
 
 def test_a_rate_of_nothing_is_an_error():
@@ -50,6 +58,7 @@ def test_a_rate_of_nothing_is_an_error():
 
 def test_the_schedule_scales_every_rate():
     wrapper = TrainableOptimWrapperConstructor(
-        dict(optimizer=dict(type='SGD', lr=1.0)), dict(rates={'prompter': 0.25}))(model())
+        dict(optimizer=dict(type='SGD', lr=1.0)), dict(rates={'prompter': 0.25})
+    )(model())
     schedule = torch.optim.lr_scheduler.LambdaLR(wrapper.optimizer, lambda step: 0.5)
     assert schedule.get_last_lr() == [0.5, 0.125]

@@ -1,4 +1,5 @@
 """Out of memory: one line with the batch, what was being done, and the levers that are left."""
+
 import pytest
 import torch
 
@@ -15,8 +16,9 @@ FULL = str(ROOT / 'configs/rrsisd_siglip2_sam21l.py')
 
 @pytest.fixture
 def cfg(tmp_path, towers, rrsisd_root):
-    config = write_config(tmp_path / 'tiny.py', siglip=towers.siglip, sam=towers.sam2,
-                          data_root=rrsisd_root)
+    config = write_config(
+        tmp_path / 'tiny.py', siglip=towers.siglip, sam=towers.sam2, data_root=rrsisd_root
+    )
     return prepare(config, tmp_path / tmp_path.name)
 
 
@@ -51,8 +53,11 @@ def test_the_batch_and_the_forward_pass(cfg, monkeypatch):
 
 def test_the_backward_pass(cfg, monkeypatch):
     loss = RSRefSeg2.loss
-    monkeypatch.setattr(RSRefSeg2, 'loss', lambda *args: {
-        name: RunsOut.apply(value) for name, value in loss(*args).items()})
+    monkeypatch.setattr(
+        RSRefSeg2,
+        'loss',
+        lambda *args: {name: RunsOut.apply(value) for name, value in loss(*args).items()},
+    )
     assert 'out of memory in the backward pass' in line_of(cfg)
 
 
@@ -72,19 +77,51 @@ def keys(levers):
     return [lever.split('=')[0].split(' ')[0] for lever in levers]
 
 
-@pytest.mark.parametrize(('options', 'loader', 'expected'), [
-    ({'strategy.type': 'DDPStrategy'}, 'train_dataloader',
-     ['train_dataloader.batch_size', 'model.sam.recompute', 'model.siglip.vision_recompute',
-      'model.siglip.text_recompute', 'model.autocast', 'model.frozen_dtype', 'on', 'a']),
-    ({'train_dataloader.batch_size': 1, 'model.sam.recompute': [1, 2],
-      'model.siglip.vision_recompute': True}, 'train_dataloader',  # ZeRO-2 in BF16
-     ['model.sam.recompute', 'model.siglip.text_recompute', 'a']),
-    ({'strategy.type': 'FSDP2Strategy', 'model.sam.recompute': True, 'model.autocast': 'bfloat16',
-      'model.siglip.vision_recompute': True, 'model.siglip.text_recompute': True},
-     'train_dataloader', ['train_dataloader.batch_size', 'model.frozen_dtype', 'a']),
-    ({}, 'test_dataloader',
-     ['test_dataloader.batch_size', 'model.autocast', 'model.frozen_dtype', 'a']),
-    ({}, None, ['another', 'model.autocast', 'model.frozen_dtype', 'a'])])
+@pytest.mark.parametrize(
+    ('options', 'loader', 'expected'),
+    [
+        (
+            {'strategy.type': 'DDPStrategy'},
+            'train_dataloader',
+            [
+                'train_dataloader.batch_size',
+                'model.sam.recompute',
+                'model.siglip.vision_recompute',
+                'model.siglip.text_recompute',
+                'model.autocast',
+                'model.frozen_dtype',
+                'on',
+                'a',
+            ],
+        ),
+        (
+            {
+                'train_dataloader.batch_size': 1,
+                'model.sam.recompute': [1, 2],
+                'model.siglip.vision_recompute': True,
+            },
+            'train_dataloader',  # ZeRO-2 in BF16
+            ['model.sam.recompute', 'model.siglip.text_recompute', 'a'],
+        ),
+        (
+            {
+                'strategy.type': 'FSDP2Strategy',
+                'model.sam.recompute': True,
+                'model.autocast': 'bfloat16',
+                'model.siglip.vision_recompute': True,
+                'model.siglip.text_recompute': True,
+            },
+            'train_dataloader',
+            ['train_dataloader.batch_size', 'model.frozen_dtype', 'a'],
+        ),
+        (
+            {},
+            'test_dataloader',
+            ['test_dataloader.batch_size', 'model.autocast', 'model.frozen_dtype', 'a'],
+        ),
+        ({}, None, ['another', 'model.autocast', 'model.frozen_dtype', 'a']),
+    ],
+)
 def test_levers_in_their_order_without_those_in_use(options, loader, expected):
     cfg = load_config(FULL)  # then as a user's options, which need not build a strategy here
     cfg.merge_from_dict(options)
@@ -94,8 +131,7 @@ def test_levers_in_their_order_without_those_in_use(options, loader, expected):
 def test_levers_are_keys_that_a_config_takes():
     cfg = load_config(FULL)
     cfg.strategy.type = 'DDPStrategy'
-    named = [lever.split(' (')[0] for lever in levers_of(cfg, 'train_dataloader')
-             if '=' in lever]
+    named = [lever.split(' (')[0] for lever in levers_of(cfg, 'train_dataloader') if '=' in lever]
     options = dict(lever.split('=') for lever in named)
     assert len(options) == 6
     load_config(FULL, options={key: parse_value(value) for key, value in options.items()})

@@ -1,4 +1,5 @@
 """The number of ranks does not matter: gradients, BatchNorm, gathering."""
+
 import os
 import subprocess
 import sys
@@ -21,9 +22,13 @@ def folder(tmp_path_factory):
     """What ranks.py and whole_model.py leave."""
     folder = tmp_path_factory.mktemp('ranks')
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
-    subprocess.run([sys.executable, '-m', 'tests.test_engine.ranks', str(folder)], check=True,
-                   cwd=ROOT, timeout=600, env=dict(os.environ, PYTHONPATH=path,
-                                                   OMP_NUM_THREADS='1'))
+    subprocess.run(
+        [sys.executable, '-m', 'tests.test_engine.ranks', str(folder)],
+        check=True,
+        cwd=ROOT,
+        timeout=600,
+        env=dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS='1'),
+    )
     return folder
 
 
@@ -91,23 +96,29 @@ def test_batch_norm_keeps_its_statistics_in_float32():
 @pytest.fixture(scope='module')
 def cases(folder):
     """{case: what its rank 0 found} of whole_model.py, and '1', found in this process."""
-    return {'1': whole_model.gradients(whole_model.SHARES[1][0]),
-            **{case: torch.load(folder / f'{case}.pth')
-               for case in ('2', '4', *whole_model.CONTROLS)}}
+    return {
+        '1': whole_model.gradients(whole_model.SHARES[1][0]),
+        **{case: torch.load(folder / f'{case}.pth') for case in ('2', '4', *whole_model.CONTROLS)},
+    }
 
 
 def differences(found, expected):
     """By tensor: norm of the difference over norm. A key bias adds the same to every score of a
     softmax: its gradient is 0 but for rounding, and is compared with the largest norm of all."""
     floor = 1e-6 * max(float(value.norm()) for value in expected.values())
-    return {name: float((found[name] - value).norm() / value.norm().clamp(min=floor))
-            for name, value in expected.items()}
+    return {
+        name: float((found[name] - value).norm() / value.norm().clamp(min=floor))
+        for name, value in expected.items()
+    }
 
 
 @pytest.mark.parametrize('ranks', ['2', '4'])
 def test_the_number_of_ranks_does_not_change_a_gradient(cases, ranks):
-    assert all(value.any() for name, value in cases['1'].items()
-               if 'lora_B' in name and 'k_proj' not in name)
+    assert all(
+        value.any()
+        for name, value in cases['1'].items()
+        if 'lora_B' in name and 'k_proj' not in name
+    )
     assert cases['1'].keys() == cases[ranks].keys()
     worst = differences(cases[ranks], cases['1'])
     assert max(worst.values()) < 1e-9, max(worst.items(), key=lambda item: item[1])

@@ -1,4 +1,5 @@
 """A run that was stopped anywhere and resumed ends as the run that was not, bit for bit."""
+
 import json
 import os
 import random
@@ -55,9 +56,15 @@ class RandomGain:
 @pytest.fixture(scope='module')
 def config(tmp_path_factory, towers, rrsisd_root):
     """Random transforms and dropout; validated every 3 iterations on the training split."""
-    path = write_config(tmp_path_factory.mktemp('config') / 'tiny.py', siglip=towers.siglip,
-                        sam=towers.sam2, data_root=rrsisd_root)
-    path.write_text(path.read_text() + '''
+    path = write_config(
+        tmp_path_factory.mktemp('config') / 'tiny.py',
+        siglip=towers.siglip,
+        sam=towers.sam2,
+        data_root=rrsisd_root,
+    )
+    path.write_text(
+        path.read_text()
+        + """
 train_cfg = dict(_delete_=True, type='RefSegTrainLoop', max_iters=6, val_interval=3)
 train_dataloader['dataset'] = dict(data, pipeline=[
     dict(type='LoadImage'), dict(type='RandomGain'), dict(type='LoadMask'),
@@ -66,7 +73,8 @@ val_dataloader['dataset'] = dict(data, split='train')
 model['siglip']['vision_lora'].update(dropout=0.2)
 optim_wrapper['paramwise_cfg'] = dict(decay_1d=False, rates={'encoder.': 0.5})  # four groups
 default_hooks['checkpoint'] = dict(interval=2, by_epoch=False)
-''')
+"""
+    )
     return path
 
 
@@ -100,16 +108,27 @@ def test_what_is_compared_depends_on_every_generator(config, whole, tmp_path):
     """The control: another seed, and no random transform, end elsewhere."""
     plain = [dict(type=name) for name in ('LoadImage', 'LoadMask', 'PackRefSegInputs')]
     for name, options in dict(
-            seed={'randomness.seed': 1}, transform={'train_dataloader.dataset.pipeline': plain},
-            dropout={'model.siglip.vision_lora.dropout': 0.0}).items():
+        seed={'randomness.seed': 1},
+        transform={'train_dataloader.dataset.pipeline': plain},
+        dropout={'model.siglip.vision_lora.dropout': 0.0},
+    ).items():
         train(config, tmp_path / name, **options)
-        assert any(place.startswith('weights/')
-                   for place in differing(last(tmp_path / name), whole[0])), name
+        assert any(
+            place.startswith('weights/') for place in differing(last(tmp_path / name), whole[0])
+        ), name
 
 
-@pytest.mark.parametrize('how', [
-    dict(iteration=1), dict(iteration=3), dict(iteration=4), dict(iteration=6),
-    dict(iteration=3, in_validation=True), dict(iteration=6, in_validation=True)])
+@pytest.mark.parametrize(
+    'how',
+    [
+        dict(iteration=1),
+        dict(iteration=3),
+        dict(iteration=4),
+        dict(iteration=6),
+        dict(iteration=3, in_validation=True),
+        dict(iteration=6, in_validation=True),
+    ],
+)
 def test_died_and_resumed(config, whole, tmp_path, how):
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path, StopAt(**how))
@@ -120,12 +139,18 @@ def test_died_and_resumed(config, whole, tmp_path, how):
     done = 2 if how == dict(iteration=3, in_validation=True) else done
     assert recorder.losses == whole[1].losses[done:]
     assert [path.name for path in tmp_path.glob('best_*')] == [
-        path.name for path in whole[0].parent.glob('best_*')]
+        path.name for path in whole[0].parent.glob('best_*')
+    ]
 
 
-@pytest.mark.parametrize('how', [
-    dict(iteration=3), dict(iteration=3, in_validation=True),
-    dict(iteration=5, number=signal.SIGINT)])  # between two checkpoints
+@pytest.mark.parametrize(
+    'how',
+    [
+        dict(iteration=3),
+        dict(iteration=3, in_validation=True),
+        dict(iteration=5, number=signal.SIGINT),
+    ],
+)  # between two checkpoints
 def test_a_signal_saves_at_once_and_stops(config, whole, tmp_path, how):
     with pytest.raises(SystemExit) as stop:
         train(config, tmp_path, StopAt(how='ask', **how))
@@ -152,8 +177,11 @@ def test_a_run_touches_no_file_outside_of_its_work_dir(config, whole, tmp_path):
     precious.write_text('of others')
     second = torch.load(optim_file(path), weights_only=True)
     second['message_hub']['runtime_info'].update(
-        checkpoints=[str(precious), '../first/iter_2.pth', str(path)], best_score=-1.0,
-        best_ckpt=str(tmp_path / 'precious.txt'), stopped=str(precious))
+        checkpoints=[str(precious), '../first/iter_2.pth', str(path)],
+        best_score=-1.0,
+        best_ckpt=str(tmp_path / 'precious.txt'),
+        stopped=str(precious),
+    )
     torch.save(second, optim_file(path))
     (tmp_path / 'precious.txt').write_text('of others')
     before = {file: file.read_bytes() for file in tmp_path.rglob('*') if file.is_file()}
@@ -164,22 +192,28 @@ def test_a_run_touches_no_file_outside_of_its_work_dir(config, whole, tmp_path):
     assert info['checkpoints'] == ['iter_6.pth']
 
 
-@pytest.mark.parametrize(('options', 'says'), [
-    ({'train_dataloader.dataset.exchange_sentences': True},
-     'other data than this run.*exchange_sentences=True'),
-    ({'train_cfg.max_iters': 3}, '4 iterations done, more than the 3'),
-    ({'model.prompter.heads': 4}, 'model.prompter.heads=4 instead of 2'),
-    ({'model.siglip.vision_lora.alpha': 1}, 'vision_lora.alpha=1 instead of 4')])
+@pytest.mark.parametrize(
+    ('options', 'says'),
+    [
+        (
+            {'train_dataloader.dataset.exchange_sentences': True},
+            'other data than this run.*exchange_sentences=True',
+        ),
+        ({'train_cfg.max_iters': 3}, '4 iterations done, more than the 3'),
+        ({'model.prompter.heads': 4}, 'model.prompter.heads=4 instead of 2'),
+        ({'model.siglip.vision_lora.alpha': 1}, 'vision_lora.alpha=1 instead of 4'),
+    ],
+)
 def test_what_would_compute_something_else_is_refused(config, whole, tmp_path, options, says):
     with pytest.raises(UserError, match=says):
-        train(config, tmp_path, resume=True, load_from=str(last(whole[0].parent, 'iter_4')),
-              **options)
+        train(
+            config, tmp_path, resume=True, load_from=str(last(whole[0].parent, 'iter_4')), **options
+        )
 
 
 @pytest.mark.parametrize('workers', [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_workers_do_not_matter(config, whole, tmp_path, workers):
-    options = {'train_dataloader.num_workers': workers,
-               'train_dataloader.persistent_workers': True}
+    options = {'train_dataloader.num_workers': workers, 'train_dataloader.persistent_workers': True}
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path, StopAt(4), **options)
     train(config, tmp_path, resume=True, **options)
@@ -192,15 +226,18 @@ def test_accumulated_gradients_are_not_torn_apart(config, tmp_path):
     options = {'optim_wrapper.accumulative_counts': 3}
     train(config, tmp_path / 'whole', **options)
     assert sorted(path.name for path in (tmp_path / 'whole').glob('iter_?.pth')) == [
-        'iter_3.pth', 'iter_6.pth']
+        'iter_3.pth',
+        'iter_6.pth',
+    ]
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / 'broken', StopAt(5), **options)
     train(config, tmp_path / 'broken', resume=True, **options)
     assert not differing(last(tmp_path / 'broken'), last(tmp_path / 'whole'))
 
 
-@pytest.mark.parametrize('fault', ['cut off', 'optimizer missing',
-                                   pytest.param('zeroed', marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    'fault', ['cut off', 'optimizer missing', pytest.param('zeroed', marks=pytest.mark.slow)]
+)
 def test_a_torn_checkpoint_is_named_and_passed_over(config, whole, tmp_path, fault):
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path, StopAt(5))
@@ -211,7 +248,7 @@ def test_a_torn_checkpoint_is_named_and_passed_over(config, whole, tmp_path, fau
         newest.write_bytes(content[:-3000])
     elif fault == 'zeroed':
         half = len(content) // 2
-        newest.write_bytes(content[:half] + bytes(512) + content[half + 512:])
+        newest.write_bytes(content[:half] + bytes(512) + content[half + 512 :])
     else:
         second.rename(tmp_path / 'elsewhere')
     path, lines = find_newest(tmp_path)
@@ -222,13 +259,18 @@ def test_a_torn_checkpoint_is_named_and_passed_over(config, whole, tmp_path, fau
     assert not differing(last(tmp_path), whole[0])
 
 
-@pytest.mark.parametrize(('options', 'says'), [
-    ({'randomness.seed': 3}, 'randomness.seed=0, not 3'),
-    ({'train_dataloader.batch_size': 4}, '2 iterations an epoch, this run 1')])
+@pytest.mark.parametrize(
+    ('options', 'says'),
+    [
+        ({'randomness.seed': 3}, 'randomness.seed=0, not 3'),
+        ({'train_dataloader.batch_size': 4}, '2 iterations an epoch, this run 1'),
+    ],
+)
 def test_another_order_of_samples_is_refused(config, whole, tmp_path, options, says):
     with pytest.raises(UserError, match=says):
-        train(config, tmp_path, resume=True, load_from=str(last(whole[0].parent, 'iter_4')),
-              **options)
+        train(
+            config, tmp_path, resume=True, load_from=str(last(whole[0].parent, 'iter_4')), **options
+        )
 
 
 def test_a_fresh_start_in_a_used_work_dir_is_warned_of(config, tmp_path):
@@ -241,25 +283,40 @@ def test_a_fresh_start_in_a_used_work_dir_is_warned_of(config, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('first', 'second'), [
-    ('ddp', 'zero2_bf16'), ('zero2_bf16', 'ddp'), ('fsdp2', 'single'), ('single', 'fsdp2')])
+@pytest.mark.parametrize(
+    ('first', 'second'),
+    [('ddp', 'zero2_bf16'), ('zero2_bf16', 'ddp'), ('fsdp2', 'single'), ('single', 'fsdp2')],
+)
 def test_a_run_goes_on_under_another_strategy(towers, rrsisd_root, tmp_path, first, second):
     """Weights, moments and schedule of the second run's start are those of the first one's end."""
-    for strategy, more in ((first, ()), (second, ('--resume', '--cfg-options',
-                                                  'train_cfg.max_epochs=2'))):
-        config = write_config(tmp_path / f'{strategy}.py', siglip=towers.siglip, sam=towers.sam2,
-                              data_root=rrsisd_root, strategy=strategy)
-        config.write_text(config.read_text()
-                          + "optim_wrapper['paramwise_cfg'] = dict(decay_1d=False)\n")
+    for strategy, more in (
+        (first, ()),
+        (second, ('--resume', '--cfg-options', 'train_cfg.max_epochs=2')),
+    ):
+        config = write_config(
+            tmp_path / f'{strategy}.py',
+            siglip=towers.siglip,
+            sam=towers.sam2,
+            data_root=rrsisd_root,
+            strategy=strategy,
+        )
+        config.write_text(
+            config.read_text() + "optim_wrapper['paramwise_cfg'] = dict(decay_1d=False)\n"
+        )
         done = run_in_new_process('train.py', config, '--work-dir', tmp_path / 'run', *more)
         assert done.returncode == 0, done.stderr[-3000:]
         if strategy == first:
             shutil.copytree(tmp_path / 'run', tmp_path / 'first')
-    one, two = (torch.load(optim_file(tmp_path / name / f'epoch_{epoch}.pth'), weights_only=True)
-                for name, epoch in (('first', 1), ('run', 2)))
+    one, two = (
+        torch.load(optim_file(tmp_path / name / f'epoch_{epoch}.pth'), weights_only=True)
+        for name, epoch in (('first', 1), ('run', 2))
+    )
     steps = {float(entry['step']) for entry in two['optimizer']['state'].values()}
     schedules = [end['param_schedulers'][0]['_global_step'] for end in (one, two)]
     assert steps == {4.0} and schedules == [2, 4]
-    lines = [json.loads(line) for path in sorted((tmp_path / 'run').glob('*/vis_data/scalars.json'))
-             for line in path.read_text().splitlines()]
+    lines = [
+        json.loads(line)
+        for path in sorted((tmp_path / 'run').glob('*/vis_data/scalars.json'))
+        for line in path.read_text().splitlines()
+    ]
     assert [line['step'] for line in lines if 'loss' in line] == [1, 2, 3, 4]

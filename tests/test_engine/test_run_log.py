@@ -1,4 +1,5 @@
 """Each start of a run has a log folder and a logger of its own, with plain text in its files."""
+
 import io
 
 from mmengine.logging import MMLogger

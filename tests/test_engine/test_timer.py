@@ -1,4 +1,5 @@
 """What the log says of speed, waiting, memory and the time left, with a clock made by hand."""
+
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,12 +16,22 @@ from rsrefseg2.profiling import mfu
 from rsrefseg2.profiling.mfu import PEAKS, Mfu, find_mfu, peak_tflops
 from rsrefseg2.profiling.training_flops import TrainingFlops
 
-GPUS = {'NVIDIA A100-SXM4-80GB': 312, 'NVIDIA H100 80GB HBM3': 989.4, 'NVIDIA H100 PCIe': 756,
-        'NVIDIA L40S': 362, 'NVIDIA L4': 121, 'Tesla T4': 65,
-        'NVIDIA RTX 6000 Ada Generation': 364.2,
-        'NVIDIA GeForce RTX 4090': 165.2, 'NVIDIA GeForce RTX 4090 Laptop GPU': None,
-        'NVIDIA A100-SXM4-40GB MIG 1g.5gb': None, 'NVIDIA GeForce RTX 4090 D': None,
-        'NVIDIA GH200 480GB': None, 'NVIDIA A10G': None, 'Quadro P6000': None}
+GPUS = {
+    'NVIDIA A100-SXM4-80GB': 312,
+    'NVIDIA H100 80GB HBM3': 989.4,
+    'NVIDIA H100 PCIe': 756,
+    'NVIDIA L40S': 362,
+    'NVIDIA L4': 121,
+    'Tesla T4': 65,
+    'NVIDIA RTX 6000 Ada Generation': 364.2,
+    'NVIDIA GeForce RTX 4090': 165.2,
+    'NVIDIA GeForce RTX 4090 Laptop GPU': None,
+    'NVIDIA A100-SXM4-40GB MIG 1g.5gb': None,
+    'NVIDIA GeForce RTX 4090 D': None,
+    'NVIDIA GH200 480GB': None,
+    'NVIDIA A10G': None,
+    'Quadro P6000': None,
+}
 
 
 class Loop(SimpleNamespace):
@@ -29,13 +40,24 @@ class Loop(SimpleNamespace):
     def due(self, done):
         """As `RefSegTrainLoop._validate_if_due`, written down anew."""
         unit = self.epoch_length if self.by_epoch else 1
-        regular = (done % (unit * self.val_interval) == 0 and done // unit >= self.val_begin)
+        regular = done % (unit * self.val_interval) == 0 and done // unit >= self.val_begin
         return regular or done == self.max_iters
 
 
 def make_loop(**options):
-    return Loop(**{**dict(by_epoch=False, epoch_length=4, val_interval=3, val_begin=1, max_iters=10,
-                          runner=SimpleNamespace(val_loop=object())), **options})
+    return Loop(
+        **{
+            **dict(
+                by_epoch=False,
+                epoch_length=4,
+                val_interval=3,
+                val_begin=1,
+                max_iters=10,
+                runner=SimpleNamespace(val_loop=object()),
+            ),
+            **options,
+        }
+    )
 
 
 @pytest.fixture
@@ -54,9 +76,15 @@ class Driver:
         logger = LoggerHook(interval=logs_every)
         hub = MessageHub.get_instance(f'timer{id(self)}')
         self.runner = SimpleNamespace(
-            message_hub=hub, iter=0, max_iters=loop.max_iters, train_loop=loop, hooks=[logger],
-            cfg=SimpleNamespace(model={}), strategy=SimpleNamespace(plain_model=None),
-            train_dataloader=range(100))
+            message_hub=hub,
+            iter=0,
+            max_iters=loop.max_iters,
+            train_loop=loop,
+            hooks=[logger],
+            cfg=SimpleNamespace(model={}),
+            strategy=SimpleNamespace(plain_model=None),
+            train_dataloader=range(100),
+        )
         hook.before_train(self.runner)
         hook.before_train_epoch(self.runner)
 
@@ -85,7 +113,7 @@ class Driver:
 def test_speed_and_waiting_over_the_window(clock):
     run = Driver(TimerHook(window=2), clock, make_loop(), logs_every=3)
     run.step(wait=50, work=50, images=100, sentences=100)  # leaves the window
-    run.aside(20)                                          # neither waiting nor an iteration
+    run.aside(20)  # neither waiting nor an iteration
     run.step(wait=1, work=3)
     run.aside(7, validation=30)
     run.step(wait=0, work=4, images=4, sentences=6)
@@ -104,8 +132,9 @@ def test_all_ranks_count(clock, monkeypatch):
     monkeypatch.setattr(timer, 'peak_bytes', lambda: 2 * 2**30)
     run = Driver(TimerHook(), clock, make_loop(), logs_every=1)
     run.step(wait=1, work=3)
-    assert [run.logged(name) for name in ('images_per_s', 'sentences_per_s', 'data_share',
-                                          'peak_gib')] == [5 / 8, 8 / 8, 0.75, 7]
+    assert [
+        run.logged(name) for name in ('images_per_s', 'sentences_per_s', 'data_share', 'peak_gib')
+    ] == [5 / 8, 8 / 8, 0.75, 7]
 
 
 def test_time_left_counts_validations_and_starts_anew_after_a_resume(clock):
@@ -124,10 +153,19 @@ def test_time_left_counts_validations_and_starts_anew_after_a_resume(clock):
     assert resumed.runner.message_hub.get_info('eta') == 3 * 5
 
 
-@pytest.mark.parametrize('options', [
-    dict(), dict(max_iters=12), dict(val_begin=5), dict(val_interval=7, max_iters=5),
-    dict(by_epoch=True, max_iters=24, val_interval=2), dict(by_epoch=True, max_iters=28),
-    dict(by_epoch=True, max_iters=24, val_begin=4, val_interval=2), dict(val_begin=30)])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(max_iters=12),
+        dict(val_begin=5),
+        dict(val_interval=7, max_iters=5),
+        dict(by_epoch=True, max_iters=24, val_interval=2),
+        dict(by_epoch=True, max_iters=28),
+        dict(by_epoch=True, max_iters=24, val_begin=4, val_interval=2),
+        dict(val_begin=30),
+    ],
+)
 def test_validations_left_are_those_of_the_loop(options):
     loop = make_loop(**options)
     for done in range(1, loop.max_iters + 1):
@@ -141,6 +179,7 @@ def test_a_run_without_validation_has_none_left():
 
 def test_measured_whenever_the_logger_logs():
     """The condition is the logger's own."""
+
     class Lines(LogProcessor):
         def get_log_after_iter(self, *args):
             told.append(index)
@@ -149,9 +188,15 @@ def test_measured_whenever_the_logger_logs():
     for interval, ignore_last, length in ((3, True, 10), (3, False, 10), (20, True, 10)):
         hook, told, expected = LoggerHook(interval=interval, ignore_last=ignore_last), [], []
         quiet = SimpleNamespace(info=lambda line: None, add_scalars=lambda *a, **k: None)
-        runner = SimpleNamespace(hooks=[hook], train_dataloader=range(length), logger=quiet,
-                                 log_processor=Lines(), visualizer=quiet, experiment_name='',
-                                 iter=0)
+        runner = SimpleNamespace(
+            hooks=[hook],
+            train_dataloader=range(length),
+            logger=quiet,
+            log_processor=Lines(),
+            visualizer=quiet,
+            experiment_name='',
+            iter=0,
+        )
         for index in range(length):
             hook.after_train_iter(runner, index)
             expected += [index] if timer._is_logged(runner, index) else []

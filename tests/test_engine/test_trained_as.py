@@ -1,5 +1,6 @@
 """What weights were trained as is kept and compared: function, tokenizer, data; and a run's folder
 is its own."""
+
 import copy
 
 import pytest
@@ -20,14 +21,28 @@ from rsrefseg2.models.towers.tokenizers import StandInTokenizer
 from tests.training import ROOT
 
 SAME = {  # another form of the same function
-    'siglip.vision_lora.alpha': 16, 'siglip.vision_lora.dropout': 0.3, 'init': 'random',
-    'siglip.checkpoint': '/moved/siglip', 'losses.dense': None, 'sam.recompute': [1, 2],
-    'prompter.interleaved': False, 'data_preprocessor': {'lower_case': True},
-    'prompter.sparse': {}, 'autocast': 'bfloat16'}
-OTHER = {'prompter.heads': 2, 'siglip.vision_lora.alpha': 1, 'siglip.text_lora': None,
-         'prompter.dense.align_corners': True, 'prompter.dense': None, 'siglip.image_size': 64,
-         'data_preprocessor': {'lower_case': False}, 'masks_via_input': True,
-         'prompter.cascade': False}
+    'siglip.vision_lora.alpha': 16,
+    'siglip.vision_lora.dropout': 0.3,
+    'init': 'random',
+    'siglip.checkpoint': '/moved/siglip',
+    'losses.dense': None,
+    'sam.recompute': [1, 2],
+    'prompter.interleaved': False,
+    'data_preprocessor': {'lower_case': True},
+    'prompter.sparse': {},
+    'autocast': 'bfloat16',
+}
+OTHER = {
+    'prompter.heads': 2,
+    'siglip.vision_lora.alpha': 1,
+    'siglip.text_lora': None,
+    'prompter.dense.align_corners': True,
+    'prompter.dense': None,
+    'siglip.image_size': 64,
+    'data_preprocessor': {'lower_case': False},
+    'upsample_via_sam_input': True,
+    'prompter.cascade': False,
+}
 
 
 @pytest.fixture(scope='module')
@@ -67,16 +82,21 @@ def test_a_recorded_function_may_be_of_an_older_version(cfg):
     del function['prompter.interleaved']
     check_function(cfg.model, dict(meta=dict(function=function)), 'a.pth')
     with pytest.raises(UserError, match='interleaved=True instead of False'):
-        check_function(changed(cfg.model, 'prompter.interleaved', True),
-                       dict(meta=dict(function=function)), 'a.pth')
+        check_function(
+            changed(cfg.model, 'prompter.interleaved', True),
+            dict(meta=dict(function=function)),
+            'a.pth',
+        )
 
 
 def test_changes_of_a_run_are_told_and_places_are_not(cfg):
     now = copy.deepcopy(cfg)
     now.train_cfg.max_iters, now.train_dataloader.dataset.data_root = 7, '/moved'
     now.model.losses.ortho.loss_weight = 2.0
-    assert changes(cfg, now) == ['model.losses.ortho.loss_weight=2.0 instead of 0.5',
-                                 f'train_cfg.max_iters=7 instead of {cfg.train_cfg.max_iters}']
+    assert changes(cfg, now) == [
+        'model.losses.ortho.loss_weight=2.0 instead of 0.5',
+        f'train_cfg.max_iters=7 instead of {cfg.train_cfg.max_iters}',
+    ]
 
 
 class Records:
@@ -107,12 +127,15 @@ def test_data_are_known_by_their_records_wherever_they_lie(tmp_path):
 
 
 def test_a_tokenizer_is_known_by_what_it_makes_of_text():
-    one, same, other = (tokenizer_mark(StandInTokenizer(vocab_size=size, pad_id=0, eos_id=1))
-                        for size in (90, 90, 91))
+    one, same, other = (
+        tokenizer_mark(StandInTokenizer(vocab_size=size, pad_id=0, eos_id=1))
+        for size in (90, 90, 91)
+    )
     assert one == same != other
 
 
 # ------------------------------------------------------------------ the work dir
+
 
 def test_one_training_a_work_dir(tmp_path):
     lock_work_dir(tmp_path)
@@ -125,14 +148,23 @@ def test_one_training_a_work_dir(tmp_path):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.one_of(st.text(max_size=9), st.builds(
-    '{}{}{}.pth'.format, st.sampled_from(['', '../', '/', 'a/', '/a/../']),
-    st.sampled_from(['', 'best_x_', 'best_/', 'epoch_']), st.sampled_from(['iter_1', '2', 'x']))))
+@given(
+    st.one_of(
+        st.text(max_size=9),
+        st.builds(
+            '{}{}{}.pth'.format,
+            st.sampled_from(['', '../', '/', 'a/', '/a/../']),
+            st.sampled_from(['', 'best_x_', 'best_/', 'epoch_']),
+            st.sampled_from(['iter_1', '2', 'x']),
+        ),
+    )
+)
 def test_only_a_checkpoint_of_this_folder_is_a_runs_own(tmp_path_factory, name):
     folder = tmp_path_factory.getbasetemp() / 'own'
     file = own_file(folder, name)
-    assert file is None or (file.parent == folder and file.name.endswith('.pth')
-                            and file.name == name)
+    assert file is None or (
+        file.parent == folder and file.name.endswith('.pth') and file.name == name
+    )
     if file is not None:
         assert own_file(folder, str(file)) == file  # as older checkpoints have it
         assert own_file(folder, str(folder.parent / 'other' / name)) is None

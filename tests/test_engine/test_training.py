@@ -1,4 +1,5 @@
 """Training as a user runs it: reproducible, resumable, the same score in a new process."""
+
 import json
 import re
 
@@ -15,16 +16,21 @@ from tests.training import prepare, run_in_new_process, train, write_config
 
 @pytest.fixture(scope='module')
 def config(tmp_path_factory, towers, rrsisd_root):
-    return write_config(tmp_path_factory.mktemp('config') / 'tiny.py', siglip=towers.siglip,
-                        sam=towers.sam2, data_root=rrsisd_root)
+    return write_config(
+        tmp_path_factory.mktemp('config') / 'tiny.py',
+        siglip=towers.siglip,
+        sam=towers.sam2,
+        data_root=rrsisd_root,
+    )
 
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory, config):
     """Two epochs of two iterations, validated on the training split: the record, the work dir."""
     folder = tmp_path_factory.mktemp('trained')
-    return train(config, folder, **{'train_cfg.max_epochs': 2,
-                                    'val_dataloader.dataset.split': 'train'}), folder
+    return train(
+        config, folder, **{'train_cfg.max_epochs': 2, 'val_dataloader.dataset.split': 'train'}
+    ), folder
 
 
 def test_the_same_seed_gives_the_same_losses_bit_for_bit(trained, config, tmp_path):
@@ -45,6 +51,7 @@ def test_lora_starts_at_zero_after_the_runners_start(trained):
 
 def test_the_runners_start_would_overwrite_lora_elsewhere(config, tmp_path):
     """The control: with a tower directly below the BaseModel, mmengine does reach B."""
+
     @MODELS.register_module(force=True)
     class Careless(RSRefSeg2):
         def __init__(self, **options) -> None:
@@ -60,19 +67,23 @@ def test_the_runners_start_would_overwrite_lora_elsewhere(config, tmp_path):
 
 def test_training_moves_what_is_trained_and_nothing_else(trained):
     record, folder = trained
-    moved = {name for name, value in record.start.items()
-             if not torch.equal(value, record.end[name])}
+    moved = {
+        name for name, value in record.start.items() if not torch.equal(value, record.end[name])
+    }
     assert moved <= record.trained
     # weight decay leaves a 0 where it is, and biases that no loss sees start there
     assert {name for name in record.trained - moved} == {
-        name for name in record.trained - moved if name.endswith('k_proj.bias')}
+        name for name in record.trained - moved if name.endswith('k_proj.bias')
+    }
     saved = torch.load(folder / 'epoch_2.pth', weights_only=True)['state_dict']
     assert record.trained <= set(saved)
     assert all(torch.equal(saved[name], record.end[name]) for name in record.trained)
     # frozen weights that no tower's files give would be lost
     assert {name for name in record.start if name not in saved} == {
-        name for name in record.start if name not in record.trained
-        and name.startswith(('encoder.', 'mask_generator.'))}
+        name
+        for name in record.start
+        if name not in record.trained and name.startswith(('encoder.', 'mask_generator.'))
+    }
 
 
 def test_resume_goes_on_where_it_stopped(trained, config, tmp_path):
@@ -86,12 +97,22 @@ def test_resume_goes_on_where_it_stopped(trained, config, tmp_path):
 def test_a_new_process_gives_the_validation_score(trained, config, tmp_path):
     """Train -> checkpoint -> tools/test.py elsewhere: the score of the last validation."""
     _, folder = trained
-    lines = [json.loads(line) for path in folder.glob('*/vis_data/scalars.json')
-             for line in path.read_text().splitlines()]
+    lines = [
+        json.loads(line)
+        for path in folder.glob('*/vis_data/scalars.json')
+        for line in path.read_text().splitlines()
+    ]
     seen = [line for line in lines if 'gIoU' in line][-1]
     assert seen['gIoU'] > 0 and seen['cIoU'] > 0  # equal zeros would say nothing
-    done = run_in_new_process('test.py', config, folder / 'epoch_2.pth', '--work-dir', tmp_path,
-                              '--cfg-options', 'test_dataloader.dataset.split=train')
+    done = run_in_new_process(
+        'test.py',
+        config,
+        folder / 'epoch_2.pth',
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        'test_dataloader.dataset.split=train',
+    )
     assert done.returncode == 0, done.stderr
     scores = json.loads((tmp_path / 'scores.json').read_text())
     for name in ('gIoU', 'cIoU', 'Pr@0.5', 'Pr@0.9'):
@@ -105,9 +126,17 @@ def test_a_test_that_died_goes_on_where_it_stopped(trained, config, tmp_path, ru
 
     def tested(name, *more):
         code, stdout, stderr = run(
-            'test.py', config, checkpoint, '--work-dir', tmp_path / name, '--dump',
-            tmp_path / f'{name}.jsonl', *more, '--cfg-options',
-            'test_dataloader.dataset.split=train')
+            'test.py',
+            config,
+            checkpoint,
+            '--work-dir',
+            tmp_path / name,
+            '--dump',
+            tmp_path / f'{name}.jsonl',
+            *more,
+            '--cfg-options',
+            'test_dataloader.dataset.split=train',
+        )
         assert code == 0, stderr
         scores = json.loads((tmp_path / name / 'scores.json').read_text())
         return scores, list(read_dump(tmp_path / f'{name}.jsonl')), stdout + stderr
@@ -115,8 +144,12 @@ def test_a_test_that_died_goes_on_where_it_stopped(trained, config, tmp_path, ru
     scores, records, _ = tested('whole')
     assert len(records) == 4 and all('coarse_localisation' in record for record in records)
 
-    cfg = prepare(config, tmp_path / 'broken', load_from=str(checkpoint),
-                  **{'test_dataloader.dataset.split': 'train'})
+    cfg = prepare(
+        config,
+        tmp_path / 'broken',
+        load_from=str(checkpoint),
+        **{'test_dataloader.dataset.split': 'train'},
+    )
     set_scoring(cfg, dump=str(tmp_path / 'broken.jsonl'), run=identify_run(cfg, str(checkpoint)))
     runner = build_runner(cfg)
     done = []
@@ -142,15 +175,28 @@ def test_a_test_that_died_goes_on_where_it_stopped(trained, config, tmp_path, ru
 @pytest.mark.parametrize('strategy', ['ddp', 'zero2_bf16'])
 def test_one_process_trains_with_every_strategy(strategy, towers, rrsisd_root, tmp_path):
     """One line of `_base_` differs; the checkpoint is a plain file that one device tests."""
-    config = write_config(tmp_path / f'{strategy}.py', siglip=towers.siglip, sam=towers.sam2,
-                          data_root=rrsisd_root, strategy=strategy)
+    config = write_config(
+        tmp_path / f'{strategy}.py',
+        siglip=towers.siglip,
+        sam=towers.sam2,
+        data_root=rrsisd_root,
+        strategy=strategy,
+    )
     done = run_in_new_process('train.py', config, '--work-dir', tmp_path / 'run')
     assert done.returncode == 0, done.stderr[-3000:]
-    done = run_in_new_process('train.py', config, '--work-dir', tmp_path / 'run', '--resume',
-                              '--cfg-options', 'train_cfg.max_epochs=2')
+    done = run_in_new_process(
+        'train.py',
+        config,
+        '--work-dir',
+        tmp_path / 'run',
+        '--resume',
+        '--cfg-options',
+        'train_cfg.max_epochs=2',
+    )
     assert done.returncode == 0, done.stderr[-3000:]
-    done = run_in_new_process('test.py', config, tmp_path / 'run' / 'epoch_2.pth', '--work-dir',
-                              tmp_path / 'test')
+    done = run_in_new_process(
+        'test.py', config, tmp_path / 'run' / 'epoch_2.pth', '--work-dir', tmp_path / 'test'
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert 'gIoU' in json.loads((tmp_path / 'test' / 'scores.json').read_text())
 

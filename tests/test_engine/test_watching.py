@@ -1,4 +1,5 @@
 """A real run as a user watches it: its log, TensorBoard, W&B, panels, bars; and after a resume."""
+
 import importlib.machinery
 import io
 import json
@@ -54,11 +55,19 @@ class FakeWandb(types.ModuleType):
 @pytest.fixture(scope='module')
 def watched(tmp_path_factory, towers, rrsisd_root):
     """Two epochs of two iterations, then a third by a resume: with the fake W&B."""
-    config = write_config(tmp_path_factory.mktemp('config') / 'tiny.py', siglip=towers.siglip,
-                          sam=towers.sam2, data_root=rrsisd_root)
+    config = write_config(
+        tmp_path_factory.mktemp('config') / 'tiny.py',
+        siglip=towers.siglip,
+        sam=towers.sam2,
+        data_root=rrsisd_root,
+    )
     folder, wandb = tmp_path_factory.mktemp('watched'), FakeWandb()
-    options = {'visualizer.tensorboard': True, 'visualizer.wandb.project': 'mine',
-               'val_dataloader.dataset.split': 'train', 'custom_hooks.3.n': 3}
+    options = {
+        'visualizer.tensorboard': True,
+        'visualizer.wandb.project': 'mine',
+        'val_dataloader.dataset.split': 'train',
+        'custom_hooks.3.n': 3,
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, 'wandb', wandb)
         train(config, folder, **options, **{'train_cfg.max_epochs': 2})
@@ -70,13 +79,22 @@ def watched(tmp_path_factory, towers, rrsisd_root):
 
 
 def test_the_log_holds_what_users_watch(watched):
-    lines = [json.loads(line) for path in sorted(watched.folder.glob('*/vis_data/scalars.json'))
-             for line in path.read_text().splitlines()]
+    lines = [
+        json.loads(line)
+        for path in sorted(watched.folder.glob('*/vis_data/scalars.json'))
+        for line in path.read_text().splitlines()
+    ]
     steps = [line for line in lines if 'loss' in line]
     assert [line['step'] for line in steps] == [1, 2, 3, 4, 5, 6]
     for line in steps:
-        assert LOSSES | {'grad_norm', 'lr', 'images_per_s', 'sentences_per_s', 'data_share',
-                         'peak_gib'} <= set(line)
+        assert LOSSES | {
+            'grad_norm',
+            'lr',
+            'images_per_s',
+            'sentences_per_s',
+            'data_share',
+            'peak_gib',
+        } <= set(line)
         assert 0 < line['data_share'] < 1 and 0 < line['images_per_s'] <= line['sentences_per_s']
         assert 0.05 < line['peak_gib'] < 50 and line['grad_norm'] > 0
     # scored by iteration; what a resume finds due is scored again
@@ -87,9 +105,10 @@ def test_the_log_holds_what_users_watch(watched):
 
 def test_tensorboard_has_one_curve(watched):
     event_accumulator = pytest.importorskip(
-        'tensorboard.backend.event_processing.event_accumulator')
+        'tensorboard.backend.event_processing.event_accumulator'
+    )
     board = event_accumulator.EventAccumulator(str(watched.folder / 'tensorboard')).Reload()
-    run, = read_runs([watched.folder])
+    (run,) = read_runs([watched.folder])
     for name, curve in run.curves.items():
         found = {event.step: event.value for event in board.Scalars(name)}
         assert found == pytest.approx(curve, rel=1e-5), name
@@ -100,10 +119,12 @@ def test_tensorboard_has_one_curve(watched):
 def test_a_crash_leaves_no_step_twice_in_tensorboard(tmp_path):
     """Steps 1 to 5 are written, then the run goes on after its checkpoint of step 3."""
     event_accumulator = pytest.importorskip(
-        'tensorboard.backend.event_processing.event_accumulator')
+        'tensorboard.backend.event_processing.event_accumulator'
+    )
     from mmengine.config import Config
 
     from rsrefseg2.engine.visualizer import TensorBoard
+
     for start, steps in ((0, range(1, 6)), (3, range(4, 8))):
         board = TensorBoard(str(tmp_path))
         board.add_scalars(dict(lost=1.0), step=1)  # not begun: a test
@@ -114,13 +135,22 @@ def test_a_crash_leaves_no_step_twice_in_tensorboard(tmp_path):
     found = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
     assert found.Tags()['scalars'] == ['train/loss']
     assert [(event.step, event.value) for event in found.Scalars('train/loss')] == [
-        (1, 1), (2, 2), (3, 3), (4, 304), (5, 305), (6, 306), (7, 307)]
+        (1, 1),
+        (2, 2),
+        (3, 3),
+        (4, 304),
+        (5, 305),
+        (6, 306),
+        (7, 307),
+    ]
 
 
 def test_wandb_goes_on_in_the_same_run(watched):
     folder, wandb = watched.folder, watched.wandb
-    assert wandb.started == [dict(project='mine', id=None, resume=None),
-                             dict(project='mine', id='made1', resume='allow')]
+    assert wandb.started == [
+        dict(project='mine', id=None, resume=None),
+        dict(project='mine', id='made1', resume='allow'),
+    ]
     assert (folder / 'wandb_run_id').read_text() == 'made1' and wandb.finished == 2
     assert [step for step, row in wandb.rows if 'train/loss' in row] == [1, 2, 3, 4, 5, 6]
     assert {step for step, row in wandb.rows if 'val/gIoU' in row} == {2, 4, 6}
@@ -138,11 +168,15 @@ def test_panels_of_the_same_samples_after_each_validation(watched):
 
 def test_each_rank_gives_the_panels_that_it_predicted(monkeypatch, tmp_path):
     """And the main process alone writes."""
+
     def sample(number):
         mask = torch.zeros(8, 8, dtype=torch.bool)
-        mask[:number + 1] = True
-        return BaseDataElement(metainfo=dict(sample_id=f's{number}', text='a ship', category=None),
-                               pred_mask=mask, gt_mask=mask)
+        mask[: number + 1] = True
+        return BaseDataElement(
+            metainfo=dict(sample_id=f's{number}', text='a ship', category=None),
+            pred_mask=mask,
+            gt_mask=mask,
+        )
 
     class Split(list):
         def get_data_info(self, index):
@@ -150,11 +184,14 @@ def test_each_rank_gives_the_panels_that_it_predicted(monkeypatch, tmp_path):
 
     runner = types.SimpleNamespace(
         val_dataloader=types.SimpleNamespace(dataset=Split(map(sample, range(10)))),
-        work_dir=tmp_path, iter=6, visualizer=None,
-        train_loop=types.SimpleNamespace(epoch_length=4, by_epoch=True))
+        work_dir=tmp_path,
+        iter=6,
+        visualizer=None,
+        train_loop=types.SimpleNamespace(epoch_length=4, by_epoch=True),
+    )
     shown = []
     for rank in (1, 0):
-        hook, mine = PanelHook(n=4), runner.val_dataloader.dataset[5 * rank:5 * rank + 5]
+        hook, mine = PanelHook(n=4), runner.val_dataloader.dataset[5 * rank : 5 * rank + 5]
         hook.before_val_epoch(runner)
         images = [torch.full((3, 8, 8), 20 * i, dtype=torch.uint8) for i in range(5)]
         hook.after_val_iter(runner, 0, dict(inputs=images, image_index=torch.arange(5)), mine)
@@ -165,8 +202,7 @@ def test_each_rank_gives_the_panels_that_it_predicted(monkeypatch, tmp_path):
         assert (tmp_path / 'panels').exists() == (rank == 0)
     assert [sorted(part) for part in shown] == [[2, 3], [0, 1]]
     files = sorted((tmp_path / 'panels' / 'iter_6').iterdir())
-    assert [path.name for path in files] == ['000_s0.png', '001_s3.png', '002_s6.png',
-                                             '003_s9.png']
+    assert [path.name for path in files] == ['000_s0.png', '001_s3.png', '002_s6.png', '003_s9.png']
     # the image of sample 3 is its own: grey 60
     assert np.asarray(Image.open(files[1]))[150, 100].tolist() == [60, 60, 60]
 
@@ -198,11 +234,17 @@ def test_bars_on_a_terminal_alone(monkeypatch):
     import logging
 
     from mmengine.logging import MessageHub
+
     hub = MessageHub.get_instance('bars')
     hub.update_scalars({'train/loss': 1.25, 'train/images_per_s': 7.5, 'train/data_share': 0.03})
     hub.update_info('eta', 3725.4)
-    runner = types.SimpleNamespace(max_iters=10, iter=4, message_hub=hub, val_dataloader=range(3),
-                                   logger=logging.getLogger('bars'))
+    runner = types.SimpleNamespace(
+        max_iters=10,
+        iter=4,
+        message_hub=hub,
+        val_dataloader=range(3),
+        logger=logging.getLogger('bars'),
+    )
     for stream, shown in ((Terminal(), True), (io.StringIO(), False)):
         monkeypatch.setattr(sys, 'stderr', stream)
         hook = ProgressBarHook()

@@ -1,4 +1,5 @@
 """A worker that cannot send its batch, or is killed, ends the run in one line; it never hangs."""
+
 import errno
 import os
 import signal
@@ -35,12 +36,21 @@ class Items(Dataset):
         return Unsendable(self.error)
 
 
-@pytest.mark.parametrize(('error', 'said'), [
-    (RuntimeError('unable to allocate shared memory(shm) for file </torch_1>: No space left on '
-                  'device (28)'), '--shm-size=8g.*train_dataloader.num_workers=0'),
-    (OSError(errno.EMFILE, 'Too many open files'), 'ulimit -n 4096.*num_workers=0'),
-    (TypeError('cannot pickle'), 'a worker of the data loader ended.*--resume'),
-    (signal.SIGTERM, 'a worker of the data loader ended.*--resume')])
+@pytest.mark.parametrize(
+    ('error', 'said'),
+    [
+        (
+            RuntimeError(
+                'unable to allocate shared memory(shm) for file </torch_1>: No space left on '
+                'device (28)'
+            ),
+            '--shm-size=8g.*train_dataloader.num_workers=0',
+        ),
+        (OSError(errno.EMFILE, 'Too many open files'), 'ulimit -n 4096.*num_workers=0'),
+        (TypeError('cannot pickle'), 'a worker of the data loader ended.*--resume'),
+        (signal.SIGTERM, 'a worker of the data loader ended.*--resume'),
+    ],
+)
 def test_a_lost_worker_is_one_line(error, said):
     loader = DataLoader(Items(error), num_workers=1, collate_fn=list)
     with pytest.raises(UserError, match=said), explain_lost_workers():
@@ -48,8 +58,10 @@ def test_a_lost_worker_is_one_line(error, said):
 
 
 def test_other_errors_keep_their_own_words():
-    with pytest.raises(RuntimeError, match='out of resource: shared memory'), \
-            explain_lost_workers():
+    with (
+        pytest.raises(RuntimeError, match='out of resource: shared memory'),
+        explain_lost_workers(),
+    ):
         raise RuntimeError('out of resource: shared memory, Required: 163840')
 
 

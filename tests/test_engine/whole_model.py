@@ -4,6 +4,7 @@
 The ranks hold different samples and different numbers of them. DDP averages the gradients. CONTROLS
 spoil one thing each.
 """
+
 import torch
 from torch import distributed as dist
 from torch import multiprocessing
@@ -14,8 +15,9 @@ from rsrefseg2.models.losses import alignment
 from rsrefseg2.models.prompter import batch_norm
 from tests.test_models.tiny_model import PAPER_LOSSES, batch, build, stirred
 
-LOSSES = dict(PAPER_LOSSES, dense=dict(type='DenseLoss'),
-              spatial=dict(type='SpatialLoss', kind='mil'))
+LOSSES = dict(
+    PAPER_LOSSES, dense=dict(type='DenseLoss'), spatial=dict(type='SpatialLoss', kind='mil')
+)
 # The sentences of an image stay together: transformers' Hiera computes some steps in float32, and
 # the sum of two rounded gradients is not the rounded sum (1e-7 where an image is divided).
 SHARES = {1: [range(6)], 2: [(0, 2), (1, 3, 4, 5)], 4: [(0, 2), (3,), (1, 5), (4,)]}
@@ -38,14 +40,16 @@ def gradients(which, wrap=lambda model: model):
     losses = wrapped(**data, mode='loss')
     sum(losses.values()).backward()
     found = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
-    return found | {name: value.double() for name, value in model.named_buffers()
-                    if 'running' in name}
+    return found | {
+        name: value.double() for name, value in model.named_buffers() if 'running' in name
+    }
 
 
 def spoil(control):
     if control == 'gather without gradient':
         alignment.gather_with_gradient = lambda x, through_others=True: (
-            _gather(x.detach(), through_others=False) if x.is_floating_point() else _gather(x))
+            _gather(x.detach(), through_others=False) if x.is_floating_point() else _gather(x)
+        )
     elif control == 'local BatchNorm':
         batch_norm.gather_with_gradient = lambda x: x
     elif control == 'unweighted means':
@@ -57,8 +61,9 @@ _gather = alignment.gather_with_gradient
 
 def work(rank, shares, case, folder):
     torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/meet {case}', rank=rank,
-                            world_size=len(shares))
+    dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/meet {case}', rank=rank, world_size=len(shares)
+    )
     if case in CONTROLS:
         spoil(case)
     found = gradients(shares[rank], DistributedDataParallel)
@@ -71,8 +76,10 @@ def work(rank, shares, case, folder):
 def run(folder):
     """Every case, each on processes of its own that fork."""
     for ranks in (2, 4):
-        multiprocessing.start_processes(work, (SHARES[ranks], str(ranks), folder), nprocs=ranks,
-                                        start_method='fork')
+        multiprocessing.start_processes(
+            work, (SHARES[ranks], str(ranks), folder), nprocs=ranks, start_method='fork'
+        )
     for control in CONTROLS:
-        multiprocessing.start_processes(work, (SHARES[2], control, folder), nprocs=2,
-                                        start_method='fork')
+        multiprocessing.start_processes(
+            work, (SHARES[2], control, folder), nprocs=2, start_method='fork'
+        )

@@ -1,4 +1,5 @@
 """Pr@X over X and the histogram against exact fractions, and the curve against the table."""
+
 import random
 from fractions import Fraction
 
@@ -33,7 +34,11 @@ def test_against_fractions(name):
         passed = sum(iou >= x if name == 'rmsin' else iou > x for iou in defined)
         assert value == 100 * passed / len(ious), x
     assert curves.histogram == [
-        sum(Fraction(k, 20) <= iou < Fraction(k + 1, 20) or (k == 19 and iou == 1)
-            for iou in defined) for k in range(20)]
+        sum(
+            Fraction(k, 20) <= iou < Fraction(k + 1, 20) or (k == 19 and iou == 1)
+            for iou in defined
+        )
+        for k in range(20)
+    ]
     for tenths in (5, 6, 7, 8, 9):
         assert points[10 * tenths][1] == sums.scores()[f'Pr@0.{tenths}']

@@ -1,4 +1,5 @@
 """A dump replaces nothing without being asked, and is continued from whole parts alone."""
+
 import json
 
 import pytest
@@ -10,11 +11,18 @@ from rsrefseg2.evaluation.dump import Lines, prepare_dump, replacing_dump
 
 RUN = {'checkpoint': 'a.pth'}
 HEAD = json.dumps({'run': RUN}).encode() + b'\n'
-LINE = (b'{"id": "s1", "prediction": {}, "ground_truth": {}, "intersection": 2, '
-        b'"union": 3}\n')
-DAMAGE = (b'\xff\xfe\x00', b'[1, 2]\n', b'{}\n', b'{"run": 3}\n', b'text\n', HEAD + b'[]\n',
-          HEAD + b'{"id": "s1"}\n', HEAD + b'\xff\n',
-          HEAD + b'{"id": "s1", "prediction": {}, "ground_truth": {}}\n')
+LINE = b'{"id": "s1", "prediction": {}, "ground_truth": {}, "intersection": 2, "union": 3}\n'
+DAMAGE = (
+    b'\xff\xfe\x00',
+    b'[1, 2]\n',
+    b'{}\n',
+    b'{"run": 3}\n',
+    b'text\n',
+    HEAD + b'[]\n',
+    HEAD + b'{"id": "s1"}\n',
+    HEAD + b'\xff\n',
+    HEAD + b'{"id": "s1", "prediction": {}, "ground_truth": {}}\n',
+)
 
 
 def prepare(path, **options):

@@ -1,4 +1,5 @@
 """Lines of a dump against their schema: any value that JSON has either scores or is one line."""
+
 import json
 
 import numpy as np
@@ -11,14 +12,33 @@ from rsrefseg2.evaluation import PROTOCOLS, attribute_dump, compare, dumped_samp
 from rsrefseg2.rle import encode
 from tests.dumps import rle, target
 
-FIELDS = ('id', 'file', 'sentence', 'category', 'level', 'rule', 'area', 'iou', 'object_hit',
-          'coarse_localisation', 'mask_agreement', 'prediction', 'ground_truth', 'unknown')
+FIELDS = (
+    'id',
+    'file',
+    'sentence',
+    'category',
+    'level',
+    'rule',
+    'area',
+    'iou',
+    'object_hit',
+    'coarse_localisation',
+    'mask_agreement',
+    'prediction',
+    'ground_truth',
+    'unknown',
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(('size', 'counts', 'x')), inner, max_size=3), max_leaves=6)
-FEW = settings(max_examples=30, deadline=None,
-               suppress_health_check=[HealthCheck.function_scoped_fixture])
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(('size', 'counts', 'x')), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+FEW = settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def write(path, records):
@@ -44,12 +64,21 @@ def test_any_value_scores_or_is_one_line(field, value, tmp_path):
         assert report.scores()['gIoU'] >= 50 and json.dumps(report.to_dict(), allow_nan=False)
 
 
-@pytest.mark.parametrize('changed, message', [
-    (dict(id=True), 'id: expected int | str, got bool'), (dict(id=None), 'id: '),
-    (dict(category={}), 'category: '), (dict(coarse_localisation=5), 'coarse_localisation: '),
-    (dict(sentence=4), 'sentence: '), (dict(id=float('nan')), 'NaN is no JSON'),
-    (dict(prediction=rle(np.ones((4, 6), bool)), ground_truth=rle(np.ones((6, 4), bool))),
-     'transposed')])
+@pytest.mark.parametrize(
+    'changed, message',
+    [
+        (dict(id=True), 'id: expected int | str, got bool'),
+        (dict(id=None), 'id: '),
+        (dict(category={}), 'category: '),
+        (dict(coarse_localisation=5), 'coarse_localisation: '),
+        (dict(sentence=4), 'sentence: '),
+        (dict(id=float('nan')), 'NaN is no JSON'),
+        (
+            dict(prediction=rle(np.ones((4, 6), bool)), ground_truth=rle(np.ones((6, 4), bool))),
+            'transposed',
+        ),
+    ],
+)
 def test_a_wrong_field_is_named(changed, message, tmp_path):
     path = write(tmp_path / 'dump.jsonl', [line(), line(1, **changed)])
     with pytest.raises(UserError) as error:
@@ -58,8 +87,11 @@ def test_a_wrong_field_is_named(changed, message, tmp_path):
 
 
 def test_transposed_masks_of_equal_bytes_are_not_equal(tmp_path):
-    dumps = [write(tmp_path / f'{height}.jsonl', [dict(id=0, prediction=mask, ground_truth=mask)])
-             for height in (4, 6) for mask in [encode(np.ones((height, 10 - height), bool))]]
+    dumps = [
+        write(tmp_path / f'{height}.jsonl', [dict(id=0, prediction=mask, ground_truth=mask)])
+        for height in (4, 6)
+        for mask in [encode(np.ones((height, 10 - height), bool))]
+    ]
     with pytest.raises(UserError, match='sample 0: its annotated mask is 4 x 6 .* 6 x 4'):
         compare(*map(dumped_samples, dumps), PROTOCOLS['paper'])
 

@@ -1,11 +1,12 @@
 """The coarse localisation score on activations whose answer is known."""
+
 import numpy as np
 import pytest
 
 from rsrefseg2.evaluation import coarse_localisation
 
 GT = np.zeros((800, 640), bool)
-GT[100:200, 160:320] = True          # rows 32 to 64, columns 64 to 128 of a 256 x 256 prompt
+GT[100:200, 160:320] = True  # rows 32 to 64, columns 64 to 128 of a 256 x 256 prompt
 ON, OFF = (slice(32, 64), slice(64, 128)), (slice(160, 192), slice(128, 192))  # of equal size
 
 
@@ -27,7 +28,7 @@ def test_a_floor_under_the_whole_image_does_not_matter():
 
 
 def test_a_patch_beside_the_target_counts_and_two_patches_do_not():
-    beside = logits((slice(32, 64), slice(128, 136)))       # the 8 columns after the target
+    beside = logits((slice(32, 64), slice(128, 136)))  # the 8 columns after the target
     beyond = logits((slice(32, 64), slice(144, 152)))
     assert coarse_localisation(beside, GT) == pytest.approx(1)
     assert coarse_localisation(beyond, GT) == pytest.approx(0)

@@ -1,4 +1,5 @@
 """The scores against brute force in exact fractions, mmdet's metric, and hand-made edge cases."""
+
 import math
 import random
 from fractions import Fraction
@@ -16,9 +17,15 @@ SCORES = ['gIoU', 'cIoU', 'Pr@0.5', 'Pr@0.6', 'Pr@0.7', 'Pr@0.8', 'Pr@0.9']
 
 
 def data_sample(pred, gt, *, sample_id='1', category=None):
-    sample = RefSegDataSample(metainfo=dict(
-        sample_id=sample_id, img_path='a.png', text='a car', category=category,
-        ori_shape=tuple(pred.shape)))
+    sample = RefSegDataSample(
+        metainfo=dict(
+            sample_id=sample_id,
+            img_path='a.png',
+            text='a car',
+            category=category,
+            ori_shape=tuple(pred.shape),
+        )
+    )
     sample.pred_mask = pred
     if gt is not None:
         sample.gt_mask = gt
@@ -28,10 +35,12 @@ def data_sample(pred, gt, *, sample_id='1', category=None):
 def score(pairs, *, categories=None, batch_size=3):
     """The metric by mmengine's evaluator, as a loop would call it."""
     evaluator = Evaluator(dict(type='rsrefseg2.RefSegMetric'))
-    samples = [data_sample(p, g, sample_id=str(i), category=categories and categories[i])
-               for i, (p, g) in enumerate(pairs)]
+    samples = [
+        data_sample(p, g, sample_id=str(i), category=categories and categories[i])
+        for i, (p, g) in enumerate(pairs)
+    ]
     for start in range(0, len(samples), batch_size):
-        evaluator.process(samples[start:start + batch_size])
+        evaluator.process(samples[start : start + batch_size])
     return evaluator.evaluate(len(samples))
 
 
@@ -58,8 +67,8 @@ def random_pairs(n, seed=0):
     pairs = []
     for _ in range(n):
         shape = rng.randint(1, 9), rng.randint(1, 9)
-        gt = torch.rand(shape, generator=generator) < rng.choice([0, .1, .5, .9, 1])
-        flip = torch.rand(shape, generator=generator) < rng.choice([0, .02, .1, .3, 1])
+        gt = torch.rand(shape, generator=generator) < rng.choice([0, 0.1, 0.5, 0.9, 1])
+        flip = torch.rand(shape, generator=generator) < rng.choice([0, 0.02, 0.1, 0.3, 1])
         pairs.append((gt ^ flip, gt))
     return pairs
 
@@ -76,15 +85,23 @@ def test_equals_brute_force():
 
 def test_equals_mmdet_where_the_rules_agree():
     from rsrefseg2.compat import use_mmdet_losses
+
     use_mmdet_losses()
     from mmdet.evaluation import RefSegMetric as MMDetMetric
     from mmdet.structures.mask import BitmapMasks
 
     pairs = random_pairs(300, seed=1)
     other = MMDetMetric(prefix='mmdet')
-    other.process({}, [dict(pred_instances=dict(masks=pred[None]),
-                            gt_masks=BitmapMasks(gt[None].numpy(), *gt.shape))
-                       for pred, gt in pairs])
+    other.process(
+        {},
+        [
+            dict(
+                pred_instances=dict(masks=pred[None]),
+                gt_masks=BitmapMasks(gt[None].numpy(), *gt.shape),
+            )
+            for pred, gt in pairs
+        ],
+    )
     expected = other.compute_metrics(other.results)
     result = score(pairs)
     assert result['cIoU'] == pytest.approx(expected['cIoU'].item(), rel=1e-6)
@@ -96,9 +113,19 @@ PIXEL = EMPTY.clone()
 PIXEL[1, 2] = True
 
 
-@pytest.mark.parametrize('pred, gt, iou', [
-    (EMPTY, EMPTY, 0), (EMPTY, FULL, 0), (FULL, EMPTY, 0), (FULL, FULL, 100),
-    (PIXEL, PIXEL, 100), (PIXEL, FULL, 5), (FULL, PIXEL, 5), (EMPTY, PIXEL, 0)])
+@pytest.mark.parametrize(
+    'pred, gt, iou',
+    [
+        (EMPTY, EMPTY, 0),
+        (EMPTY, FULL, 0),
+        (FULL, EMPTY, 0),
+        (FULL, FULL, 100),
+        (PIXEL, PIXEL, 100),
+        (PIXEL, FULL, 5),
+        (FULL, PIXEL, 5),
+        (EMPTY, PIXEL, 0),
+    ],
+)
 def test_degenerate_masks(pred, gt, iou):
     result = score([(pred, gt)])
     assert result['gIoU'] == result['cIoU'] == pytest.approx(iou)
@@ -133,11 +160,13 @@ def test_order_is_immaterial_to_the_last_digit():
 
 
 def test_sums_do_not_overflow():
-    assert sums([(2 ** 62, 2 ** 62)] * 4)['cIoU'] == 100
+    assert sums([(2**62, 2**62)] * 4)['cIoU'] == 100
 
 
-@pytest.mark.parametrize('protocol, gIoU, pr', [
-    ('paper', 50, 50), ('rmsin', 50, 50), ('lisa', 100, 100), ('release', math.nan, 50)])
+@pytest.mark.parametrize(
+    'protocol, gIoU, pr',
+    [('paper', 50, 50), ('rmsin', 50, 50), ('lisa', 100, 100), ('release', math.nan, 50)],
+)
 def test_two_empty_masks(protocol, gIoU, pr):
     found = sums([(3, 3), (0, 0)], protocol)
     assert found['gIoU'] == pytest.approx(gIoU, nan_ok=True)
@@ -160,11 +189,13 @@ def test_category_rule_of_table_iv():
 
 def test_padding_is_dropped_and_missing_samples_are_an_error():
     """Three samples, one of them again in the middle of the order."""
+
     def evaluate(size):
         metric = RefSegMetric()
         for name in '0102':
-            metric.process({}, [data_sample(FULL if name == '1' else EMPTY, FULL,
-                                            sample_id=name).to_dict()])
+            metric.process(
+                {}, [data_sample(FULL if name == '1' else EMPTY, FULL, sample_id=name).to_dict()]
+            )
         return metric.evaluate(size)
 
     assert evaluate(3)['gIoU'] == pytest.approx(100 / 3)
@@ -190,7 +221,15 @@ def test_prefix_is_an_option():
 def test_no_mask_is_kept():
     metric = RefSegMetric()
     assert set(metric.record(data_sample(FULL, FULL).to_dict())) == {
-        'id', 'file', 'sentence', 'category', 'area', 'intersection', 'union', 'iou'}
+        'id',
+        'file',
+        'sentence',
+        'category',
+        'area',
+        'intersection',
+        'union',
+        'iou',
+    }
     metric.process({}, [data_sample(FULL, FULL).to_dict()])
     assert not metric.results
 
@@ -216,8 +255,12 @@ def test_the_table_names_its_protocol(monkeypatch):
 
 
 def test_columns_of_a_table_are_aligned():
-    table = score_table({'a': dict(gIoU=1.5, a_long_column=3), 'longer': {}}, 'title', head='row',
-                        columns=('gIoU', 'a_long_column'))
+    table = score_table(
+        {'a': dict(gIoU=1.5, a_long_column=3), 'longer': {}},
+        'title',
+        head='row',
+        columns=('gIoU', 'a_long_column'),
+    )
     title, header, rule, first, second = table.splitlines()
     assert len({len(header), len(rule), len(first), len(second)}) == 1
     assert first.split() == ['a', '1.50', '3'] and second.split() == ['longer', '-', '-']

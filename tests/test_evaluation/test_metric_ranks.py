@@ -1,5 +1,6 @@
 """The metric in real processes: the same digits on one, two and three ranks, with padding, and
 through a test that was killed and continued."""
+
 import json
 import os
 import subprocess
@@ -19,9 +20,15 @@ N, RUN = 7, {'checkpoint': 'a.pth'}  # not a multiple: the sampler pads
 
 def sample(index):
     generator = torch.Generator().manual_seed(index)
-    pred, gt = torch.rand(2, 6, 6, generator=generator) < .5
-    return dict(sample_id=f's{index}', category='ab'[index % 2], pred_mask=pred, gt_mask=gt,
-                img_path=f'{index // 2}.png', text='the ship\u2028on the left')
+    pred, gt = torch.rand(2, 6, 6, generator=generator) < 0.5
+    return dict(
+        sample_id=f's{index}',
+        category='ab'[index % 2],
+        pred_mask=pred,
+        gt_mask=gt,
+        img_path=f'{index // 2}.png',
+        text='the ship\u2028on the left',
+    )
 
 
 def evaluate(indices, **options):
@@ -37,11 +44,15 @@ def evaluate(indices, **options):
 
 def work(rank, ranks, out):
     """One rank: without a dump, with one, and a dump of which a part was done before."""
-    distributed.init_process_group('gloo', init_method=f'file://{out}/meet{ranks}', rank=rank,
-                                   world_size=ranks)
+    distributed.init_process_group(
+        'gloo', init_method=f'file://{out}/meet{ranks}', rank=rank, world_size=ranks
+    )
     indices = list(DefaultSampler(range(N), shuffle=False))
-    answers = [evaluate(indices), evaluate(indices, dump=f'{out}/{ranks}.jsonl', run=RUN),
-               evaluate(indices, dump=f'{out}/again{ranks}.jsonl', run=RUN, resume=True)]
+    answers = [
+        evaluate(indices),
+        evaluate(indices, dump=f'{out}/{ranks}.jsonl', run=RUN),
+        evaluate(indices, dump=f'{out}/again{ranks}.jsonl', run=RUN, resume=True),
+    ]
     Path(out, f'{ranks}-{rank}.json').write_text(json.dumps([indices, answers]))
     distributed.destroy_process_group()
 
@@ -68,15 +79,20 @@ def test_any_number_of_ranks_scores_as_one(tmp_path):
     path = os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH')]))
     for ranks in (2, 3):
         interrupt(tmp_path / f'again{ranks}.jsonl', 2)
-    subprocess.run([sys.executable, __file__, str(tmp_path)], check=True, timeout=120,
-                   env=dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS='1'))
+    subprocess.run(
+        [sys.executable, __file__, str(tmp_path)],
+        check=True,
+        timeout=120,
+        env=dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS='1'),
+    )
     expected = evaluate(range(N), dump=str(tmp_path / '1.jsonl'), run=RUN)
     assert expected == evaluate(range(N))
     lines = content(tmp_path / '1.jsonl')
     assert list(lines) == [f's{i}' for i in range(N)]
     for ranks, padded in ((2, 8), (3, 9)):
-        answers = [json.loads((tmp_path / f'{ranks}-{rank}.json').read_text())
-                   for rank in range(ranks)]
+        answers = [
+            json.loads((tmp_path / f'{ranks}-{rank}.json').read_text()) for rank in range(ranks)
+        ]
         assert sum(len(indices) for indices, _ in answers) == padded
         assert [metrics for _, metrics in answers] == [[expected] * 3] * ranks
         assert content(tmp_path / f'{ranks}.jsonl') == lines
@@ -115,5 +131,6 @@ def test_a_dump_is_replaced_by_the_same_test_alone(tmp_path):
 if __name__ == '__main__':
     # one fresh process that forks: the imports are paid once
     for number in (2, 3):
-        multiprocessing.start_processes(work, (number, sys.argv[1]), nprocs=number,
-                                        start_method='fork')
+        multiprocessing.start_processes(
+            work, (number, sys.argv[1]), nprocs=number, start_method='fork'
+        )

@@ -1,4 +1,5 @@
 """Dumps and folders of masks, scored by protocol and compared, against independent computations."""
+
 import json
 import math
 import runpy
@@ -31,18 +32,31 @@ def random_masks(n, seed=0):
     """(prediction, ground truth) of many sizes: empty, full, one pixel, overlapping."""
     rng = np.random.default_rng(seed)
     for _ in range(n):
-        shape = tuple(rng.integers(1, 700, size=2)) if rng.random() < .1 else tuple(
-            rng.integers(1, 40, size=2))
-        gt = rng.random(shape) < rng.choice([0, .05, .5, 1])
-        yield gt ^ (rng.random(shape) < rng.choice([0, .05, .3, 1])), gt
+        shape = (
+            tuple(rng.integers(1, 700, size=2))
+            if rng.random() < 0.1
+            else tuple(rng.integers(1, 40, size=2))
+        )
+        gt = rng.random(shape) < rng.choice([0, 0.05, 0.5, 1])
+        yield gt ^ (rng.random(shape) < rng.choice([0, 0.05, 0.3, 1])), gt
 
 
 def write_dump(path, masks, **fields):
     """A dump with the required keys alone, and `fields`."""
-    path.write_text(''.join(json.dumps(dict(
-        id=str(i), prediction=encode(pred), ground_truth=encode(gt),
-        **{key: value(i) for key, value in fields.items()})) + '\n'
-        for i, (pred, gt) in enumerate(masks)))
+    path.write_text(
+        ''.join(
+            json.dumps(
+                dict(
+                    id=str(i),
+                    prediction=encode(pred),
+                    ground_truth=encode(gt),
+                    **{key: value(i) for key, value in fields.items()},
+                )
+            )
+            + '\n'
+            for i, (pred, gt) in enumerate(masks)
+        )
+    )
     return path
 
 
@@ -51,15 +65,25 @@ def brute_force(masks, protocol):
     ious, i_total, u_total = [], 0, 0
     for pred, gt in masks:
         if protocol == 'rmsin':
-            pred, gt = (np.asarray(Image.fromarray(m.astype(np.uint8) * 255).resize(
-                (480, 480), Image.Resampling.NEAREST)) > 0 for m in (pred, gt))
+            pred, gt = (
+                np.asarray(
+                    Image.fromarray(m.astype(np.uint8) * 255).resize(
+                        (480, 480), Image.Resampling.NEAREST
+                    )
+                )
+                > 0
+                for m in (pred, gt)
+            )
         i, u = int((pred * gt).sum()), int(np.maximum(pred, gt).sum())
         i_total, u_total = i_total + i, u_total + u
         empty = {'paper': 0.0, 'rmsin': 0.0, 'lisa': 1.0, 'release': math.nan}[protocol]
         ious.append(i / u if u else empty)
     over = np.greater_equal if protocol == 'rmsin' else np.greater
-    return dict(gIoU=100 * np.mean(ious), cIoU=100 * i_total / u_total,
-                **{f'Pr@{t}': 100 * np.mean(over(ious, t)) for t in (.5, .6, .7, .8, .9)})
+    return dict(
+        gIoU=100 * np.mean(ious),
+        cIoU=100 * i_total / u_total,
+        **{f'Pr@{t}': 100 * np.mean(over(ious, t)) for t in (0.5, 0.6, 0.7, 0.8, 0.9)},
+    )
 
 
 @pytest.mark.parametrize('protocol', ['paper', 'rmsin', 'lisa', 'release'])
@@ -73,8 +97,9 @@ def test_a_dump_by_every_protocol(protocol, tmp_path):
         assert found[name] == pytest.approx(value, rel=1e-12, nan_ok=True), name
     assert found['protocol'] == protocol and found['samples'] == len(masks)
     if protocol == 'release':
-        assert found['undefined'] == [str(i) for i, (pred, gt) in enumerate(masks)
-                                      if not pred.any() and not gt.any()]
+        assert found['undefined'] == [
+            str(i) for i, (pred, gt) in enumerate(masks) if not pred.any() and not gt.any()
+        ]
 
 
 def test_sizes_that_differ(tmp_path):
@@ -97,14 +122,21 @@ def test_rle_is_cocos():
         assert (decode({'size': rle['size'], 'counts': counts}, where='') == pred).all()
 
 
-@pytest.mark.parametrize('line, message', [
-    ('{', ':1: no JSON'), ('[]', ':1: expected object, got array'),
-    ('{"id": 1, "prediction": {}}', ':1: .*ground_truth'),
-    ('{"id": 1, "prediction": 7, "ground_truth": 7}', ':1 prediction: no run-length mask'),
-    ('{"id": 1, "prediction": {"size": [2, 2], "counts": [1, 2]}, "ground_truth": 0}',
-     ':1 prediction: .*sum to 3, a mask of 2 x 2'),
-    ('{"id": 1, "prediction": {"size": [2, 2], "counts": "1o"}, "ground_truth": 0}', 'cut off'),
-    ('', 'holds no sample')])
+@pytest.mark.parametrize(
+    'line, message',
+    [
+        ('{', ':1: no JSON'),
+        ('[]', ':1: expected object, got array'),
+        ('{"id": 1, "prediction": {}}', ':1: .*ground_truth'),
+        ('{"id": 1, "prediction": 7, "ground_truth": 7}', ':1 prediction: no run-length mask'),
+        (
+            '{"id": 1, "prediction": {"size": [2, 2], "counts": [1, 2]}, "ground_truth": 0}',
+            ':1 prediction: .*sum to 3, a mask of 2 x 2',
+        ),
+        ('{"id": 1, "prediction": {"size": [2, 2], "counts": "1o"}, "ground_truth": 0}', 'cut off'),
+        ('', 'holds no sample'),
+    ],
+)
 def test_a_damaged_dump_names_the_line(line, message, tmp_path):
     path = tmp_path / 'dump.jsonl'
     path.write_text(line + '\n')
@@ -153,8 +185,9 @@ def test_the_bootstrap_resamples_images():
     for copies, total in sums.items():
         for image, value in enumerate(values):
             for copy in range(copies):
-                total.add(dict(id=f'{image}-{copy}', file=str(image), intersection=int(value),
-                               union=100))
+                total.add(
+                    dict(id=f'{image}-{copy}', file=str(image), intersection=int(value), union=100)
+                )
     one, five = (score_intervals(sums[copies], resamples=1000) for copies in (1, 5))
     assert all(one[name] == pytest.approx(five[name]) for name in one)
     means = [rng.choice(values, 40).mean() for _ in range(20000)]
@@ -173,23 +206,31 @@ def test_comparing_two_models(tmp_path):
     first, second = [], []
     for i in range(12):
         a = gt.copy()
-        a[:, 3 + i % 4:] = False
+        a[:, 3 + i % 4 :] = False
         b = a.copy()
         b[:, 3 + i % 4] = True
         first.append((a, gt))
         second.append((b, gt))
     second[4] = first[4][0] & ~gt, gt
-    paths = [write_dump(tmp_path / f'{n}.jsonl', masks, file=lambda i: f'{i}.png',
-                        sentence=lambda i: f'sentence {i}')
-             for n, masks in enumerate((first[:4] + first[5:], second[:4] + second[5:]))]
+    paths = [
+        write_dump(
+            tmp_path / f'{n}.jsonl',
+            masks,
+            file=lambda i: f'{i}.png',
+            sentence=lambda i: f'sentence {i}',
+        )
+        for n, masks in enumerate((first[:4] + first[5:], second[:4] + second[5:]))
+    ]
     found = compare(*map(dumped_samples, paths), PROTOCOLS['paper'])
     gain = score_differences(*found.images, resamples=200)['gIoU']
     assert gain.difference == pytest.approx(10) and gain.interval == pytest.approx((10, 10))
     assert gain.p == 0
-    paths = [write_dump(tmp_path / f'{n}.jsonl', masks, sentence=lambda i: f'sentence {i}')
-             for n, masks in enumerate((first, second))]
+    paths = [
+        write_dump(tmp_path / f'{n}.jsonl', masks, sentence=lambda i: f'sentence {i}')
+        for n, masks in enumerate((first, second))
+    ]
     found = compare(*map(dumped_samples, paths), PROTOCOLS['paper'])
-    assert found.changes[-1]['id'] == '4' and found.changes[-1]['iou'] == (.3, 0)
+    assert found.changes[-1]['id'] == '4' and found.changes[-1]['iou'] == (0.3, 0)
     assert found.changes[0]['iou'][1] > found.changes[0]['iou'][0]
     difference = score_differences(*found.images)['gIoU']
     assert difference.interval.low < difference.difference < difference.interval.high
@@ -207,6 +248,7 @@ def test_comparing_two_models(tmp_path):
 @pytest.fixture()
 def tool(monkeypatch, capsys):
     """Runs tools/analysis/<name> in this process; -> (exit code, stdout, stderr)."""
+
     def run(name, *arguments):
         monkeypatch.setattr('sys.argv', [name, *map(str, arguments)])
         code = 0
@@ -215,13 +257,19 @@ def tool(monkeypatch, capsys):
         except SystemExit as leave:
             code = leave.code
         return code, *capsys.readouterr()
+
     return run
 
 
 def test_the_tools(tool, tmp_path):
     masks = list(random_masks(30, seed=9))
-    dump = write_dump(tmp_path / 'dump.jsonl', masks, sentence=lambda i: 'the ship on the left',
-                      category=lambda i: ['ship', 'dam'][i % 2], file=lambda i: f'{i // 3}.png')
+    dump = write_dump(
+        tmp_path / 'dump.jsonl',
+        masks,
+        sentence=lambda i: 'the ship on the left',
+        category=lambda i: ['ship', 'dam'][i % 2],
+        file=lambda i: f'{i // 3}.png',
+    )
     done = run_in_new_process('analysis/score.py', dump, '--protocol', 'lisa', '--json')
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -235,31 +283,51 @@ def test_the_tools(tool, tmp_path):
     assert code == 0 and 'protocol `paper`' in out and out.count('none') == 2
     code, out, _ = tool('compare.py', dump, dump, '--json')
     assert json.loads(out)['differences']['gIoU']['difference'] == 0
-    for arguments, message in ((('no.jsonl',), 'does not exist'),
-                               ((tmp_path,), '--ground-truth says'),
-                               ((dump, '--protocol', 'rsmin'), 'did you mean rmsin')):
+    for arguments, message in (
+        (('no.jsonl',), 'does not exist'),
+        ((tmp_path,), '--ground-truth says'),
+        ((dump, '--protocol', 'rsmin'), 'did you mean rmsin'),
+    ):
         code, _, err = tool('score.py', *arguments)
         assert code == 1 and message in err and len(err.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize('sentence, expected', [
-    ('the red ship', 'attribute'), ('a large storage tank', 'attribute'),
-    ('The ship on the far right', 'position'), ('the topmost car', 'position'),
-    ('the plane at the very bottom of the image', 'position'),
-    ('a bridge near the center of the picture', 'position'),
-    ('the car in the upper left corner', 'position'),
-    ('the vehicle on the right of the airplane on the upper left', 'relation'),
-    ('road next to the building', 'relation'), ('the ship closest to the harbor', 'relation'),
-    ('A overpass is on the right of the tiny vehicle', 'relation'),
-    ('vehicle driving on the road', 'relation'), ('tank between two trees', 'relation'),
-    ('A ground track field is in the stadium in the middle', 'relation'),
-    ('sidewalk along with tree', 'attribute')])
+@pytest.mark.parametrize(
+    'sentence, expected',
+    [
+        ('the red ship', 'attribute'),
+        ('a large storage tank', 'attribute'),
+        ('The ship on the far right', 'position'),
+        ('the topmost car', 'position'),
+        ('the plane at the very bottom of the image', 'position'),
+        ('a bridge near the center of the picture', 'position'),
+        ('the car in the upper left corner', 'position'),
+        ('the vehicle on the right of the airplane on the upper left', 'relation'),
+        ('road next to the building', 'relation'),
+        ('the ship closest to the harbor', 'relation'),
+        ('A overpass is on the right of the tiny vehicle', 'relation'),
+        ('vehicle driving on the road', 'relation'),
+        ('tank between two trees', 'relation'),
+        ('A ground track field is in the stadium in the middle', 'relation'),
+        ('sidewalk along with tree', 'attribute'),
+    ],
+)
 def test_kinds_of_sentences(sentence, expected):
     assert kind(sentence) == expected
 
 
 def test_bounds_of_sizes_and_lengths():
     assert [size(area).split()[0] for area in (0, 1, 1023, 1024, 9215, 9216)] == [
-        'empty', 'small', 'small', 'medium', 'medium', 'large']
+        'empty',
+        'small',
+        'small',
+        'medium',
+        'medium',
+        'large',
+    ]
     assert [length('w ' * n) for n in (1, 5, 6, 21)] == [
-        '1-5 words', '1-5 words', '6-10 words', 'over 20 words']
+        '1-5 words',
+        '1-5 words',
+        '6-10 words',
+        'over 20 words',
+    ]

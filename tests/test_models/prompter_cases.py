@@ -1,5 +1,6 @@
 """What the tests of Eqs. 3-7 share: a tiny prompter, its weights by the reference's names, inputs,
 and the comparison of outputs and gradients."""
+
 import torch
 
 from rsrefseg2.models.prompter import CascadedPrompter
@@ -12,17 +13,35 @@ TOLERANCE, FAULT_TOLERANCE = 1e-9, 1e-4
 
 _INTERACTION = {'text_attn': 'text_self', 'image_attn': 'image_text', 'image_mlp': 'mlp_image'}
 STEPS = {
-    'decomposition': {f'{ours}.{i}': f'{theirs}_{i + 1}' for i in (0, 1) for ours, theirs in (
-        ('self_attn', 'self'), ('word_attn', 'word'), ('word_mlp', 'mlp_word'),
-        ('exchange_attn', 'exchange'), ('exchange_mlp', 'mlp_exchange'))},
+    'decomposition': {
+        f'{ours}.{i}': f'{theirs}_{i + 1}'
+        for i in (0, 1)
+        for ours, theirs in (
+            ('self_attn', 'self'),
+            ('word_attn', 'word'),
+            ('word_mlp', 'mlp_word'),
+            ('exchange_attn', 'exchange'),
+            ('exchange_mlp', 'mlp_exchange'),
+        )
+    },
     'first_order': _INTERACTION,
     'second_order': _INTERACTION,
     'single_stage': _INTERACTION,  # Table X without the cascade
-    'sparse': {'self_attn': 'prompt_self', 'text_attn': 'prompt_text', 'text_mlp': 'mlp_text',
-               'image_attn': 'prompt_image', 'image_mlp': 'mlp_image'},
+    'sparse': {
+        'self_attn': 'prompt_self',
+        'text_attn': 'prompt_text',
+        'text_mlp': 'mlp_text',
+        'image_attn': 'prompt_image',
+        'image_mlp': 'mlp_image',
+    },
 }
-LONE = {'visual_pe': 'image_pe', 'sparse.queries': 'prompts', 'sparse.pe': 'prompt_pe',
-        'dense.logit_scale': 'scale', 'dense.logit_bias': 'bias'}
+LONE = {
+    'visual_pe': 'image_pe',
+    'sparse.queries': 'prompts',
+    'sparse.pe': 'prompt_pe',
+    'dense.logit_scale': 'scale',
+    'dense.logit_bias': 'bias',
+}
 
 
 def reference_name(name: str) -> str:
@@ -37,12 +56,16 @@ def reference_name(name: str) -> str:
     part, rest = name.split('.blocks.')
     block, rest = rest.split('.', 1)
     step = next(s for s in STEPS[part] if rest.startswith(s + '.'))
-    rest = rest[len(step) + 1:]
+    rest = rest[len(step) + 1 :]
     own = STEPS[part][step]
-    for ours, theirs in (('attn.', f'{own}.'), ('norm.', f'norm_{own}.'),
-                         ('mlp.0.', f'{own}.layers.0.'), ('mlp.2.', f'{own}.layers.1.')):
+    for ours, theirs in (
+        ('attn.', f'{own}.'),
+        ('norm.', f'norm_{own}.'),
+        ('mlp.0.', f'{own}.layers.0.'),
+        ('mlp.2.', f'{own}.layers.1.'),
+    ):
         if rest.startswith(ours):
-            return f'{part}.{block}.{theirs}{rest[len(ours):]}'
+            return f'{part}.{block}.{theirs}{rest[len(ours) :]}'
     raise KeyError(name)
 
 
@@ -71,9 +94,24 @@ def load_reference(prompter: CascadedPrompter, weights: dict) -> None:
 def tiny_prompter(seed: int = 0, **options) -> CascadedPrompter:
     """A float64 prompter in eval mode; every weight random, so that none can hide."""
     options = dict(dict(dense={}), **options)
-    prompter = CascadedPrompter(
-        d1=D1, d2=D2, grid_size=GRID, prompt_size=PROMPT, logit_scale=0.7, logit_bias=-0.4,
-        n_t=N_T, n_p=N_P, inner=INNER, heads=HEADS, mlp_hidden=HIDDEN, **options).double().eval()
+    prompter = (
+        CascadedPrompter(
+            d1=D1,
+            d2=D2,
+            grid_size=GRID,
+            prompt_size=PROMPT,
+            logit_scale=0.7,
+            logit_bias=-0.4,
+            n_t=N_T,
+            n_p=N_P,
+            inner=INNER,
+            heads=HEADS,
+            mlp_hidden=HIDDEN,
+            **options,
+        )
+        .double()
+        .eval()
+    )
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in prompter.parameters():
@@ -91,20 +129,26 @@ def inputs(seed: int = 1) -> tuple[torch.Tensor, EncodedText]:
     def random(*shape: int) -> torch.Tensor:
         x = torch.randn(shape, generator=generator, dtype=torch.float64)
         return x.requires_grad_()
+
     mask = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]
     batch = len(LENGTHS)
     return random(batch, GRID[0] * GRID[1], D1), EncodedText(
-        random(batch, max(LENGTHS), D1), mask, random(batch, D1))
+        random(batch, max(LENGTHS), D1), mask, random(batch, D1)
+    )
 
 
 def gradients(outputs: dict, leaves: dict) -> dict:
     """Of a fixed random weighting of all outputs, with respect to every leaf (0 where unused)."""
     generator = torch.Generator().manual_seed(2)
-    total = sum((out * torch.randn(out.shape, generator=generator, dtype=out.dtype)).sum()
-                for _, out in sorted(outputs.items()))
+    total = sum(
+        (out * torch.randn(out.shape, generator=generator, dtype=out.dtype)).sum()
+        for _, out in sorted(outputs.items())
+    )
     found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
-    return {name: torch.zeros_like(leaf) if g is None else g
-            for (name, leaf), g in zip(leaves.items(), found, strict=True)}
+    return {
+        name: torch.zeros_like(leaf) if g is None else g
+        for (name, leaf), g in zip(leaves.items(), found, strict=True)
+    }
 
 
 def assert_same(ours: dict, theirs: dict, leaves: dict, tolerance: float | None = None) -> None:
@@ -115,8 +159,10 @@ def assert_same(ours: dict, theirs: dict, leaves: dict, tolerance: float | None 
     """
     tolerance = TOLERANCE if tolerance is None else tolerance
     assert ours.keys() == theirs.keys()
-    for kind, a, b in (('output', ours, theirs),
-                       ('gradient of', gradients(ours, leaves), gradients(theirs, leaves))):
+    for kind, a, b in (
+        ('output', ours, theirs),
+        ('gradient of', gradients(ours, leaves), gradients(theirs, leaves)),
+    ):
         for name in a:
             assert a[name].shape == b[name].shape, (kind, name, a[name].shape, b[name].shape)
             assert torch.isfinite(a[name]).all(), f'{kind} {name} is not finite'

@@ -1,5 +1,6 @@
 """Wrong versions of the prompter's and the encoder's methods, one mistake each, to prove that the
 tests see it."""
+
 import torch
 import torch.nn.functional as F
 
@@ -8,11 +9,17 @@ from rsrefseg2.models.symbols import EncodedText, Prompts
 
 def swapped_query_and_key(self, query, key, value, key_mask=None):
     """Attention.forward with W_k on the queries and W_q on the keys."""
+
     def split(x):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
     mask = None if key_mask is None else key_mask[:, None, None, :]
-    out = F.scaled_dot_product_attention(split(self.k_proj(query)), split(self.q_proj(key)),
-                                         split(self.v_proj(value)), attn_mask=mask)
+    out = F.scaled_dot_product_attention(
+        split(self.k_proj(query)),
+        split(self.q_proj(key)),
+        split(self.v_proj(value)),
+        attn_mask=mask,
+    )
     return self.out_proj(out.transpose(1, 2).flatten(2))
 
 
@@ -23,11 +30,13 @@ def without_key_mask(forward):
 
 def step(norm=True, residual=True, position_in_values=False):
     """AttentionStep.forward less one of its parts."""
+
     def forward(self, x, context, *, x_pe=0.0, context_pe=0.0, context_mask=None):
         values = context + context_pe if position_in_values else context
         y = self.attn(x + x_pe, context + context_pe, values, context_mask)
         y = x + y if residual else y
         return self.norm(y) if norm else y
+
     return forward
 
 
@@ -38,6 +47,7 @@ def pool_with_padding(t_word, word_mask, n_t):
 
 def exchange(first=0, simultaneous=False):
     """DecompositionBlock.forward with another order of Eq. 4's last lines."""
+
     def forward(self, t1, t2, t_word, word_mask, pe):
         t = [t1, t2]
         for i in (0, 1):
@@ -50,6 +60,7 @@ def exchange(first=0, simultaneous=False):
             t[i] = self.exchange_attn[i](t[i], other, x_pe=pe[i], context_pe=pe[1 - i])
             t[i] = self.exchange_mlp[i](t[i])
         return tuple(t)
+
     return forward
 
 
@@ -80,7 +91,8 @@ def without_norm(features, text, size, *, align_corners=False):
 def other_corners(cosine):
     """upsampled_cosine with the other align_corners."""
     return lambda features, text, size, *, align_corners=False: cosine(
-        features, text, size, align_corners=not align_corners)
+        features, text, size, align_corners=not align_corners
+    )
 
 
 def single_order(self, v, text):
@@ -109,14 +121,17 @@ def without_post_layernorm(self, images):
     return self.vision_model(pixel_values=images, output_hidden_states=True).hidden_states[-1]
 
 
-def encode_text(eos=False, first=0, masked=False, other_head=False, sent_head=True,
-                sent_at_eos=False):
+def encode_text(
+    eos=False, first=0, masked=False, other_head=False, sent_head=True, sent_at_eos=False
+):
     """DualModalityEncoder.encode_text with one of its choices made otherwise."""
+
     def faulty(self, input_ids, lengths):
         position = torch.arange(input_ids.shape[1])
         states = self.text_model(
             input_ids=input_ids,
-            attention_mask=(position < lengths[:, None]).long() if masked else None)
+            attention_mask=(position < lengths[:, None]).long() if masked else None,
+        )
         hidden, sentence = states.last_hidden_state, states.pooler_output
         if sent_at_eos:
             sentence = self.text_model.head(hidden[torch.arange(len(hidden)), lengths - 1])
@@ -124,8 +139,9 @@ def encode_text(eos=False, first=0, masked=False, other_head=False, sent_head=Tr
             sentence = hidden[:, -1]
         words = lengths if eos else lengths - 1
         longest = int(words.max())
-        t_word = hidden[:, first:first + longest]
+        t_word = hidden[:, first : first + longest]
         if self._head_on_words != other_head:
             t_word = self.text_model.head(t_word)
         return EncodedText(t_word, position[:longest] < words[:, None], sentence)
+
     return faulty

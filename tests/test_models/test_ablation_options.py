@@ -1,5 +1,6 @@
 """The options of Tables IX-XIII and XV mean what their docstrings say: against the transcriptions
 of Eqs. 4-7, and by what may and may not reach what."""
+
 import math
 
 import pytest
@@ -37,24 +38,42 @@ def same(a, b, tolerance=1e-10):
 
 # ---- Table X ----------------------------------------------------------------------------------
 
+
 def test_without_the_cascade_the_image_reads_the_words_themselves():
     """Each sentence alone and unpadded, by Eq. 5 and Eq. 6 on its words in place of t2."""
     prompter = tiny_prompter(cascade=False)
     v, text = inputs()
     found, w = prompter(v, text), weights_of(prompter)
     for row, n in enumerate(LENGTHS):
-        one, words = v[row:row + 1], text.t_word[row:row + 1, :n]
-        v_act, t_act = ref.interaction(one, words, ref_layers.part(w, 'single_stage'), n_blocks=2,
-                                       n_heads=HEADS, text_pe=None, image_pe=w['image_pe'])
-        p = ref.sparse_prompts(w['prompts'], t_act, v_act, ref_layers.part(w, 'sparse'),
-                               n_blocks=2, n_heads=HEADS, prompt_pe=w['prompt_pe'], text_pe=None,
-                               image_pe=w['image_pe'])
-        assert same(found.v2_act[row:row + 1], v_act)
-        assert same(found.t2_act[row:row + 1, :n], t_act)
-        assert same(found.p_sparse[row:row + 1],
-                    ref_layers.mlp(p, ref_layers.part(w, 'sparse_mlp')))
-        assert same(found.p_dense[row:row + 1],
-                    prompter.dense(v_act, text.t_sent[row:row + 1], GRID))
+        one, words = v[row : row + 1], text.t_word[row : row + 1, :n]
+        v_act, t_act = ref.interaction(
+            one,
+            words,
+            ref_layers.part(w, 'single_stage'),
+            n_blocks=2,
+            n_heads=HEADS,
+            text_pe=None,
+            image_pe=w['image_pe'],
+        )
+        p = ref.sparse_prompts(
+            w['prompts'],
+            t_act,
+            v_act,
+            ref_layers.part(w, 'sparse'),
+            n_blocks=2,
+            n_heads=HEADS,
+            prompt_pe=w['prompt_pe'],
+            text_pe=None,
+            image_pe=w['image_pe'],
+        )
+        assert same(found.v2_act[row : row + 1], v_act)
+        assert same(found.t2_act[row : row + 1, :n], t_act)
+        assert same(
+            found.p_sparse[row : row + 1], ref_layers.mlp(p, ref_layers.part(w, 'sparse_mlp'))
+        )
+        assert same(
+            found.p_dense[row : row + 1], prompter.dense(v_act, text.t_sent[row : row + 1], GRID)
+        )
     assert found.t1 is found.t2 is found.t1_act is found.v1_act is None
     assert not [name for name in w if 'decomposition' in name or name.startswith('pe_')]
 
@@ -66,10 +85,13 @@ def test_options_of_a_decomposition_that_is_not_there():
 
 # ---- Tables IX, XI, XII -----------------------------------------------------------------------
 
+
 def test_start_values_and_positions():
     v, text = inputs()
-    start = {init: tiny_prompter(decomposition=dict(init=init)).decomposition
-             for init in ('textpool', 'learnable', 'zero')}
+    start = {
+        init: tiny_prompter(decomposition=dict(init=init)).decomposition
+        for init in ('textpool', 'learnable', 'zero')
+    }
     t1, t2 = start['learnable'].start(text.t_word, text.word_mask)
     assert same(t1, start['learnable'].queries[0].expand(3, N_T, D1)) and not same(t1, t2)
     t1, t2 = start['zero'].start(text.t_word, text.word_mask)
@@ -77,21 +99,42 @@ def test_start_values_and_positions():
     pooled = ref.textpool(text.t_word, LENGTHS, N_T)
     assert all(same(t, pooled) for t in start['textpool'].start(text.t_word, text.word_mask))
 
-    zero = tiny_prompter(decomposition=dict(pe='zero'), sparse=dict(init='zero', pe='zero'),
-                         visual_pe='zero')
+    zero = tiny_prompter(
+        decomposition=dict(pe='zero'), sparse=dict(init='zero', pe='zero'), visual_pe='zero'
+    )
     names = {name for name, _ in zero.named_parameters()}
     assert not names & {'decomposition.pe', 'visual_pe', 'sparse.queries', 'sparse.pe'}
     w = weights_of(zero)
-    t1, t2 = ref.decomposition(text.t_word, ref_layers.part(w, 'decomposition'), n_t=N_T,
-                               n_blocks=2, n_heads=HEADS, pe1=None, pe2=None, lengths=LENGTHS)
+    t1, t2 = ref.decomposition(
+        text.t_word,
+        ref_layers.part(w, 'decomposition'),
+        n_t=N_T,
+        n_blocks=2,
+        n_heads=HEADS,
+        pe1=None,
+        pe2=None,
+        lengths=LENGTHS,
+    )
     found = zero(v, text)
     assert same(found.t1, t1) and same(found.t2, t2)
-    p = ref.sparse_prompts(torch.zeros(N_P, D2, dtype=v.dtype), found.t2_act, found.v2_act,
-                           ref_layers.part(w, 'sparse'), n_blocks=2, n_heads=HEADS, prompt_pe=None,
-                           text_pe=None, image_pe=None)
+    p = ref.sparse_prompts(
+        torch.zeros(N_P, D2, dtype=v.dtype),
+        found.t2_act,
+        found.v2_act,
+        ref_layers.part(w, 'sparse'),
+        n_blocks=2,
+        n_heads=HEADS,
+        prompt_pe=None,
+        text_pe=None,
+        image_pe=None,
+    )
     assert same(found.p_sparse, ref_layers.mlp(p, ref_layers.part(w, 'sparse_mlp')))
-    for wrong in (dict(decomposition=dict(init='random')), dict(decomposition=dict(pe='sine')),
-                  dict(visual_pe='none'), dict(sparse=dict(init='textpool'))):
+    for wrong in (
+        dict(decomposition=dict(init='random')),
+        dict(decomposition=dict(pe='sine')),
+        dict(visual_pe='none'),
+        dict(sparse=dict(init='textpool')),
+    ):
         with pytest.raises(ValueError, match="'learnable' or 'zero'"):
             tiny_prompter(**wrong)
 
@@ -101,8 +144,12 @@ def test_sine_positions():
     found = sine_positions((h1, w1), width).reshape(h1, w1, width)
     for y in range(h1):
         for x in range(w1):
-            wanted = [f(place * 10000 ** (-k / 2)) for place in (y, x)
-                      for f in (math.sin, math.cos) for k in range(2)]
+            wanted = [
+                f(place * 10000 ** (-k / 2))
+                for place in (y, x)
+                for f in (math.sin, math.cos)
+                for k in range(2)
+            ]
             assert same(found[y, x], torch.tensor(wanted), 1e-6)
     assert sine_positions((2, 2), 7).shape == (4, 7)
     prompter = tiny_prompter(visual_pe='sine')
@@ -116,15 +163,16 @@ def test_sine_positions():
 
 def reaches(output, leaf):
     """Whether the leaf has any influence on the output."""
-    grad, = torch.autograd.grad(output.square().sum(), leaf, retain_graph=True, allow_unused=True)
+    (grad,) = torch.autograd.grad(output.square().sum(), leaf, retain_graph=True, allow_unused=True)
     return grad is not None and bool((grad.abs() > 1e-14).any())
 
 
 @pytest.mark.parametrize('intra', [True, False])
 @pytest.mark.parametrize('inter', [True, False])
 def test_attention_within_and_between_the_subspaces(intra, inter):
-    block = tiny_prompter(decomposition=dict(intra_attention=intra, inter_attention=inter)
-                          ).decomposition.blocks[0]
+    block = tiny_prompter(
+        decomposition=dict(intra_attention=intra, inter_attention=inter)
+    ).decomposition.blocks[0]
     _, text = inputs()
     t = [torch.randn(3, N_T, D1, dtype=torch.float64, requires_grad=True) for _ in range(2)]
     out = block(*t, text.t_word, text.word_mask, torch.zeros(2, N_T, D1, dtype=torch.float64))
@@ -133,20 +181,21 @@ def test_attention_within_and_between_the_subspaces(intra, inter):
         assert reaches(out[i], text.t_word) and reaches(out[i], t[i])
         # the first vector, from the second of its own subspace: by self-attention, or in the
         # second subspace by way of the first, which has read it
-        grad, = torch.autograd.grad(out[i][:, 0].square().sum(), t[i], retain_graph=True)
+        (grad,) = torch.autograd.grad(out[i][:, 0].square().sum(), t[i], retain_graph=True)
         assert bool((grad[:, 1].abs() > 1e-14).any()) == (intra or (inter and i == 1))
 
 
 @pytest.mark.parametrize('text_attention', [True, False])
 @pytest.mark.parametrize('image_attention', [True, False])
 def test_attention_of_the_interaction(text_attention, image_attention):
-    stack = tiny_prompter(interaction=dict(text_attention=text_attention,
-                                           image_attention=image_attention)).first_order
+    stack = tiny_prompter(
+        interaction=dict(text_attention=text_attention, image_attention=image_attention)
+    ).first_order
     v, text = inputs()
     t = text.t_word[:, :N_T].detach().requires_grad_()
     t_act, v_act = stack(t, v, 0.0, 0.0)
     assert reaches(v_act, t) == image_attention
-    grad, = torch.autograd.grad(t_act[:, 0].square().sum(), t, retain_graph=True)
+    (grad,) = torch.autograd.grad(t_act[:, 0].square().sum(), t, retain_graph=True)
     assert bool((grad[:, 1].abs() > 1e-14).any()) == text_attention
     if not image_attention:  # v passes LN and MLP only
         for block in stack.blocks:
@@ -160,11 +209,12 @@ def test_no_patch_depends_on_another_one():
     prompter = tiny_prompter()
     v, text = inputs()
     v = v.detach().requires_grad_()
-    grad, = torch.autograd.grad(prompter(v, text).v2_act[:, 0].square().sum(), v)
+    (grad,) = torch.autograd.grad(prompter(v, text).v2_act[:, 0].square().sum(), v)
     assert (grad[:, 0].abs() > 1e-14).any() and not (grad[:, 1:].abs() > 1e-14).any()
 
 
 # ---- Table XIII -------------------------------------------------------------------------------
+
 
 def test_t_sparse_is_one_more_prompt_projected_to_d1():
     prompter = tiny_prompter(dense=dict(text='t_sparse'))
@@ -178,8 +228,9 @@ def test_t_sparse_is_one_more_prompt_projected_to_d1():
     wanted = tokens[:, N_P] @ proj.weight.T + proj.bias
     grid = found.v2_act.transpose(1, 2).unflatten(2, GRID)
     cosine = upsampled_cosine(prompter.dense.conv(grid), wanted, PROMPT)
-    assert same(found.p_dense, prompter.dense.logit_scale.exp() * cosine
-                + prompter.dense.logit_bias)
+    assert same(
+        found.p_dense, prompter.dense.logit_scale.exp() * cosine + prompter.dense.logit_bias
+    )
     assert not reaches(found.p_dense, text.t_sent)
     with pytest.raises(ValueError, match="'t_sparse' with d2"):
         DensePrompt(d1=4, size=(8, 8), logit_scale=0, logit_bias=0, text='t_sparse')
@@ -188,11 +239,16 @@ def test_t_sparse_is_one_more_prompt_projected_to_d1():
 @pytest.mark.parametrize(('conv', 'reach'), [('3x3', 2), ('1x1', 0), (None, 0)])
 def test_the_convolutions_of_the_dense_prompt(conv, reach):
     """How far a patch of v reaches, two convolutions deep."""
-    dense = DensePrompt(d1=8, size=(28, 28), logit_scale=0.0, logit_bias=0.0, conv=conv,
-                        activation='gelu').double().eval()
+    dense = (
+        DensePrompt(
+            d1=8, size=(28, 28), logit_scale=0.0, logit_bias=0.0, conv=conv, activation='gelu'
+        )
+        .double()
+        .eval()
+    )
     v = torch.randn(1, 49, 8, dtype=torch.float64, requires_grad=True)
     grid = dense.conv(v.transpose(1, 2).unflatten(2, (7, 7)))
-    grad, = torch.autograd.grad(grid[0, :, 3, 3].square().sum(), v)
+    (grad,) = torch.autograd.grad(grid[0, :, 3, 3].square().sum(), v)
     touched = (grad.reshape(7, 7, 8).abs().sum(2) > 0).nonzero()
     assert (touched - 3).abs().max().item() == reach
     assert bool(list(dense.conv.parameters())) == (conv is not None)
@@ -202,17 +258,19 @@ def test_the_convolutions_of_the_dense_prompt(conv, reach):
 
 # ---- Table XV ---------------------------------------------------------------------------------
 
+
 def outputs_of(prompter):
     v, text = inputs()
     index = torch.tensor([0, 1, 2])
-    return RefSegOutputs(EncodedImages(v, None, []), index, text, prompter(v, text), None,
-                         (24, 32), GRID)
+    return RefSegOutputs(
+        EncodedImages(v, None, []), index, text, prompter(v, text), None, (24, 32), GRID
+    )
 
 
 def targets():
     masks = [torch.zeros(24, 32, dtype=torch.bool) for _ in range(3)]
     for i, mask in enumerate(masks):
-        mask[2 * i:8 + 4 * i, 3 * i:20 + 2 * i] = True
+        mask[2 * i : 8 + 4 * i, 3 * i : 20 + 2 * i] = True
     return Targets(masks, torch.arange(3))
 
 
@@ -227,8 +285,9 @@ def test_what_the_sample_loss_compares(text, visual):
     area = area.flatten(1)
     pooled = torch.stack([(area[b, :, None] * v[b]).sum(0) / area[b].sum() for b in range(3)])
     logits = F.normalize(pooled, dim=1) @ F.normalize(t, dim=1).T / 0.07
-    wanted = (F.cross_entropy(logits, torch.arange(3))
-              + F.cross_entropy(logits.T, torch.arange(3))) / 2
+    wanted = (
+        F.cross_entropy(logits, torch.arange(3)) + F.cross_entropy(logits.T, torch.arange(3))
+    ) / 2
     assert float(loss) == pytest.approx(float(wanted), rel=1e-5)
 
 
@@ -240,11 +299,14 @@ def test_another_choice_is_refused(options):
 
 def test_losses_that_need_the_cascade_say_so():
     outputs = outputs_of(tiny_prompter(cascade=False))
-    for loss, says in ((OrthogonalLoss(), 'losses.ortho to None'),
-                       (SampleContrastLoss(), 'needs t2'),
-                       (SampleContrastLoss(text='t_sent', visual='v1_act'), 'needs v1_act'),
-                       (SpatialLoss(kind='ce'), 'losses.spatial to None')):
+    for loss, says in (
+        (OrthogonalLoss(), 'losses.ortho to None'),
+        (SampleContrastLoss(), 'needs t2'),
+        (SampleContrastLoss(text='t_sent', visual='v1_act'), 'needs v1_act'),
+        (SpatialLoss(kind='ce'), 'losses.spatial to None'),
+    ):
         with pytest.raises(ValueError, match=says):
             loss(outputs, targets())
-    assert torch.isfinite(SampleContrastLoss(text='t_sent', visual='v2_act')(
-        outputs, targets())['loss_sample'])
+    assert torch.isfinite(
+        SampleContrastLoss(text='t_sent', visual='v2_act')(outputs, targets())['loss_sample']
+    )

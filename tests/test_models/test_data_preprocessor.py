@@ -1,4 +1,5 @@
 """I_1, I_2, token ids: what the towers read of an image and a sentence."""
+
 import logging
 
 import pytest
@@ -16,8 +17,17 @@ LENGTH = 16
 
 
 def build(**options):
-    config = dict(dict(type='RefSegDataPreprocessor', tokenizer=tiny_towers.siglip_config(),
-                       init='random', max_length=LENGTH, size_where=8, size_how=12), **options)
+    config = dict(
+        dict(
+            type='RefSegDataPreprocessor',
+            tokenizer=tiny_towers.siglip_config(),
+            init='random',
+            max_length=LENGTH,
+            size_siglip=8,
+            size_sam=12,
+        ),
+        **options,
+    )
     with DefaultScope.overwrite_default_scope('rsrefseg2'):
         return MODELS.build(config)
 
@@ -61,7 +71,7 @@ def test_an_image_of_the_right_size_stays(preprocessor):
 def test_a_batch_of_unique_images_and_all_sentences(preprocessor):
     data = preprocessor(unique_images_collate(items()))
     inputs = data['inputs']
-    assert inputs.images_where.shape == (4, 3, 8, 8) and inputs.images_how.shape == (4, 3, 12, 12)
+    assert inputs.images_siglip.shape == (4, 3, 8, 8) and inputs.images_sam.shape == (4, 3, 12, 12)
     assert inputs.image_index.tolist() == [0, 1, 0, 2, 3, 1]
     assert inputs.input_ids.shape == (6, LENGTH) and inputs.input_ids.dtype == torch.int64
     assert inputs.lengths.tolist() == [3, 12, 4, 13, 2, 6]
@@ -104,27 +114,31 @@ def test_lower_case_is_an_option():
 
 def test_a_long_sentence_is_cut_counted_and_warned_of_once(preprocessor, monkeypatch):
     said = []
-    monkeypatch.setattr('rsrefseg2.models.data_preprocessor.print_log',
-                        lambda text, logger, level: said.append((text, level)))
+    monkeypatch.setattr(
+        'rsrefseg2.models.data_preprocessor.print_log',
+        lambda text, logger, level: said.append((text, level)),
+    )
     long = 'the car ' * 40
     for _ in range(3):
         ids, lengths = preprocessor.tokenize([long, 'a car', long])
     assert lengths.tolist() == [LENGTH, 3, LENGTH]
     assert ids[0, -1] == preprocessor.tokenizer.eos_id
     assert preprocessor.n_cut == 6
-    (text, level), = said
+    ((text, level),) = said
     assert '16 positions' in text and level == logging.WARNING
 
 
 def test_a_sentence_without_a_known_word_is_warned_of_once(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr('rsrefseg2.models.data_preprocessor.print_log',
-                        lambda text, logger, level: said.append(text))
+    monkeypatch.setattr(
+        'rsrefseg2.models.data_preprocessor.print_log',
+        lambda text, logger, level: said.append(text),
+    )
     folder = tiny_towers.write_siglip(tmp_path / 'siglip', words=['the', 'car'])
     preprocessor = build(tokenizer=str(folder))
     for _ in range(2):
         preprocessor.tokenize(['the zebra', '???', 'the car'])
-    text, = said
+    (text,) = said
     assert "no word of the sentence '???'" in text
 
 
@@ -135,6 +149,7 @@ def test_an_empty_sentence_is_an_error(preprocessor, sentence):
 
 
 # ------------------------------------------------------------------ the release's variant
+
 
 def test_padding_to_the_longest_of_the_batch():
     full, longest = build(), build(padding='longest')
@@ -149,18 +164,24 @@ def test_padding_to_the_longest_of_the_batch():
 def test_siglips_image_from_sams():
     """Bilinear without antialiasing: at half the size the mean of 2 x 2 pixels."""
     image = torch.randint(0, 256, (3, 20, 14), dtype=torch.uint8)
-    where, how = build(where_from='how', size_where=6).images([image])
-    pixels = how * torch.tensor([0.229, 0.224, 0.225])[:, None, None] + torch.tensor(
-        [0.485, 0.456, 0.406])[:, None, None]
+    where, how = build(siglip_from='sam_input', size_siglip=6).images([image])
+    pixels = (
+        how * torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+        + torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    )
     wanted = pixels.unflatten(3, (6, 2)).unflatten(2, (6, 2)).mean((3, 5))
     assert torch.allclose(where, (wanted - 0.5) / 0.5, atol=1e-5)
-    direct, same = build(size_where=6).images([image])
+    direct, same = build(size_siglip=6).images([image])
     assert torch.equal(same, how) and (direct - where).abs().max() > 1e-2
 
 
-@pytest.mark.parametrize(('options', 'says'), [
-    (dict(padding='left'), "padding is 'full' or 'longest', not 'left'"),
-    (dict(where_from='where'), "where_from is 'original' or 'how', not 'where'")])
+@pytest.mark.parametrize(
+    ('options', 'says'),
+    [
+        (dict(padding='left'), "padding is 'full' or 'longest', not 'left'"),
+        (dict(siglip_from='where'), "siglip_from is 'original' or 'how', not 'where'"),
+    ],
+)
 def test_unknown_choices(options, says):
     with pytest.raises(ValueError, match=says):
         build(**options)

@@ -1,5 +1,6 @@
 """Eq. 7's cosine from low-resolution inner products against the literal, upsampled form: also
 where neighbours cancel, so that the norm of an upsampled pixel is (nearly) zero."""
+
 import math
 
 import pytest
@@ -10,8 +11,15 @@ from tests.reference import dense as ref
 
 CHANNELS, OUT = 6, (256, 256)
 # float64: what cancellation leaves of 16 digits; 'checkerboard' cancels in both directions at once
-TOLERANCE = {'random': 1e-12, 'zero patch': 1e-12, 'all zero': 1e-12, 'opposite': 1e-10,
-             'checkerboard': 1e-6, 'nearly opposite 1e-3': 1e-10, 'nearly opposite 1e-6': 1e-10}
+TOLERANCE = {
+    'random': 1e-12,
+    'zero patch': 1e-12,
+    'all zero': 1e-12,
+    'opposite': 1e-10,
+    'checkerboard': 1e-6,
+    'nearly opposite 1e-3': 1e-10,
+    'nearly opposite 1e-6': 1e-10,
+}
 TOLERANCE_FLOAT32 = 1e-6
 
 
@@ -21,6 +29,7 @@ def features(kind, n, dtype):
 
     def random(*shape):
         return torch.randn(shape, generator=generator, dtype=torch.float64)
+
     noise, one, text = random(1, CHANNELS, n, n), random(1, CHANNELS, 1, 1), random(1, CHANNELS)
     column = torch.arange(n).expand(n, n)
     sign = 1.0 - 2.0 * (column % 2)
@@ -45,11 +54,15 @@ def errors(f, text, size, align_corners):
     literal_leaves = [x.double().requires_grad_() for x in (f, text)]
     found = upsampled_cosine(*leaves, size, align_corners=align_corners)
     expected = ref.cosine_map(*literal_leaves, size, align_corners)[:, 0]
-    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1),
-                          dtype=torch.float64)
+    weights = torch.randn(
+        expected.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     result = [(found - expected).detach().abs().max()]
-    for a, b in zip(torch.autograd.grad((found * weights).sum(), leaves),
-                    torch.autograd.grad((expected * weights).sum(), literal_leaves), strict=True):
+    for a, b in zip(
+        torch.autograd.grad((found * weights).sum(), leaves),
+        torch.autograd.grad((expected * weights).sum(), literal_leaves),
+        strict=True,
+    ):
         assert torch.isfinite(a).all()
         result.append((a - b).abs().max() / b.abs().max().clamp(min=1))
     assert found.abs().max() <= 1
@@ -74,8 +87,9 @@ def test_float32_features(kind, align_corners):
     assert max(found) < TOLERANCE_FLOAT32, found
 
 
-@pytest.mark.parametrize('delta, tolerance', [
-    (0.0, 1e-12), (1e-2, 1e-10), (1e-4, 1e-6), (1e-6, 1e-2), (1e-9, None)])
+@pytest.mark.parametrize(
+    'delta, tolerance', [(0.0, 1e-12), (1e-2, 1e-10), (1e-4, 1e-6), (1e-6, 1e-2), (1e-9, None)]
+)
 def test_exactly_halfway_between_opposite_neighbours(delta, tolerance):
     """2 -> 3 with align_corners reads the midpoint: the norm there is delta itself.
 
@@ -90,12 +104,22 @@ def test_exactly_halfway_between_opposite_neighbours(delta, tolerance):
 
 
 @pytest.mark.parametrize('align_corners', [False, True])
-@pytest.mark.parametrize('size, out', [((1, 1), (4, 4)), ((1, 5), (3, 20)), ((3, 4), (3, 4)),
-                                       ((5, 3), (7, 16)), ((8, 8), (4, 4)), ((2, 3), (1, 1))])
+@pytest.mark.parametrize(
+    'size, out',
+    [
+        ((1, 1), (4, 4)),
+        ((1, 5), (3, 20)),
+        ((3, 4), (3, 4)),
+        ((5, 3), (7, 16)),
+        ((8, 8), (4, 4)),
+        ((2, 3), (1, 1)),
+    ],
+)
 def test_odd_sizes(size, out, align_corners):
     """One row, the same size, no whole factor, and shrinking."""
-    f = torch.randn(2, CHANNELS, *size, generator=torch.Generator().manual_seed(2),
-                    dtype=torch.float64)
+    f = torch.randn(
+        2, CHANNELS, *size, generator=torch.Generator().manual_seed(2), dtype=torch.float64
+    )
     text = f.mean((2, 3)).flip(0)
     found = errors(f, text, out, align_corners)
     assert max(found) < 1e-10, found

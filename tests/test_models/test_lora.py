@@ -1,4 +1,5 @@
 """Eq. 2, third line: which layers are adapted, by name; W* = W + B A."""
+
 import pytest
 import torch
 from transformers import Sam2Config, Sam2Model, SamConfig, SamModel, SiglipConfig, SiglipModel
@@ -19,8 +20,7 @@ def siglip():
 
 @pytest.fixture
 def sam2():
-    return Sam2Model(Sam2Config(**without_type(
-        tiny_towers.named_sam2(tiny_towers.sam2_config()))))
+    return Sam2Model(Sam2Config(**without_type(tiny_towers.named_sam2(tiny_towers.sam2_config()))))
 
 
 def test_siglip_attention_and_not_its_pooling_head(siglip):
@@ -28,24 +28,32 @@ def test_siglip_attention_and_not_its_pooling_head(siglip):
     assert any(name.endswith('out_proj') for name in heads)  # which a bare name would hit
     for tower in (siglip.vision_model, siglip.text_model):
         assert inject_lora(tower, family='siglip', r=2) == sorted(
-            f'encoder.layers.{layer}.self_attn.{projection}' for layer in (0, 1)
-            for projection in ('q_proj', 'k_proj', 'v_proj', 'out_proj'))
+            f'encoder.layers.{layer}.self_attn.{projection}'
+            for layer in (0, 1)
+            for projection in ('q_proj', 'k_proj', 'v_proj', 'out_proj')
+        )
 
 
 def test_hiera_attention_and_not_its_dimension_changes(sam2):
     encoder = sam2.vision_encoder
-    changes = [name for name, _ in encoder.named_modules()
-               if name.endswith('.proj') and '.attn.' not in name]
+    changes = [
+        name
+        for name, _ in encoder.named_modules()
+        if name.endswith('.proj') and '.attn.' not in name
+    ]
     assert changes  # which a bare name would hit
     assert inject_lora(encoder, family='sam2', r=2) == sorted(
-        f'backbone.blocks.{block}.attn.{projection}' for block in range(5)
-        for projection in ('qkv', 'proj'))
+        f'backbone.blocks.{block}.attn.{projection}'
+        for block in range(5)
+        for projection in ('qkv', 'proj')
+    )
 
 
 def test_sam_1_attention():
     encoder = SamModel(SamConfig(**without_type(tiny_towers.sam_config()))).vision_encoder
     assert inject_lora(encoder, family='sam', r=2) == sorted(
-        f'layers.{layer}.attn.{projection}' for layer in (0, 1) for projection in ('qkv', 'proj'))
+        f'layers.{layer}.attn.{projection}' for layer in (0, 1) for projection in ('qkv', 'proj')
+    )
 
 
 def test_the_update_is_b_a_and_starts_at_zero(siglip):
@@ -73,15 +81,17 @@ def test_alpha_scales_the_update(siglip):
 def test_only_the_adapters_are_trained(sam2):
     inject_lora(sam2.vision_encoder, family='sam2', r=2)
     assert {name for name, p in sam2.vision_encoder.named_parameters() if p.requires_grad} == {
-        name for name, _ in sam2.vision_encoder.named_parameters() if '.lora_' in name}
+        name for name, _ in sam2.vision_encoder.named_parameters() if '.lora_' in name
+    }
 
 
 def test_the_release_adapts_the_text_head_and_the_neck_too(siglip, sam2):
     text, encoder = siglip.text_model, sam2.vision_encoder
-    assert 'head' in inject_lora(text, family='siglip', r=2, also='head')
-    adapted = inject_lora(encoder, family='sam2', r=2, also='neck')
+    assert 'head' in inject_lora(text, family='siglip', r=2, extra_layers='head')
+    adapted = inject_lora(encoder, family='sam2', r=2, extra_layers='neck')
     assert [name for name in adapted if 'blocks' not in name] == [
-        f'neck.convs.{i}' for i in range(4)]
+        f'neck.convs.{i}' for i in range(4)
+    ]
     # W + B A is a convolution too
     layer, x = encoder.neck.convs[0], torch.randn(2, 64, 3, 3)
     torch.nn.init.normal_(layer.lora_B.default.weight)
@@ -94,7 +104,7 @@ def test_the_release_adapts_the_text_head_and_the_neck_too(siglip, sam2):
 def test_what_cannot_be_adapted_too(siglip, sam2):
     del siglip.vision_model.head  # as our image tower is
     with pytest.raises(ValueError, match="matches 'head'"):
-        inject_lora(siglip.vision_model, family='siglip', r=2, also='head')
+        inject_lora(siglip.vision_model, family='siglip', r=2, extra_layers='head')
     with pytest.raises(ValueError, match="'head', 'neck' or None, not 'tail'"):
         inject_lora(sam2.vision_encoder, family='sam2', r=2, also='tail')
 

@@ -1,5 +1,6 @@
 """Eq. 8 against transformers' own SAM 2 and SAM 1, tiny and random: mask token 0 in training and in
 test, and SAM 2's no-memory embedding once; and seeded faults that the comparison must notice."""
+
 import pytest
 import torch
 from transformers import Sam2Model, SamModel
@@ -24,8 +25,10 @@ def folders(tmp_path_factory):
 def inputs():
     """Images (2, 3, 64, 64), sparse prompts (2, 5, 32), dense prompts (2, 16, 16)."""
     generator = torch.Generator().manual_seed(0)
-    return [torch.randn(shape, generator=generator, dtype=torch.float64)
-            for shape in [(2, 3, 64, 64), (2, 5, 32), (2, 16, 16)]]
+    return [
+        torch.randn(shape, generator=generator, dtype=torch.float64)
+        for shape in [(2, 3, 64, 64), (2, 5, 32), (2, 16, 16)]
+    ]
 
 
 def swap_first_two(decoder):
@@ -48,12 +51,17 @@ def transformers_masks(kind, folder):
     if kind == 'sam2':  # three maps, the last with the no-memory embedding
         *high, embeddings = embeddings
         more = dict(high_resolution_features=high)
-    _, dense = model.prompt_encoder(input_points=None, input_labels=None, input_boxes=None,
-                                    input_masks=dense[:, None])
+    _, dense = model.prompt_encoder(
+        input_points=None, input_labels=None, input_boxes=None, input_masks=dense[:, None]
+    )
     masks = model.mask_decoder(
-        image_embeddings=embeddings, dense_prompt_embeddings=dense,
+        image_embeddings=embeddings,
+        dense_prompt_embeddings=dense,
         image_positional_embeddings=model.get_image_wide_positional_embeddings().repeat(2, 1, 1, 1),
-        sparse_prompt_embeddings=sparse[:, None], multimask_output=True, **more)[0]
+        sparse_prompt_embeddings=sparse[:, None],
+        multimask_output=True,
+        **more,
+    )[0]
     return masks[:, 0], embeddings
 
 
@@ -85,6 +93,7 @@ def test_eq8(kind, training, folders):
 
 # --- and it notices a seeded fault ---------------------------------------------------------------
 
+
 def switching_tokens(model):
     """transformers' default: in test the token is chosen by stability."""
     model.mask_decoder.dynamic_multimask_via_stability = True
@@ -98,8 +107,11 @@ def memory_never(model):
     model.no_memory_embedding.data *= 0
 
 
-FAULTS = [(switching_tokens, 'mask'), (memory_twice, 'image embedding'),
-          (memory_never, 'image embedding')]
+FAULTS = [
+    (switching_tokens, 'mask'),
+    (memory_twice, 'image embedding'),
+    (memory_never, 'image embedding'),
+]
 
 
 @pytest.mark.parametrize(('change', 'seen_in'), FAULTS)
@@ -110,6 +122,7 @@ def test_fault_is_noticed(change, seen_in, folders, monkeypatch):
         model = load(*args, **kwargs)
         change(model)
         return model
+
     monkeypatch.setattr(mask_generator, 'load_sam', faulty)
     with pytest.raises(AssertionError, match=f'^{seen_in} differs by'):
         check_eq8('sam2', folders['sam2'], tolerance=FAULT_TOLERANCE)

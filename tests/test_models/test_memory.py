@@ -1,4 +1,5 @@
 """Less memory: the same gradients, the same features, the same names."""
+
 import pytest
 import torch
 from torch import nn
@@ -16,12 +17,24 @@ def whole(kind='sam2', *, lora=LORA, **top):
     """The tiny model with keys of the model itself."""
     sam = dict(sam2=tiny_towers.sam2_config, sam=tiny_towers.sam_config)[kind]()
     torch.manual_seed(0)
-    return stirred(MODELS.build(dict(
-        type='rsrefseg2.RSRefSeg2', init='random', losses=PAPER_LOSSES,
-        siglip=dict(checkpoint=tiny_towers.siglip_config(), vision_lora=lora, text_lora=lora),
-        sam=dict(checkpoint=sam, lora=lora), _scope_='rsrefseg2',
-        prompter=dict(type='CascadedPrompter', inner=16, heads=2, mlp_hidden=16, dense=dict()),
-        **top)))
+    return stirred(
+        MODELS.build(
+            dict(
+                type='rsrefseg2.RSRefSeg2',
+                init='random',
+                losses=PAPER_LOSSES,
+                siglip=dict(
+                    checkpoint=tiny_towers.siglip_config(), vision_lora=lora, text_lora=lora
+                ),
+                sam=dict(checkpoint=sam, lora=lora),
+                _scope_='rsrefseg2',
+                prompter=dict(
+                    type='CascadedPrompter', inner=16, heads=2, mlp_hidden=16, dense=dict()
+                ),
+                **top,
+            )
+        )
+    )
 
 
 def gradients(model):
@@ -32,20 +45,26 @@ def gradients(model):
     def keep(x):
         kept[x.untyped_storage()._cdata] = x.untyped_storage()
         return x.detach()
+
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         losses = model.train()(**data, mode='loss')
     sum(losses.values()).backward()
-    return ({name: p.grad for name, p in model.named_parameters() if p.requires_grad},
-            sum(storage.nbytes() for storage in kept.values()))
+    return (
+        {name: p.grad for name, p in model.named_parameters() if p.requires_grad},
+        sum(storage.nbytes() for storage in kept.values()),
+    )
 
 
-@pytest.mark.parametrize(('kind', 'changes'), [
-    ('sam2', RECOMPUTE), ('sam', RECOMPUTE), ('sam2', dict(sam=dict(recompute=[1, 2])))])
+@pytest.mark.parametrize(
+    ('kind', 'changes'),
+    [('sam2', RECOMPUTE), ('sam', RECOMPUTE), ('sam2', dict(sam=dict(recompute=[1, 2])))],
+)
 @pytest.mark.parametrize('autocast', [None, 'bfloat16'])
 def test_recomputed_layers_have_the_same_gradients(kind, changes, autocast):
     """Bit for bit, dropout included; less is kept; the names are the same."""
-    plain, spared = (stirred(build(kind, lora=LORA, losses=PAPER_LOSSES, **options))
-                     for options in ({}, changes))
+    plain, spared = (
+        stirred(build(kind, lora=LORA, losses=PAPER_LOSSES, **options)) for options in ({}, changes)
+    )
     assert list(plain.state_dict()) == list(spared.state_dict())
     for model in (plain, spared):
         model.autocast = autocast
@@ -63,7 +82,9 @@ def calls_of(layers, model, data):
     def count(k):
         def hook(*_):
             counts[k] += 1
+
         return hook
+
     handles = [layer.attn.register_forward_hook(count(k)) for k, layer in enumerate(layers)]
     if model.training:
         sum(model(**data, mode='loss').values()).backward()
@@ -82,15 +103,22 @@ def test_stages_are_hieras_and_eval_computes_nothing_twice():
     assert calls_of(blocks, model.eval(), batch(model)) == [1] * 5
 
 
-@pytest.mark.parametrize(('kind', 'recompute', 'says'), [
-    ('sam2', [0], r'stages from 1 to 4, not \[0\]'), ('sam2', [5], 'from 1 to 4'),
-    ('sam2', 1, 'from 1 to 4, not 1'), ('sam', [1], 'has no stages: set recompute=True')])
+@pytest.mark.parametrize(
+    ('kind', 'recompute', 'says'),
+    [
+        ('sam2', [0], r'stages from 1 to 4, not \[0\]'),
+        ('sam2', [5], 'from 1 to 4'),
+        ('sam2', 1, 'from 1 to 4, not 1'),
+        ('sam', [1], 'has no stages: set recompute=True'),
+    ],
+)
 def test_stages_that_are_not_there(kind, recompute, says):
     with pytest.raises(ValueError, match=says):
         build(kind, sam=dict(recompute=recompute))
 
 
 # ---------------------------------------------------------------- BF16
+
 
 @pytest.mark.parametrize('kind', ['sam2', 'sam'])
 def test_autocast_rounds_products_and_nothing_that_is_kept(kind):
@@ -119,15 +147,17 @@ def test_prediction_in_parts_has_the_precision_of_the_whole():
     model = whole(autocast='bfloat16', frozen_dtype='bfloat16').eval()
     inputs = batch(model)['inputs']
     with torch.no_grad():
-        images = model.encode_images(inputs.images_where, inputs.images_how)
+        images = model.encode_images(inputs.images_siglip, inputs.images_sam)
         parts = model.segment(images, inputs.image_index, inputs.input_ids, inputs.lengths)
         assert torch.equal(parts.mask_logits, model(inputs).mask_logits)
 
 
 @pytest.mark.parametrize('kind', ['sam2', 'sam'])
 def test_frozen_weights_in_bf16_leave_the_image_features_to_the_bit(kind):
-    kept, stored = whole(kind, autocast='bfloat16'), whole(
-        kind, autocast='bfloat16', frozen_dtype='bfloat16')
+    kept, stored = (
+        whole(kind, autocast='bfloat16'),
+        whole(kind, autocast='bfloat16', frozen_dtype='bfloat16'),
+    )
     outputs = []
     for model in (kept, stored):
         with torch.no_grad():
@@ -143,12 +173,18 @@ def test_what_is_stored_in_bf16():
     """The towers' frozen products and the table of tokens; not LoRA, norms, positions, prompts."""
     model = whole(autocast='bfloat16', frozen_dtype='bfloat16')
     table = model.encoder.text_model.embeddings.token_embedding
-    towers = (model.encoder.vision_model, model.encoder.text_model,
-              model.mask_generator.sam.vision_encoder)
+    towers = (
+        model.encoder.vision_model,
+        model.encoder.text_model,
+        model.mask_generator.sam.vision_encoder,
+    )
     products = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-    expected = {id(module.weight) for tower in towers for module in tower.modules()
-                if (isinstance(module, products) or module is table)
-                and not module.weight.requires_grad}
+    expected = {
+        id(module.weight)
+        for tower in towers
+        for module in tower.modules()
+        if (isinstance(module, products) or module is table) and not module.weight.requires_grad
+    }
     assert len(expected) > 40
     assert {id(p) for p in model.parameters() if p.dtype == torch.bfloat16} == expected
     assert {b.dtype for b in model.buffers() if b.is_floating_point()} == {torch.float32}
@@ -158,10 +194,18 @@ def test_what_is_stored_in_bf16():
 def test_towers_that_are_trained_whole_stay_in_float32():
     sam = dict(checkpoint=tiny_towers.sam2_config(), trainable=True)
     siglip = dict(checkpoint=tiny_towers.siglip_config(), trainable=True)
-    model = MODELS.build(dict(
-        type='rsrefseg2.RSRefSeg2', _scope_='rsrefseg2', init='random', siglip=siglip, sam=sam,
-        prompter=dict(type='CascadedPrompter', inner=16, heads=2, mlp_hidden=16),
-        autocast='bfloat16', frozen_dtype='bfloat16'))
+    model = MODELS.build(
+        dict(
+            type='rsrefseg2.RSRefSeg2',
+            _scope_='rsrefseg2',
+            init='random',
+            siglip=siglip,
+            sam=sam,
+            prompter=dict(type='CascadedPrompter', inner=16, heads=2, mlp_hidden=16),
+            autocast='bfloat16',
+            frozen_dtype='bfloat16',
+        )
+    )
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
@@ -174,6 +218,7 @@ def test_frozen_weights_in_bf16_need_autocast():
 
 # ---------------------------------------------------------------- accumulation
 
+
 def accumulated(parts, *, losses, norm_in_eval):
     """Mean gradient over the parts of one batch."""
     model = stirred(build(lora=dict(r=2), losses=losses)).double().train()
@@ -182,15 +227,16 @@ def accumulated(parts, *, losses, norm_in_eval):
     for part in parts:
         terms = model(**batch(model, part, training=True), mode='loss')
         (sum(terms.values()) / len(parts)).backward()
-    return nn.utils.parameters_to_vector(
-        p.grad for p in model.parameters() if p.grad is not None)
+    return nn.utils.parameters_to_vector(p.grad for p in model.parameters() if p.grad is not None)
 
 
 ALONE = {name: PAPER_LOSSES[name] for name in ('seg', 'ortho')}
 
 
-@pytest.mark.parametrize(('losses', 'norm_in_eval', 'equal'), [
-    (ALONE, True, True), (ALONE, False, False), (PAPER_LOSSES, True, False)])
+@pytest.mark.parametrize(
+    ('losses', 'norm_in_eval', 'equal'),
+    [(ALONE, True, True), (ALONE, False, False), (PAPER_LOSSES, True, False)],
+)
 def test_accumulation_is_a_larger_batch_where_no_term_sees_the_batch(losses, norm_in_eval, equal):
     """Two batches of three sentences, or one of six; BatchNorm, and the sample contrast, differ."""
     halves = ((0, 2, 3), (1, 4, 5))  # an image's sentences together: Hiera rounds to float32

@@ -2,6 +2,7 @@
 
 The files lie beside the repository, in shared/fixtures; without them these tests are skipped.
 """
+
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,14 @@ from tests.test_models.release_names import transformers_state
 
 FIXTURES = Path(__file__).resolve().parents[3] / 'shared' / 'fixtures'
 GRID, PROMPT = (6, 6), (24, 24)
-SYMBOLS = {'t1': 'text_queries1', 't2': 'text_queries2', 'v1_act': 'visual_first_order',
-           'v2_act': 'visual_second_order', 'p_sparse': 'sparse_prompts',
-           'p_dense': 'dense_prompts'}
+SYMBOLS = {
+    't1': 'text_queries1',
+    't2': 'text_queries2',
+    'v1_act': 'visual_first_order',
+    'v2_act': 'visual_second_order',
+    'p_sparse': 'sparse_prompts',
+    'p_dense': 'dense_prompts',
+}
 
 
 def load(name):
@@ -45,29 +51,66 @@ def assert_close(found, expected, tolerance):
 
 # --- the prompter and its losses -----------------------------------------------------------------
 
+
 def test_reference_equals_the_release():
     """The transcriptions themselves: what the other tests are measured with."""
     state, given, out = load('release_prompter.npz')
     found = release.release_prompter(
-        state, given['visual'], given['t_word'], given['t_sent'], given['logit_scale'],
-        given['logit_bias'], size=GRID, out_size=PROMPT)
+        state,
+        given['visual'],
+        given['t_word'],
+        given['t_sent'],
+        given['logit_scale'],
+        given['logit_bias'],
+        size=GRID,
+        out_size=PROMPT,
+    )
     for ours, theirs in SYMBOLS.items():
         assert_close(found[ours], out[theirs], 1e-9)
     ortho, contrast = release.release_losses(
-        out['text_queries1'], out['text_queries2'], given['visual'], given['mask'],
-        given['nce_logit_scale'], given['nce_logit_bias'], size=GRID)
+        out['text_queries1'],
+        out['text_queries2'],
+        given['visual'],
+        given['mask'],
+        given['nce_logit_scale'],
+        given['nce_logit_bias'],
+        size=GRID,
+    )
     assert_close(ortho, out['loss_ortho'], 1e-9)
     assert_close(contrast, out['loss_sample_nce'], 1e-9)
 
 
 def release_variant(state, given, **options):
-    options = dict(interleaved=True, mask_words=False, visual_position='query_key',
-                   dense=dict(activation='gelu', align_corners=True)) | options
-    prompter = CascadedPrompter(
-        d1=32, d2=16, grid_size=GRID, prompt_size=PROMPT, logit_scale=0.0, logit_bias=0.0, n_t=3,
-        n_p=9, inner=32, heads=8, mlp_hidden=24, **options).double().eval()
-    load_reference(prompter, release.reference_weights(
-        state, given['logit_scale'], given['logit_bias']))
+    options = (
+        dict(
+            interleaved=True,
+            mask_words=False,
+            visual_position='query_key',
+            dense=dict(activation='gelu', align_corners=True),
+        )
+        | options
+    )
+    prompter = (
+        CascadedPrompter(
+            d1=32,
+            d2=16,
+            grid_size=GRID,
+            prompt_size=PROMPT,
+            logit_scale=0.0,
+            logit_bias=0.0,
+            n_t=3,
+            n_p=9,
+            inner=32,
+            heads=8,
+            mlp_hidden=24,
+            **options,
+        )
+        .double()
+        .eval()
+    )
+    load_reference(
+        prompter, release.reference_weights(state, given['logit_scale'], given['logit_bias'])
+    )
     return prompter
 
 
@@ -77,7 +120,8 @@ def run_release_variant(**options):
     mask[1, 4:] = False  # the release reads the padding too
     with torch.no_grad():
         found = release_variant(state, given, **options)(
-            given['visual'], EncodedText(given['t_word'], mask, given['t_sent']))
+            given['visual'], EncodedText(given['t_word'], mask, given['t_sent'])
+        )
     return found._asdict(), out | {'dense_prompts': out['dense_prompts'][:, 0]}
 
 
@@ -87,11 +131,17 @@ def test_prompter_equals_the_release():
         assert_close(found[ours], out[theirs], 1e-9)
 
 
-@pytest.mark.parametrize('option, symbol', [
-    (dict(mask_words=True), 't1'), (dict(interleaved=False), 'p_sparse'),
-    (dict(visual_position='add'), 'v1_act'),
-    (dict(dense=dict(activation='relu', align_corners=True)), 'p_dense'),
-    (dict(dense=dict(activation='gelu', align_corners=False)), 'p_dense')], ids=str)
+@pytest.mark.parametrize(
+    'option, symbol',
+    [
+        (dict(mask_words=True), 't1'),
+        (dict(interleaved=False), 'p_sparse'),
+        (dict(visual_position='add'), 'v1_act'),
+        (dict(dense=dict(activation='relu', align_corners=True)), 'p_dense'),
+        (dict(dense=dict(activation='gelu', align_corners=False)), 'p_dense'),
+    ],
+    ids=str,
+)
 def test_every_option_of_the_release_matters(option, symbol):
     """The paper's choice instead of the release's is seen at once."""
     found, out = run_release_variant(**option)
@@ -103,8 +153,14 @@ def test_losses_equal_the_release():
     t1, t2 = out['text_queries1'], out['text_queries2']
     index = torch.arange(len(t1))
     outputs = RefSegOutputs(
-        EncodedImages(given['visual'], None, None), index, None,
-        Prompts(t1, t2, None, None, None, None, None, None), None, None, GRID)
+        EncodedImages(given['visual'], None, None),
+        index,
+        None,
+        Prompts(t1, t2, None, None, None, None, None, None),
+        None,
+        None,
+        GRID,
+    )
     targets = Targets(list(given['mask']), index)
     contrast = SampleContrastLoss(variant='release').double()
     with torch.no_grad():
@@ -119,16 +175,27 @@ SAM2 = dict(
     model_type='sam2',
     vision_config=dict(
         backbone_config=dict(
-            hidden_size=16, num_attention_heads=1, image_size=[64, 64],
-            blocks_per_stage=[1, 2, 3, 2], embed_dim_per_stage=[16, 32, 64, 128],
-            num_attention_heads_per_stage=[1, 2, 4, 8], window_size_per_stage=[8, 4, 4, 2],
-            global_attention_blocks=[4, 5], window_positional_embedding_background_size=[4, 4]),
+            hidden_size=16,
+            num_attention_heads=1,
+            image_size=[64, 64],
+            blocks_per_stage=[1, 2, 3, 2],
+            embed_dim_per_stage=[16, 32, 64, 128],
+            num_attention_heads_per_stage=[1, 2, 4, 8],
+            window_size_per_stage=[8, 4, 4, 2],
+            global_attention_blocks=[4, 5],
+            window_positional_embedding_background_size=[4, 4],
+        ),
         backbone_channel_list=[128, 64, 32, 16],
-        backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]], fpn_hidden_size=32),
-    prompt_encoder_config=dict(hidden_size=32, image_size=64, patch_size=16,
-                               mask_input_channels=16),
-    mask_decoder_config=dict(hidden_size=32, num_attention_heads=4, mlp_dim=64,
-                             iou_head_hidden_dim=32))
+        backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]],
+        fpn_hidden_size=32,
+    ),
+    prompt_encoder_config=dict(
+        hidden_size=32, image_size=64, patch_size=16, mask_input_channels=16
+    ),
+    mask_decoder_config=dict(
+        hidden_size=32, num_attention_heads=4, mlp_dim=64, iou_head_hidden_dim=32
+    ),
+)
 
 
 @pytest.mark.parametrize('training', [False, True])
@@ -139,8 +206,9 @@ def test_mask_generator_equals_sam2(training):
     generator.sam.load_state_dict(transformers_state(state))  # strict: no name left over
     with torch.no_grad():
         embeddings, high_resolution = generator.encode_images(given['image'])
-        logits = generator(embeddings, high_resolution, given['sparse'],
-                           given['dense_logits'][:, 0])
+        logits = generator(
+            embeddings, high_resolution, given['sparse'], given['dense_logits'][:, 0]
+        )
     assert_close(embeddings, out['image_embeddings'], 1e-5)
     assert_close(high_resolution[0], out['high_res_0'], 1e-5)
     assert_close(high_resolution[1], out['high_res_1'], 1e-5)
@@ -154,8 +222,10 @@ def test_memory_embedding_and_high_resolution_matter():
     generator.sam.load_state_dict(transformers_state(state))
     with torch.no_grad():
         embeddings, high = generator.encode_images(given['image'])
-        for wrong in ((embeddings - generator.sam.no_memory_embedding.reshape(1, -1, 1, 1), high),
-                      (embeddings, [0 * x for x in high])):
+        for wrong in (
+            (embeddings - generator.sam.no_memory_embedding.reshape(1, -1, 1, 1), high),
+            (embeddings, [0 * x for x in high]),
+        ):
             logits = generator(*wrong, given['sparse'], given['dense_logits'][:, 0])
             assert (logits - out['mask_logits'][:, 0]).abs().max() > 1e-4
 
@@ -163,10 +233,14 @@ def test_memory_embedding_and_high_resolution_matter():
 def test_reference_equals_sam2():
     """The transcription with which whole checkpoints are compared (tests/test_apis)."""
     state, given, out = load('release_sam2.npz')
-    embeddings, high_resolution = sam2.encode_image(given['image'], state, dict(
-        stages=(1, 2, 3, 2), heads=1, windows=(8, 4, 4, 2), global_blocks=(4, 5)))
-    logits = sam2.decode(embeddings, high_resolution, given['sparse'], given['dense_logits'],
-                         state, 4)
+    embeddings, high_resolution = sam2.encode_image(
+        given['image'],
+        state,
+        dict(stages=(1, 2, 3, 2), heads=1, windows=(8, 4, 4, 2), global_blocks=(4, 5)),
+    )
+    logits = sam2.decode(
+        embeddings, high_resolution, given['sparse'], given['dense_logits'], state, 4
+    )
     assert_close(embeddings, out['image_embeddings'], 1e-5)
     assert_close(high_resolution[0], out['high_res_0'], 1e-5)
     assert_close(high_resolution[1], out['high_res_1'], 1e-5)
@@ -174,6 +248,7 @@ def test_reference_equals_sam2():
 
 
 # --- through the converter -----------------------------------------------------------------------
+
 
 def convert(module, prefix, state):
     """The module with the release's weights, placed by the converter; every one is used, and the
@@ -189,13 +264,32 @@ def convert(module, prefix, state):
 
 def test_the_prompter_through_the_converter():
     state, given, out = load('release_prompter.npz')
-    prompter = CascadedPrompter(
-        d1=32, d2=16, grid_size=GRID, prompt_size=PROMPT, logit_scale=0.0, logit_bias=0.0, n_t=3,
-        n_p=9, inner=32, heads=8, mlp_hidden=24, interleaved=True,
-        dense=dict(activation='gelu', align_corners=True)).double().eval()
+    prompter = (
+        CascadedPrompter(
+            d1=32,
+            d2=16,
+            grid_size=GRID,
+            prompt_size=PROMPT,
+            logit_scale=0.0,
+            logit_bias=0.0,
+            n_t=3,
+            n_p=9,
+            inner=32,
+            heads=8,
+            mlp_hidden=24,
+            interleaved=True,
+            dense=dict(activation='gelu', align_corners=True),
+        )
+        .double()
+        .eval()
+    )
     siglip = 'clip_text_encoder.base_model.model'
-    convert(prompter, 'prompter.', {f'prompter.{k}': v for k, v in state.items()} | {
-        f'{siglip}.{name}': given[name].reshape(1) for name in ('logit_scale', 'logit_bias')})
+    convert(
+        prompter,
+        'prompter.',
+        {f'prompter.{k}': v for k, v in state.items()}
+        | {f'{siglip}.{name}': given[name].reshape(1) for name in ('logit_scale', 'logit_bias')},
+    )
     mask = torch.ones(given['t_word'].shape[:2], dtype=torch.bool)
     with torch.no_grad():
         found = prompter(given['visual'], EncodedText(given['t_word'], mask, given['t_sent']))
@@ -207,24 +301,31 @@ def test_the_prompter_through_the_converter():
 def test_sam2_through_the_converter():
     state, given, out = load('release_sam2.npz')
     generator = MaskGenerator(checkpoint=SAM2, init='random').eval()
-    wrapped = {'backbone.model.' + k.replace('image_encoder.', 'image_encoder.base_model.model.'):
-               v for k, v in state.items()}
+    wrapped = {
+        'backbone.model.' + k.replace('image_encoder.', 'image_encoder.base_model.model.'): v
+        for k, v in state.items()
+    }
     convert(generator, 'mask_generator.', wrapped)
     with torch.no_grad():
         embeddings, high_resolution = generator.encode_images(given['image'])
-        logits = generator(embeddings, high_resolution, given['sparse'],
-                           given['dense_logits'][:, 0])
+        logits = generator(
+            embeddings, high_resolution, given['sparse'], given['dense_logits'][:, 0]
+        )
     assert_close(embeddings, out['image_embeddings'], 1e-5)
     assert_close(logits, out['mask_logits'][:, 0], 1e-5)
 
 
 def test_the_names_of_the_made_up_checkpoint_are_the_fixtures():
     """tests/official.py writes them down by rule; at the fixtures' sizes they are the same."""
+
     def shapes(state):
         return {name: tuple(value.shape) for name, value in state.items()}
+
     assert shapes(load('release_prompter.npz')[0]) == official.prompter_shapes(
-        d1=32, d2=16, inner=32, hidden=24, grid=6)
+        d1=32, d2=16, inner=32, hidden=24, grid=6
+    )
     encoder = official.image_encoder_shapes(width=16, stages=(1, 2, 3, 2), d2=32, window=8)
     assert shapes(load('release_sam2.npz')[0]) == {
         **{f'image_encoder.{name}': shape for name, shape in encoder.items()},
-        **official.prompts_and_decoder_shapes(d2=32, mask_channels=16, iou_hidden=32)}
+        **official.prompts_and_decoder_shapes(d2=32, mask_channels=16, iou_hidden=32),
+    }

@@ -1,4 +1,5 @@
 """The whole model: what is trained, that it trains, and that a prediction is its sample's own."""
+
 import copy
 
 import pytest
@@ -21,10 +22,20 @@ from .tiny_model import PAPER_LOSSES, SENTENCES, batch, build, stirred
 DECODER = 'mask_generator.sam.mask_decoder.'
 # Prefixes of what is frozen in the decoder: no loss reaches it (only mask token 0 is read).
 FROZEN_HEADS = {
-    'sam2': ('iou_prediction_head', 'pred_obj_score_head', 'output_hypernetworks_mlps.1',
-             'output_hypernetworks_mlps.2', 'output_hypernetworks_mlps.3'),
-    'sam': ('iou_prediction_head', 'output_hypernetworks_mlps.1', 'output_hypernetworks_mlps.2',
-            'output_hypernetworks_mlps.3')}
+    'sam2': (
+        'iou_prediction_head',
+        'pred_obj_score_head',
+        'output_hypernetworks_mlps.1',
+        'output_hypernetworks_mlps.2',
+        'output_hypernetworks_mlps.3',
+    ),
+    'sam': (
+        'iou_prediction_head',
+        'output_hypernetworks_mlps.1',
+        'output_hypernetworks_mlps.2',
+        'output_hypernetworks_mlps.3',
+    ),
+}
 
 
 def trained(model):
@@ -37,7 +48,8 @@ def expected_to_train(model, sam):
     for name, _ in model.named_parameters():
         lora = name.split('.')[-3:-1] in (['lora_A', 'default'], ['lora_B', 'default'])
         decoder = name.startswith(DECODER) and not any(
-            name.startswith(f'{DECODER}{head}.') for head in FROZEN_HEADS[sam])
+            name.startswith(f'{DECODER}{head}.') for head in FROZEN_HEADS[sam]
+        )
         if lora or decoder or name.startswith('prompter.') or name.endswith('logit_scale'):
             found.add(name)
     return found
@@ -50,8 +62,11 @@ def test_the_trainable_set_by_name(sam):
     assert names == expected_to_train(model, sam)
     # and it is neither empty nor everything, part by part
     every = {name for name, _ in model.named_parameters()}
-    for prefix in ('encoder.vision_model.', 'encoder.text_model.',
-                   'mask_generator.sam.vision_encoder.'):
+    for prefix in (
+        'encoder.vision_model.',
+        'encoder.text_model.',
+        'mask_generator.sam.vision_encoder.',
+    ):
         inside = {name for name in names if name.startswith(prefix)}
         assert inside and all('.lora_' in name for name in inside)
         assert len(inside) < sum(name.startswith(prefix) for name in every)
@@ -65,11 +80,15 @@ def test_the_trainable_set_by_name(sam):
 
 def test_named_variants_train_what_they_say():
     frozen = trained(build(lora=None))
-    assert not any(name.startswith(('encoder.', 'mask_generator.sam.vision_encoder.'))
-                   for name in frozen)
+    assert not any(
+        name.startswith(('encoder.', 'mask_generator.sam.vision_encoder.')) for name in frozen
+    )
     whole = build(lora=None, siglip=dict(trainable=True), sam=dict(trainable=True))
-    for prefix in ('encoder.vision_model.', 'encoder.text_model.',
-                   'mask_generator.sam.vision_encoder.'):
+    for prefix in (
+        'encoder.vision_model.',
+        'encoder.text_model.',
+        'mask_generator.sam.vision_encoder.',
+    ):
         assert all(p.requires_grad for n, p in whole.named_parameters() if n.startswith(prefix))
     with pytest.raises(ValueError, match='vision_lora'):
         build(siglip=dict(trainable=True))
@@ -77,9 +96,11 @@ def test_named_variants_train_what_they_say():
         build(sam=dict(trainable=True))
 
 
-RELEASE = dict(siglip=dict(text_lora=dict(r=2, also='head'), every_position=True),
-               sam=dict(lora=dict(r=2, also='neck'), train_prompt_encoder=True),
-               prompter=dict(interleaved=True, dense=dict(activation='gelu', align_corners=True)))
+RELEASE = dict(
+    siglip=dict(text_lora=dict(r=2, extra_layers='head'), keep_padding_tokens=True),
+    sam=dict(lora=dict(r=2, extra_layers='neck'), train_prompt_encoder=True),
+    prompter=dict(interleaved=True, dense=dict(activation='gelu', align_corners=True)),
+)
 RELEASE_LOSSES = dict(PAPER_LOSSES, sample=dict(type='SampleContrastLoss', variant='release'))
 
 
@@ -87,12 +108,18 @@ def test_the_release_trains_more():
     more = trained(build(losses=RELEASE_LOSSES, **RELEASE)) - trained(build(losses=PAPER_LOSSES))
     mask_embed = 'mask_generator.sam.prompt_encoder.mask_embed.'
     assert {name for name in more if name.startswith(mask_embed)} == {
-        f'{mask_embed}{layer}.{kind}' for kind in ('weight', 'bias')
-        for layer in ('conv1', 'conv2', 'conv3', 'layer_norm1', 'layer_norm2')}
+        f'{mask_embed}{layer}.{kind}'
+        for kind in ('weight', 'bias')
+        for layer in ('conv1', 'conv2', 'conv3', 'layer_norm1', 'layer_norm2')
+    }
     assert {name for name in more if not name.startswith(mask_embed)} == {
-        f'{layer}.lora_{ab}.default.weight' for ab in 'AB'
-        for layer in ('encoder.text_model.head',
-                      *(f'mask_generator.sam.vision_encoder.neck.convs.{i}' for i in range(4)))}
+        f'{layer}.lora_{ab}.default.weight'
+        for ab in 'AB'
+        for layer in (
+            'encoder.text_model.head',
+            *(f'mask_generator.sam.vision_encoder.neck.convs.{i}' for i in range(4)),
+        )
+    }
 
 
 # ------------------------------------------------------------------ two steps of training
@@ -112,30 +139,44 @@ def steps(model, n, lr=1e-2):
         optimizer.zero_grad(set_to_none=True)
         loss, _ = model.parse_losses(model(**batch(model, training=True), mode='loss'))
         loss.backward()
-        gradients = {name: None if p.grad is None else p.grad.clone()
-                     for name, p in model.named_parameters() if p.requires_grad}
+        gradients = {
+            name: None if p.grad is None else p.grad.clone()
+            for name, p in model.named_parameters()
+            if p.requires_grad
+        }
         optimizer.step()
     return gradients
 
 
-VARIANTS = {'sam2': dict(losses=PAPER_LOSSES), 'sam': dict(kind='sam', losses=PAPER_LOSSES),
-            'release': dict(losses=RELEASE_LOSSES, **RELEASE)}
+VARIANTS = {
+    'sam2': dict(losses=PAPER_LOSSES),
+    'sam': dict(kind='sam', losses=PAPER_LOSSES),
+    'release': dict(losses=RELEASE_LOSSES, **RELEASE),
+}
 
 
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_two_steps_reach_everything_that_is_trained_and_nothing_else(variant):
     model = build(**VARIANTS[variant]).double()  # a true zero stands far below the rest
-    frozen = {name: value.clone() for name, value in model.state_dict().items()
-              if name not in trained(model) and 'running_' not in name
-              and not name.endswith('num_batches_tracked')}
+    frozen = {
+        name: value.clone()
+        for name, value in model.state_dict().items()
+        if name not in trained(model)
+        and 'running_' not in name
+        and not name.endswith('num_batches_tracked')
+    }
     before = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     gradients = steps(model, 2)
 
-    assert all(gradient is not None and gradient.isfinite().all()
-               for gradient in gradients.values())
+    assert all(
+        gradient is not None and gradient.isfinite().all() for gradient in gradients.values()
+    )
     largest = max(float(gradient.abs().max()) for gradient in gradients.values())
-    zero = {name for name, gradient in gradients.items()
-            if float(gradient.abs().max()) <= 1e-16 * largest}
+    zero = {
+        name
+        for name, gradient in gradients.items()
+        if float(gradient.abs().max()) <= 1e-16 * largest
+    }
     expected = {name for name in gradients if any(part in name for part, _ in NO_GRADIENT)}
     assert zero - expected == set(), 'no gradient, without a reason'
     assert expected - zero == set(), 'a gradient, though there is a reason for none'
@@ -158,6 +199,7 @@ def test_step_one_reaches_lora_b_alone():
 
 
 # ------------------------------------------------------------------ predictions
+
 
 def logits(model, which, **options):
     with torch.no_grad():
@@ -200,9 +242,9 @@ def test_padding_matters_where_it_is_not_masked():
 def test_equal_path_means_equal_image(model):
     """U < B: towers run on the images, once each."""
     shared, separate = batch(model), batch(model, shared=False)
-    assert len(shared['inputs'].images_where) == len(shared['inputs'].images_how) == 4
+    assert len(shared['inputs'].images_siglip) == len(shared['inputs'].images_sam) == 4
     assert shared['inputs'].image_index.tolist() == [0, 1, 0, 2, 3, 1]
-    assert len(separate['inputs'].images_where) == len(SENTENCES)
+    assert len(separate['inputs'].images_siglip) == len(SENTENCES)
     # either way the losses know which images are one
     assert shared['inputs'].image_ids.tolist() == separate['inputs'].image_ids.tolist()
     assert len(shared['inputs'].image_ids.unique()) == 4
@@ -215,7 +257,7 @@ def test_many_sentences_on_one_encoded_image_equal_full_forwards(model):
     data = batch(model, [0])['inputs']
     with torch.no_grad():
         model.eval()
-        images = model.encode_images(data.images_where, data.images_how)
+        images = model.encode_images(data.images_siglip, data.images_sam)
         ids, lengths = model.data_preprocessor.tokenize(SENTENCES)
         zeros = torch.zeros(len(SENTENCES), dtype=torch.int64)
         many = model.segment(images, zeros, ids, lengths).mask_logits
@@ -243,7 +285,7 @@ def test_masks_via_sams_input_size():
     logits = torch.randn(2, 16, 16)
     shapes = [(48, 48), (30, 80)]
     direct = model.masks(logits, shapes)
-    model.masks_via_input = True
+    model.upsample_via_sam_input = True
     large = torch.nn.functional.interpolate(logits[:, None], (64, 64), mode='bilinear')
     for i, (found, shape) in enumerate(zip(model.masks(logits, shapes), shapes, strict=True)):
         wanted = torch.nn.functional.interpolate(large[[i]], shape, mode='bilinear')[0, 0]
@@ -265,38 +307,51 @@ def test_losses_by_name_and_off():
     losses = model(**batch(model, training=True), mode='loss')
     assert set(losses) == {'loss_ce', 'loss_dice', 'loss_ortho', 'loss_sample'}
     assert all(value.ndim == 0 and value.dtype == torch.float32 for value in losses.values())
-    more = dict(PAPER_LOSSES, dense=dict(type='DenseLoss'),
-                spatial=dict(type='SpatialLoss', kind='mil'))
+    more = dict(
+        PAPER_LOSSES, dense=dict(type='DenseLoss'), spatial=dict(type='SpatialLoss', kind='mil')
+    )
     model = build(losses=more)
     assert {'loss_dense', 'loss_spatial'} <= set(model(**batch(model), mode='loss'))
 
 
 def test_eq9_is_the_weighted_sum():
     """Each term computed alone with weight 1, the weights and the sum by hand."""
-    model = build(losses=dict(
-        seg=dict(type='SegmentationLoss',
-                 ce=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=2.0),
-                 dice=dict(type='mmdet.DiceLoss', naive_dice=True, loss_weight=3.0)),
-        ortho=dict(type='OrthogonalLoss', loss_weight=0.5),
-        sample=dict(type='SampleContrastLoss', loss_weight=0.25),
-        dense=dict(type='DenseLoss', loss_weight=1.5),
-        spatial=dict(type='SpatialLoss', kind='mil', loss_weight=0.125))).eval()
+    model = build(
+        losses=dict(
+            seg=dict(
+                type='SegmentationLoss',
+                ce=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=2.0),
+                dice=dict(type='mmdet.DiceLoss', naive_dice=True, loss_weight=3.0),
+            ),
+            ortho=dict(type='OrthogonalLoss', loss_weight=0.5),
+            sample=dict(type='SampleContrastLoss', loss_weight=0.25),
+            dense=dict(type='DenseLoss', loss_weight=1.5),
+            spatial=dict(type='SpatialLoss', kind='mil', loss_weight=0.125),
+        )
+    ).eval()
     data = batch(model)
     with torch.no_grad():
         outputs = model(data['inputs'])
         targets = Targets([s.gt_mask for s in data['data_samples']], data['inputs'].image_ids)
         alone = {}
-        for loss in (SegmentationLoss(ce=PAPER_LOSSES['seg']['ce'],
-                                      dice=PAPER_LOSSES['seg']['dice']),
-                     OrthogonalLoss(), SampleContrastLoss(), DenseLoss(),
-                     SpatialLoss(kind='mil')):
+        for loss in (
+            SegmentationLoss(ce=PAPER_LOSSES['seg']['ce'], dice=PAPER_LOSSES['seg']['dice']),
+            OrthogonalLoss(),
+            SampleContrastLoss(),
+            DenseLoss(),
+            SpatialLoss(kind='mil'),
+        ):
             alone |= {name: float(value) for name, value in loss(outputs, targets).items()}
         losses = model(**data, mode='loss')
         total, _ = model.parse_losses(losses)
     expected = dict(
-        loss_ce=2.0 * alone['loss_ce'], loss_dice=3.0 * alone['loss_dice'],
-        loss_ortho=0.5 * alone['loss_ortho'], loss_sample=0.25 * alone['loss_sample'],
-        loss_dense=1.5 * alone['loss_dense'], loss_spatial=0.125 * alone['loss_spatial'])
+        loss_ce=2.0 * alone['loss_ce'],
+        loss_dice=3.0 * alone['loss_dice'],
+        loss_ortho=0.5 * alone['loss_ortho'],
+        loss_sample=0.25 * alone['loss_sample'],
+        loss_dense=1.5 * alone['loss_dense'],
+        loss_spatial=0.125 * alone['loss_spatial'],
+    )
     assert min(alone.values()) > 1e-3  # a term of 0 would hide its weight
     assert {name: float(value) for name, value in losses.items()} == pytest.approx(expected)
     assert float(total) == pytest.approx(sum(expected.values()))
@@ -304,12 +359,15 @@ def test_eq9_is_the_weighted_sum():
 
 def test_the_dense_prompts_scale_and_bias_start_from_siglips(tmp_path):
     siglip = tiny_towers.write_siglip(tmp_path / 'siglip')
-    tiny_towers.edit_weights(siglip, add=dict(logit_scale=torch.tensor([4.75]),
-                                              logit_bias=torch.tensor([-16.5])))
+    tiny_towers.edit_weights(
+        siglip, add=dict(logit_scale=torch.tensor([4.75]), logit_bias=torch.tensor([-16.5]))
+    )
     model = RSRefSeg2(
         siglip=dict(checkpoint=str(siglip)),
         sam=dict(checkpoint=str(tiny_towers.write_sam2(tmp_path / 'sam'))),
-        prompter=dict(type='rsrefseg2.CascadedPrompter', inner=16, heads=2, mlp_hidden=16,
-                      dense=dict()))
+        prompter=dict(
+            type='rsrefseg2.CascadedPrompter', inner=16, heads=2, mlp_hidden=16, dense=dict()
+        ),
+    )
     assert model.prompter.dense.logit_scale.item() == 4.75
     assert model.prompter.dense.logit_bias.item() == -16.5

@@ -1,5 +1,6 @@
 """CLIP and NaFlex SigLIP2 beside SigLIP: what Eq. 2 takes of them; image sizes other than the
 pretrained one; every family's checkpoints in one file, in shards and as pickles."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,9 +22,13 @@ IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0), d
 def stir(folder):
     """Every weight random, biases and norms too, so that none can hide."""
     generator = torch.Generator().manual_seed(1)
-    tiny_towers.edit_weights(folder, add={
-        name: value + 0.3 * torch.randn(value.shape, generator=generator)
-        for name, value in tiny_towers.load_file(folder / 'model.safetensors').items()})
+    tiny_towers.edit_weights(
+        folder,
+        add={
+            name: value + 0.3 * torch.randn(value.shape, generator=generator)
+            for name, value in tiny_towers.load_file(folder / 'model.safetensors').items()
+        },
+    )
     return folder
 
 
@@ -44,13 +49,16 @@ def encode(encoder, folder, sentences=SENTENCES):
 
 # ---- CLIP -------------------------------------------------------------------------------------
 
+
 def test_clips_patches_by_the_norm_and_the_projection_of_its_class_token(clip):
     model = CLIPModel.from_pretrained(str(clip)).double().eval()
     weights = dict(model.named_parameters())
 
     def project(states):
-        return linear(layer_norm(states, part(weights, 'vision_model.post_layernorm'), 1e-5),
-                      {'weight': weights['visual_projection.weight'], 'bias': 0})
+        return linear(
+            layer_norm(states, part(weights, 'vision_model.post_layernorm'), 1e-5),
+            {'weight': weights['visual_projection.weight'], 'bias': 0},
+        )
 
     with torch.no_grad():
         states = model.vision_model(IMAGES, output_hidden_states=True).hidden_states[-1]
@@ -75,7 +83,7 @@ def test_clips_words_and_sentence_are_projected(clip):
     assert lengths.tolist() == [n + 2 for n in N_WORDS]
     assert text.word_mask.sum(1).tolist() == list(N_WORDS)
     for row, (found, n) in enumerate(zip(text.t_word, N_WORDS, strict=True)):
-        assert torch.allclose(found[:n], states[row, 1:1 + n], rtol=0, atol=1e-12)
+        assert torch.allclose(found[:n], states[row, 1 : 1 + n], rtol=0, atol=1e-12)
 
 
 def test_a_sentence_of_clip_does_not_depend_on_the_batch_or_on_its_padding(clip):
@@ -110,10 +118,16 @@ def test_clips_tokenizer(clip):
 
 
 def test_the_whole_model_on_clip():
-    model = build(siglip=dict(checkpoint=tiny_towers.clip_config()), losses=dict(
-        seg=dict(type='SegmentationLoss',
-                 ce=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True)),
-        ortho=dict(type='OrthogonalLoss'), sample=dict(type='SampleContrastLoss')))
+    model = build(
+        siglip=dict(checkpoint=tiny_towers.clip_config()),
+        losses=dict(
+            seg=dict(
+                type='SegmentationLoss', ce=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True)
+            ),
+            ortho=dict(type='OrthogonalLoss'),
+            sample=dict(type='SampleContrastLoss'),
+        ),
+    )
     given = batch(model, [0, 1, 3])
     losses = model(**given, mode='loss')
     sum(losses.values()).backward()
@@ -122,14 +136,18 @@ def test_the_whole_model_on_clip():
     assert model.prompter.dense.logit_scale.item() == pytest.approx(2.6592)  # CLIP's start
     trained = {name for name, p in model.encoder.named_parameters() if p.requires_grad}
     assert trained and all('lora_' in name for name in trained)
-    assert all(p.grad is not None for name, p in model.encoder.named_parameters()
-               if 'vision_model' in name and 'lora_B' in name)
+    assert all(
+        p.grad is not None
+        for name, p in model.encoder.named_parameters()
+        if 'vision_model' in name and 'lora_B' in name
+    )
     # its own pixels: a grey of 0.5 is not 0
     grey, _ = model.data_preprocessor.images([torch.full((3, 8, 8), 127.5)])
     assert torch.allclose(grey[0, :, 0, 0], torch.tensor([0.0690, 0.1614, 0.3328]), atol=1e-3)
 
 
 # ---- NaFlex -----------------------------------------------------------------------------------
+
 
 def test_naflex_at_a_square_is_the_fixed_resolution_tower(tmp_path):
     """The same weights in both forms: a patch is a row of pixels for one, a convolution for the
@@ -157,16 +175,22 @@ def test_naflex_inputs_row_by_row():
     assert given['pixel_attention_mask'].shape == (2, 12) and given['pixel_attention_mask'].all()
     for i in range(3):
         for j in range(4):
-            cell = IMAGES[1, :, 8 * i:8 * i + 8, 8 * j:8 * j + 8]
+            cell = IMAGES[1, :, 8 * i : 8 * i + 8, 8 * j : 8 * j + 8]
             pixels = [cell[:, y, x] for y in range(8) for x in range(8)]
             assert torch.equal(given['pixel_values'][1, 4 * i + j], torch.cat(pixels))
 
 
 # ---- sizes other than the pretrained one ------------------------------------------------------
 
-@pytest.mark.parametrize(('write', 'mode'), [
-    (tiny_towers.write_siglip, 'bicubic'), (tiny_towers.write_clip, 'bicubic'),
-    (tiny_towers.write_naflex, 'bilinear')])
+
+@pytest.mark.parametrize(
+    ('write', 'mode'),
+    [
+        (tiny_towers.write_siglip, 'bicubic'),
+        (tiny_towers.write_clip, 'bicubic'),
+        (tiny_towers.write_naflex, 'bilinear'),
+    ],
+)
 def test_another_image_size_interpolates_the_positions(tmp_path, write, mode):
     """As a tower of that size whose position embeddings were resized beforehand."""
     folder = stir(write(tmp_path / 'a'))
@@ -178,15 +202,21 @@ def test_another_image_size_interpolates_the_positions(tmp_path, write, mode):
     name = 'vision_model.embeddings.position_embedding.weight'
     own = weights[name].double()
     extra, grid = (own[:1], own[1:]) if write is tiny_towers.write_clip else (own[:0], own)
-    resized = F.interpolate(grid.T.reshape(1, -1, 4, 4), (6, 6), mode=mode, align_corners=False,
-                            antialias=mode == 'bilinear')
+    resized = F.interpolate(
+        grid.T.reshape(1, -1, 4, 4),
+        (6, 6),
+        mode=mode,
+        align_corners=False,
+        antialias=mode == 'bilinear',
+    )
     big = write(tmp_path / 'b', image=48)
     weights[name] = torch.cat([extra, resized[0].flatten(1).T]).contiguous()
     tiny_towers.edit_weights(big, drop=tuple(weights), add=weights)
     with torch.no_grad():
         # float32 in the file
-        assert torch.allclose(encoder.encode_images(images),
-                              encoder_of(big).encode_images(images), rtol=0, atol=1e-5)
+        assert torch.allclose(
+            encoder.encode_images(images), encoder_of(big).encode_images(images), rtol=0, atol=1e-5
+        )
         at_home = encoder_of(folder, image_size=32).encode_images(IMAGES)
         assert torch.equal(at_home, encoder_of(folder).encode_images(IMAGES))
 
@@ -198,16 +228,26 @@ def test_an_image_smaller_than_a_patch_is_refused():
 
 # ---- checkpoints ------------------------------------------------------------------------------
 
-LAYOUTS = {'one file': lambda folder: None, 'shards': tiny_towers.cut,
-           'pickle': tiny_towers.pickled}
-WHERE = {f'{name} patch {patch}': (load_siglip, write, dict(image=2 * patch, patch=patch, **more))
-         for patch in (14, 16) for name, write, more in (
-             ('siglip', tiny_towers.write_siglip, dict(generation=1)),
-             ('siglip2', tiny_towers.write_siglip, {}), ('clip', tiny_towers.write_clip, {}),
-             ('naflex', tiny_towers.write_naflex, {}))}
-HOW = {'sam2.1': (load_sam, tiny_towers.write_sam2, {}),
-       'sam2.1 video': (load_sam, tiny_towers.write_sam2_video, {}),
-       'sam 1': (load_sam, tiny_towers.write_sam, {})}
+LAYOUTS = {
+    'one file': lambda folder: None,
+    'shards': tiny_towers.cut,
+    'pickle': tiny_towers.pickled,
+}
+WHERE = {
+    f'{name} patch {patch}': (load_siglip, write, dict(image=2 * patch, patch=patch, **more))
+    for patch in (14, 16)
+    for name, write, more in (
+        ('siglip', tiny_towers.write_siglip, dict(generation=1)),
+        ('siglip2', tiny_towers.write_siglip, {}),
+        ('clip', tiny_towers.write_clip, {}),
+        ('naflex', tiny_towers.write_naflex, {}),
+    )
+}
+HOW = {
+    'sam2.1': (load_sam, tiny_towers.write_sam2, {}),
+    'sam2.1 video': (load_sam, tiny_towers.write_sam2_video, {}),
+    'sam 1': (load_sam, tiny_towers.write_sam, {}),
+}
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
@@ -237,9 +277,11 @@ def test_a_missing_shard_is_named(tmp_path):
 
 
 def test_the_families_are_transformers_own():
-    for config, model in ((tiny_towers.siglip_config(), SiglipModel),
-                          (tiny_towers.naflex_config(), Siglip2Model),
-                          (tiny_towers.clip_config(), CLIPModel)):
+    for config, model in (
+        (tiny_towers.siglip_config(), SiglipModel),
+        (tiny_towers.naflex_config(), Siglip2Model),
+        (tiny_towers.clip_config(), CLIPModel),
+    ):
         assert type(load_siglip(config, init='random')) is model
     with pytest.raises(ValueError, match="unknown key 'projection_dmi'"):
         load_siglip(dict(tiny_towers.clip_config(), projection_dmi=8), init='random')

@@ -1,4 +1,5 @@
 """Start values of the prompter with which its dense prompt is the towers' own answer."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -34,14 +35,15 @@ def test_the_identity_start_touches_nothing_else():
 def test_the_convolutions_start_as_a_projection(conv, activation):
     """Sentences in half of the directions: the cosine is that with v projected to them."""
     torch.manual_seed(0)
-    dense = DensePrompt(d1=D1, size=(8, 8), logit_scale=0.0, logit_bias=0.0, conv=conv,
-                        activation=activation)
+    dense = DensePrompt(
+        d1=D1, size=(8, 8), logit_scale=0.0, logit_bias=0.0, conv=conv, activation=activation
+    )
     t = torch.randn(40, D1 // 2) @ torch.randn(D1 // 2, D1)
     v = 0.7 * torch.randn(40, GRID[0] * GRID[1], D1).clamp(-1.5, 1.5) + torch.randn(D1)
     values = dense.tower_start(v, t)
     assert not set(values) - set(dense.state_dict())
     dense.load_state_dict(values, strict=False)
-    q = torch.linalg.qr(t.T)[0][:, :D1 // 2]
+    q = torch.linalg.qr(t.T)[0][:, : D1 // 2]
     expected = upsampled_cosine((v @ q @ q.T).transpose(1, 2).unflatten(2, GRID), t, (8, 8))
     for training in (True, False):  # with the batch's statistics, or the running ones
         dense.train(training)
@@ -61,5 +63,5 @@ def test_directions_that_no_sentence_has_are_left_out():
     dense = DensePrompt(d1=D1, size=(8, 8), logit_scale=0.0, logit_bias=0.0)
     t = F.pad(torch.randn(40, D1 // 2), (0, D1 - D1 // 2))
     down = dense.tower_start(torch.randn(4, 9, D1), t)['conv.0.weight'][:, :, 1, 1]
-    assert down[:, D1 // 2:].abs().max() < 1e-5
+    assert down[:, D1 // 2 :].abs().max() < 1e-5
     torch.testing.assert_close(down @ down.T, torch.eye(D1 // 2))

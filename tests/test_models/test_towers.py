@@ -1,4 +1,5 @@
 """Towers: known architectures, the hub's folder format, tokenizers, what a user gets wrong."""
+
 import json
 import os
 import shutil
@@ -35,14 +36,18 @@ def user_error(call, *args, **kwargs) -> str:
 
 # ---- known architectures ---------------------------------------------------------------------
 
-@pytest.mark.parametrize(('name', 'vision', 'text'), [
-    (FULL, 413.5, 707.8),
-    ('google/siglip2-giant-opt-patch16-384', 1135.3, 708.2),  # 1163.7 with its pooling head
-    ('google/siglip-base-patch16-224', 85.8, 110.3),  # the hub's 203.2 with the head's 7.1
-    ('google/siglip2-base-patch16-naflex', 85.8, 282.3),
-    ('openai/clip-vit-base-patch32', 87.5, 63.2),  # the hub's 151.3 with two projections
-    ('openai/clip-vit-large-patch14-336', 303.5, 123.1),  # the hub's 427.9
-])
+
+@pytest.mark.parametrize(
+    ('name', 'vision', 'text'),
+    [
+        (FULL, 413.5, 707.8),
+        ('google/siglip2-giant-opt-patch16-384', 1135.3, 708.2),  # 1163.7 with its pooling head
+        ('google/siglip-base-patch16-224', 85.8, 110.3),  # the hub's 203.2 with the head's 7.1
+        ('google/siglip2-base-patch16-naflex', 85.8, 282.3),
+        ('openai/clip-vit-base-patch32', 87.5, 63.2),  # the hub's 151.3 with two projections
+        ('openai/clip-vit-large-patch14-336', 303.5, 123.1),  # the hub's 427.9
+    ],
+)
 def test_sizes_of_siglip(name, vision, text):
     with torch.device('meta'):
         model = load_siglip(name, init='random')
@@ -50,12 +55,17 @@ def test_sizes_of_siglip(name, vision, text):
     assert millions(model.text_model) == pytest.approx(text, abs=0.05)
 
 
-@pytest.mark.parametrize(('name', 'encoder', 'whole'), [
-    ('facebook/sam2.1-hiera-tiny', 27.2, 31.4), ('facebook/sam2.1-hiera-small', 34.3, 38.5),
-    ('facebook/sam2.1-hiera-base-plus', 69.1, 73.3),
-    ('facebook/sam2.1-hiera-large', 212.7, 216.9),
-    ('facebook/sam-vit-base', 89.7, 93.7), ('facebook/sam-vit-huge', 637.0, 641.1),
-])
+@pytest.mark.parametrize(
+    ('name', 'encoder', 'whole'),
+    [
+        ('facebook/sam2.1-hiera-tiny', 27.2, 31.4),
+        ('facebook/sam2.1-hiera-small', 34.3, 38.5),
+        ('facebook/sam2.1-hiera-base-plus', 69.1, 73.3),
+        ('facebook/sam2.1-hiera-large', 212.7, 216.9),
+        ('facebook/sam-vit-base', 89.7, 93.7),
+        ('facebook/sam-vit-huge', 637.0, 641.1),
+    ],
+)
 def test_sizes_of_sam(name, encoder, whole):
     with torch.device('meta'):
         model = load_sam(name, init='random')
@@ -88,9 +98,15 @@ def test_giant_has_towers_of_two_widths():
 
 # ---- random weights --------------------------------------------------------------------------
 
-@pytest.mark.parametrize(('load', 'config'), [
-    (load_siglip, tiny_towers.siglip_config()), (load_sam, tiny_towers.sam2_config()),
-    (load_sam, tiny_towers.sam_config())])
+
+@pytest.mark.parametrize(
+    ('load', 'config'),
+    [
+        (load_siglip, tiny_towers.siglip_config()),
+        (load_sam, tiny_towers.sam2_config()),
+        (load_sam, tiny_towers.sam_config()),
+    ],
+)
 def test_random_weights_follow_torchs_seed(load, config):
     models = []
     for seed in (3, 3, 4):
@@ -110,8 +126,10 @@ def test_no_pooling_head_and_mask_0_always():
 
 def test_positions_of_image_and_prompts_share_one_basis():
     sam = load_sam(tiny_towers.sam2_config(), init='random')
-    assert torch.equal(sam.prompt_encoder.shared_embedding.positional_embedding,
-                       sam.shared_image_embedding.positional_embedding)
+    assert torch.equal(
+        sam.prompt_encoder.shared_embedding.positional_embedding,
+        sam.shared_image_embedding.positional_embedding,
+    )
 
 
 def test_random_weights_from_a_folders_config(tmp_path):
@@ -121,6 +139,7 @@ def test_random_weights_from_a_folders_config(tmp_path):
 
 
 # ---- pretrained weights ----------------------------------------------------------------------
+
 
 @pytest.mark.parametrize('generation', [1, 2])
 def test_siglip_loads_from_a_folder(tmp_path, generation):
@@ -132,8 +151,9 @@ def test_siglip_loads_from_a_folder(tmp_path, generation):
         assert torch.equal(value, saved[key]), key
 
 
-@pytest.mark.parametrize('write', [tiny_towers.write_sam2, tiny_towers.write_sam2_video,
-                                   tiny_towers.write_sam])
+@pytest.mark.parametrize(
+    'write', [tiny_towers.write_sam2, tiny_towers.write_sam2_video, tiny_towers.write_sam]
+)
 def test_sam_loads_from_a_folder(tmp_path, write):
     folder = write(tmp_path)
     model = load_sam(folder)
@@ -155,15 +175,23 @@ def test_the_hubs_video_model_gives_the_image_model(tmp_path):
     model = load_sam(video)
     pixels = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        a, b = (m(pixel_values=pixels, input_points=torch.tensor([[[[9.0, 20.0]]]]),
-                  multimask_output=False).pred_masks for m in (image, model))
+        a, b = (
+            m(
+                pixel_values=pixels,
+                input_points=torch.tensor([[[[9.0, 20.0]]]]),
+                multimask_output=False,
+            ).pred_masks
+            for m in (image, model)
+        )
     assert torch.equal(a, b)
 
 
 def test_float32_whatever_the_folder_says(tmp_path):
     folder = tiny_towers.write_siglip(tmp_path)
-    half = {key: value.bfloat16() if value.is_floating_point() else value for key, value in
-            tiny_towers.load_file(folder / 'model.safetensors').items()}
+    half = {
+        key: value.bfloat16() if value.is_floating_point() else value
+        for key, value in tiny_towers.load_file(folder / 'model.safetensors').items()
+    }
     tiny_towers.edit_weights(folder, drop=tuple(half), add=half)
     tiny_towers.edit_config(folder, dtype='bfloat16')
     for init in ('pretrained', 'random'):
@@ -180,6 +208,7 @@ def test_a_folder_inside_the_package_is_found(tmp_path, monkeypatch):
 
 # ---- what a user can get wrong ---------------------------------------------------------------
 
+
 @pytest.fixture
 def no_hub(tmp_path, monkeypatch):
     """An empty cache, an empty working directory, and a hub that accepts and never answers."""
@@ -190,8 +219,10 @@ def no_hub(tmp_path, monkeypatch):
     with socket.create_server(('127.0.0.1', 0)) as server:
         endpoint = f'http://127.0.0.1:{server.getsockname()[1]}'
         monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', endpoint)
-        monkeypatch.setattr('huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE',
-                            endpoint + '/{repo_id}/resolve/{revision}/{filename}')
+        monkeypatch.setattr(
+            'huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE',
+            endpoint + '/{repo_id}/resolve/{revision}/{filename}',
+        )
         yield SimpleNamespace(endpoint=endpoint, server=server)
 
 
@@ -207,15 +238,24 @@ def files_asked(server):
             yield request.split()[1]
 
 
-@pytest.mark.parametrize(('load', 'name'), [
-    (load_siglip, FULL), (load_sam, 'facebook/sam2.1-hiera-large'), (load_tokenizer, FULL)])
+@pytest.mark.parametrize(
+    ('load', 'name'),
+    [(load_siglip, FULL), (load_sam, 'facebook/sam2.1-hiera-large'), (load_tokenizer, FULL)],
+)
 def test_unreachable_hub_is_one_line_and_asked_once(load, name, no_hub, tmp_path):
     """The hub's own client would ask again for minutes."""
     message = user_error(load, name)
     assert list(files_asked(no_hub.server)) == [f'/{name}/resolve/main/config.json']
-    for part in (f'`hf download {name}`', str(tmp_path / name), str(tmp_path / 'cache'),
-                 no_hub.endpoint,
-                 'does not answer', 'HF_HUB_OFFLINE', 'HF_HOME', 'HF_ENDPOINT'):
+    for part in (
+        f'`hf download {name}`',
+        str(tmp_path / name),
+        str(tmp_path / 'cache'),
+        no_hub.endpoint,
+        'does not answer',
+        'HF_HUB_OFFLINE',
+        'HF_HOME',
+        'HF_ENDPOINT',
+    ):
         assert part in message
 
 
@@ -235,10 +275,14 @@ def test_a_cached_checkpoint_needs_no_network(no_hub, tmp_path):
     assert 'owner/tiny' in user_error(load_siglip, 'owner/tiny')
 
 
-@pytest.mark.parametrize(('load', 'name', 'near'), [
-    (load_siglip, 'google/siglip2-so400m-patch16-51', FULL),
-    (load_sam, 'facebook/sam2.1-hiera-larg', 'facebook/sam2.1-hiera-large'),
-    (load_tokenizer, 'google/siglip2-so400m-patch16-5112', FULL)])
+@pytest.mark.parametrize(
+    ('load', 'name', 'near'),
+    [
+        (load_siglip, 'google/siglip2-so400m-patch16-51', FULL),
+        (load_sam, 'facebook/sam2.1-hiera-larg', 'facebook/sam2.1-hiera-large'),
+        (load_tokenizer, 'google/siglip2-so400m-patch16-5112', FULL),
+    ],
+)
 def test_unknown_hub_name_lists_near_matches(load, name, near):
     message = user_error(load, name, init='random')
     assert repr(name) in message and f'did you mean {near}' in message
@@ -248,26 +292,33 @@ def test_one_family_for_the_other(tmp_path):
     sam, siglip = tiny_towers.write_sam2(tmp_path / 'a'), tiny_towers.write_siglip(tmp_path / 'b')
     assert "'sam2', wanted a SigLIP" in user_error(load_siglip, sam)
     assert "'siglip', wanted a SAM2" in user_error(load_sam, siglip)
-    assert 'is a SAM2 or SAM model' in user_error(load_siglip, 'facebook/sam-vit-base',
-                                                  init='random')
+    assert 'is a SAM2 or SAM model' in user_error(
+        load_siglip, 'facebook/sam-vit-base', init='random'
+    )
     assert 'wanted a SigLIP' in user_error(load_tokenizer, sam, init='random')
 
 
 def test_missing_unexpected_and_mismatched_weights_are_counted_and_named(tmp_path):
     folder = tiny_towers.write_siglip(tmp_path)
     tiny_towers.edit_weights(
-        folder, drop=('text_model.head.weight', 'text_model.head.bias'),
-        add={'text_model.stray': torch.zeros(1), 'logit_scale': torch.zeros(7)})
+        folder,
+        drop=('text_model.head.weight', 'text_model.head.bias'),
+        add={'text_model.stray': torch.zeros(1), 'logit_scale': torch.zeros(7)},
+    )
     message = user_error(load_siglip, folder)
     assert '2 missing: text_model.head.bias, text_model.head.weight' in message
     assert '1 unexpected: text_model.stray' in message
     assert '1 of another shape: logit_scale: (7,) in the file, (1,) by the config' in message
 
 
-@pytest.mark.parametrize(('name', 'content', 'says'), [
-    ('config.json', '{"model_type": ', 'config.json: no JSON'),
-    ('config.json', '[]', 'config.json: expected object, got array'),
-    ('model.safetensors', 'not a weight file', 'weights in')])
+@pytest.mark.parametrize(
+    ('name', 'content', 'says'),
+    [
+        ('config.json', '{"model_type": ', 'config.json: no JSON'),
+        ('config.json', '[]', 'config.json: expected object, got array'),
+        ('model.safetensors', 'not a weight file', 'weights in'),
+    ],
+)
 def test_broken_files(tmp_path, name, content, says):
     folder = tiny_towers.write_siglip(tmp_path)
     (folder / name).write_text(content)
@@ -299,8 +350,9 @@ BAD_FIELDS = [
 
 
 @pytest.mark.parametrize(('part', 'key', 'value', 'says'), BAD_FIELDS)
-def test_fields_of_a_config_are_checked_before_memory_is_asked(towers, tmp_path, part, key, value,
-                                                               says):
+def test_fields_of_a_config_are_checked_before_memory_is_asked(
+    towers, tmp_path, part, key, value, says
+):
     config = json.loads((towers.siglip / 'config.json').read_text())
     (config[part] if part else config)[key] = value
     folder = copy_of(towers.siglip, tmp_path)
@@ -313,13 +365,31 @@ def copy_of(folder, tmp_path):
     return shutil.copytree(folder, tmp_path / 'tower')
 
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-                    lambda inner: st.lists(inner, max_size=3)
-                    | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=6)
-FIELDS = st.sampled_from([(part, key) for part in ('text_config', 'vision_config') for key in (
-    'hidden_size', 'num_hidden_layers', 'num_attention_heads', 'image_size', 'patch_size',
-    'hidden_act', 'layer_norm_eps', 'vocab_size', 'model_type')] + [
-        (None, key) for key in ('model_type', 'text_config', 'vision_config', 'projection_dim')])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+FIELDS = st.sampled_from(
+    [
+        (part, key)
+        for part in ('text_config', 'vision_config')
+        for key in (
+            'hidden_size',
+            'num_hidden_layers',
+            'num_attention_heads',
+            'image_size',
+            'patch_size',
+            'hidden_act',
+            'layer_norm_eps',
+            'vocab_size',
+            'model_type',
+        )
+    ]
+    + [(None, key) for key in ('model_type', 'text_config', 'vision_config', 'projection_dim')]
+)
 
 
 @settings(max_examples=12, deadline=None)
@@ -335,12 +405,21 @@ def test_any_value_in_a_config_is_read_or_one_line(field, value):
         assert 'x/config.json' in str(error) and '\n' not in str(error)
 
 
-@pytest.mark.parametrize(('index', 'says'), [
-    ('{', 'no JSON'), ('[' * 100_000, 'nested too deep'), ('[]', 'expected object'),
-    ('{}', 'weight_map'),
-    ('{"metadata": {}, "weight_map": {"a": 5}}', 'expected str'),
-    ('{"metadata": {}, "weight_map": {"a": "../other/model.safetensors"}}', 'out of its folder'),
-    ('{"metadata": {}, "weight_map": {"a": "/other/model.safetensors"}}', 'out of its folder')])
+@pytest.mark.parametrize(
+    ('index', 'says'),
+    [
+        ('{', 'no JSON'),
+        ('[' * 100_000, 'nested too deep'),
+        ('[]', 'expected object'),
+        ('{}', 'weight_map'),
+        ('{"metadata": {}, "weight_map": {"a": 5}}', 'expected str'),
+        (
+            '{"metadata": {}, "weight_map": {"a": "../other/model.safetensors"}}',
+            'out of its folder',
+        ),
+        ('{"metadata": {}, "weight_map": {"a": "/other/model.safetensors"}}', 'out of its folder'),
+    ],
+)
 def test_an_index_is_held_to_its_schema_and_folder(towers, tmp_path, index, says):
     folder = copy_of(towers.siglip, tmp_path)
     (folder / 'model.safetensors').unlink()
@@ -349,8 +428,10 @@ def test_an_index_is_held_to_its_schema_and_folder(towers, tmp_path, index, says
     assert says in message and 'model.safetensors.index.json' in message
 
 
-@pytest.mark.parametrize('name', ['tokenizer_config.json', 'special_tokens_map.json',
-                                  'generation_config.json', 'notes.txt'])
+@pytest.mark.parametrize(
+    'name',
+    ['tokenizer_config.json', 'special_tokens_map.json', 'generation_config.json', 'notes.txt'],
+)
 def test_a_fifo_in_a_tower_is_not_opened(towers, tmp_path, name):
     folder = copy_of(towers.siglip, tmp_path)
     (folder / name).unlink(missing_ok=True)
@@ -378,12 +459,16 @@ def test_weights_with_nan_and_token_ids_beyond_the_tower(towers, tmp_path):
     assert '1000001 tokens' in user_error(load_tokenizer, folder)
 
 
-@pytest.mark.parametrize(('config', 'says'), [
-    ({'text_confg': {}}, "unknown key 'text_confg' (did you mean text_config?)"),
-    ({'text_config': {'hiden_size': 8}}, "text_config: unknown key 'hiden_size'"),
-    ({'text_config': {'hidden_size': 'wide'}}, 'text_config.hidden_size: expected int'),
-    ({'text_config': {'hidden_size': 64, 'num_attention_heads': 7}}, 'divisible by num_heads'),
-    ({'text_config': {'hidden_act': 'wide'}}, "KeyError: 'wide'")])
+@pytest.mark.parametrize(
+    ('config', 'says'),
+    [
+        ({'text_confg': {}}, "unknown key 'text_confg' (did you mean text_config?)"),
+        ({'text_config': {'hiden_size': 8}}, "text_config: unknown key 'hiden_size'"),
+        ({'text_config': {'hidden_size': 'wide'}}, 'text_config.hidden_size: expected int'),
+        ({'text_config': {'hidden_size': 64, 'num_attention_heads': 7}}, 'divisible by num_heads'),
+        ({'text_config': {'hidden_act': 'wide'}}, "KeyError: 'wide'"),
+    ],
+)
 def test_wrong_dicts(config, says):
     assert says in user_error(load_siglip, config, init='random')
 
@@ -391,8 +476,9 @@ def test_wrong_dicts(config, says):
 def test_wrong_key_in_sam2s_backbone():
     config = tiny_towers.sam2_config()
     config['vision_config']['backbone_config']['hiden_size'] = 8
-    assert "backbone_config: unknown key 'hiden_size'" in user_error(load_sam, config,
-                                                                     init='random')
+    assert "backbone_config: unknown key 'hiden_size'" in user_error(
+        load_sam, config, init='random'
+    )
 
 
 def test_a_dict_has_no_weights():
@@ -404,6 +490,7 @@ def test_a_dict_has_no_weights():
 
 # ---- tokenizers ------------------------------------------------------------------------------
 
+
 def check_encoding(tokenizer, sentence: str, n_tokens: int) -> None:
     """Right padding, eos last, lengths with eos; cutting keeps eos and is counted."""
     ids, lengths, n_cut = tokenizer.encode([sentence, sentence + ' ' + sentence], 16)
@@ -412,11 +499,11 @@ def check_encoding(tokenizer, sentence: str, n_tokens: int) -> None:
     for row, length in zip(ids, lengths, strict=True):
         assert row[length - 1] == tokenizer.eos_id
         assert (row[length:] == tokenizer.pad_id).all()
-        assert (row[:length - 1] != tokenizer.eos_id).all()
+        assert (row[: length - 1] != tokenizer.eos_id).all()
     assert torch.equal(tokenizer.encode([sentence], 16)[0][0], ids[0])  # alone as in a batch
     cut, lengths, n_cut = tokenizer.encode([sentence, sentence], n_tokens)
     assert n_cut == 2 and lengths.tolist() == [n_tokens] * 2
-    assert torch.equal(cut[0, :-1], ids[0, :n_tokens - 1]) and cut[0, -1] == tokenizer.eos_id
+    assert torch.equal(cut[0, :-1], ids[0, : n_tokens - 1]) and cut[0, -1] == tokenizer.eos_id
 
 
 @pytest.mark.parametrize('generation', [1, 2])
@@ -441,13 +528,26 @@ def test_siglip_1_tokenizer(tmp_path):
     sentencepiece = pytest.importorskip('sentencepiece')
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(['the red car', 'a blue ship on the left'] * 20),
-        model_prefix=str(tmp_path / 'spiece'), vocab_size=30, hard_vocab_limit=False,
+        model_prefix=str(tmp_path / 'spiece'),
+        vocab_size=30,
+        hard_vocab_limit=False,
         minloglevel=2,
-        pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+    )
     (tmp_path / 'config.json').write_text(json.dumps(tiny_towers.siglip_config()))
-    (tmp_path / 'tokenizer_config.json').write_text(json.dumps(
-        {'tokenizer_class': 'SiglipTokenizer', 'eos_token': '</s>', 'pad_token': '</s>',
-         'unk_token': '<unk>'}))
+    (tmp_path / 'tokenizer_config.json').write_text(
+        json.dumps(
+            {
+                'tokenizer_class': 'SiglipTokenizer',
+                'eos_token': '</s>',
+                'pad_token': '</s>',
+                'unk_token': '<unk>',
+            }
+        )
+    )
     tokenizer = load_tokenizer(tmp_path)
     assert tokenizer.pad_id == tokenizer.eos_id == 1
     n_tokens = len(tokenizer.sentence_ids('red'))
@@ -458,6 +558,7 @@ def test_siglip_1_tokenizer(tmp_path):
 def test_siglip_2_tokenizer_pads_on_the_right(tmp_path):
     """transformers' class pads on the left by default."""
     from transformers import Siglip2Tokenizer
+
     vocabulary = {'<pad>': 0, '<eos>': 1, '<bos>': 2, '<unk>': 3, '<mask>': 4}
     for letter in '▁abcdefghijklmnopqrstuvwxyz.':
         vocabulary[letter] = len(vocabulary)

@@ -1,4 +1,5 @@
 """On disk: the released layouts, the same bytes for the same seed, and refusals in one line."""
+
 import filecmp
 import json
 import os
@@ -13,8 +14,7 @@ from rsrefseg2.datasets import RRSISD, RefSegRS, RISBench
 from rsrefseg2.datasets.scene_files import read_scenes
 from rsrefseg2.errors import UserError
 from rsrefseg2.synthrs.generation.build import build, own_files
-
-from .conftest import PER_LEVEL, SCENES, recipe
+from tests.synthrs_data import PER_LEVEL, SCENES, recipe
 
 
 def files_of(root):
@@ -44,20 +44,26 @@ def test_summary_counts(dataset):
     for split, scenes in SCENES.items():
         counts = summary['splits'][split]
         assert counts['scenes'] == scenes
-        assert counts['levels'] == dict.fromkeys(('attribute', 'position', 'relation'),
-                                                 scenes * PER_LEVEL[split])
-        assert sum(counts['target_categories'].values()) == counts['sentences'] == sum(
-            counts['kinds'].values())
+        assert counts['levels'] == dict.fromkeys(
+            ('attribute', 'position', 'relation'), scenes * PER_LEVEL[split]
+        )
+        assert (
+            sum(counts['target_categories'].values())
+            == counts['sentences']
+            == sum(counts['kinds'].values())
+        )
 
 
 def test_chosen_levels_on_the_same_scenes(dataset, tmp_path):
     build(tmp_path / 'some', recipe(levels=('position', 'relation'), layouts=('rrsisd',)))
     for split in SCENES:
-        for some, all_ in zip(read_scenes(tmp_path / 'some', split), read_scenes(dataset, split),
-                              strict=True):
+        for some, all_ in zip(
+            read_scenes(tmp_path / 'some', split), read_scenes(dataset, split), strict=True
+        ):
             assert some['objects'] == all_['objects']
             assert [s['text'] for s in some['sentences']] == [
-                s['text'] for s in all_['sentences'] if s['level'] != 'attribute']
+                s['text'] for s in all_['sentences'] if s['level'] != 'attribute'
+            ]
     root = tmp_path / 'some/rrsisd'
     assert len(RRSISD(data_root=str(root), split='train', classes=None)) == 12 * 4
     with pytest.raises(UserError, match="unknown level 'positon'.*did you mean"):
@@ -71,8 +77,9 @@ def test_relations_are_asked_for_as_often_as_said(dataset, tmp_path):
     more = recipe(relations=(0.05, 0.05, 0.05, 0.85), layouts=('rrsisd',))
     counts = build(tmp_path, more)['splits']['train']['kinds']
     default = json.loads((dataset / 'summary.json').read_text())
-    assert counts['relation: closest'] > default['splits']['train']['kinds'][
-        'relation: closest'] + 4
+    assert (
+        counts['relation: closest'] > default['splits']['train']['kinds']['relation: closest'] + 4
+    )
     assert 'relations' not in default['arguments'] and build(tmp_path, more)  # this very dataset
     with pytest.raises(UserError, match=r'relations \[0.05, 0.05, 0.05, 0.85\] \(asked: not given'):
         build(tmp_path, recipe(layouts=('rrsisd',)))
@@ -81,15 +88,25 @@ def test_relations_are_asked_for_as_often_as_said(dataset, tmp_path):
             recipe(relations=wrong)
 
 
-@pytest.mark.parametrize('layout, reader', [
-    ('rrsisd', lambda **options: RRSISD(classes=None, **options)),
-    ('refsegrs', RefSegRS), ('risbench', RISBench)])
+@pytest.mark.parametrize(
+    'layout, reader',
+    [
+        ('rrsisd', lambda **options: RRSISD(classes=None, **options)),
+        ('refsegrs', RefSegRS),
+        ('risbench', RISBench),
+    ],
+)
 @pytest.mark.parametrize('split', SCENES)
 def test_the_real_readers_return_what_was_drawn(dataset, layout, reader, split):
-    samples = reader(data_root=str(dataset / layout), split=split, pipeline=[
-        dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')])
-    found = {sample['data_samples'].sample_id: sample
-             for sample in (samples[index] for index in range(len(samples)))}
+    samples = reader(
+        data_root=str(dataset / layout),
+        split=split,
+        pipeline=[dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')],
+    )
+    found = {
+        sample['data_samples'].sample_id: sample
+        for sample in (samples[index] for index in range(len(samples)))
+    }
     scenes = list(read_scenes(dataset, split))
     assert len(found) == sum(len(scene['sentences']) for scene in scenes)
     for scene in scenes:
@@ -98,8 +115,9 @@ def test_the_real_readers_return_what_was_drawn(dataset, layout, reader, split):
             sample = found[sentence['keys'][layout]]
             thing = scene['objects'][sentence['target']]
             assert sample['data_samples'].text == sentence['text']
-            np.testing.assert_array_equal(sample['data_samples'].gt_mask.numpy(),
-                                          coco_mask.decode(thing['rle']) > 0)
+            np.testing.assert_array_equal(
+                sample['data_samples'].gt_mask.numpy(), coco_mask.decode(thing['rle']) > 0
+            )
             if layout == 'rrsisd':
                 assert sample['data_samples'].category == thing['category']
             pictures.append(sample['inputs'].numpy())
@@ -109,19 +127,23 @@ def test_the_real_readers_return_what_was_drawn(dataset, layout, reader, split):
 def test_layouts_show_the_same_picture(dataset):
     scene = next(read_scenes(dataset, 'train'))
     keys = scene['sentences'][0]['keys']
-    png = cv2.imread(str(dataset / f"risbench/img_rgb/{keys['risbench']}.png"))
-    tif = cv2.imread(str(dataset / f"refsegrs/images/{keys['refsegrs']}.tif"))
+    png = cv2.imread(str(dataset / f'risbench/img_rgb/{keys["risbench"]}.png'))
+    tif = cv2.imread(str(dataset / f'refsegrs/images/{keys["refsegrs"]}.tif'))
     jpg = cv2.imread(str(dataset / 'rrsisd/images/rrsisd/JPEGImages/00001.jpg'))
     np.testing.assert_array_equal(png, tif)
     assert np.abs(png.astype(int) - jpg).mean() < 6
 
 
 def test_peculiarities_of_the_releases(dataset):
-    names = [line.split()[0] for line in
-             (dataset / 'risbench/output_phrase_val.txt').read_text().splitlines()]
+    names = [
+        line.split()[0]
+        for line in (dataset / 'risbench/output_phrase_val.txt').read_text().splitlines()
+    ]
     assert names[0] == 'train_12_0.png' and all(name.startswith('train_') for name in names)
-    names = [line.split()[0] for line in
-             (dataset / 'refsegrs/output_phrase_train.txt').read_text().splitlines()]
+    names = [
+        line.split()[0]
+        for line in (dataset / 'refsegrs/output_phrase_train.txt').read_text().splitlines()
+    ]
     assert all(name.isdecimal() for name in names) and names != sorted(names, key=int)
     instances = json.loads((dataset / 'rrsisd/rrsisd/instances.json').read_text())
     annotation = instances['annotations'][0]
@@ -179,12 +201,19 @@ def test_force_removes_a_synthrs_dataset_alone(tmp_path):
     assert (out / 'scenes_train.jsonl').exists()
 
 
-@pytest.mark.parametrize('arguments, expected, message', [
-    (['--layouts', 'rrsis'], 1, "error: unknown layout 'rrsis' (did you mean rrsisd?)"),
-    (['--scenes-train', '-1'], 2,
-     "synthrs_generate.py: error: argument --scenes-train: '-1' is not at least 0"),
-    (['--size', '16'], 1, 'error: --size must be from 64 to 1024, got 16'),
-    (['--min-same', '40'], 1, 'error: --min-same must be from 2 to 6, got 40')])
+@pytest.mark.parametrize(
+    'arguments, expected, message',
+    [
+        (['--layouts', 'rrsis'], 1, "error: unknown layout 'rrsis' (did you mean rrsisd?)"),
+        (
+            ['--scenes-train', '-1'],
+            2,
+            "synthrs_generate.py: error: argument --scenes-train: '-1' is not at least 0",
+        ),
+        (['--size', '16'], 1, 'error: --size must be from 64 to 1024, got 16'),
+        (['--min-same', '40'], 1, 'error: --min-same must be from 2 to 6, got 40'),
+    ],
+)
 def test_bad_arguments_end_in_one_line(run, tmp_path, arguments, expected, message):
     code, _, stderr = run('synthrs_generate.py', '--out', tmp_path / 'x', *arguments)
     assert code == expected

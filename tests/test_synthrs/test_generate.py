@@ -1,4 +1,5 @@
 """Scenes: deterministic, varied, with masks that fit what is drawn; sentences chosen rightly."""
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -31,11 +32,16 @@ def test_masks_boxes_and_centres_agree_and_do_not_overlap(scenes):
             mask = coco_mask.decode(thing.rle)
             rows, columns = np.nonzero(mask)
             x, y, width, height = thing.bbox
-            assert (x, y, x + width, y + height) == (columns.min(), rows.min(), columns.max() + 1,
-                                                     rows.max() + 1)
+            assert (x, y, x + width, y + height) == (
+                columns.min(),
+                rows.min(),
+                columns.max() + 1,
+                rows.max() + 1,
+            )
             assert thing.area == mask.sum() >= 20
-            np.testing.assert_allclose(thing.centre, (columns.mean() + .5, rows.mean() + .5),
-                                       atol=0.01)
+            np.testing.assert_allclose(
+                thing.centre, (columns.mean() + 0.5, rows.mean() + 0.5), atol=0.01
+            )
             covered += mask
         assert covered.max() == 1
 
@@ -44,26 +50,39 @@ def test_variety(scenes):
     things = [thing for scene in scenes for thing in scene.things]
     assert {thing.category for thing in things} == set(CATEGORIES) and len(CATEGORIES) >= 10
     assert 8 <= len(things) / len(scenes) <= 12
-    cut = [thing for thing in things if 0 in thing.bbox[:2] or 128 in (
-        thing.bbox[0] + thing.bbox[2], thing.bbox[1] + thing.bbox[3])]
-    assert 0.05 < len(cut) / len(things) < 0.4      # occlusion at the border, not everywhere
+    cut = [
+        thing
+        for thing in things
+        if 0 in thing.bbox[:2]
+        or 128 in (thing.bbox[0] + thing.bbox[2], thing.bbox[1] + thing.bbox[3])
+    ]
+    assert 0.05 < len(cut) / len(things) < 0.4  # occlusion at the border, not everywhere
     for name in CATEGORIES:
-        lengths = {size: [thing.length for thing in things if thing.category == name
-                          and thing.size == size] for size in ('small', 'large')}
+        lengths = {
+            size: [
+                thing.length for thing in things if thing.category == name and thing.size == size
+            ]
+            for size in ('small', 'large')
+        }
         assert max(lengths['small']) < min(lengths['large'])
-        assert all(thing.colour is None for thing in things if thing.category == name
-                   and not CATEGORIES[name].coloured)
+        assert all(
+            thing.colour is None
+            for thing in things
+            if thing.category == name and not CATEGORIES[name].coloured
+        )
 
 
 def test_the_drawn_object_stands_out_from_its_surroundings(scenes):
     """The mask lies on the object: inside, the picture differs from the ring around it."""
     import cv2
+
     differences = []
     for scene in scenes:
         for thing in scene.things:
             mask = coco_mask.decode(thing.rle)
             ring = cv2.dilate(mask, np.ones((7, 7), np.uint8)) - cv2.dilate(
-                mask, np.ones((3, 3), np.uint8))
+                mask, np.ones((3, 3), np.uint8)
+            )
             inside, around = (np.median(scene.image[area > 0], axis=0) for area in (mask, ring))
             differences.append(np.abs(inside - around).max())
     assert np.median(differences) > 40
@@ -78,22 +97,39 @@ def test_other_sizes(size):
 
 
 def thing(category, x, y, *, colour='red', size='small'):
-    return Thing(category=category, colour=colour, size=size, centre=(x, y), bbox=(0, 0, 1, 1),
-                 angle=0., length=1., area=1, rle={})
+    return Thing(
+        category=category,
+        colour=colour,
+        size=size,
+        centre=(x, y),
+        bbox=(0, 0, 1, 1),
+        angle=0.0,
+        length=1.0,
+        area=1,
+        rle={},
+    )
 
 
 def test_only_clear_sentences_in_which_every_word_counts():
-    ground = Ground([thing('ship', 40, 8), thing('ship', 60, 80), thing('ship', 63, 124),
-                     thing('vehicle', 88, 68), thing('airplane', 88, 12)], size=128)
+    ground = Ground(
+        [
+            thing('ship', 40, 8),
+            thing('ship', 60, 80),
+            thing('ship', 63, 124),
+            thing('vehicle', 88, 68),
+            thing('airplane', 88, 12),
+        ],
+        size=128,
+    )
     assert ground.clear(Phrase('ship', place='leftmost')) == 0
-    assert not ground.needs_every_word(Phrase('ship', place='leftmost'), 0)   # also the topmost
+    assert not ground.needs_every_word(Phrase('ship', place='leftmost'), 0)  # also the topmost
     assert ground.clear(Phrase('ship', place='top')) == 0
     assert ground.needs_every_word(Phrase('ship', place='top'), 0)
-    assert ground.clear(Phrase('ship', place='rightmost')) is None            # 60 against 63
-    assert ground.clear(Phrase('vehicle', place='bottom')) is None            # 68 is no clear half
+    assert ground.clear(Phrase('ship', place='rightmost')) is None  # 60 against 63
+    assert ground.clear(Phrase('vehicle', place='bottom')) is None  # 68 is no clear half
     left = Relation(Phrase('ship'), 'left', Phrase('vehicle'))
     assert ground.clear(left) == 1
-    assert not ground.needs_every_word(left, 1)                               # also the closest
+    assert not ground.needs_every_word(left, 1)  # also the closest
     above = left._replace(relation='above')
     assert ground.clear(above) == 0
     assert ground.needs_every_word(above, 0)

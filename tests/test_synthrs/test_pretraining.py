@@ -1,4 +1,5 @@
 """The tiny towers' pretraining, and how well a SigLIP points, on a few scenes."""
+
 import json
 import math
 from types import SimpleNamespace
@@ -40,8 +41,16 @@ def test_a_tower_is_trained_saved_and_loads(dataset, tmp_path):
     assert head.items() >= dict(OPTIONS, images=2, lr=2e-3, steps=2).items()
     assert step['step'] == 2 and math.isfinite(sum(step[name] for name in LOSSES))
     assert {'attribute', 'position', 'relation'} < set(last['pointing'])
-    pretrain('siglip', data_root=dataset, out=tmp_path / 'on', steps=1, seed=0, images=2,
-             start=tmp_path, **OPTIONS)
+    pretrain(
+        'siglip',
+        data_root=dataset,
+        out=tmp_path / 'on',
+        steps=1,
+        seed=0,
+        images=2,
+        start=tmp_path,
+        **OPTIONS,
+    )
     head = json.loads((tmp_path / 'on/pretraining.jsonl').read_text().splitlines()[0])
     assert head['layers'] == 2 and not {'positions', 'patches'} & set(head)  # of the first run
 
@@ -53,10 +62,14 @@ def test_a_pretraining_replaces_its_own_files_alone(dataset, tmp_path):
     out = tmp_path / 'out'
     out.mkdir()
     (out / 'config.json').symlink_to(target)
-    for wrong, says in ((dict(), 'config.json is a link'), (dict(steps=0), '--steps'),
-                        (dict(lr=math.nan), '--lr'), (dict(device='abacus'), 'abacus'),
-                        (dict(data_root=tmp_path), str(tmp_path)),
-                        (dict(start=out, overwrite=True), 'the weights to go on from')):
+    for wrong, says in (
+        (dict(), 'config.json is a link'),
+        (dict(steps=0), '--steps'),
+        (dict(lr=math.nan), '--lr'),
+        (dict(device='abacus'), 'abacus'),
+        (dict(data_root=tmp_path), str(tmp_path)),
+        (dict(start=out, overwrite=True), 'the weights to go on from'),
+    ):
         with pytest.raises(UserError, match=says):
             pretrain('sam2', out=out, **{**given, **wrong})
     pretrain('sam2', out=out, **given)  # begun by the last one: ours
@@ -68,8 +81,15 @@ def test_a_pretraining_replaces_its_own_files_alone(dataset, tmp_path):
 
 def test_sam_goes_on_from_where_it_was(dataset, tmp_path):
     pretrain('sam2', data_root=dataset, out=tmp_path / 'a', steps=1, seed=0, images=2)
-    pretrain('sam2', data_root=dataset, out=tmp_path / 'b', steps=1, seed=1, images=2,
-             start=tmp_path / 'a')
+    pretrain(
+        'sam2',
+        data_root=dataset,
+        out=tmp_path / 'b',
+        steps=1,
+        seed=1,
+        images=2,
+        start=tmp_path / 'a',
+    )
     first, second = (load_sam(str(tmp_path / name)).state_dict() for name in 'ab')
     moved = [(first[name] - second[name]).abs().max() for name in first]
     assert 0 < max(moved) < 0.05  # one step, not other weights
@@ -91,8 +111,8 @@ def test_sams_point_lies_on_the_mask_and_the_coarse_mask_over_it(monkeypatch):
 
     monkeypatch.setattr(task.sam.prompt_encoder, 'forward', keep)
     masks = torch.zeros(2, 64, 64)
-    masks[0, 10, 50] = 1                    # one pixel
-    masks[1, 20:22, 5:45:4] = 1             # twenty
+    masks[0, 10, 50] = 1  # one pixel
+    masks[1, 20:22, 5:45:4] = 1  # twenty
     for _ in range(60):
         task._points(masks)
     points = torch.stack(drawn, 1)
@@ -108,21 +128,35 @@ def test_sams_point_lies_on_the_mask_and_the_coarse_mask_over_it(monkeypatch):
 
 
 def test_each_tower_takes_its_own_options(run, dataset, tmp_path):
-    code, _, error = run('synthrs_pretrain.py', 'sam2', '--data', dataset, '--layers', 2,
-                         '--out', tmp_path / 'out')
+    code, _, error = run(
+        'synthrs_pretrain.py', 'sam2', '--data', dataset, '--layers', 2, '--out', tmp_path / 'out'
+    )
     assert code == 2 and '--layers is for siglip alone' in error
-    code, _, error = run('synthrs_pretrain.py', 'siglip', '--data', dataset, '--sentences', 2,
-                         '--out', tmp_path / 'out')
+    code, _, error = run(
+        'synthrs_pretrain.py',
+        'siglip',
+        '--data',
+        dataset,
+        '--sentences',
+        2,
+        '--out',
+        tmp_path / 'out',
+    )
     assert code == 2 and '--sentences is for sam2 alone' in error
     with pytest.raises(TypeError, match='layers'):
         pretrain('sam2', data_root=dataset, out=tmp_path / 'out', steps=1, seed=0, layers=2)
 
 
 SENTENCES = (
-    (Phrase('ship', 'red', 'small', 'upper left'),
-     ('ship', 'red', 'small', 'upper left', None, None, None, None, None)),
-    (Relation(Phrase('vehicle'), 'closest', Phrase('ship', place='left')),
-     ('vehicle', None, None, None, 'closest', 'ship', None, None, 'left')))
+    (
+        Phrase('ship', 'red', 'small', 'upper left'),
+        ('ship', 'red', 'small', 'upper left', None, None, None, None, None),
+    ),
+    (
+        Relation(Phrase('vehicle'), 'closest', Phrase('ship', place='left')),
+        ('vehicle', None, None, None, 'closest', 'ship', None, None, 'left'),
+    ),
+)
 
 
 def test_reading_names_every_part_of_a_sentence():
@@ -153,8 +187,10 @@ def test_reading_teaches_the_text_tower_alone_and_only_where_it_is_asked_for(dat
         torch.manual_seed(0)
         task = SiglipPretraining(tmp_path, image_size=64, reading=weight)
         task(batch)['reading'].backward()
-        moved = [p.grad is not None and p.grad.abs().sum() > 0
-                 for p in task.siglip.text_model.parameters()]
+        moved = [
+            p.grad is not None and p.grad.abs().sum() > 0
+            for p in task.siglip.text_model.parameters()
+        ]
         assert any(moved) == (weight > 0)
         assert all(p.grad is None for p in task.siglip.vision_model.parameters())
 
@@ -185,6 +221,7 @@ def test_an_empty_mask_has_no_point():
 
 def test_positions_start_smooth_or_random(tmp_path):
     """A patch is nearer to its neighbour than to one far away; at random they are all alike."""
+
     def places(kind):
         torch.manual_seed(0)
         made = SiglipPretraining(tmp_path, image_size=128, positions=kind)
@@ -196,7 +233,8 @@ def test_positions_start_smooth_or_random(tmp_path):
     grid = sine.view(8, 8, -1)
     assert (grid[2, 2] - grid[2, 3]).norm() < 0.6 * (grid[2, 2] - grid[2, 7]).norm()
     assert float((random[18] - random[19]).norm()) == pytest.approx(
-        float((random[18] - random[23]).norm()), rel=0.3)
+        float((random[18] - random[23]).norm()), rel=0.3
+    )
 
 
 def test_a_whitened_patch_embedding_answers_with_variance_1_and_no_correlation():
@@ -256,8 +294,9 @@ def test_pointing_counts_what_the_patch_shows_most_of(dataset, tmp_path):
     """Patches chosen with the masks at hand: all hits; the corner patch: what is there."""
     side = 8
     made = SiglipPretraining(tmp_path, image_size=128)
-    preprocess = RefSegDataPreprocessor(tokenizer=str(tmp_path), init='pretrained', max_length=24,
-                                        size_where=128, size_how=128)
+    preprocess = RefSegDataPreprocessor(
+        tokenizer=str(tmp_path), init='pretrained', max_length=24, size_siglip=128, size_sam=128
+    )
     scenes = list(read_scenes(dataset, 'test'))
     known = {s['keys']['rrsisd']: (scene, s) for scene in scenes for s in scene['sentences']}
     order = list(known)  # the dataset's
@@ -268,8 +307,9 @@ def test_pointing_counts_what_the_patch_shows_most_of(dataset, tmp_path):
 
     def best(i):
         scene, sentence = known[order[i]]
-        others = sum(cover(scene, k) for k in range(len(scene['objects']))
-                     if k != sentence['target'])
+        others = sum(
+            cover(scene, k) for k in range(len(scene['objects'])) if k != sentence['target']
+        )
         return int((cover(scene, sentence['target']) - others).argmax())
 
     assert made.grid_size == (side, side)

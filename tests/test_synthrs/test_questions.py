@@ -1,4 +1,5 @@
 """Sentences drawn anew at every visit of a scene: each names its target, many need their anchor."""
+
 import itertools
 
 import numpy as np
@@ -18,8 +19,10 @@ from rsrefseg2.synthrs.pretraining.train_towers import training_scenes
 def asked(dataset):
     """[(scene, its sentences)]"""
     rng = np.random.default_rng(0)
-    return [(scene, ask([Thing(**thing) for thing in scene['objects']], scene['size'], rng))
-            for scene in read_scenes(dataset, 'train')]
+    return [
+        (scene, ask([Thing(**thing) for thing in scene['objects']], scene['size'], rng))
+        for scene in read_scenes(dataset, 'train')
+    ]
 
 
 def test_every_sentence_names_its_target_alone(asked):
@@ -37,7 +40,7 @@ def test_so_many_of_each_sort(asked):
         relations = [said for said in sentences if isinstance(said.meaning, Relation)]
         assert len(plain) == ASKED['attribute'] + ASKED['position']
         assert len(relations) <= ASKED['relation'] + ASKED['anchor']
-        needing = relations[ASKED['relation']:]
+        needing = relations[ASKED['relation'] :]
         anchors += len(needing)
         for said in needing:
             without = solve_without_anchor(said.text, scene['objects'], scene['size'])
@@ -62,8 +65,11 @@ def test_batches_visit_every_scene_before_any_again(dataset):
     """12 scenes, 5 a batch: 60 places in 12 batches, five visits each."""
     known = list(read_scenes(dataset, 'train'))
     pictures = training_scenes(dataset)
-    by_mask = {thing['rle']['counts']: (scene['scene'], thing) for scene in known
-               for thing in scene['objects']}
+    by_mask = {
+        thing['rle']['counts']: (scene['scene'], thing)
+        for scene in known
+        for thing in scene['objects']
+    }
     visits = []
     for batch in itertools.islice(questions(pictures, dataset, images=5, seed=0), 12):
         assert batch['image_index'].tolist() == batch['image_ids'].tolist()
@@ -76,8 +82,12 @@ def test_batches_visit_every_scene_before_any_again(dataset):
             assert target.category == thing['category']
         for u, number in shown.items():
             visits.append(number)
-            own = next(k for k in range(len(pictures)) if pictures.get_data_info(k)['sample_id']
-                       == known[number]['sentences'][0]['keys']['rrsisd'])
+            own = next(
+                k
+                for k in range(len(pictures))
+                if pictures.get_data_info(k)['sample_id']
+                == known[number]['sentences'][0]['keys']['rrsisd']
+            )
             assert torch.equal(batch['inputs'][u], pictures[own]['inputs'])
     assert len(visits) == 60
-    assert all(sorted(visits[k:k + 12]) == list(range(12)) for k in range(0, 60, 12))
+    assert all(sorted(visits[k : k + 12]) == list(range(12)) for k in range(0, 60, 12))

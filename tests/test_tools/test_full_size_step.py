@@ -1,4 +1,5 @@
 """tools/benchmarks/full_size_step.py on the tiny config: it runs, and would see what changes."""
+
 import runpy
 import sys
 from pathlib import Path

@@ -1,4 +1,5 @@
 """The grids for print: what is drawn where, that text stays text, and that nothing overflows."""
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,8 +13,10 @@ LONG = 'the storage tank on the left of the ship that costs $5 and $6, ' * 4
 
 
 def rows():
-    return [Row('a car', [Tile(IMAGE), Tile(IMAGE, MASK, GREEN)]),
-            Row(LONG, [Tile(IMAGE, values=np.eye(4)), Tile(IMAGE, MASK, note='IoU 50.0 %')])]
+    return [
+        Row('a car', [Tile(IMAGE), Tile(IMAGE, MASK, GREEN)]),
+        Row(LONG, [Tile(IMAGE, values=np.eye(4)), Tile(IMAGE, MASK, note='IoU 50.0 %')]),
+    ]
 
 
 def test_text_is_whole_and_inside(tmp_path):
@@ -42,8 +45,10 @@ def test_pictures_are_at_the_resolution_of_print(tmp_path):
     content = pdf.read_bytes()
     assert content.count(b'/Subtype /Image') == 4
     assert b'/FontFile2' in content and b'/Type3' not in content  # TrueType, embedded
-    assert save(grid(rows(), ['Image', 'Mask'], width=3.5), tmp_path / 'again')[1].read_bytes() == \
-        content
+    assert (
+        save(grid(rows(), ['Image', 'Mask'], width=3.5), tmp_path / 'again')[1].read_bytes()
+        == content
+    )
 
 
 def test_images_of_other_shapes_do_not_overlap():

@@ -1,4 +1,5 @@
 """The panel and the page: shapes, what is drawn where, and a page that needs nothing else."""
+
 import base64
 import io
 import re
@@ -21,7 +22,7 @@ TILE = 120  # the image is 120 x 80 there
 def tiles(sheet, n=4):
     """The tiles of a panel without a heading."""
     top, width = GAP + CAPTION, TILE + GAP
-    return [sheet[top:-GAP, GAP + i * width:GAP + i * width + TILE] for i in range(n)]
+    return [sheet[top:-GAP, GAP + i * width : GAP + i * width + TILE] for i in range(n)]
 
 
 def draw(**kwargs):
@@ -29,11 +30,14 @@ def draw(**kwargs):
 
 
 def test_each_column_shows_its_own():
-    dense = np.full((8, 8), -20.)
+    dense = np.full((8, 8), -20.0)
     dense[:, 6:] = 20
     sheet = draw(pred_mask=~LEFT, gt_mask=LEFT, dense_prompt=dense)
-    assert sheet.dtype == np.uint8 and sheet.shape == (80 + CAPTION + 2 * GAP,
-                                                       4 * (TILE + GAP) + GAP, 3)
+    assert sheet.dtype == np.uint8 and sheet.shape == (
+        80 + CAPTION + 2 * GAP,
+        4 * (TILE + GAP) + GAP,
+        3,
+    )
     image, gt, heat, pred = tiles(sheet)
     assert (image == 128).all()
     inside, outside = (40, 30), (40, 90)  # row, column
@@ -103,10 +107,16 @@ def test_iou():
     assert iou(LEFT, LEFT) == 1 and iou(LEFT, ~LEFT) == 0 and iou(LEFT & False, LEFT & False) == 0
 
 
-@pytest.mark.parametrize('wrong, message', [
-    (dict(image=GREY[..., 0]), 'image must be'), (dict(image=GREY / 255), 'image must be'),
-    (dict(pred_mask=LEFT.T), r'pred_mask is \(60, 40\), the image is \(40, 60\)'),
-    (dict(gt_mask=LEFT[:5]), 'gt_mask'), (dict(dense_prompt=np.zeros(4)), 'dense_prompt must be')])
+@pytest.mark.parametrize(
+    'wrong, message',
+    [
+        (dict(image=GREY[..., 0]), 'image must be'),
+        (dict(image=GREY / 255), 'image must be'),
+        (dict(pred_mask=LEFT.T), r'pred_mask is \(60, 40\), the image is \(40, 60\)'),
+        (dict(gt_mask=LEFT[:5]), 'gt_mask'),
+        (dict(dense_prompt=np.zeros(4)), 'dense_prompt must be'),
+    ],
+)
 def test_wrong_shapes_are_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         draw(**wrong)
@@ -142,8 +152,11 @@ EVIL = '</q><script>alert("1")</script> & the ship\'s $title'
 
 
 def cases():
-    return [Case(GREY, 'the car', LEFT, LEFT, np.zeros((4, 4)), '7', 'position'),
-            Case(GREY, EVIL, ~LEFT, LEFT, None, '8', 'relation'), Case(GREY, 'no truth', LEFT)]
+    return [
+        Case(GREY, 'the car', LEFT, LEFT, np.zeros((4, 4)), '7', 'position'),
+        Case(GREY, EVIL, ~LEFT, LEFT, None, '8', 'relation'),
+        Case(GREY, 'no truth', LEFT),
+    ]
 
 
 def test_page_is_whole_and_self_contained(tmp_path):
@@ -164,5 +177,6 @@ def test_page_is_whole_and_self_contained(tmp_path):
 def test_page_without_groups_hides_their_filter():
     read = Reader(page([Case(GREY, 'a', LEFT)], title='t'))
     assert [label for label in read.all('label') if 'hidden' in label]
-    assert not [label for label in Reader(page(cases(), title='t')).all('label')
-                if 'hidden' in label]
+    assert not [
+        label for label in Reader(page(cases(), title='t')).all('label') if 'hidden' in label
+    ]

@@ -5,6 +5,7 @@
 'The ship left of the tank' is mostly the leftmost ship, so that a reader who never looks for the
 tank is right in most such sentences. Columns: rsrefseg2/diagnostics/anchors.py.
 """
+
 import argparse
 import contextlib
 import sys
@@ -14,8 +15,9 @@ from rsrefseg2.records import to_json
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('dump', help='of tools/test.py --dump on SynthRS')
     parser.add_argument('--data', default='data/synthrs', help='the SynthRS folder tested on')
     parser.add_argument('--split', default='test')

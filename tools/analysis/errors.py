@@ -3,9 +3,10 @@
     python tools/analysis/errors.py TEST.jsonl --thresholds VAL.jsonl [--plot causes]
     python tools/analysis/errors.py TEST.jsonl --from prediction
 
-The definition: rsrefseg2/evaluation/failure_causes.py. Thresholds come from the dump of another split of
-the same model, or from a file *.json that this tool printed; predictions alone need none.
+The definition: rsrefseg2/evaluation/failure_causes.py. Thresholds come from the dump of another
+split of the same model, or from a file *.json that this tool printed; predictions alone need none.
 """
+
 import argparse
 import contextlib
 import sys
@@ -15,18 +16,28 @@ from rsrefseg2.records import to_json
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('dump', help='of tools/test.py --dump, or of any model')
     parser.add_argument('--thresholds', metavar='FILE', help='dump of another split, or *.json')
-    parser.add_argument('--from', dest='source', choices=('prompt', 'prediction'),
-                        help='(default: prompt, where the dump has its scores)')
-    parser.add_argument('--json', action='store_true',
-                        help='print one JSON object, in percent, and nothing else')
-    parser.add_argument('--plot', metavar='FILE',
-                        help='draw the causes by group, as FILE.png and FILE.pdf')
-    parser.add_argument('--overwrite', action='store_true',
-                        help='replace files there that this command did not write')
+    parser.add_argument(
+        '--from',
+        dest='source',
+        choices=('prompt', 'prediction'),
+        help='(default: prompt, where the dump has its scores)',
+    )
+    parser.add_argument(
+        '--json', action='store_true', help='print one JSON object, in percent, and nothing else'
+    )
+    parser.add_argument(
+        '--plot', metavar='FILE', help='draw the causes by group, as FILE.png and FILE.pdf'
+    )
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace files there that this command did not write',
+    )
     args = parser.parse_args()
     if args.source == 'prediction' and args.thresholds:
         parser.error('--from prediction needs no --thresholds')
@@ -44,8 +55,10 @@ def main() -> None:
         free_paths(args.plot, option='--plot', overwrite=args.overwrite)
     source = args.source or ('prompt' if has_prompts(args.dump) else 'prediction')
     if source == 'prompt' and not args.thresholds:
-        raise UserError(f'{args.dump} has dense prompts: give --thresholds (a dump of another '
-                        'split of the same model), or --from prediction')
+        raise UserError(
+            f'{args.dump} has dense prompts: give --thresholds (a dump of another '
+            'split of the same model), or --from prediction'
+        )
     if source == 'prediction' and args.thresholds:
         raise UserError(f'{args.dump} has no dense prompts: leave --thresholds away')
     thresholds = None

@@ -5,6 +5,7 @@
 Thresholds come from --thresholds-split, the measurement from --split. What is done to the samples:
 rsrefseg2/diagnostics/interventions.py; the oracle: rsrefseg2/diagnostics/oracle.py.
 """
+
 import argparse
 import contextlib
 import sys
@@ -15,18 +16,24 @@ from rsrefseg2.records import to_json
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('--split', default='test', choices=SPLITS)
     parser.add_argument('--thresholds-split', default='val', choices=SPLITS)
-    parser.add_argument('--json', action='store_true',
-                        help='print one JSON object, in percent, and nothing else')
-    parser.add_argument('--plot', metavar='FILE',
-                        help='draw the curves over strength, as FILE.png and FILE.pdf')
-    parser.add_argument('--overwrite', action='store_true',
-                        help='replace files there that this command did not write')
+    parser.add_argument(
+        '--json', action='store_true', help='print one JSON object, in percent, and nothing else'
+    )
+    parser.add_argument(
+        '--plot', metavar='FILE', help='draw the curves over strength, as FILE.png and FILE.pdf'
+    )
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace files there that this command did not write',
+    )
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
     add_cfg_options(parser, help='override entries of the config')
     args = parser.parse_args()
@@ -47,19 +54,21 @@ def measure(args: argparse.Namespace) -> dict:
     )
     from rsrefseg2.diagnostics.oracle import oracle_scores
     from rsrefseg2.engine import load_config, load_model
+
     config = load_config(args.config, options=args.cfg_options)
     data = {name: load_split(config, name) for name in (args.thresholds_split, args.split)}
     model = load_model(config, args.checkpoint, args.device)
 
     def told(scenes, what):
-        return tqdm(scenes, desc=what, unit=' scenes', leave=False,
-                    disable=not sys.stderr.isatty())
+        return tqdm(scenes, desc=what, unit=' scenes', leave=False, disable=not sys.stderr.isatty())
 
     thresholds = measure_thresholds(
         told(answer_scenes(model, data[args.thresholds_split]), 'thresholds'),
-        f'the {args.thresholds_split} split')
+        f'the {args.thresholds_split} split',
+    )
     result = measure_interventions(
-        told(answer_scenes(model, data[args.split]), 'interventions'), thresholds)
+        told(answer_scenes(model, data[args.split]), 'interventions'), thresholds
+    )
     rows = oracle_scores(model, told(run_scenes(model, data[args.split]), 'oracle'))
     return dict(split=args.split, thresholds=thresholds._asdict(), **result, oracle=rows)
 
@@ -77,8 +86,9 @@ def main() -> None:
     with contextlib.redirect_stdout(sys.stderr):
         result = measure(args)
     if args.plot:
-        save(plot_interventions(result['told']), args.plot, option='--plot',
-             overwrite=args.overwrite)
+        save(
+            plot_interventions(result['told']), args.plot, option='--plot', overwrite=args.overwrite
+        )
     if args.json:
         print(to_json(result))
         return

@@ -9,6 +9,7 @@ Fig. 2, the published towers' cosine of patches and sentence beside the trained 
 
     python tools/analysis/figures.py activation CONFIG CHECKPOINT --out fig2 --max 4
 """
+
 from __future__ import annotations
 
 import argparse
@@ -22,28 +23,55 @@ if TYPE_CHECKING:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument('--out', required=True, metavar='STEM',
-                        help='STEM.png and STEM.pdf are written')
-    shared.add_argument('--overwrite', action='store_true',
-                        help='replace files there that this command did not write')
+    shared.add_argument(
+        '--out', required=True, metavar='STEM', help='STEM.png and STEM.pdf are written'
+    )
+    shared.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace files there that this command did not write',
+    )
     shared.add_argument('--ids', nargs='+', help='the samples, in this order')
-    shared.add_argument('--max', type=positive, default=6, metavar='N',
-                        help='without --ids: how many samples (%(default)s)')
-    shared.add_argument('--width', type=positive_float, default=7.16, metavar='INCHES',
-                        help='of the figure; two columns of a page: %(default)s, one: 3.5')
+    shared.add_argument(
+        '--max',
+        type=positive,
+        default=6,
+        metavar='N',
+        help='without --ids: how many samples (%(default)s)',
+    )
+    shared.add_argument(
+        '--width',
+        type=positive_float,
+        default=7.16,
+        metavar='INCHES',
+        help='of the figure; two columns of a page: %(default)s, one: 3.5',
+    )
     commands = parser.add_subparsers(dest='command', required=True)
     compare = commands.add_parser('compare', parents=[shared], help='Figs. 4-6, from dumps')
-    compare.add_argument('--dumps', nargs='+', required=True, metavar='NAME=PATH',
-                         help='one for each column of predictions')
-    compare.add_argument('--rule', choices=('evenly', 'differ'), default='evenly',
-                         help='without --ids: spread over the split, or where the models differ '
-                              'most (default: %(default)s)')
+    compare.add_argument(
+        '--dumps',
+        nargs='+',
+        required=True,
+        metavar='NAME=PATH',
+        help='one for each column of predictions',
+    )
+    compare.add_argument(
+        '--rule',
+        choices=('evenly', 'differ'),
+        default='evenly',
+        help='without --ids: spread over the split, or where the models differ '
+        'most (default: %(default)s)',
+    )
     compare.add_argument('--iou', action='store_true', help='the IoU below each prediction')
-    compare.add_argument('--images', metavar='DIR',
-                         help='folder of the images, where they are not where the dump says')
+    compare.add_argument(
+        '--images',
+        metavar='DIR',
+        help='folder of the images, where they are not where the dump says',
+    )
     activation = commands.add_parser('activation', parents=[shared], help='Fig. 2, from a model')
     activation.add_argument('config')
     activation.add_argument('checkpoint')
@@ -64,11 +92,14 @@ def read_names(pairs: list[str]) -> dict[str, str]:
 def make_comparison(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...]]:
     """Rows and heads of Figs. 4-6."""
     from rsrefseg2.apis import choose_ids, compare_rows
+
     dumps = read_names(args.dumps)
     ids = args.ids or choose_ids(dumps, args.max, args.rule)
     print(f'samples: {" ".join(ids)}')
-    return (compare_rows(dumps, ids, images=args.images, iou=args.iou),
-            ('Image', 'Ground truth', *dumps))
+    return (
+        compare_rows(dumps, ids, images=args.images, iou=args.iou),
+        ('Image', 'Ground truth', *dumps),
+    )
 
 
 def make_activation(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...]]:
@@ -81,6 +112,7 @@ def make_activation(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...
         native_encoder,
     )
     from rsrefseg2.engine import load_config, load_model
+
     config = load_config(args.config, options=args.cfg_options)
     dataset = load_split(config, args.split)
     find_indices(dataset, args.ids or ())  # before the model is loaded
@@ -93,6 +125,7 @@ def make_activation(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...
 def main() -> None:
     args = parse_args()
     from rsrefseg2.visualization import free_paths, grid, save
+
     free_paths(args.out, overwrite=args.overwrite)  # before the model is asked
     rows, heads = {'compare': make_comparison, 'activation': make_activation}[args.command](args)
     for path in save(grid(rows, heads, width=args.width), args.out, overwrite=args.overwrite):

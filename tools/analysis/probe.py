@@ -6,6 +6,7 @@ Fitted to the first --scenes images of --fit-split, measured on --split: where a
 patches are the target's, which words of place were said, which two objects a relation names
 (rsrefseg2/diagnostics/probes.py).
 """
+
 import argparse
 import contextlib
 import itertools
@@ -17,15 +18,17 @@ from rsrefseg2.records import to_json
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('--split', default='test', choices=SPLITS)
     parser.add_argument('--fit-split', default='train', choices=SPLITS)
     parser.add_argument('--scenes', default=500, type=positive, help='of --fit-split')
-    parser.add_argument('--json', action='store_true',
-                        help='print one JSON object, in percent, and nothing else')
+    parser.add_argument(
+        '--json', action='store_true', help='print one JSON object, in percent, and nothing else'
+    )
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
     add_cfg_options(parser, help='override entries of the config')
     args = parser.parse_args()
@@ -41,17 +44,23 @@ def measure(args: argparse.Namespace) -> dict:
     from rsrefseg2.diagnostics.interventions import run_scenes
     from rsrefseg2.diagnostics.probes import probe, read_stages
     from rsrefseg2.engine import load_config, load_model
+
     config = load_config(args.config, options=args.cfg_options)
     data = {name: load_split(config, name) for name in (args.fit_split, args.split)}
     model = load_model(config, args.checkpoint, args.device)
 
     def stages(split, limit=None):
         scenes = itertools.islice(run_scenes(model, data[split]), limit)
-        return read_stages(model, tqdm(scenes, desc=split, unit=' scenes', leave=False,
-                                       disable=not sys.stderr.isatty()))
+        return read_stages(
+            model,
+            tqdm(scenes, desc=split, unit=' scenes', leave=False, disable=not sys.stderr.isatty()),
+        )
 
-    return dict(fitted_to=args.fit_split, split=args.split,
-                **probe(stages(args.fit_split, args.scenes), stages(args.split)))
+    return dict(
+        fitted_to=args.fit_split,
+        split=args.split,
+        **probe(stages(args.fit_split, args.scenes), stages(args.split)),
+    )
 
 
 @report_user_errors()
@@ -60,6 +69,7 @@ def main() -> None:
     # Libraries write notices to stdout while they are imported; there, only the result belongs.
     with contextlib.redirect_stdout(sys.stderr):
         from rsrefseg2.diagnostics.probes import probe_tables
+
         result = measure(args)
     print(to_json(result) if args.json else '\n\n'.join(probe_tables(result)))
 

@@ -7,6 +7,7 @@
 A folder holds one file <id>.png per sample (values 0 and 1, or 0 and 255). Each score stands beside
 its 95 % bootstrap interval over images.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -25,40 +26,48 @@ if TYPE_CHECKING:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('predictions', help='a dump of tools/test.py, or a folder of masks')
     parser.add_argument('--protocol', default='paper', help=f'one of {", ".join(PROTOCOLS)}')
-    parser.add_argument('--ground-truth', metavar='FILE',
-                        help='for a folder: a dump of the same split, or a config')
-    parser.add_argument('--split', default='test', choices=SPLITS,
-                        help='of the config')
+    parser.add_argument(
+        '--ground-truth', metavar='FILE', help='for a folder: a dump of the same split, or a config'
+    )
+    parser.add_argument('--split', default='test', choices=SPLITS, help='of the config')
     parser.add_argument('--resamples', type=positive, default=2000, help='of the bootstrap')
     parser.add_argument('--seed', type=seed, default=0, help='of the bootstrap')
-    parser.add_argument('--json', action='store_true',
-                        help='print one JSON object, in percent, and nothing else')
+    parser.add_argument(
+        '--json', action='store_true', help='print one JSON object, in percent, and nothing else'
+    )
     return parser.parse_args()
 
 
 def open_samples(args: argparse.Namespace) -> Iterable[Sample]:
     """The samples, one after the other."""
     from rsrefseg2.evaluation import annotated_samples, dumped_samples, with_masks
+
     path = Path(args.predictions)
     if not path.exists():
         raise UserError(f'{path} does not exist: give a dump or a folder of masks')
     if not path.is_dir():
         if args.ground_truth:
-            raise UserError(f'{path} is a dump and holds its ground truth: leave --ground-truth '
-                            'away')
+            raise UserError(
+                f'{path} is a dump and holds its ground truth: leave --ground-truth away'
+            )
         return dumped_samples(path)
     if not args.ground_truth:
-        raise UserError(f'{path} is a folder of predictions: --ground-truth says what they are '
-                        'scored against (a dump or a config)')
+        raise UserError(
+            f'{path} is a folder of predictions: --ground-truth says what they are '
+            'scored against (a dump or a config)'
+        )
     from rsrefseg2.datasets import read_mask
+
     truth = args.ground_truth
     if truth.endswith('.py'):
         from rsrefseg2.apis import load_split
         from rsrefseg2.engine import load_config
+
         truth = load_split(load_config(truth), args.split)
     return with_masks(annotated_samples(truth), path, read_mask)
 
@@ -70,29 +79,35 @@ def main() -> None:
     with contextlib.redirect_stdout(sys.stderr):
         from tqdm import tqdm
 
-        from rsrefseg2.evaluation import (
-            COLUMNS,
-            find_protocol,
-            score,
-            score_intervals,
-            score_table,
-        )
+        from rsrefseg2.evaluation import COLUMNS, find_protocol, score, score_intervals, score_table
+
         protocol = find_protocol(args.protocol)
-        samples = tqdm(open_samples(args), desc='scoring', unit=' samples', leave=False,
-                       disable=not sys.stderr.isatty())
+        samples = tqdm(
+            open_samples(args),
+            desc='scoring',
+            unit=' samples',
+            leave=False,
+            disable=not sys.stderr.isatty(),
+        )
         report, images = score(samples, protocol)
         intervals = score_intervals(images, resamples=args.resamples, seed=args.seed)
     if args.json:
-        print(to_json({**report.to_dict(), 'images': len(images.images),
-                       'intervals': intervals}))
+        print(to_json({**report.to_dict(), 'images': len(images.images), 'intervals': intervals}))
         return
     for table in report.tables():
         print(table + '\n')
-    rows = {'score': report.scores(), 'low': {name: v.low for name, v in intervals.items()},
-            'high': {name: v.high for name, v in intervals.items()}}
-    print(score_table({name: {key: row[key] for key in COLUMNS} for name, row in rows.items()},
-                      f'95 % bootstrap intervals over {len(images.images)} images, '
-                      f'{args.resamples} resamples, protocol `{protocol.name}`'))
+    rows = {
+        'score': report.scores(),
+        'low': {name: v.low for name, v in intervals.items()},
+        'high': {name: v.high for name, v in intervals.items()},
+    }
+    print(
+        score_table(
+            {name: {key: row[key] for key in COLUMNS} for name, row in rows.items()},
+            f'95 % bootstrap intervals over {len(images.images)} images, '
+            f'{args.resamples} resamples, protocol `{protocol.name}`',
+        )
+    )
 
 
 if __name__ == '__main__':

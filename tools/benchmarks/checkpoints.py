@@ -5,6 +5,7 @@
 The towers count as loaded from files, so a checkpoint holds what is trained. Medians of --repeats
 writes to the disk, flushed; ratios to writing the whole state dict and the optimizer in one file.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -70,9 +71,11 @@ def main() -> None:
     cfg = load_config(args.config, options={'model.init': 'random', **(args.cfg_options or {})})
     model = MODELS.build(cfg.model)
     hashing = 0.0
-    for tower, checkpoint in ((model.encoder.vision_model, cfg.model.siglip.checkpoint),
-                              (model.encoder.text_model, cfg.model.siglip.checkpoint),
-                              (model.mask_generator.sam, cfg.model.sam.checkpoint)):
+    for tower, checkpoint in (
+        (model.encoder.vision_model, cfg.model.siglip.checkpoint),
+        (model.encoder.text_model, cfg.model.siglip.checkpoint),
+        (model.mask_generator.sam, cfg.model.sam.checkpoint),
+    ):
         start = time.perf_counter()
         set_source(tower, TowerSource(str(checkpoint), content_hash(tower)))
         hashing += time.perf_counter() - start
@@ -82,34 +85,60 @@ def main() -> None:
         path, whole = Path(folder) / 'iter_1.pth', Path(folder) / 'whole.pth'
 
         def save_weights():
-            write_atomically(dict(
-                state_dict=strategy.trained_weights(), meta=meta,
-                towers={name: source._asdict()
-                        for name, source in tower_sources(model).items()}), path)
+            write_atomically(
+                dict(
+                    state_dict=strategy.trained_weights(),
+                    meta=meta,
+                    towers={
+                        name: source._asdict() for name, source in tower_sources(model).items()
+                    },
+                ),
+                path,
+            )
 
         def save_optim():
-            write_atomically(dict(optimizer=strategy.optimizer_state(), meta=meta),
-                             optim_file(path))
+            write_atomically(
+                dict(optimizer=strategy.optimizer_state(), meta=meta), optim_file(path)
+            )
 
         def save_whole():
-            write_atomically(dict(state_dict=model.state_dict(),
-                                  optimizer=strategy.optim_wrapper.state_dict()), whole)
+            write_atomically(
+                dict(state_dict=model.state_dict(), optimizer=strategy.optim_wrapper.state_dict()),
+                whole,
+            )
 
-        rows = [('everything in one file', median_seconds(save_whole, args.repeats),
-                 whole.stat().st_size)]
+        rows = [
+            (
+                'everything in one file',
+                median_seconds(save_whole, args.repeats),
+                whole.stat().st_size,
+            )
+        ]
         whole.unlink()
-        rows += [('weights that were trained', median_seconds(save_weights, args.repeats),
-                  path.stat().st_size),
-                 ('the optimizer beside it', median_seconds(save_optim, args.repeats),
-                  optim_file(path).stat().st_size)]
+        rows += [
+            (
+                'weights that were trained',
+                median_seconds(save_weights, args.repeats),
+                path.stat().st_size,
+            ),
+            (
+                'the optimizer beside it',
+                median_seconds(save_optim, args.repeats),
+                optim_file(path).stat().st_size,
+            ),
+        ]
         for name, seconds, size in rows:
-            print(f'{name:27}{size / 1e9:7.3f} GB ({size / rows[0][2]:5.1%}), written in '
-                  f'{seconds:5.1f} s ({seconds / rows[0][1]:5.1%})')
+            print(
+                f'{name:27}{size / 1e9:7.3f} GB ({size / rows[0][2]:5.1%}), written in '
+                f'{seconds:5.1f} s ({seconds / rows[0][1]:5.1%})'
+            )
         checking = median_seconds(lambda: check_whole(path), args.repeats)
         loading = median_seconds(lambda: load_checkpoint(model, path), args.repeats)
-    print(f'{len(list(trained_keys(model)))} tensors of {len(model.state_dict())}; both files '
-          f'checked to the last byte in {checking:.1f} s, the weights loaded in {loading:.1f} s; '
-          f'the towers hashed in {hashing:.1f} s')
+    print(
+        f'{len(list(trained_keys(model)))} tensors of {len(model.state_dict())}; both files '
+        f'checked to the last byte in {checking:.1f} s, the weights loaded in {loading:.1f} s; '
+        f'the towers hashed in {hashing:.1f} s'
+    )
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ processor time, which a busy machine inflates less. Linux only: memory is
 read from /proc. "Cold" drops the text file and the folders' caches only where the system lets it
 (root, /proc/sys/vm/drop_caches), and says whether it did.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -32,8 +33,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--count', type=int, default=26300, help='training triplets')
     parser.add_argument('--side', type=int, default=64, help='of the fabricated images, in pixels')
-    parser.add_argument('--real-side', type=int, default=512, help='of the images whose decoding '
-                        'is compared with the whole of a sample')
+    parser.add_argument(
+        '--real-side',
+        type=int,
+        default=512,
+        help='of the images whose decoding is compared with the whole of a sample',
+    )
     parser.add_argument('--workers', type=int, nargs='+', default=[0, 1, 2, 4, 8])
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--root', help='keep the fabricated copy here')
@@ -52,7 +57,7 @@ def fabricate(root: Path, count: int, side: int) -> None:
     low = np.array(Image.fromarray(low).resize((side, side), Image.Resampling.BILINEAR)).astype(int)
     picture = np.clip(low + rng.normal(0, 8, low.shape), 0, 255).astype(np.uint8)
     mask = np.zeros((side, side), np.uint8)
-    mask[side // 4:side // 2, side // 4:side // 2] = 255
+    mask[side // 4 : side // 2, side // 4 : side // 2] = 255
     Image.fromarray(mask).save(root / 'mask.png')
     mask_bytes, lines = (root / 'mask.png').read_bytes(), []
     (root / 'mask.png').unlink()
@@ -92,19 +97,25 @@ def drop_caches() -> bool:
 
 def open_split(root: str, **options):
     from rsrefseg2.datasets import RISBench
+
     return RISBench(data_root=root, split='train', pipeline=PIPELINE, **options)
 
 
 def measure_open(args: argparse.Namespace) -> dict:
     """In this process: imports first, so that only the opening counts."""
     from rsrefseg2.datasets import RISBench  # noqa: F401
+
     before = memory_mb()['resident']
     start, cpu_start = time.perf_counter(), time.process_time()
     data = open_split(args.root)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    return {'seconds': seconds, 'cpu_seconds': cpu_seconds, 'samples': len(data),
-            'held_mb': memory_mb()['resident'] - before,
-            'records_mb': data.data_bytes.nbytes / 2**20}
+    return {
+        'seconds': seconds,
+        'cpu_seconds': cpu_seconds,
+        'samples': len(data),
+        'held_mb': memory_mb()['resident'] - before,
+        'records_mb': data.data_bytes.nbytes / 2**20,
+    }
 
 
 def measure_load(args: argparse.Namespace) -> dict:
@@ -113,14 +124,19 @@ def measure_load(args: argparse.Namespace) -> dict:
     from torch.utils.data import DataLoader, RandomSampler
 
     from rsrefseg2.datasets import unique_images_collate
+
     torch.set_num_threads(1)
     warnings.filterwarnings('ignore', message='This DataLoader will create')  # meant so
     data = open_split(args.root)
     before, number = memory_mb(), min(2000, len(data))
-    sampler = RandomSampler(data, num_samples=number,
-                            generator=torch.Generator().manual_seed(0))
-    loader = DataLoader(data, batch_size=8, sampler=sampler, num_workers=args.n_workers,
-                        collate_fn=unique_images_collate)
+    sampler = RandomSampler(data, num_samples=number, generator=torch.Generator().manual_seed(0))
+    loader = DataLoader(
+        data,
+        batch_size=8,
+        sampler=sampler,
+        num_workers=args.n_workers,
+        collate_fn=unique_images_collate,
+    )
     iterator, own = iter(loader), []
     next(iterator)
     start, seen = time.perf_counter(), 0
@@ -128,8 +144,11 @@ def measure_load(args: argparse.Namespace) -> dict:
         seen += len(batch['data_samples'])
         if args.n_workers and seen == number // 2 // 8 * 8:
             own = [memory_mb(worker.pid)['own'] for worker in iterator._workers]
-    return {'samples_per_second': seen / (time.perf_counter() - start),
-            'main_resident_mb': before['resident'], 'worker_own_mb': max(own, default=0.0)}
+    return {
+        'samples_per_second': seen / (time.perf_counter() - start),
+        'main_resident_mb': before['resident'],
+        'worker_own_mb': max(own, default=0.0),
+    }
 
 
 def in_a_process(args: argparse.Namespace, root: str, part: str, **options) -> dict:
@@ -145,8 +164,11 @@ def share_of_decoding(side: int, repeats: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         fabricate(Path(folder), 8, side)
         data = open_split(folder, serialize_data=False)
-        paths = [record[key] for record in (data.get_data_info(i) for i in range(8))
-                 for key in ('img_path', 'mask_path')]
+        paths = [
+            record[key]
+            for record in (data.get_data_info(i) for i in range(8))
+            for key in ('img_path', 'mask_path')
+        ]
 
         def decode() -> None:
             for path in paths:
@@ -175,16 +197,24 @@ def measure(args: argparse.Namespace, root: str) -> dict:
     for _ in range(min(3, args.repeats)):
         dropped &= drop_caches()
         cold.append(in_a_process(args, root, 'open')['seconds'])
-    loads = {n: [in_a_process(args, root, 'load', n_workers=n)
-                 for _ in range(min(3, args.repeats))] for n in args.workers}
+    loads = {
+        n: [in_a_process(args, root, 'load', n_workers=n) for _ in range(min(3, args.repeats))]
+        for n in args.workers
+    }
     return {
         'samples': warm[0]['samples'],
-        **{name: statistics.median(run[name] for run in warm)
-           for name in ('seconds', 'cpu_seconds', 'held_mb', 'records_mb')},
-        'cold_seconds': statistics.median(cold), 'caches_dropped': dropped,
-        'workers': {n: {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-                    for n, runs in loads.items()},
-        'decoding': share_of_decoding(args.real_side, 5 * args.repeats)}
+        **{
+            name: statistics.median(run[name] for run in warm)
+            for name in ('seconds', 'cpu_seconds', 'held_mb', 'records_mb')
+        },
+        'cold_seconds': statistics.median(cold),
+        'caches_dropped': dropped,
+        'workers': {
+            n: {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+            for n, runs in loads.items()
+        },
+        'decoding': share_of_decoding(args.real_side, 5 * args.repeats),
+    }
 
 
 def main() -> None:
@@ -200,20 +230,24 @@ def main() -> None:
     if args.json:
         print(json.dumps(result))
         return
-    print(f'{result["samples"]} triplets, images of {args.side} pixels, medians of {args.repeats}\n'
-          f'open, warm                  {result["seconds"]:8.2f} s, of processor time '
-          f'{result["cpu_seconds"]:.2f} s\n'
-          f'open, cold                  {result["cold_seconds"]:8.2f} s  (caches '
-          f'{"dropped" if result["caches_dropped"] else "NOT dropped: no permission"})\n'
-          f'memory held after opening   {result["held_mb"]:8.0f} MB, of it records '
-          f'{result["records_mb"]:.0f} MB\n'
-          f'one sample of {args.real_side} pixels     {result["decoding"]["sample_ms"]:8.2f} ms of '
-          f'processor time, decoding {result["decoding"]["decoding_ms"]:.2f} ms: '
-          f'{100 * result["decoding"]["share"]:.0f} %\n\n'
-          f'{"workers":>8}{"samples/s":>12}{"main resident MB":>18}{"one worker, own MB":>20}')
+    print(
+        f'{result["samples"]} triplets, images of {args.side} pixels, medians of {args.repeats}\n'
+        f'open, warm                  {result["seconds"]:8.2f} s, of processor time '
+        f'{result["cpu_seconds"]:.2f} s\n'
+        f'open, cold                  {result["cold_seconds"]:8.2f} s  (caches '
+        f'{"dropped" if result["caches_dropped"] else "NOT dropped: no permission"})\n'
+        f'memory held after opening   {result["held_mb"]:8.0f} MB, of it records '
+        f'{result["records_mb"]:.0f} MB\n'
+        f'one sample of {args.real_side} pixels     {result["decoding"]["sample_ms"]:8.2f} ms of '
+        f'processor time, decoding {result["decoding"]["decoding_ms"]:.2f} ms: '
+        f'{100 * result["decoding"]["share"]:.0f} %\n\n'
+        f'{"workers":>8}{"samples/s":>12}{"main resident MB":>18}{"one worker, own MB":>20}'
+    )
     for number, run in result['workers'].items():
-        print(f'{number:>8}{run["samples_per_second"]:>12.0f}{run["main_resident_mb"]:>18.0f}'
-              f'{run["worker_own_mb"]:>20.0f}')
+        print(
+            f'{number:>8}{run["samples_per_second"]:>12.0f}{run["main_resident_mb"]:>18.0f}'
+            f'{run["worker_own_mb"]:>20.0f}'
+        )
 
 
 if __name__ == '__main__':

@@ -6,6 +6,7 @@ Each form runs in a process of its own, on the same random features: median seco
 and of processor time (which a busy machine inflates less), and how far the process's peak memory
 (ru_maxrss) rises above what it was with the inputs in place.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -40,8 +41,9 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def literal(features: Tensor, text: Tensor, size: tuple[int, int], *, align_corners: bool
-            ) -> Tensor:
+def literal(
+    features: Tensor, text: Tensor, size: tuple[int, int], *, align_corners: bool
+) -> Tensor:
     """Eq. 7 as printed: upsample d1 channels, norm, dot product."""
     upsampled = F.interpolate(features, size, mode='bilinear', align_corners=align_corners)
     return torch.einsum('bchw,bc->bhw', F.normalize(upsampled, dim=1), F.normalize(text, dim=1))
@@ -50,6 +52,7 @@ def literal(features: Tensor, text: Tensor, size: tuple[int, int], *, align_corn
 def measure(args: argparse.Namespace) -> dict:
     """Run one form; its map and gradients go to args.save."""
     from rsrefseg2.models.prompter.dense_prompt import upsampled_cosine
+
     form = literal if args.form == 'literal' else upsampled_cosine
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(args.batch, args.channels, args.grid, args.grid, generator=generator)
@@ -69,8 +72,11 @@ def measure(args: argparse.Namespace) -> dict:
         seconds.append(time.perf_counter() - start)
         cpu_seconds.append(time.process_time() - cpu_start)
     torch.save([cosine.detach(), *gradients], args.save)
-    return {'seconds': statistics.median(seconds[1:]),
-            'cpu_seconds': statistics.median(cpu_seconds[1:]), 'peak_mb': peak_mb() - baseline}
+    return {
+        'seconds': statistics.median(seconds[1:]),
+        'cpu_seconds': statistics.median(cpu_seconds[1:]),
+        'peak_mb': peak_mb() - baseline,
+    }
 
 
 def compare(args: argparse.Namespace) -> dict:
@@ -84,12 +90,14 @@ def compare(args: argparse.Namespace) -> dict:
             result[form] = json.loads(output.splitlines()[-1])
             saved[form] = torch.load(path, weights_only=True)
     pairs = list(zip(*(saved[form] for form in FORMS), strict=True))
-    result['ratio'] = {name: result['literal'][name] / max(result['low_resolution'][name], 1e-9)
-                       for name in result['literal']}
+    result['ratio'] = {
+        name: result['literal'][name] / max(result['low_resolution'][name], 1e-9)
+        for name in result['literal']
+    }
     result['largest_difference'] = {
         name: float((a - b).abs().max() / (1 if name == 'cosine' else a.abs().max()))
-        for name, (a, b) in zip(('cosine', 'feature_gradient', 'text_gradient'), pairs,
-                                strict=True)}
+        for name, (a, b) in zip(('cosine', 'feature_gradient', 'text_gradient'), pairs, strict=True)
+    }
     return result
 
 
@@ -103,16 +111,23 @@ def main() -> None:
     if args.json:
         print(json.dumps(result))
         return
-    print(f'd1 {args.channels}, {args.grid}x{args.grid} -> {args.out}x{args.out}, batch '
-          f'{args.batch}, {args.threads} threads, float32, forward and backward')
+    print(
+        f'd1 {args.channels}, {args.grid}x{args.grid} -> {args.out}x{args.out}, batch '
+        f'{args.batch}, {args.threads} threads, float32, forward and backward'
+    )
     print(f'{"":16}{"seconds":>10}{"cpu s":>10}{"peak MB":>10}')
     for name, digits in (*((form, (3, 3, 0)) for form in FORMS), ('ratio', (1, 1, 1))):
-        values = (f'{value:10.{n}f}' for value, n in zip(result[name].values(), digits,
-                                                         strict=True))
+        values = (
+            f'{value:10.{n}f}' for value, n in zip(result[name].values(), digits, strict=True)
+        )
         print(f'{name.replace("_", " "):16}{"".join(values)}')
-    print('largest difference: ' + ', '.join(
-        f'{name.replace("_", " ")} {value:.1e}{"" if name == "cosine" else " (relative)"}'
-        for name, value in result['largest_difference'].items()))
+    print(
+        'largest difference: '
+        + ', '.join(
+            f'{name.replace("_", " ")} {value:.1e}{"" if name == "cosine" else " (relative)"}'
+            for name, value in result['largest_difference'].items()
+        )
+    )
 
 
 if __name__ == '__main__':

@@ -7,6 +7,7 @@ is finite, after step 2 that every one is nonzero but for those that must be zer
 reason), and that every frozen tensor, buffers included, is bit-identical. Exit code 1 if a check
 fails.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -46,8 +47,14 @@ class Float32Products(TorchFunctionMode):
     kept for backward stays in BF16: the operands came from there, so nothing is lost.
     """
 
-    PRODUCTS = {F.linear, F.conv2d, F.conv_transpose2d, torch.matmul, torch.Tensor.matmul,
-                torch.Tensor.__matmul__}
+    PRODUCTS = {
+        F.linear,
+        F.conv2d,
+        F.conv_transpose2d,
+        torch.matmul,
+        torch.Tensor.matmul,
+        torch.Tensor.__matmul__,
+    }
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -77,13 +84,25 @@ def batch(images: int, size: int = 800) -> dict:
     """Textured squares and two sentences of different length; another mask for each."""
     items = []
     for i in range(images):
-        sample = RefSegDataSample(metainfo=dict(
-            sample_id=str(i), img_path=f'{i}.jpg', category=None, ori_shape=(size, size),
-            text=('A ship on the upper right', 'the vehicle on the right of the airplane')[i % 2]))
+        sample = RefSegDataSample(
+            metainfo=dict(
+                sample_id=str(i),
+                img_path=f'{i}.jpg',
+                category=None,
+                ori_shape=(size, size),
+                text=('A ship on the upper right', 'the vehicle on the right of the airplane')[
+                    i % 2
+                ],
+            )
+        )
         sample.gt_mask = torch.zeros(size, size, dtype=torch.bool)
-        sample.gt_mask[100 + 50 * i:300 + 50 * i, 150:400 - 40 * i] = True
-        items.append(dict(inputs=torch.randint(0, 256, (3, size, size), dtype=torch.uint8),
-                          data_samples=sample))
+        sample.gt_mask[100 + 50 * i : 300 + 50 * i, 150 : 400 - 40 * i] = True
+        items.append(
+            dict(
+                inputs=torch.randint(0, 256, (3, size, size), dtype=torch.uint8),
+                data_samples=sample,
+            )
+        )
     return unique_images_collate(items)
 
 
@@ -92,8 +111,10 @@ def checksums(model: torch.nn.Module) -> dict[str, int]:
     running statistics, which training moves."""
     frozen = {name: p.detach() for name, p in model.named_parameters() if not p.requires_grad}
     frozen |= {name: b for name, b in model.named_buffers() if not MOVING_BUFFERS.search(name)}
-    return {name: zlib.crc32(x.contiguous().flatten().view(torch.uint8).numpy())
-            for name, x in frozen.items()}
+    return {
+        name: zlib.crc32(x.contiguous().flatten().view(torch.uint8).numpy())
+        for name, x in frozen.items()
+    }
 
 
 def gradient_faults(model: torch.nn.Module, expected_zero: dict[str, str]) -> list[str]:
@@ -122,8 +143,9 @@ def main() -> None:
     parser.add_argument('config')
     parser.add_argument('--images', type=int, default=2, help='the sample contrast needs 2')
     parser.add_argument('--steps', type=int, default=2)
-    parser.add_argument('--float32-products', action='store_true',
-                        help='for a processor without BF16 instructions')
+    parser.add_argument(
+        '--float32-products', action='store_true', help='for a processor without BF16 instructions'
+    )
     add_cfg_options(parser)
     args = parser.parse_args()
     cfg = load_config(args.config, options={'model.init': 'random', **(args.cfg_options or {})})
@@ -131,10 +153,13 @@ def main() -> None:
     start = time.perf_counter()
     model = MODELS.build(cfg.model).bfloat16().train()
     trainable = [p for p in model.parameters() if p.requires_grad]
-    print(f'built in {time.perf_counter() - start:.0f} s: '
-          f'{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, '
-          f'{sum(p.numel() for p in trainable) / 1e6:.1f} M trainable, '
-          f'peak {peak_gib():.1f} GiB, {torch.get_num_threads()} threads', flush=True)
+    print(
+        f'built in {time.perf_counter() - start:.0f} s: '
+        f'{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, '
+        f'{sum(p.numel() for p in trainable) / 1e6:.1f} M trainable, '
+        f'peak {peak_gib():.1f} GiB, {torch.get_num_threads()} threads',
+        flush=True,
+    )
     frozen = checksums(model)
     optimizer = torch.optim.AdamW(trainable, lr=cfg.optim_wrapper.optimizer.lr)
     data, failed = batch(args.images), False
@@ -152,9 +177,12 @@ def main() -> None:
         optimizer.zero_grad()
         times.append(time.perf_counter())
         seconds = [b - a for a, b in zip(times, times[1:])]
-        print(f'step {step}: forward {seconds[0]:.1f} s, backward {seconds[1]:.1f} s, '
-              f'optimizer {seconds[2]:.1f} s, peak {peak_gib():.1f} GiB; '
-              + ', '.join(f'{k} {float(v.detach()):.4f}' for k, v in losses.items()), flush=True)
+        print(
+            f'step {step}: forward {seconds[0]:.1f} s, backward {seconds[1]:.1f} s, '
+            f'optimizer {seconds[2]:.1f} s, peak {peak_gib():.1f} GiB; '
+            + ', '.join(f'{k} {float(v.detach()):.4f}' for k, v in losses.items()),
+            flush=True,
+        )
         for fault in faults:
             print(f'  gradient of {fault}')
         failed |= bool(faults)

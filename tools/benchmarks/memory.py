@@ -13,6 +13,7 @@ A CPU's peak holds the interpreter and what the allocator keeps, about 1 GiB, to
 --count runs the forward pass on tensors without data, as on a CPU: any size, a minute a case, no
 peak. A GPU's autocast keeps norms in float32, so there `saved` is somewhat larger in BF16.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -50,7 +51,7 @@ CASES: dict[str, dict] = {
     'sam': {'model.sam.recompute': True},
     'siglip vision': VISION,
     'recompute all': RECOMPUTE,
-    'half batch x 2': {},      # optim_wrapper.accumulative_counts=2
+    'half batch x 2': {},  # optim_wrapper.accumulative_counts=2
     'autocast': AUTOCAST,
     'autocast, frozen bf16': FROZEN,
     'all of them': {**RECOMPUTE, **FROZEN},
@@ -64,11 +65,19 @@ def samples(images: int, sentences: int, size: int = 800) -> list[RefSegDataSamp
     """Sentences in turn on the images, each with a square of its own."""
     found = []
     for i in range(sentences):
-        sample = RefSegDataSample(metainfo=dict(
-            sample_id=str(i), img_path=f'{i % images}.jpg', category=None, ori_shape=(size, size),
-            text=('A ship on the upper right', 'the vehicle on the right of the airplane')[i % 2]))
+        sample = RefSegDataSample(
+            metainfo=dict(
+                sample_id=str(i),
+                img_path=f'{i % images}.jpg',
+                category=None,
+                ori_shape=(size, size),
+                text=('A ship on the upper right', 'the vehicle on the right of the airplane')[
+                    i % 2
+                ],
+            )
+        )
         sample.gt_mask = torch.zeros(size, size, dtype=torch.bool)
-        sample.gt_mask[50 + i * 20 % 400:300 + i * 20 % 400, 150:400] = True
+        sample.gt_mask[50 + i * 20 % 400 : 300 + i * 20 % 400, 150:400] = True
         found.append(sample)
     return found
 
@@ -76,8 +85,12 @@ def samples(images: int, sentences: int, size: int = 800) -> list[RefSegDataSamp
 def batch(images: int, sentences: int, size: int = 800) -> dict:
     """A batch as the loader gives it, of noise."""
     pictures = [torch.randint(0, 256, (3, size, size), dtype=torch.uint8) for _ in range(images)]
-    return unique_images_collate([dict(inputs=pictures[i % images], data_samples=sample)
-                                  for i, sample in enumerate(samples(images, sentences, size))])
+    return unique_images_collate(
+        [
+            dict(inputs=pictures[i % images], data_samples=sample)
+            for i, sample in enumerate(samples(images, sentences, size))
+        ]
+    )
 
 
 class Saved:
@@ -122,8 +135,11 @@ class Peak:
     def nbytes(self) -> int:
         if self.device == 'cuda':
             return torch.cuda.max_memory_allocated()
-        line, = (line for line in Path('/proc/self/status').read_text().splitlines()
-                 if line.startswith('VmHWM'))
+        (line,) = (
+            line
+            for line in Path('/proc/self/status').read_text().splitlines()
+            if line.startswith('VmHWM')
+        )
         return int(line.split()[1]) * 1024
 
 
@@ -133,7 +149,8 @@ def measure(cfg: Config, case: str, args: argparse.Namespace) -> dict[str, float
     model = MODELS.build(cfg.model).to(args.device).train()
     everything, parts = case == 'states of all weights', parts_of(case, args)
     optimizer = torch.optim.AdamW(
-        list(model.parameters()) if everything else group_parameters(model), lr=1e-4)
+        list(model.parameters()) if everything else group_parameters(model), lr=1e-4
+    )
     data = [batch(args.images // parts, args.sentences // parts) for _ in range(parts)]
     saved, kept, times, peak = Saved(model), 0, [], None
     for step in range(args.steps + 1):
@@ -158,8 +175,13 @@ def measure(cfg: Config, case: str, args: argparse.Namespace) -> dict[str, float
         optimizer.zero_grad()
         times.append(now(args.device) - start)
     states = nbytes(x for state in optimizer.state.values() for x in state.values())
-    return {'weights': nbytes(model.parameters()), 'saved': kept, 'grad+opt': gradients + states,
-            'peak': peak.nbytes(), 'seconds': statistics.median(times[1:])}
+    return {
+        'weights': nbytes(model.parameters()),
+        'saved': kept,
+        'grad+opt': gradients + states,
+        'peak': peak.nbytes(),
+        'seconds': statistics.median(times[1:]),
+    }
 
 
 def count(cfg: Config, case: str, args: argparse.Namespace) -> dict[str, float]:
@@ -180,25 +202,33 @@ def count(cfg: Config, case: str, args: argparse.Namespace) -> dict[str, float]:
         model.to_empty(device='cpu').train()
         where, how = model.encoder.image_size, model.mask_generator.input_size
         inputs = ModelInputs(
-            torch.empty(images, 3, where, where), torch.empty(images, 3, *how),
+            torch.empty(images, 3, where, where),
+            torch.empty(images, 3, *how),
             torch.arange(sentences) % images,
             torch.zeros(sentences, model.encoder.max_length, dtype=torch.int64),
-            torch.full((sentences,), WORDS + 1), torch.arange(sentences) % images)
+            torch.full((sentences,), WORDS + 1),
+            torch.arange(sentences) % images,
+        )
         saved = Saved(model)
         with Scalars(), saved.count():
             model(inputs, samples(images, sentences), mode='loss')
-        trained = nbytes(p for p in model.parameters() if case == 'states of all weights'
-                         or p.requires_grad)
-        return {'weights': nbytes(model.parameters()), 'saved': saved.nbytes,
-                'grad+opt': 3 * trained}  # the gradient and AdamW's two moments
+        trained = nbytes(
+            p for p in model.parameters() if case == 'states of all weights' or p.requires_grad
+        )
+        return {
+            'weights': nbytes(model.parameters()),
+            'saved': saved.nbytes,
+            'grad+opt': 3 * trained,
+        }  # the gradient and AdamW's two moments
 
 
 def parts_of(case: str, args: argparse.Namespace) -> int:
     """Into how many batches of one step the case cuts."""
     parts = 2 if case == 'half batch x 2' else 1
     if args.images % parts or args.sentences % parts:
-        raise UserError(f'{case!r} halves the batch: give even --images and --sentences, or other '
-                        '--cases')
+        raise UserError(
+            f'{case!r} halves the batch: give even --images and --sentences, or other --cases'
+        )
     return parts
 
 
@@ -210,18 +240,25 @@ def now(device: str) -> float:
 
 def in_new_process(case: str, arguments: list[str]) -> dict[str, float]:
     """The case by this script in a fresh process, whose last line is its numbers."""
-    done = subprocess.run([sys.executable, __file__, *arguments, '--one', case],
-                          stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [sys.executable, __file__, *arguments, '--one', case], stdout=subprocess.PIPE, text=True
+    )
     if done.returncode:
-        raise UserError(f'{case!r} ended with exit status {done.returncode}; -9 or 137: the system '
-                        'had too little memory: fewer --images')
+        raise UserError(
+            f'{case!r} ended with exit status {done.returncode}; -9 or 137: the system '
+            'had too little memory: fewer --images'
+        )
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def row(case: str, found: dict[str, float], first: dict[str, float]) -> str:
     """One line of the table: GiB and the ratio to the first case."""
-    cells = [f'{found[key] / 2**30:9.3f} {found[key] / max(first[key], 1):6.2f}'
-             if key in found else f'{"-":>16}' for key in COLUMNS]
+    cells = [
+        f'{found[key] / 2**30:9.3f} {found[key] / max(first[key], 1):6.2f}'
+        if key in found
+        else f'{"-":>16}'
+        for key in COLUMNS
+    ]
     if 'seconds' in found:
         cells.append(f'{found["seconds"]:9.2f} {found["seconds"] / first["seconds"]:6.2f}')
     return f'{case:<24}' + ''.join(cells)
@@ -235,8 +272,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--steps', type=int, default=2, help='timed, after the counting one')
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     parser.add_argument('--count', action='store_true', help='no data, no steps, no peak')
-    parser.add_argument('--cases', nargs='+', choices=CASES, metavar='CASE', default=list(CASES),
-                        help=f'of {", ".join(map(repr, CASES))}; the first is compared with')
+    parser.add_argument(
+        '--cases',
+        nargs='+',
+        choices=CASES,
+        metavar='CASE',
+        default=list(CASES),
+        help=f'of {", ".join(map(repr, CASES))}; the first is compared with',
+    )
     parser.add_argument('--json', metavar='FILE', help='write the numbers, too')
     add_cfg_options(parser)
     parser.add_argument('--one', choices=CASES, help=argparse.SUPPRESS)
@@ -251,13 +294,21 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     if args.one:
-        cfg = load_config(args.config, options={
-            'model.init': 'random', **(args.cfg_options or {}), **CASES[args.one]})
+        cfg = load_config(
+            args.config,
+            options={'model.init': 'random', **(args.cfg_options or {}), **CASES[args.one]},
+        )
         print(json.dumps((count if args.count else measure)(cfg, args.one, args)))
         return
-    print(f'{args.config}: {args.images} images, {args.sentences} sentences; GiB and the ratio to '
-          f'{args.cases[0]!r}' + ('; counted without data' if args.count else
-                                  f'; on {device_name(args.device)}; seconds of a step'))
+    print(
+        f'{args.config}: {args.images} images, {args.sentences} sentences; GiB and the ratio to '
+        f'{args.cases[0]!r}'
+        + (
+            '; counted without data'
+            if args.count
+            else f'; on {device_name(args.device)}; seconds of a step'
+        )
+    )
     if args.device == 'cpu' and not args.count and not has_bf16():
         print('this processor has no BF16 instructions: the seconds of the bf16 cases mean nothing')
     print(f'{"":<24}' + ''.join(f'{name:>9} {"ratio":>6}' for name in (*COLUMNS, 'seconds')))
@@ -266,9 +317,19 @@ def main() -> None:
         found[case] = in_new_process(case, sys.argv[1:])
         print(row(case, found[case], found[args.cases[0]]), flush=True)
     if args.json:
-        Path(args.json).write_text(json.dumps(dict(
-            config=args.config, images=args.images, sentences=args.sentences, cases=found,
-            device='counted' if args.count else device_name(args.device)), indent=2) + '\n')
+        Path(args.json).write_text(
+            json.dumps(
+                dict(
+                    config=args.config,
+                    images=args.images,
+                    sentences=args.sentences,
+                    cases=found,
+                    device='counted' if args.count else device_name(args.device),
+                ),
+                indent=2,
+            )
+            + '\n'
+        )
 
 
 def device_name(device: str) -> str:

@@ -7,6 +7,7 @@ process: upsample to float, threshold, and count with float sums. Then scoring's
 tiny model's forward; and `--samples` fabricated samples go through the metric, with resident memory
 printed as it goes.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -23,12 +24,7 @@ from mmengine.logging import MMLogger
 from torch.nn import functional as F
 
 from rsrefseg2.engine import load_config
-from rsrefseg2.evaluation import (
-    PROTOCOLS,
-    RefSegMetric,
-    coarse_localisation,
-    mask_agreement,
-)
+from rsrefseg2.evaluation import PROTOCOLS, RefSegMetric, coarse_localisation, mask_agreement
 from rsrefseg2.models.losses.segmentation import upsample
 from rsrefseg2.registry import MODELS
 from rsrefseg2.rle import encode
@@ -48,7 +44,7 @@ def milliseconds(work: Callable[[], object], repeats: int) -> float:
 
 def resident_mib() -> float:
     pages = int(Path('/proc/self/statm').read_text().split()[1])
-    return pages * 4096 / 2 ** 20
+    return pages * 4096 / 2**20
 
 
 def logits(seed: int) -> torch.Tensor:
@@ -88,27 +84,41 @@ def parts(size: int, repeats: int) -> None:
     print(f'{size} x {size}, {torch.get_num_threads()} thread, median of {repeats}')
     for name, value in found.items():
         print(f'  {name:28} {value:7.2f} ms')
-    print(f'  {"in all":28} {total:7.2f} ms; without a dump '
-          f'{found["upsampling"] + found["overlap"]:.2f} ms, '
-          f'{(found["upsampling"] + found["overlap"]) / reference:.2f} of the literal way '
-          f'({reference:.2f} ms)')
+    print(
+        f'  {"in all":28} {total:7.2f} ms; without a dump '
+        f'{found["upsampling"] + found["overlap"]:.2f} ms, '
+        f'{(found["upsampling"] + found["overlap"]) / reference:.2f} of the literal way '
+        f'({reference:.2f} ms)'
+    )
 
 
 def share_of_tiny(config: str, repeats: int) -> None:
     """Scoring beside the tiny model's forward: 4 images x 6 sentences of 128 x 128, with a dump."""
     model = MODELS.build(load_config(config).model).eval()
     generator = torch.Generator().manual_seed(0)
-    images = [torch.randint(0, 256, (3, 128, 128), dtype=torch.uint8, generator=generator)
-              for _ in range(4)]
+    images = [
+        torch.randint(0, 256, (3, 128, 128), dtype=torch.uint8, generator=generator)
+        for _ in range(4)
+    ]
     index = torch.arange(24) // 6
     mask = upsample(logits(1)[None], (128, 128))[0] > 0
-    samples = [RefSegDataSample(metainfo=dict(
-        sample_id=str(i), img_path=f'{i // 6}.jpg', category='ship', ori_shape=(128, 128),
-        text='the ship on the right of the small plane')) for i in range(24)]
+    samples = [
+        RefSegDataSample(
+            metainfo=dict(
+                sample_id=str(i),
+                img_path=f'{i // 6}.jpg',
+                category='ship',
+                ori_shape=(128, 128),
+                text='the ship on the right of the small plane',
+            )
+        )
+        for i in range(24)
+    ]
     for sample in samples:
         sample.gt_mask = mask
-    batch = model.data_preprocessor(dict(inputs=images, image_index=index, image_ids=index,
-                                         data_samples=samples))
+    batch = model.data_preprocessor(
+        dict(inputs=images, image_index=index, image_ids=index, data_samples=samples)
+    )
     with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
         outputs = model(**batch, mode='tensor')
         forward = milliseconds(lambda: model(**batch, mode='tensor'), repeats)
@@ -118,9 +128,11 @@ def share_of_tiny(config: str, repeats: int) -> None:
             metric.process({}, [s.to_dict() for s in model.predict(outputs, samples)])
 
         scoring = milliseconds(score, repeats)
-    print(f'tiny model, 24 sentences on 4 images of 128 x 128: forward {forward:.0f} ms, '
-          f'upsampling and scoring with a dump {scoring:.0f} ms, '
-          f'{100 * scoring / (forward + scoring):.0f} % of both')
+    print(
+        f'tiny model, 24 sentences on 4 images of 128 x 128: forward {forward:.0f} ms, '
+        f'upsampling and scoring with a dump {scoring:.0f} ms, '
+        f'{100 * scoring / (forward + scoring):.0f} % of both'
+    )
 
 
 def memory(samples: int, dump: str | None) -> None:
@@ -128,20 +140,34 @@ def memory(samples: int, dump: str | None) -> None:
     rng = np.random.default_rng(0)
     shape, started = (200, 200), time.perf_counter()
     marks = {1 + round(k * (samples - 1) / 4) for k in range(5)}
-    print(f'{samples} samples of {shape[0]} x {shape[1]} through the metric, '
-          + ('with a dump' if dump else 'without a dump'))
+    print(
+        f'{samples} samples of {shape[0]} x {shape[1]} through the metric, '
+        + ('with a dump' if dump else 'without a dump')
+    )
     for index in range(samples):
         gt = torch.zeros(shape, dtype=torch.bool)
         a, b = rng.integers(0, 150, size=2)
-        gt[a:a + 50, b:b + 40] = True
-        metric.process({}, [dict(
-            sample_id=f'test_{index}_0', img_path=f'img_rgb/test_{index}_0.png', category='ship',
-            text='the ship on the upper right', pred_mask=gt.roll(5, 0), gt_mask=gt)])
+        gt[a : a + 50, b : b + 40] = True
+        metric.process(
+            {},
+            [
+                dict(
+                    sample_id=f'test_{index}_0',
+                    img_path=f'img_rgb/test_{index}_0.png',
+                    category='ship',
+                    text='the ship on the upper right',
+                    pred_mask=gt.roll(5, 0),
+                    gt_mask=gt,
+                )
+            ],
+        )
         if index + 1 in marks:
             print(f'  after {index + 1:6} samples: {resident_mib():7.1f} MiB resident')
     metric.evaluate(samples)
-    print(f'  after the scores       : {resident_mib():7.1f} MiB resident, '
-          f'{1000 * (time.perf_counter() - started) / samples:.2f} ms a sample')
+    print(
+        f'  after the scores       : {resident_mib():7.1f} MiB resident, '
+        f'{1000 * (time.perf_counter() - started) / samples:.2f} ms a sample'
+    )
 
 
 def main() -> None:

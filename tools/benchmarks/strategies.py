@@ -9,6 +9,7 @@ losses as logged, the seconds an iteration takes (median) and the peak memory of
 `2 nodes` are two torchrun groups that meet on the loopback address. `autocast`, one device with
 model.autocast=bfloat16, shows what BF16 alone changes, beside ZeRO-2.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -27,8 +28,13 @@ import torch
 from rsrefseg2.engine.checkpoint import optim_file
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = {'single': 'synthrs_tiny', 'ddp': 'synthrs_tiny_ddp', 'zero2': 'synthrs_tiny_zero2',
-           'fsdp': 'synthrs_tiny_fsdp', 'autocast': 'synthrs_tiny'}
+CONFIGS = {
+    'single': 'synthrs_tiny',
+    'ddp': 'synthrs_tiny_ddp',
+    'zero2': 'synthrs_tiny_zero2',
+    'fsdp': 'synthrs_tiny_fsdp',
+    'autocast': 'synthrs_tiny',
+}
 ONE_DEVICE = ('single', 'autocast')
 GLOBAL_BATCH = 24
 # A key bias adds one number to all keys: its gradient is rounding alone. So is the gradient of a
@@ -38,11 +44,24 @@ NO_GRADIENT = re.compile(r'k_proj\.bias$|prompter\.dense\.conv\.0\.bias$')
 
 def run(folder: Path, data: Path, strategy: str, ranks: int, nodes: int, *options: str) -> None:
     """One training, in `nodes` groups of processes."""
-    env = dict(os.environ, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='', RSREFSEG2_DATA=str(data),
-               TOKENIZERS_PARALLELISM='false', PYTHONPATH=str(ROOT))
-    train = [ROOT / 'tools/train.py', ROOT / f'configs/{CONFIGS[strategy]}.py', '--work-dir',
-             folder, '--cfg-options', f'train_dataloader.batch_size={GLOBAL_BATCH // ranks}',
-             'default_hooks.logger.interval=1', *options]
+    env = dict(
+        os.environ,
+        OMP_NUM_THREADS='1',
+        CUDA_VISIBLE_DEVICES='',
+        RSREFSEG2_DATA=str(data),
+        TOKENIZERS_PARALLELISM='false',
+        PYTHONPATH=str(ROOT),
+    )
+    train = [
+        ROOT / 'tools/train.py',
+        ROOT / f'configs/{CONFIGS[strategy]}.py',
+        '--work-dir',
+        folder,
+        '--cfg-options',
+        f'train_dataloader.batch_size={GLOBAL_BATCH // ranks}',
+        'default_hooks.logger.interval=1',
+        *options,
+    ]
     if strategy == 'autocast':
         train.append('model.autocast=bfloat16')
     commands = [[sys.executable, *train]]
@@ -50,67 +69,119 @@ def run(folder: Path, data: Path, strategy: str, ranks: int, nodes: int, *option
         with socket.socket() as free:
             free.bind(('127.0.0.1', 0))
             port = free.getsockname()[1]
-        commands = [[sys.executable, '-m', 'torch.distributed.run', '--nnodes', nodes,
-                     '--node-rank', node, '--nproc-per-node', ranks // nodes, '--master-addr',
-                     '127.0.0.1', '--master-port', port, *train[:2], '--launcher', 'pytorch',
-                     *train[2:]] for node in range(nodes)]
-    processes = [subprocess.Popen(list(map(str, command)), env=env, cwd=ROOT, text=True,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-                 for command in commands]
+        commands = [
+            [
+                sys.executable,
+                '-m',
+                'torch.distributed.run',
+                '--nnodes',
+                nodes,
+                '--node-rank',
+                node,
+                '--nproc-per-node',
+                ranks // nodes,
+                '--master-addr',
+                '127.0.0.1',
+                '--master-port',
+                port,
+                *train[:2],
+                '--launcher',
+                'pytorch',
+                *train[2:],
+            ]
+            for node in range(nodes)
+        ]
+    processes = [
+        subprocess.Popen(
+            list(map(str, command)),
+            env=env,
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for command in commands
+    ]
     for process in processes:
         output = process.communicate()[0]
         if process.returncode:
-            raise SystemExit(f'{strategy}, {ranks} ranks: exit {process.returncode}\n'
-                             f'{output[-3000:]}')
+            raise SystemExit(
+                f'{strategy}, {ranks} ranks: exit {process.returncode}\n{output[-3000:]}'
+            )
 
 
 def gradients(folder: Path) -> dict[str, torch.Tensor]:
     """Adam's first moment after one step: 0.1 times the clipped gradient."""
     state = torch.load(optim_file(folder / 'iter_1.pth'), weights_only=True)['optimizer']['state']
-    return {name: entry['exp_avg'].double() for name, entry in state.items()
-            if not NO_GRADIENT.search(name)}
+    return {
+        name: entry['exp_avg'].double()
+        for name, entry in state.items()
+        if not NO_GRADIENT.search(name)
+    }
 
 
 def log(folder: Path) -> list[dict]:
     """The lines of the log that belong to iterations."""
-    lines = [json.loads(line) for path in sorted(folder.glob('*/vis_data/scalars.json'))
-             for line in path.read_text().splitlines()]
+    lines = [
+        json.loads(line)
+        for path in sorted(folder.glob('*/vis_data/scalars.json'))
+        for line in path.read_text().splitlines()
+    ]
     return [line for line in lines if 'loss' in line]
 
 
-def measure(folder: Path, data: Path, strategy: str, ranks: int, nodes: int, iterations: int,
-            start: Path) -> dict:
+def measure(
+    folder: Path, data: Path, strategy: str, ranks: int, nodes: int, iterations: int, start: Path
+) -> dict:
     """One iteration for the gradients, then on to `iterations`."""
     run(folder, data, strategy, ranks, nodes, f'load_from={start}', 'train_cfg.max_iters=1')
     run(folder, data, strategy, ranks, nodes, 'resume=True', f'train_cfg.max_iters={iterations}')
     lines = log(folder)
     assert [line['step'] for line in lines] == list(range(1, iterations + 1)), lines
-    return dict(gradients=gradients(folder), losses=[line['loss'] for line in lines],
-                seconds=statistics.median(line['time'] for line in lines[iterations // 2:]),
-                memory=max(line['peak_gib'] for line in lines))
+    return dict(
+        gradients=gradients(folder),
+        losses=[line['loss'] for line in lines],
+        seconds=statistics.median(line['time'] for line in lines[iterations // 2 :]),
+        memory=max(line['peak_gib'] for line in lines),
+    )
 
 
 def compare(found: dict, single: dict) -> dict:
     """What the table shows of a case."""
     assert found['gradients'].keys() == single['gradients'].keys()
-    worst = {name: float((found['gradients'][name] - value).norm() / value.norm())
-             for name, value in single['gradients'].items()}
-    apart, whole = (torch.stack([tensor.norm() for tensor in tensors]).norm() for tensors in (
-        [found['gradients'][name] - value for name, value in single['gradients'].items()],
-        single['gradients'].values()))
+    worst = {
+        name: float((found['gradients'][name] - value).norm() / value.norm())
+        for name, value in single['gradients'].items()
+    }
+    apart, whole = (
+        torch.stack([tensor.norm() for tensor in tensors]).norm()
+        for tensors in (
+            [found['gradients'][name] - value for name, value in single['gradients'].items()],
+            single['gradients'].values(),
+        )
+    )
     return dict(
-        gradient=float(apart / whole), gradient_worst=max(worst.values()),
+        gradient=float(apart / whole),
+        gradient_worst=max(worst.values()),
         worst_name=max(worst, key=worst.get),
         loss=max(abs(a / b - 1) for a, b in zip(found['losses'], single['losses'], strict=True)),
-        seconds=found['seconds'], time_ratio=found['seconds'] / single['seconds'],
-        peak_gib=found['memory'], memory_ratio=found['memory'] / single['memory'])
+        seconds=found['seconds'],
+        time_ratio=found['seconds'] / single['seconds'],
+        peak_gib=found['memory'],
+        memory_ratio=found['memory'] / single['memory'],
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--strategies', nargs='+', choices=['ddp', 'zero2', 'fsdp'],
-                        default=['ddp', 'zero2', 'fsdp'])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--strategies',
+        nargs='+',
+        choices=['ddp', 'zero2', 'fsdp'],
+        default=['ddp', 'zero2', 'fsdp'],
+    )
     parser.add_argument('--ranks', nargs='+', type=int, default=[1, 2, 4], choices=[1, 2, 4])
     parser.add_argument('--iterations', type=int, default=20)
     parser.add_argument('--json', type=Path, help='write the rows here too')
@@ -119,27 +190,54 @@ def main() -> None:
     cases += [(strategy, 2, 2) for strategy in args.strategies]
     cases += [('autocast', 1, 1)] * ('zero2' in args.strategies)
     rows = []
-    print(f'{"":8}{"ranks":>6}{"nodes":>6}{"gradient":>10}{"worst":>9}{"loss":>9}'
-          f'{"seconds":>9}{"ratio":>7}{"memory":>9}{"ratio":>7}')
+    print(
+        f'{"":8}{"ranks":>6}{"nodes":>6}{"gradient":>10}{"worst":>9}{"loss":>9}'
+        f'{"seconds":>9}{"ratio":>7}{"memory":>9}{"ratio":>7}'
+    )
     with tempfile.TemporaryDirectory() as name:
         data, folder = Path(name) / 'data', Path(name)
-        subprocess.run([sys.executable, ROOT / 'tools/synthrs_generate.py', '--out',
-                        data / 'synthrs', '--scenes-train', '60', '--scenes-val', '4',
-                        '--scenes-test', '4'], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [
+                sys.executable,
+                ROOT / 'tools/synthrs_generate.py',
+                '--out',
+                data / 'synthrs',
+                '--scenes-train',
+                '60',
+                '--scenes-val',
+                '4',
+                '--scenes-test',
+                '4',
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         # LoRA's B is 0 at the very start, and A without a gradient
         run(folder / 'start', data, 'single', 1, 1, 'train_cfg.max_iters=10')
         start = folder / 'start/iter_10.pth'
         single = measure(folder / 'single', data, 'single', 1, 1, args.iterations, start)
         for strategy, ranks, nodes in [('single', 1, 1), *cases]:
-            found = single if strategy == 'single' else measure(
-                folder / f'{strategy} {ranks} {nodes}', data, strategy, ranks, nodes,
-                args.iterations, start)
+            found = (
+                single
+                if strategy == 'single'
+                else measure(
+                    folder / f'{strategy} {ranks} {nodes}',
+                    data,
+                    strategy,
+                    ranks,
+                    nodes,
+                    args.iterations,
+                    start,
+                )
+            )
             row = dict(strategy=strategy, ranks=ranks, nodes=nodes, **compare(found, single))
             rows.append(row)
-            print(f'{strategy:8}{ranks:6}{nodes:6}{row["gradient"]:10.1e}'
-                  f'{row["gradient_worst"]:9.1e}{row["loss"]:9.1e}{row["seconds"]:9.3f}'
-                  f'{row["time_ratio"]:7.2f}{row["peak_gib"]:9.2f}{row["memory_ratio"]:7.2f}',
-                  flush=True)
+            print(
+                f'{strategy:8}{ranks:6}{nodes:6}{row["gradient"]:10.1e}'
+                f'{row["gradient_worst"]:9.1e}{row["loss"]:9.1e}{row["seconds"]:9.3f}'
+                f'{row["time_ratio"]:7.2f}{row["peak_gib"]:9.2f}{row["memory_ratio"]:7.2f}',
+                flush=True,
+            )
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1))
 

@@ -6,6 +6,7 @@
 Without archives, a benchmark that no program can fetch says where it is. An interrupted download
 goes on; HF_ENDPOINT names a mirror of the hub. Ends with tools/data/verify.py and its exit code.
 """
+
 import argparse
 import os
 import subprocess
@@ -17,12 +18,14 @@ from rsrefseg2.options import BENCHMARKS
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('dataset', choices=BENCHMARKS)
     parser.add_argument('archives', nargs='*', help='zip or tar files that are here already')
-    parser.add_argument('--to', help='folder (default: $RSREFSEG2_DATA/<dataset>, or '
-                                     'data/<dataset>)')
+    parser.add_argument(
+        '--to', help='folder (default: $RSREFSEG2_DATA/<dataset>, or data/<dataset>)'
+    )
     parser.add_argument('--keep', action='store_true', help='keep the downloaded archive')
     return parser.parse_args()
 
@@ -31,13 +34,16 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     args = parse_args()
     from rsrefseg2.dataprep.download import SOURCES, download, unpack
+
     source = SOURCES[args.dataset]
     to = Path(args.to or Path(os.environ.get('RSREFSEG2_DATA', 'data')) / args.dataset)
     archives, downloaded = args.archives, None
     if not archives:
         if source.hub is None:
-            raise UserError(f'no program can fetch {source.title}: {source.by_hand}. Then: python '
-                            f'tools/data/fetch.py {args.dataset} ARCHIVE ... --to {to}')
+            raise UserError(
+                f'no program can fetch {source.title}: {source.by_hand}. Then: python '
+                f'tools/data/fetch.py {args.dataset} ARCHIVE ... --to {to}'
+            )
         downloaded = download(source, make_folder(to))
         archives = [downloaded]
     print(f'{unpack(archives, to)} files unpacked into {to}', flush=True)

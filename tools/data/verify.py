@@ -5,6 +5,7 @@
 
 Reads every record, image and mask with all cores. Exit code 0: clean, 1: warnings, 2: errors.
 """
+
 import argparse
 import contextlib
 import json
@@ -20,26 +21,44 @@ EXIT_CODES = {'clean': 0, 'warnings': 1, 'errors': 2}
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('dataset', choices=READERS, metavar='DATASET', help=', '.join(READERS))
     parser.add_argument('root', help='its folder; data/README.md shows the trees')
     parser.add_argument('--splits', nargs='+', help='look at these only (default: all)')
-    parser.add_argument('--benchmark', choices=BENCHMARKS, metavar='BENCHMARK',
-                        help='jsonl: refsegrs, rrsisd or risbench')
+    parser.add_argument(
+        '--benchmark',
+        choices=BENCHMARKS,
+        metavar='BENCHMARK',
+        help='jsonl: refsegrs, rrsisd or risbench',
+    )
     parser.add_argument('--list', action='store_true', help='print every finding, not 3 of a kind')
-    parser.add_argument('--json', nargs='?', const='-', metavar='FILE',
-                        help='write one JSON object to FILE, or to stdout and nothing else there')
-    parser.add_argument('--tokenizer', metavar='CHECKPOINT',
-                        help='count tokens with this SigLIP checkpoint\'s tokenizer; without it '
-                             'words and punctuation marks are counted, which are never more')
-    parser.add_argument('--max-tokens', type=positive, default=64,
-                        help='positions of the text tower (%(default)s)')
-    parser.add_argument('--any-category', action='store_true',
-                        help='rrsisd: take the category names that the files have (default where '
-                             'tools/data/convert.py or tools/synthrs_generate.py wrote them)')
-    parser.add_argument('--overwrite', action='store_true',
-                        help='replace a FILE that is no report of this command')
+    parser.add_argument(
+        '--json',
+        nargs='?',
+        const='-',
+        metavar='FILE',
+        help='write one JSON object to FILE, or to stdout and nothing else there',
+    )
+    parser.add_argument(
+        '--tokenizer',
+        metavar='CHECKPOINT',
+        help="count tokens with this SigLIP checkpoint's tokenizer; without it "
+        'words and punctuation marks are counted, which are never more',
+    )
+    parser.add_argument(
+        '--max-tokens', type=positive, default=64, help='positions of the text tower (%(default)s)'
+    )
+    parser.add_argument(
+        '--any-category',
+        action='store_true',
+        help='rrsisd: take the category names that the files have (default where '
+        'tools/data/convert.py or tools/synthrs_generate.py wrote them)',
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace a FILE that is no report of this command'
+    )
     args = parser.parse_args()
     if args.any_category and args.dataset != 'rrsisd':
         parser.error('--any-category is for rrsisd; the other readers take any')
@@ -51,8 +70,12 @@ def parse_args() -> argparse.Namespace:
 def token_counter(checkpoint: str | None) -> Callable[[str], int]:
     from rsrefseg2.models.towers.load import load_tokenizer
     from rsrefseg2.models.towers.tokenizers import StandInTokenizer
-    tokenizer = (load_tokenizer(checkpoint) if checkpoint else
-                 StandInTokenizer(vocab_size=2**15, pad_id=0, eos_id=1))
+
+    tokenizer = (
+        load_tokenizer(checkpoint)
+        if checkpoint
+        else StandInTokenizer(vocab_size=2**15, pad_id=0, eos_id=1)
+    )
     return lambda text: len(tokenizer.sentence_ids(text.lower())) + 1  # eos
 
 
@@ -68,9 +91,15 @@ def main() -> int:
     # Libraries write notices to stdout while they are imported; there, only the result belongs.
     with contextlib.redirect_stdout(sys.stderr):
         from rsrefseg2.dataprep.verify import as_dict, as_text, verify
-        report = verify(args.dataset, args.root, splits=args.splits,
-                        count_tokens=token_counter(args.tokenizer), max_tokens=args.max_tokens,
-                        **options)
+
+        report = verify(
+            args.dataset,
+            args.root,
+            splits=args.splits,
+            count_tokens=token_counter(args.tokenizer),
+            max_tokens=args.max_tokens,
+            **options,
+        )
     if args.json != '-':
         print(as_text(report, most=None if args.list else 3))
     if args.json is not None:

@@ -7,6 +7,7 @@ each strategy: SIGKILL of all processes at random moments, among them a file of 
 written, and validations; then the other faults, once each. Exit code 1 if a run did not end as the
 one that nothing happened to, or said something else than it should.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -32,9 +33,13 @@ from rsrefseg2.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 ITERATIONS = 12  # validated every 6, saved every 3
-CONFIGS = {'single': 'synthrs_tiny', 'ddp': 'synthrs_tiny_ddp', 'zero2': 'synthrs_tiny_zero2',
-           'fsdp': 'synthrs_tiny_fsdp'}
-TEXT = f'''
+CONFIGS = {
+    'single': 'synthrs_tiny',
+    'ddp': 'synthrs_tiny_ddp',
+    'zero2': 'synthrs_tiny_zero2',
+    'fsdp': 'synthrs_tiny_fsdp',
+}
+TEXT = f"""
 _base_ = {{base!r}}
 custom_imports = dict(imports=['faults'])
 default_hooks = dict(runtime_info=dict(type='FaultHook'), logger=dict(interval=1),
@@ -42,13 +47,14 @@ default_hooks = dict(runtime_info=dict(type='FaultHook'), logger=dict(interval=1
 train_dataloader = dict(batch_size={{batch}})
 train_cfg = dict(max_iters={ITERATIONS}, val_interval=6)
 env_cfg = dict(dist_cfg=dict(timeout=30))
-'''
+"""
 LONGEST = 300  # seconds in which any process has to end
 
 
 @dataclasses.dataclass
 class Ended:
     """How processes ended: exit statuses (negative: a signal), what they printed, seconds."""
+
     codes: list[int]
     output: str
     seconds: float
@@ -62,8 +68,9 @@ class Run:
         self.ranks = 1 if strategy == 'single' else 2
         folder.mkdir(parents=True)
         self.config = folder / 'config.py'
-        self.config.write_text(TEXT.format(base=str(ROOT / f'configs/{CONFIGS[strategy]}.py'),
-                                           batch=12 // self.ranks))
+        self.config.write_text(
+            TEXT.format(base=str(ROOT / f'configs/{CONFIGS[strategy]}.py'), batch=12 // self.ranks)
+        )
         self.log = folder / 'phases'
 
     @property
@@ -76,29 +83,57 @@ class Run:
         for file in self.folder.glob('phases*'):
             file.unlink()
         self.log.touch()
-        env = dict(os.environ, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='',
-                   TOKENIZERS_PARALLELISM='false', RSREFSEG2_DATA=str(self.folder.parent),
-                   PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / 'tools/dev')]),
-                   RSREFSEG2_DRILL=json.dumps(dict(log=str(self.log), **faults)))
-        train = [str(ROOT / 'tools/train.py'), str(self.config), '--work-dir',
-                 str(self.folder / 'work'), '--resume']
+        env = dict(
+            os.environ,
+            OMP_NUM_THREADS='1',
+            CUDA_VISIBLE_DEVICES='',
+            TOKENIZERS_PARALLELISM='false',
+            RSREFSEG2_DATA=str(self.folder.parent),
+            PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / 'tools/dev')]),
+            RSREFSEG2_DRILL=json.dumps(dict(log=str(self.log), **faults)),
+        )
+        train = [
+            str(ROOT / 'tools/train.py'),
+            str(self.config),
+            '--work-dir',
+            str(self.folder / 'work'),
+            '--resume',
+        ]
         if self.ranks > 1:
             train += ['--launcher', 'pytorch']
         train += more
         ranks = [env]
         if self.ranks > 1 and launch == 'torchrun':
-            train = ['-m', 'torch.distributed.run', '--nproc-per-node', str(self.ranks),
-                     '--master-port', str(free_port()), *train]
+            train = [
+                '-m',
+                'torch.distributed.run',
+                '--nproc-per-node',
+                str(self.ranks),
+                '--master-port',
+                str(free_port()),
+                *train,
+            ]
         elif self.ranks > 1:
-            common = dict(env, WORLD_SIZE=str(self.ranks), MASTER_ADDR='127.0.0.1',
-                          MASTER_PORT=str(free_port()))
+            common = dict(
+                env,
+                WORLD_SIZE=str(self.ranks),
+                MASTER_ADDR='127.0.0.1',
+                MASTER_PORT=str(free_port()),
+            )
             ranks = [dict(common, RANK=str(r), LOCAL_RANK=str(r)) for r in range(self.ranks)]
         self.started = time.monotonic()
         self.outputs = [self.folder / f'output {i}' for i in range(len(ranks))]
         self.processes = [
-            subprocess.Popen([sys.executable, *train], env=env, cwd=ROOT, start_new_session=True,
-                             stdout=open(output, 'w'), stderr=subprocess.STDOUT)
-            for env, output in zip(ranks, self.outputs, strict=True)]
+            subprocess.Popen(
+                [sys.executable, *train],
+                env=env,
+                cwd=ROOT,
+                start_new_session=True,
+                stdout=open(output, 'w'),
+                stderr=subprocess.STDOUT,
+            )
+            for env, output in zip(ranks, self.outputs, strict=True)
+        ]
 
     def phase(self) -> str:
         """The last line of the log."""
@@ -133,9 +168,11 @@ class Run:
         while any(process.poll() is None for process in self.processes):
             self._not_forever()
             time.sleep(0.02)
-        return Ended([process.returncode for process in self.processes],
-                     '\n'.join(output.read_text() for output in self.outputs),
-                     time.monotonic() - self.started)
+        return Ended(
+            [process.returncode for process in self.processes],
+            '\n'.join(output.read_text() for output in self.outputs),
+            time.monotonic() - self.started,
+        )
 
     def kill(self) -> None:
         """SIGKILL for every process: a machine that fails."""
@@ -145,8 +182,9 @@ class Run:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         # torchrun's ranks are in sessions of their own
-        while subprocess.run(['pkill', '-KILL', '-f', str(self.config)], check=False
-                             ).returncode == 0:
+        while (
+            subprocess.run(['pkill', '-KILL', '-f', str(self.config)], check=False).returncode == 0
+        ):
             time.sleep(0.01)
         for process in self.processes:
             process.wait()
@@ -160,8 +198,10 @@ class Run:
     def _not_forever(self) -> None:
         if time.monotonic() - self.started > LONGEST:
             self.kill()
-            raise SystemExit(f'no end after {LONGEST} s: {self.config}\n'
-                             + '\n'.join(output.read_text()[-2000:] for output in self.outputs))
+            raise SystemExit(
+                f'no end after {LONGEST} s: {self.config}\n'
+                + '\n'.join(output.read_text()[-2000:] for output in self.outputs)
+            )
 
 
 def free_port() -> int:
@@ -197,8 +237,9 @@ def kills(folder: Path, strategy: str, whole: Run, number: int, rng: random.Rand
     counts, rounds = Counter(), 0
     phases = whole.timeline
     works = phases[-1][0] - phases[0][0]
-    saving = [after - at for (at, what), (after, _) in zip(phases, phases[1:])
-              if what.startswith('save')]
+    saving = [
+        after - at for (at, what), (after, _) in zip(phases, phases[1:]) if what.startswith('save')
+    ]
     while sum(counts[key] for key in ('start', 'train', 'save', 'val')) < number:
         rounds += 1
         run = Run(folder / f'kills {rounds}', strategy)
@@ -210,8 +251,9 @@ def kills(folder: Path, strategy: str, whole: Run, number: int, rng: random.Rand
             elif target == 'write':
                 run.wait_for_write()
             elif run.wait_for('train' if target == 'work' else target):
-                time.sleep(rng.random() * {'work': 0.6 * works, 'val': 0.1,
-                                           'save': max(saving)}[target])
+                time.sleep(
+                    rng.random() * {'work': 0.6 * works, 'val': 0.1, 'save': max(saving)}[target]
+                )
             if all(process.poll() is not None for process in run.processes):
                 break
             run.kill()
@@ -220,8 +262,11 @@ def kills(folder: Path, strategy: str, whole: Run, number: int, rng: random.Rand
             # the start of a run removes those of the one before
             counts['unfinished file'] += phase == 'save' and bool(run.unfinished())
             whole_ones(run)
-            print(f'  {strategy}: killed {sum(counts.values()) - counts["unfinished file"]}: '
-                  f'{phase}', file=sys.stderr, flush=True)
+            print(
+                f'  {strategy}: killed {sum(counts.values()) - counts["unfinished file"]}: {phase}',
+                file=sys.stderr,
+                flush=True,
+            )
             if sum(counts[key] for key in ('start', 'train', 'save', 'val')) >= number:
                 run.start()
                 break
@@ -253,8 +298,11 @@ def disk_full(run: Run, whole: Run) -> str:
     check(all(ended.codes), f'exit {ended.codes}', ended)
     line = expect(ended, r'error: checkpoint \S+ cannot be written \(.*')
     check('File too large' in line, line)
-    check(sorted(path.name for path in (run.folder / 'work').glob('*.pth')) ==
-          ['iter_3.pth', 'iter_3_optim.pth'], 'other checkpoints are there')
+    check(
+        sorted(path.name for path in (run.folder / 'work').glob('*.pth'))
+        == ['iter_3.pth', 'iter_3_optim.pth'],
+        'other checkpoints are there',
+    )
     check(not run.unfinished(), 'an unfinished file is left')
     return line
 
@@ -274,8 +322,11 @@ def sigterm(run: Run, whole: Run) -> str:
     for process in run.processes:
         process.send_signal(signal.SIGTERM)
     ended = run.finish()
-    check(ended.codes[0] == 143 if run.ranks == 1 else ended.codes[0] != 0,
-          f'exit {ended.codes}', ended)
+    check(
+        ended.codes[0] == 143 if run.ranks == 1 else ended.codes[0] != 0,
+        f'exit {ended.codes}',
+        ended,
+    )
     line = expect(ended, r'SIGTERM: saved \S+ and stopped')
     check(bool(re.search(r'iter_(4|5)\.pth', line)), line)
     return line
@@ -369,8 +420,9 @@ FAULTS: dict[str, tuple[Callable[[Run, Run], str], bool, bool]] = {
 
 def expect(ended: Ended, pattern: str) -> str:
     """The line of the output that matches."""
-    lines = [found.group() for line in ended.output.splitlines()
-             if (found := re.search(pattern, line))]
+    lines = [
+        found.group() for line in ended.output.splitlines() if (found := re.search(pattern, line))
+    ]
     check(bool(lines), f'no line {pattern!r}', ended)
     return lines[0]
 
@@ -385,7 +437,7 @@ def uninterrupted(folder: Path, strategy: str) -> Run:
     seen: list[tuple[float, str]] = []
     while any(process.poll() is None for process in run.processes):
         lines = run.log.read_text().splitlines()
-        seen += [(time.monotonic() - run.started, line) for line in lines[len(seen):]]
+        seen += [(time.monotonic() - run.started, line) for line in lines[len(seen) :]]
         run._not_forever()
         time.sleep(0.001)
     ended = run.finish()
@@ -402,8 +454,11 @@ def drill(folder: Path, strategy: str, number: int, faults: list[str], seed: int
     whole = uninterrupted(folder, strategy)
     if number:
         found = kills(folder, strategy, whole, number, random.Random(seed))
-        yield dict(strategy=strategy, fault='SIGKILL', said=', '.join(
-            f'{key} {value}' for key, value in found.items()))
+        yield dict(
+            strategy=strategy,
+            fault='SIGKILL',
+            said=', '.join(f'{key} {value}' for key, value in found.items()),
+        )
     for name in faults:
         act, several, resumed = FAULTS[name]
         run = Run(folder / name.replace(' ', '_').replace(',', ''), strategy)
@@ -416,8 +471,9 @@ def drill(folder: Path, strategy: str, number: int, faults: list[str], seed: int
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--strategies', nargs='+', choices=CONFIGS, default=['single', 'ddp'])
     parser.add_argument('--kills', type=int, default=20, help='for each strategy')
     parser.add_argument('--faults', nargs='*', choices=FAULTS, default=list(FAULTS))
@@ -427,9 +483,22 @@ def main() -> None:
     rows: list[dict] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        subprocess.run([sys.executable, ROOT / 'tools/synthrs_generate.py', '--out',
-                        folder / 'synthrs', '--scenes-train', '24', '--scenes-val', '8',
-                        '--scenes-test', '4'], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [
+                sys.executable,
+                ROOT / 'tools/synthrs_generate.py',
+                '--out',
+                folder / 'synthrs',
+                '--scenes-train',
+                '24',
+                '--scenes-val',
+                '8',
+                '--scenes-test',
+                '4',
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         for strategy in args.strategies:
             start = time.monotonic()
             for row in drill(folder / strategy, strategy, args.kills, args.faults, args.seed):
@@ -437,8 +506,10 @@ def main() -> None:
                 start = time.monotonic()
                 rows.append(row)
                 said = row['said'].replace(str(folder), '...')
-                print(f'{row["strategy"]:7}{row["fault"]:29}{row["seconds"]:4} s  {said[:200]}',
-                      flush=True)
+                print(
+                    f'{row["strategy"]:7}{row["fault"]:29}{row["seconds"]:4} s  {said[:200]}',
+                    flush=True,
+                )
     print('every run that was resumed ended as the uninterrupted one, bit for bit')
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1))

@@ -6,6 +6,7 @@ log: gets a line `train 12`, `save 12` or `val 12` as it begins; FILE.1 has the 
 limit: before the second checkpoint, no file may grow beyond 9999 bytes. nan: the loss of iteration
 5 on rank 1 is NaN.
 """
+
 from __future__ import annotations
 
 import json
@@ -44,6 +45,7 @@ class FaultHook(RuntimeInfoHook):
             def broken(*args):
                 del model.loss
                 return {name: value * float('nan') for name, value in loss(*args).items()}
+
             model.loss = broken
 
     def before_val_epoch(self, runner) -> None:

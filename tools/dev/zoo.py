@@ -14,6 +14,7 @@ page and its numbers are made of the shipped records alone, without yours:
     python tools/dev/zoo.py --records docs/results/runs --seeds configs/synthrs_long.py \\
         > docs/results/synthrs.json
 """
+
 from __future__ import annotations
 
 import argparse
@@ -27,18 +28,32 @@ from rsrefseg2.records import to_json
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--add', nargs='+', metavar='DIR', help='work dirs of runs, or a folder '
-                        'of them; prints no page')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--add',
+        nargs='+',
+        metavar='DIR',
+        help='work dirs of runs, or a folder of them; prints no page',
+    )
     parser.add_argument('--name', help='of the file below --records')
-    parser.add_argument('--records', metavar='DIR', default=OWN_RECORDS, help='your records; read '
-                        f'together with {RECORDS} (default: %(default)s)')
-    parser.add_argument('--logs', action='store_true',
-                        help="keep each run's curve beside it, a few kB, for "
-                             'tools/analysis/curves.py')
-    parser.add_argument('--seeds', metavar='CONFIG', help='print its recorded scores by seed, as '
-                        'JSON; prints no page')
+    parser.add_argument(
+        '--records',
+        metavar='DIR',
+        default=OWN_RECORDS,
+        help=f'your records; read together with {RECORDS} (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--logs',
+        action='store_true',
+        help="keep each run's curve beside it, a few kB, for tools/analysis/curves.py",
+    )
+    parser.add_argument(
+        '--seeds',
+        metavar='CONFIG',
+        help='print its recorded scores by seed, as JSON; prints no page',
+    )
     args = parser.parse_args()
     if args.seeds and args.add:
         parser.error('--add records, --seeds prints what is recorded: one after the other')
@@ -55,6 +70,7 @@ def main() -> None:
     with contextlib.redirect_stdout(sys.stderr):
         from tools.dev.model_zoo import zoo_page
         from tools.dev.run_records import add_records, seed_scores
+
         if args.add:
             out = add_records(args.add, args.name, logs=args.logs, folder=folders[-1])
             result = f'{out}\n'

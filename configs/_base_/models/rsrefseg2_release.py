@@ -4,11 +4,11 @@
 # Its tokenizer (transformers 4.53's) does not lower-case; to be confirmed for newer ones.
 _base_ = './rsrefseg2.py'
 model = dict(
-    masks_via_input=True,
-    data_preprocessor=dict(lower_case=False, padding='longest', where_from='how'),
-    siglip=dict(text_lora=dict(also='head'), every_position=True),
-    sam=dict(lora=dict(also='neck'), train_prompt_encoder=True),
+    upsample_via_sam_input=True,
+    data_preprocessor=dict(lower_case=False, padding='longest', siglip_from='sam_input'),
+    siglip=dict(text_lora=dict(extra_layers='head'), keep_padding_tokens=True),
+    sam=dict(lora=dict(extra_layers='neck'), train_prompt_encoder=True),
     prompter=dict(interleaved=True, dense=dict(activation='gelu', align_corners=True)),
-    losses=dict(seg=dict(at='annotation', ce=dict(loss_weight=5.0),
+    losses=dict(seg=dict(loss_resolution='annotation', ce=dict(loss_weight=5.0),
                          dice=dict(loss_weight=5.0, naive_dice=False)),  # squared denominators
                 sample=dict(variant='release')))

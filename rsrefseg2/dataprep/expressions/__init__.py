@@ -26,6 +26,7 @@ could take in two ways:
 What remains is a missed instance that would itself be named: a ship at the far left that has no
 annotation. It is found by looking: tools/data/browse.py draws the triplets.
 """
+
 from .category_names import spoken_names
 from .choose import Expression, Limits, expressions_of
 from .instance_solver import NotUnderstood, solve

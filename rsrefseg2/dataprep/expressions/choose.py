@@ -1,4 +1,5 @@
 """The sentences of one picture: every candidate that is clear, then a varied choice by seed."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -11,15 +12,21 @@ from rsrefseg2.options import PER_IMAGE, PER_OBJECT
 from .relations import CORNERS, SIDES, Phrase, Picture, Relation
 from .sentences import say
 
-_WEIGHTS = {'attribute': 0.1, 'position': 0.25, 'relation': 0.65}   # how often a level is tried
-_LEVEL = {'category': 'attribute', 'size': 'attribute', 'side': 'relation',
-          'diagonal': 'relation', 'closest': 'relation'}             # the others: position
-Meanings = dict[str, list[Phrase | Relation]]                        # by kind
+_WEIGHTS = {'attribute': 0.1, 'position': 0.25, 'relation': 0.65}  # how often a level is tried
+_LEVEL = {
+    'category': 'attribute',
+    'size': 'attribute',
+    'side': 'relation',
+    'diagonal': 'relation',
+    'closest': 'relation',
+}  # the others: position
+Meanings = dict[str, list[Phrase | Relation]]  # by kind
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
     """How many sentences, at most."""
+
     per_object: int = PER_OBJECT
     per_image: int = PER_IMAGE
 
@@ -27,6 +34,7 @@ class Limits:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Expression:
     """A sentence, its level and kind, and the index of the one instance that it names."""
+
     text: str
     level: str
     kind: str
@@ -63,8 +71,14 @@ def meanings_of(picture: Picture) -> dict[int, Meanings]:
     return found
 
 
-def expressions_of(picture: Picture, names: Mapping[str, Sequence[str]], rng: np.random.Generator,
-                   *, limits: Limits, check: Callable[[str, int], bool]) -> list[Expression]:
+def expressions_of(
+    picture: Picture,
+    names: Mapping[str, Sequence[str]],
+    rng: np.random.Generator,
+    *,
+    limits: Limits,
+    check: Callable[[str, int], bool],
+) -> list[Expression]:
     """The picture's sentences: in each round, every instance gets one, of another kind while there
     are any.
 

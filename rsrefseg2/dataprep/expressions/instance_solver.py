@@ -10,6 +10,7 @@ the two says something. What it reads of an instance is what the annotation file
               | farthest to the left | closest to the top of the image | ...
     relation := [located | that is] SIDE of | above | below | closest to | nearest to
 """
+
 from __future__ import annotations
 
 import re
@@ -19,23 +20,33 @@ from typing import Any
 Item = Mapping[str, Any]
 
 _LINK = r'(?:located |that is )?'
-_BORDER = re.compile(r'(?:farthest to the (?P<far>left|right)'
-                     r'|closest to the (?P<near>top|bottom) of the image)$')
+_BORDER = re.compile(
+    r'(?:farthest to the (?P<far>left|right)'
+    r'|closest to the (?P<near>top|bottom) of the image)$'
+)
 _PLACE = re.compile(
     rf'{_LINK}(?:on|in|at) the (?P<words>(?:upper|lower|top|bottom|left|right|middle|center)'
-    r'(?: left| right)?)(?: side| corner| half)?(?: of the image)?$')
+    r'(?: left| right)?)(?: side| corner| half)?(?: of the image)?$'
+)
 _RELATION = re.compile(
     rf'{_LINK}(?:(?:on|to) the (?:(?P<rise>upper|lower|top|bottom) )?(?P<side>left|right)'
     r'(?: side)? of|(?P<vertical>above|below)|(?P<near>closest to|nearest to)) the '
-    r'(?!image$|(?:top|bottom) of the image$)')
+    r'(?!image$|(?:top|bottom) of the image$)'
+)
 
 
 class NotUnderstood(ValueError):
     """The sentence is outside the grammar."""
 
 
-def solve(sentence: str, objects: Sequence[Item], *, height: int, width: int,
-          names: Mapping[str, Iterable[str]]) -> set[int]:
+def solve(
+    sentence: str,
+    objects: Sequence[Item],
+    *,
+    height: int,
+    width: int,
+    names: Mapping[str, Iterable[str]],
+) -> set[int]:
     """The indices of the objects that `sentence` names.
 
     Args:
@@ -46,27 +57,30 @@ def solve(sentence: str, objects: Sequence[Item], *, height: int, width: int,
     reader = _Reader(objects, height, width, names)
     text = re.sub(r'^(?:the|an|a) ', '', ' '.join(sentence.lower().split()).rstrip('. '))
     noun = reader.noun(text)
-    rest = text[noun.end():].strip()
+    rest = text[noun.end() :].strip()
     relation = _RELATION.match(rest)
     if relation is None:
         return reader.phrase(text)
-    anchors = reader.phrase(rest[relation.end():])
+    anchors = reader.phrase(rest[relation.end() :])
     if len(anchors) != 1:
-        return set()                      # 'the plane', where there is none or more than one
+        return set()  # 'the plane', where there is none or more than one
     found = reader.related(reader.named(noun) - anchors, relation, next(iter(anchors)))
     return reader.most(found, noun)
 
 
 class _Reader:
-    def __init__(self, objects: Sequence[Item], height: int, width: int,
-                 names: Mapping[str, Iterable[str]]) -> None:
+    def __init__(
+        self, objects: Sequence[Item], height: int, width: int, names: Mapping[str, Iterable[str]]
+    ) -> None:
         self.objects = objects
         self.height, self.width = height, width
         self.owner = {name: category for category, called in names.items() for name in called}
         spoken = '|'.join(re.escape(name) for name in sorted(self.owner, key=len, reverse=True))
-        self._noun = re.compile(rf'(?:(?P<most>left|right|top|bottom)most )?'
-                                rf'(?:(?P<bulk>largest|biggest|smallest) )?'
-                                rf'(?P<name>{spoken})(?= |$)')
+        self._noun = re.compile(
+            rf'(?:(?P<most>left|right|top|bottom)most )?'
+            rf'(?:(?P<bulk>largest|biggest|smallest) )?'
+            rf'(?P<name>{spoken})(?= |$)'
+        )
 
     def middle(self, number: int) -> tuple[float, float]:
         x, y, w, h = self.objects[number]['bbox']
@@ -79,13 +93,16 @@ class _Reader:
         return noun
 
     def named(self, noun: re.Match) -> set[int]:
-        return {number for number, item in enumerate(self.objects)
-                if item['category'] == self.owner[noun['name']]}
+        return {
+            number
+            for number, item in enumerate(self.objects)
+            if item['category'] == self.owner[noun['name']]
+        }
 
     def phrase(self, text: str) -> set[int]:
         """A noun and its place; a superlative is among those at the place."""
         noun = self.noun(text)
-        return self.most(self.place(self.named(noun), text[noun.end():].strip()), noun)
+        return self.most(self.place(self.named(noun), text[noun.end() :].strip()), noun)
 
     def most(self, found: set[int], noun: re.Match) -> set[int]:
         if noun['most']:
@@ -99,8 +116,12 @@ class _Reader:
     def outermost(self, found: set[int], border: str) -> set[int]:
         if not found:
             return found
-        distance = {'left': lambda x, y: x, 'right': lambda x, y: self.width - x,
-                    'top': lambda x, y: y, 'bottom': lambda x, y: self.height - y}[border]
+        distance = {
+            'left': lambda x, y: x,
+            'right': lambda x, y: self.width - x,
+            'top': lambda x, y: y,
+            'bottom': lambda x, y: self.height - y,
+        }[border]
         least = min(distance(*self.middle(number)) for number in found)
         return {number for number in found if distance(*self.middle(number)) == least}
 

@@ -3,6 +3,7 @@
 Positions are those of the centres of the masks' tight boxes, as fractions of the picture's width
 and height from its middle (-0.5 to 0.5); relations between two instances are measured in pixels.
 """
+
 from __future__ import annotations
 
 import math
@@ -14,23 +15,32 @@ CORNERS = ('upper left', 'upper right', 'lower left', 'lower right')
 EXTREMES = ('leftmost', 'rightmost', 'topmost', 'bottommost')
 SIZES = ('largest', 'smallest')
 SIDES = ('left', 'right', 'above', 'below')
-_SIGN = {'left': (0, -1), 'right': (0, 1), 'top': (1, -1), 'bottom': (1, 1), 'above': (1, -1),
-         'below': (1, 1), 'upper': (1, -1), 'lower': (1, 1)}
+_SIGN = {
+    'left': (0, -1),
+    'right': (0, 1),
+    'top': (1, -1),
+    'bottom': (1, 1),
+    'above': (1, -1),
+    'below': (1, 1),
+    'upper': (1, -1),
+    'lower': (1, 1),
+}
 _SIGN |= {f'{word}most': _SIGN[word] for word in HALVES}
 
 # Of the picture's width or height, from its middle: what is clearly there, and what might be
 # called so. A corner is named by its third of the picture, the middle by its inner fifth.
 CLEAR = {'half': 0.12, 'corner': 1 / 6, 'center': 0.1}
 LOOSE = {'half': -0.08, 'corner': -0.08, 'center': 0.23}
-LEAD = 0.06            # of the same: by how much a leftmost leads
-AREA_RATIO = 1.8       # of the largest to the next
-NEARER = 1.35          # of the second distance to the smallest one
-CONE, WIDE_CONE = 0.6, 1.4   # aside / ahead of what is left of it, of what might be called so
-SEEN_SIZE = 0.08       # of the picture's longer side: an instance that no annotator misses
+LEAD = 0.06  # of the same: by how much a leftmost leads
+AREA_RATIO = 1.8  # of the largest to the next
+NEARER = 1.35  # of the second distance to the smallest one
+CONE, WIDE_CONE = 0.6, 1.4  # aside / ahead of what is left of it, of what might be called so
+SEEN_SIZE = 0.08  # of the picture's longer side: an instance that no annotator misses
 
 
 class Thing(NamedTuple):
     """An instance; box (x0, y0, x1, y1) of its mask in pixels, area in pixels."""
+
     category: str
     box: tuple[float, float, float, float]
     area: int
@@ -46,8 +56,8 @@ class Thing(NamedTuple):
 
 
 class Phrase(NamedTuple):
-    """Instances by category and place; `most`: the outermost or largest of these. None is anything.
-    """
+    """Instances by category and place; `most`: the outermost or largest of these. None is anything."""
+
     category: str
     most: str | None = None
     place: str | None = None
@@ -55,6 +65,7 @@ class Phrase(NamedTuple):
 
 class Relation(NamedTuple):
     """The instances of `category` that lie where `where` says, seen from the one `anchor`."""
+
     category: str
     where: str
     anchor: Phrase
@@ -63,10 +74,16 @@ class Relation(NamedTuple):
 class Picture:
     """What phrases and relations are evaluated on; `crowds`: categories nothing is said of."""
 
-    def __init__(self, things: Sequence[Thing], *, height: int, width: int,
-                 crowds: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        things: Sequence[Thing],
+        *,
+        height: int,
+        width: int,
+        crowds: frozenset[str] = frozenset(),
+    ) -> None:
         self.things = things
-        self.shape = width, height                    # as (x, y)
+        self.shape = width, height  # as (x, y)
         self._slack = LEAD / 2 * min(self.shape)
         self.members: dict[str, list[int]] = {}
         for index, thing in enumerate(things):
@@ -81,17 +98,24 @@ class Picture:
 
     def phrases(self, category: str) -> dict[str, list[Phrase]]:
         """{kind: what might name an instance of `category`}."""
-        places = {'half': [Phrase(category, place=place) for place in HALVES],
-                  'corner': [Phrase(category, place=place) for place in CORNERS],
-                  'center': [Phrase(category, place='center')]}
+        places = {
+            'half': [Phrase(category, place=place) for place in HALVES],
+            'corner': [Phrase(category, place=place) for place in CORNERS],
+            'center': [Phrase(category, place='center')],
+        }
         if len(self.members[category]) == 1:
             return {'category': [Phrase(category)], **places}
-        return {**places,
-                'size': [Phrase(category, most=most) for most in SIZES],
-                'extreme': [Phrase(category, most=most) for most in EXTREMES],
-                'most in half': [Phrase(category, most, place) for place in HALVES
-                                 for most in (*SIZES, *EXTREMES)
-                                 if most in SIZES or _SIGN[most][0] != _SIGN[place][0]]}
+        return {
+            **places,
+            'size': [Phrase(category, most=most) for most in SIZES],
+            'extreme': [Phrase(category, most=most) for most in EXTREMES],
+            'most in half': [
+                Phrase(category, most, place)
+                for place in HALVES
+                for most in (*SIZES, *EXTREMES)
+                if most in SIZES or _SIGN[most][0] != _SIGN[place][0]
+            ],
+        }
 
     # ------------------------------------------------------------------ phrases
 
@@ -102,8 +126,10 @@ class Picture:
             return members[0] if seen else None
         strict = loose = members
         if phrase.place is not None:
-            strict, loose = ([i for i in members if self._is_at(i, phrase.place, limits)]
-                             for limits in (CLEAR, LOOSE))
+            strict, loose = (
+                [i for i in members if self._is_at(i, phrase.place, limits)]
+                for limits in (CLEAR, LOOSE)
+            )
         if phrase.most is None:
             return _only(strict, loose)
         found = self._most(strict, phrase.most)
@@ -146,8 +172,9 @@ class Picture:
 
     def _is_inside(self, thing: Thing) -> bool:
         """Away from the border, where a part of it might be cut off."""
-        return (min(thing.box) > 2
-                and all(thing.box[axis + 2] < self.shape[axis] - 2 for axis in (0, 1)))
+        return min(thing.box) > 2 and all(
+            thing.box[axis + 2] < self.shape[axis] - 2 for axis in (0, 1)
+        )
 
     # ------------------------------------------------------------------ relations
 
@@ -158,14 +185,18 @@ class Picture:
         members = [i for i in self.members.get(meaning.category, []) if i != anchor]
         if meaning.where == 'closest':
             return self._closest(members, anchor)
-        return _only([i for i in members if self._is_beside(i, anchor, meaning.where)],
-                     [i for i in members if self._may_be_beside(i, anchor, meaning.where)])
+        return _only(
+            [i for i in members if self._is_beside(i, anchor, meaning.where)],
+            [i for i in members if self._may_be_beside(i, anchor, meaning.where)],
+        )
 
     def _steps(self, index: int, anchor: int, where: str) -> list[float]:
         """How far `index` lies ahead of `anchor`, for each word of `where`, in pixels."""
         here, there = self.things[anchor].centre, self.things[index].centre
-        return [sign * (there[axis] - here[axis])
-                for axis, sign in (_SIGN[word] for word in where.split())]
+        return [
+            sign * (there[axis] - here[axis])
+            for axis, sign in (_SIGN[word] for word in where.split())
+        ]
 
     def _is_beside(self, index: int, anchor: int, where: str) -> bool:
         """Clearly there: well inside the direction, and the two boxes apart along it."""
@@ -200,8 +231,9 @@ class Picture:
         far = {i: math.dist(self.things[i].centre, origin.centre) for i in members}
         gap = {i: _gap(self.things[i].box, origin.box) for i in members}
         first, second = sorted(members, key=far.get)[:2]
-        clear = (far[second] >= max(NEARER * far[first], far[first] + self._slack)
-                 and all(gap[i] >= NEARER * gap[first] + 2 for i in members if i != first))
+        clear = far[second] >= max(NEARER * far[first], far[first] + self._slack) and all(
+            gap[i] >= NEARER * gap[first] + 2 for i in members if i != first
+        )
         return first if clear else None
 
 
@@ -211,5 +243,9 @@ def _only(strict: list[int], loose: list[int]) -> int | None:
 
 def _gap(first: Sequence[float], second: Sequence[float]) -> float:
     """Pixels between two boxes; 0 where they meet."""
-    return math.hypot(*(max(0.0, first[axis] - second[axis + 2], second[axis] - first[axis + 2])
-                        for axis in (0, 1)))
+    return math.hypot(
+        *(
+            max(0.0, first[axis] - second[axis + 2], second[axis] - first[axis + 2])
+            for axis in (0, 1)
+        )
+    )

@@ -1,4 +1,5 @@
 """From a meaning to a sentence, drawn among templates. expressions/solver.py reads them."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -8,22 +9,32 @@ import numpy as np
 from .relations import Phrase, Relation
 
 # The first form of each also stands before a place, and as an anchor.
-MOST = {'largest': ('largest {}', 'biggest {}'), 'smallest': ('smallest {}',),
-        'leftmost': ('leftmost {}', '{} farthest to the left'),
-        'rightmost': ('rightmost {}', '{} farthest to the right'),
-        'topmost': ('topmost {}', '{} closest to the top of the image'),
-        'bottommost': ('bottommost {}', '{} closest to the bottom of the image')}
+MOST = {
+    'largest': ('largest {}', 'biggest {}'),
+    'smallest': ('smallest {}',),
+    'leftmost': ('leftmost {}', '{} farthest to the left'),
+    'rightmost': ('rightmost {}', '{} farthest to the right'),
+    'topmost': ('topmost {}', '{} closest to the top of the image'),
+    'bottommost': ('bottommost {}', '{} closest to the bottom of the image'),
+}
 SIDES = ('on the {}', 'on the {} side', 'on the {} side of the image', 'on the {} of the image')
-PLACES = {'left': SIDES, 'right': SIDES,
-          'top': ('at the top', 'at the top of the image', 'in the upper half of the image'),
-          'bottom': ('at the bottom', 'at the bottom of the image',
-                     'in the lower half of the image'),
-          'center': ('in the middle', 'in the center', 'in the middle of the image')}
+PLACES = {
+    'left': SIDES,
+    'right': SIDES,
+    'top': ('at the top', 'at the top of the image', 'in the upper half of the image'),
+    'bottom': ('at the bottom', 'at the bottom of the image', 'in the lower half of the image'),
+    'center': ('in the middle', 'in the center', 'in the middle of the image'),
+}
 CORNERS = ('on the {} {}', 'in the {} {}', 'in the {} {} corner', 'in the {} {} of the image')
 LINKS = ('', '', '', 'located ', 'that is ')
 BESIDE = ('on the {} of', 'to the {} of', 'on the {} side of')
-RELATIONS = {'left': BESIDE, 'right': BESIDE, 'above': ('above', 'located above'),
-             'below': ('below', 'located below'), 'closest': ('closest to', 'nearest to')}
+RELATIONS = {
+    'left': BESIDE,
+    'right': BESIDE,
+    'above': ('above', 'located above'),
+    'below': ('below', 'located below'),
+    'closest': ('closest to', 'nearest to'),
+}
 DIAGONAL = ('on the {} {} of', 'to the {} {} of')
 ARTICLES = ('the', 'the', 'the', 'a', '')
 
@@ -40,13 +51,18 @@ def _upper(rng: np.random.Generator, words: str) -> list[str]:
     return [vertical, side]
 
 
-def _phrase(rng: np.random.Generator, phrase: Phrase, names: Mapping[str, Sequence[str]], *,
-            anchor: bool = False) -> str:
+def _phrase(
+    rng: np.random.Generator,
+    phrase: Phrase,
+    names: Mapping[str, Sequence[str]],
+    *,
+    anchor: bool = False,
+) -> str:
     """As an anchor, at the end of a sentence, in the forms that attach to it alone."""
     noun = _pick(rng, names[phrase.category])
     if phrase.most:
         plain = anchor or phrase.place is not None
-        noun = _pick(rng, MOST[phrase.most][:1 if plain else None]).format(noun)
+        noun = _pick(rng, MOST[phrase.most][: 1 if plain else None]).format(noun)
     if phrase.place is None:
         return noun
     if ' ' in phrase.place:
@@ -56,8 +72,9 @@ def _phrase(rng: np.random.Generator, phrase: Phrase, names: Mapping[str, Sequen
     return f'{noun} {"" if anchor else _pick(rng, LINKS)}{where}'
 
 
-def say(meaning: Phrase | Relation, names: Mapping[str, Sequence[str]],
-        rng: np.random.Generator) -> str:
+def say(
+    meaning: Phrase | Relation, names: Mapping[str, Sequence[str]], rng: np.random.Generator
+) -> str:
     """A sentence for `meaning`, in lower case, without a full stop."""
     article = _pick(rng, ARTICLES)
     if isinstance(meaning, Phrase):

@@ -1,4 +1,5 @@
 """Eq. 12 and its relatives: the sentence's features should lie near its object's."""
+
 from __future__ import annotations
 
 import math
@@ -15,8 +16,7 @@ from ..distributed import gather_with_gradient, weight_of_rank
 from ..symbols import RefSegOutputs, Targets, at_least_float32
 
 
-def sample_contrast(v_object: Tensor, t: Tensor, scale: Tensor | float, positive: Tensor
-                    ) -> Tensor:
+def sample_contrast(v_object: Tensor, t: Tensor, scale: Tensor | float, positive: Tensor) -> Tensor:
     """Eq. 12: symmetric cross-entropy between objects and sentences, s = scale * v_object t^T.
 
     With the diagonal as the only positives it is the paper's loss. Further positives of a row
@@ -28,6 +28,7 @@ def sample_contrast(v_object: Tensor, t: Tensor, scale: Tensor | float, positive
         v_object, t: (B, d1), L2-normed.  scale: exp of the learnable temperature.
         positive: (B, B) bool, symmetric, with a True diagonal.
     """
+
     def rows(logits: Tensor) -> Tensor:
         # A finite fill: a row without negatives has loss 0 and gradient 0, not NaN.
         negatives = logits.masked_fill(positive, torch.finfo(logits.dtype).min / 2)
@@ -65,15 +66,21 @@ class SampleContrastLoss(nn.Module):
 
     over_all_ranks = True  # the same value on every rank
 
-    def __init__(self, *, loss_weight: NonNegativeFloat = 1.0,
-                 init_temperature: PositiveFloat = 0.07,
-                 variant: Literal['paper', 'release'] = 'paper',
-                 text: Literal['t_sent', 't1', 't2'] = 't2',
-                 visual: Literal['v', 'v1_act', 'v2_act'] = 'v') -> None:
+    def __init__(
+        self,
+        *,
+        loss_weight: NonNegativeFloat = 1.0,
+        init_temperature: PositiveFloat = 0.07,
+        variant: Literal['paper', 'release'] = 'paper',
+        text: Literal['t_sent', 't1', 't2'] = 't2',
+        visual: Literal['v', 'v1_act', 'v2_act'] = 'v',
+    ) -> None:
         super().__init__()
-        for name, value, choices in (('variant', variant, ('paper', 'release')),
-                                     ('text', text, ('t_sent', 't1', 't2')),
-                                     ('visual', visual, ('v', 'v1_act', 'v2_act'))):
+        for name, value, choices in (
+            ('variant', variant, ('paper', 'release')),
+            ('text', text, ('t_sent', 't1', 't2')),
+            ('visual', visual, ('v', 'v1_act', 'v2_act')),
+        ):
             if value not in choices:
                 raise ValueError(f'{name} is one of {choices}, not {value!r}')
         self.text, self.visual = text, visual
@@ -82,8 +89,8 @@ class SampleContrastLoss(nn.Module):
 
     def forward(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
         """-> `loss_sample`, a scalar."""
-        v = at_least_float32(image_tokens(outputs, self.visual))       # (B, N, d1)
-        t = F.normalize(text_feature(outputs, self.text), dim=-1)      # (B, d1)
+        v = at_least_float32(image_tokens(outputs, self.visual))  # (B, N, d1)
+        t = F.normalize(text_feature(outputs, self.text), dim=-1)  # (B, d1)
         if self.variant == 'release':
             mask = release_mask(targets, outputs.grid_size).to(v.dtype)
             v_object = F.normalize((v * mask[..., None]).mean(1), dim=-1)
@@ -131,15 +138,21 @@ def image_tokens(outputs: RefSegOutputs, name: str) -> Tensor:
 def _made(outputs: RefSegOutputs, name: str) -> Tensor:
     value = getattr(outputs.prompts, name)
     if value is None:
-        raise UserError(f'a loss needs {name}, which the prompter does not make with '
-                        'cascade=False: set losses.sample and losses.spatial to None')
+        raise UserError(
+            f'a loss needs {name}, which the prompter does not make with '
+            'cascade=False: set losses.sample and losses.spatial to None'
+        )
     return value
 
 
 def release_mask(targets: Targets, grid_size: tuple[int, int]) -> Tensor:
     """The release's mask at h1 x w1: bilinear, align_corners=True, thresholded: (B, N)."""
-    shrunk = [F.interpolate(mask[None, None].float(), tuple(grid_size), mode='bilinear',
-                            align_corners=True)[0] for mask in targets.masks]
+    shrunk = [
+        F.interpolate(
+            mask[None, None].float(), tuple(grid_size), mode='bilinear', align_corners=True
+        )[0]
+        for mask in targets.masks
+    ]
     return (torch.cat(shrunk) > 0.5).float().flatten(1)
 
 
@@ -162,8 +175,9 @@ class DenseLoss(nn.Module):
         """
         p_dense = outputs.prompts.p_dense
         if p_dense is None:
-            raise UserError('DenseLoss needs a dense prompt: set prompter.dense, or losses.dense '
-                            'to None')
+            raise UserError(
+                'DenseLoss needs a dense prompt: set prompter.dense, or losses.dense to None'
+            )
         p_dense = at_least_float32(p_dense)
         area = targets.area(p_dense.shape[1:]).to(p_dense.dtype)
         loss = F.binary_cross_entropy_with_logits(p_dense, area)
@@ -183,8 +197,13 @@ class SpatialLoss(nn.Module):
 
     over_all_ranks = True  # weighs its own mean: over the sentences with a mask for MIL
 
-    def __init__(self, *, kind: Literal['ce', 'mil'], loss_weight: NonNegativeFloat = 1.0,
-                 init_temperature: PositiveFloat = 0.07) -> None:
+    def __init__(
+        self,
+        *,
+        kind: Literal['ce', 'mil'],
+        loss_weight: NonNegativeFloat = 1.0,
+        init_temperature: PositiveFloat = 0.07,
+    ) -> None:
         super().__init__()
         if kind not in ('ce', 'mil'):
             raise ValueError(f"kind is 'ce' or 'mil', not {kind!r}")
@@ -197,11 +216,13 @@ class SpatialLoss(nn.Module):
         """-> `loss_spatial`, a scalar: the mean over sentences, for MIL over those with a mask."""
         v = F.normalize(at_least_float32(outputs.images.v)[outputs.image_index], dim=-1)
         t = F.normalize(text_feature(outputs, 't2'), dim=-1)
-        area = targets.area(outputs.grid_size).flatten(1).to(v.dtype)         # (B, N)
+        area = targets.area(outputs.grid_size).flatten(1).to(v.dtype)  # (B, N)
         logits = at_least_float32(self.logit_scale).exp() * torch.einsum('bnd,bd->bn', v, t)
         if self.kind == 'ce':
-            loss, counted = F.binary_cross_entropy_with_logits(logits + self.logit_bias,
-                                                               area), len(area)
+            loss, counted = (
+                F.binary_cross_entropy_with_logits(logits + self.logit_bias, area),
+                len(area),
+            )
         else:
             kept = area.sum(1) > 0  # before the logarithm: an empty row's gradient would be NaN
             # In the log domain: patches outside the mask have weight 0, i.e. log 0.

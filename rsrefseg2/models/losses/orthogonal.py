@@ -1,4 +1,5 @@
 """Eq. 11: the two semantic subspaces should differ."""
+
 from __future__ import annotations
 
 import torch.nn.functional as F
@@ -16,8 +17,11 @@ def orthogonal_loss(t1: Tensor, t2: Tensor) -> Tensor:
     Args:
         t1, t2: (B, n_t, d1).
     """
-    return F.cosine_similarity(at_least_float32(t1).mean(1), at_least_float32(t2).mean(1),
-                               dim=-1).square().mean()
+    return (
+        F.cosine_similarity(at_least_float32(t1).mean(1), at_least_float32(t2).mean(1), dim=-1)
+        .square()
+        .mean()
+    )
 
 
 @MODELS.register_module()
@@ -36,6 +40,8 @@ class OrthogonalLoss(nn.Module):
         """
         prompts = outputs.prompts
         if prompts.t1 is None or prompts.t2 is None:
-            raise UserError('OrthogonalLoss needs t1 and t2: set prompter.cascade to True, or '
-                            'losses.ortho to None')
+            raise UserError(
+                'OrthogonalLoss needs t1 and t2: set prompter.cascade to True, or '
+                'losses.ortho to None'
+            )
         return {'loss_ortho': self.loss_weight * orthogonal_loss(prompts.t1, prompts.t2)}

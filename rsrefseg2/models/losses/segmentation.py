@@ -1,4 +1,5 @@
 """Eq. 10: how well the mask is drawn."""
+
 from __future__ import annotations
 
 from typing import Literal
@@ -18,19 +19,29 @@ class SegmentationLoss(nn.Module):
     Args:
         ce, dice: mmdet's losses as configs (`mmdet.CrossEntropyLoss` with use_sigmoid,
             `mmdet.DiceLoss` with `naive_dice` set); None: that term is off.
-        at: 'input': at H2 x W2, the mask brought there by nearest neighbour (paper);
+        loss_resolution: 'input': at H2 x W2, the mask brought there by nearest neighbour (paper);
             'annotation': at each annotation's own size (release).
     """
 
-    def __init__(self, *, ce: dict | None = None, dice: dict | None = None,
-                 at: Literal['input', 'annotation'] = 'input') -> None:
+    def __init__(
+        self,
+        *,
+        ce: dict | None = None,
+        dice: dict | None = None,
+        loss_resolution: Literal['input', 'annotation'] = 'input',
+    ) -> None:
         super().__init__()
-        if at not in ('input', 'annotation'):
-            raise ValueError(f"at is 'input' or 'annotation', not {at!r}")
+        if loss_resolution not in ('input', 'annotation'):
+            raise ValueError(f"loss_resolution is 'input' or 'annotation', not {loss_resolution!r}")
         self.check_values(ce=ce, dice=dice)
-        self.at = at
-        self.terms = nn.ModuleDict({name: MODELS.build(loss) for name, loss
-                                    in (('ce', ce), ('dice', dice)) if loss is not None})
+        self.loss_resolution = loss_resolution
+        self.terms = nn.ModuleDict(
+            {
+                name: MODELS.build(loss)
+                for name, loss in (('ce', ce), ('dice', dice))
+                if loss is not None
+            }
+        )
 
     @staticmethod
     def check_values(*, ce: dict | None, dice: dict | None) -> None:
@@ -40,21 +51,29 @@ class SegmentationLoss(nn.Module):
 
     def forward(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
         """-> `loss_ce`, `loss_dice`: scalars, the mean over the B sentences."""
-        if self.at == 'input':
-            return self._terms(upsample(outputs.mask_logits, outputs.input_size),
-                               targets.at(outputs.input_size))
-        per_sample = [self._terms(upsample(logits[None], mask.shape), mask[None].float())
-                      for logits, mask in zip(outputs.mask_logits, targets.masks, strict=True)]
-        return {name: sum(terms[name] for terms in per_sample) / len(per_sample)
-                for name in per_sample[0]}
+        if self.loss_resolution == 'input':
+            return self._terms(
+                upsample(outputs.mask_logits, outputs.input_size), targets.at(outputs.input_size)
+            )
+        per_sample = [
+            self._terms(upsample(logits[None], mask.shape), mask[None].float())
+            for logits, mask in zip(outputs.mask_logits, targets.masks, strict=True)
+        ]
+        return {
+            name: sum(terms[name] for terms in per_sample) / len(per_sample)
+            for name in per_sample[0]
+        }
 
     def _terms(self, logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
         """logits, masks (B, H, W)."""
-        return {f'loss_{name}': loss(logits.flatten(1), masks.flatten(1))
-                for name, loss in self.terms.items()}
+        return {
+            f'loss_{name}': loss(logits.flatten(1), masks.flatten(1))
+            for name, loss in self.terms.items()
+        }
 
 
 def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, h, w) -> (B, *size), at least float32, bilinear with align_corners=False."""
-    return F.interpolate(at_least_float32(logits)[:, None], tuple(size), mode='bilinear',
-                         align_corners=False)[:, 0]
+    return F.interpolate(
+        at_least_float32(logits)[:, None], tuple(size), mode='bilinear', align_corners=False
+    )[:, 0]

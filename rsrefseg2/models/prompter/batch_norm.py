@@ -1,4 +1,5 @@
 """BatchNorm whose result does not depend on the number of ranks, nor on the tower's precision."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -32,8 +33,16 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         if ranks == 1 or not self.training:
             if self.training:
                 self.num_batches_tracked += 1
-            return F.batch_norm(x, self.running_mean, self.running_var, weight, bias,
-                                self.training, self.momentum, self.eps).to(dtype)
+            return F.batch_norm(
+                x,
+                self.running_mean,
+                self.running_var,
+                weight,
+                bias,
+                self.training,
+                self.momentum,
+                self.eps,
+            ).to(dtype)
 
         def total(rows: Tensor) -> Tensor:
             return gather_with_gradient(rows[None]).sum(0)

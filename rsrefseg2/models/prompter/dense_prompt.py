@@ -1,4 +1,5 @@
 """Eq. 7: where the sentence is, as a map of logits for SAM's mask prompt."""
+
 from __future__ import annotations
 
 from typing import Literal
@@ -14,8 +15,9 @@ from .layers import ACTIVATIONS
 SHIFT = 3.0  # standard deviations, see `DensePrompt.tower_start`
 
 
-def interpolation_matrix(n_in: int, n_out: int, *, align_corners: bool, device: torch.device
-                         ) -> tuple[Tensor, Tensor, Tensor]:
+def interpolation_matrix(
+    n_in: int, n_out: int, *, align_corners: bool, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
     """Bilinear interpolation along one axis, as matrices in float64.
 
     Output i is w0_i f[j_i] + w1_i f[j_i + 1].
@@ -39,8 +41,14 @@ def interpolation_matrix(n_in: int, n_out: int, *, align_corners: bool, device: 
     return w0 * at_j + w1 * at_next, w0**2 * at_j + w1**2 * at_next, (w0 * w1 * at_j)[:, :-1]
 
 
-def upsampled_cosine(features: Tensor, text: Tensor, size: tuple[int, int], *,
-                     align_corners: bool = False, eps: float = 1e-12) -> Tensor:
+def upsampled_cosine(
+    features: Tensor,
+    text: Tensor,
+    size: tuple[int, int],
+    *,
+    align_corners: bool = False,
+    eps: float = 1e-12,
+) -> Tensor:
     """cos(up(features), text) at every pixel, without making the upsampled map.
 
     Bilinear upsampling is linear, so it commutes with the dot product; and the squared norm of an
@@ -58,22 +66,31 @@ def upsampled_cosine(features: Tensor, text: Tensor, size: tuple[int, int], *,
         f = features.permute(0, 2, 3, 1).contiguous().double()  # sums over C run along memory
         t = F.normalize(text.double(), dim=-1, eps=eps)
         up_y, square_y, cross_y = interpolation_matrix(
-            f.shape[1], size[0], align_corners=align_corners, device=f.device)
+            f.shape[1], size[0], align_corners=align_corners, device=f.device
+        )
         up_x, square_x, cross_x = interpolation_matrix(
-            f.shape[2], size[1], align_corners=align_corners, device=f.device)
+            f.shape[2], size[1], align_corners=align_corners, device=f.device
+        )
 
         def inner(a: Tensor, b: Tensor) -> Tensor:  # (B, h, w, C) twice -> (B, h, w)
             return (a * b).sum(-1)
 
         above, below, left, right = f[:, :-1], f[:, 1:], f[:, :, :-1], f[:, :, 1:]
-        norm2 = (square_y @ inner(f, f) @ square_x.T
-                 + 2 * square_y @ inner(left, right) @ cross_x.T
-                 + 2 * cross_y @ inner(above, below) @ square_x.T
-                 + 2 * cross_y @ (inner(left[:, :-1], right[:, 1:])
-                                  + inner(right[:, :-1], left[:, 1:])) @ cross_x.T)
+        norm2 = (
+            square_y @ inner(f, f) @ square_x.T
+            + 2 * square_y @ inner(left, right) @ cross_x.T
+            + 2 * cross_y @ inner(above, below) @ square_x.T
+            + 2
+            * cross_y
+            @ (inner(left[:, :-1], right[:, 1:]) + inner(right[:, :-1], left[:, 1:]))
+            @ cross_x.T
+        )
         dot = up_y @ torch.einsum('bhwc,bc->bhw', f, t) @ up_x.T
-        return (dot / norm2.clamp(min=eps**2).sqrt()).clamp(-1, 1).to(
-            torch.promote_types(features.dtype, torch.float32))
+        return (
+            (dot / norm2.clamp(min=eps**2).sqrt())
+            .clamp(-1, 1)
+            .to(torch.promote_types(features.dtype, torch.float32))
+        )
 
 
 class DensePrompt(nn.Module):
@@ -94,10 +111,19 @@ class DensePrompt(nn.Module):
         ValueError: another conv or text; 't_sparse' without d2.
     """
 
-    def __init__(self, *, d1: int, size: tuple[int, int], logit_scale: float, logit_bias: float,
-                 d2: int | None = None, activation: Literal['relu', 'gelu'] = 'relu',
-                 align_corners: bool = False, conv: Literal['3x3', '1x1'] | None = '3x3',
-                 text: Literal['t_sent', 't_sparse'] = 't_sent') -> None:
+    def __init__(
+        self,
+        *,
+        d1: int,
+        size: tuple[int, int],
+        logit_scale: float,
+        logit_bias: float,
+        d2: int | None = None,
+        activation: Literal['relu', 'gelu'] = 'relu',
+        align_corners: bool = False,
+        conv: Literal['3x3', '1x1'] | None = '3x3',
+        text: Literal['t_sent', 't_sparse'] = 't_sent',
+    ) -> None:
         super().__init__()
         if text not in ('t_sent', 't_sparse') or (text == 't_sparse' and d2 is None):
             raise ValueError(f"text is 't_sent', or 't_sparse' with d2, not {text!r}")
@@ -112,8 +138,9 @@ class DensePrompt(nn.Module):
         grid = v.transpose(1, 2).unflatten(2, grid_size)  # (B, N, d1) -> (B, d1, h1, w1)
         if self.text_proj is not None:
             text = self.text_proj(text)
-        cosine = upsampled_cosine(self.conv(grid), text, self.size,
-                                  align_corners=self.align_corners)
+        cosine = upsampled_cosine(
+            self.conv(grid), text, self.size, align_corners=self.align_corners
+        )
         return at_least_float32(self.logit_scale).exp() * cosine + self.logit_bias
 
     @torch.no_grad()
@@ -134,16 +161,23 @@ class DensePrompt(nn.Module):
             return {}
         first, _, _, second = self.conv
         t = F.normalize(t_sent.double(), dim=-1)
-        u = torch.linalg.eigh(t.T @ t).eigenvectors[:, -first.out_channels:]    # (d1, d1/2)
+        u = torch.linalg.eigh(t.T @ t).eigenvectors[:, -first.out_channels :]  # (d1, d1/2)
         projected = v.double().flatten(0, 1) @ u
         mean, std = projected.mean(0), projected.std(0).clamp(min=1e-6)
         middle = first.kernel_size[0] // 2
         down, up = (u.new_zeros(conv.weight.shape) for conv in (first, second))
         down[:, :, middle, middle], up[:, :, middle, middle] = u.T, u * std
         ones = torch.ones_like(mean)
-        values = {'0.weight': down, '0.bias': 0 * mean, '1.weight': ones, '1.bias': SHIFT * ones,
-                  '1.running_mean': mean, '1.running_var': std**2,
-                  '3.weight': up, '3.bias': u @ (mean - SHIFT * std)}
+        values = {
+            '0.weight': down,
+            '0.bias': 0 * mean,
+            '1.weight': ones,
+            '1.bias': SHIFT * ones,
+            '1.running_mean': mean,
+            '1.running_var': std**2,
+            '3.weight': up,
+            '3.bias': u @ (mean - SHIFT * std),
+        }
         return {f'conv.{name}': value.float() for name, value in values.items()}
 
 
@@ -155,5 +189,8 @@ def _convolutions(d1: int, kernel: str | None, activation: str) -> nn.Module:
         raise ValueError(f"conv is '3x3', '1x1' or None, not {kernel!r}")
     size = int(kernel[0])
     return nn.Sequential(
-        nn.Conv2d(d1, d1 // 2, size, padding=size // 2), SyncedBatchNorm2d(d1 // 2),
-        ACTIVATIONS[activation](), nn.Conv2d(d1 // 2, d1, size, padding=size // 2))
+        nn.Conv2d(d1, d1 // 2, size, padding=size // 2),
+        SyncedBatchNorm2d(d1 // 2),
+        ACTIVATIONS[activation](),
+        nn.Conv2d(d1 // 2, d1, size, padding=size // 2),
+    )

@@ -1,4 +1,5 @@
 """The residual post-norm step that Eqs. 4-6 share: x <- LN(x + f(x))."""
+
 from __future__ import annotations
 
 from typing import Literal
@@ -31,15 +32,21 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(d_context, inner)
         self.out_proj = nn.Linear(inner, d)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor | None = None
-                ) -> Tensor:
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor | None = None
+    ) -> Tensor:
         """query (B, N, d), key and value (B, M, d_context), key_mask (B, M) bool, True = read."""
+
         def split(x: Tensor) -> Tensor:  # (B, N, inner) -> (B, heads, N, inner / heads)
             return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
         mask = None if key_mask is None else key_mask[:, None, None, :]
-        out = F.scaled_dot_product_attention(split(self.q_proj(query)), split(self.k_proj(key)),
-                                             split(self.v_proj(value)), attn_mask=mask)
+        out = F.scaled_dot_product_attention(
+            split(self.q_proj(query)),
+            split(self.k_proj(key)),
+            split(self.v_proj(value)),
+            attn_mask=mask,
+        )
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
 
@@ -49,16 +56,30 @@ class AttentionStep(nn.Module):
     With `attention=False` (a ✗ of Tables XI and XII) nothing is read: x <- LN(x).
     """
 
-    def __init__(self, *, d: int, d_context: int | None = None, inner: int, heads: int,
-                 attention: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        d: int,
+        d_context: int | None = None,
+        inner: int,
+        heads: int,
+        attention: bool = True,
+    ) -> None:
         super().__init__()
         self.attn = None
         if attention:
             self.attn = Attention(d=d, d_context=d_context, inner=inner, heads=heads)
         self.norm = nn.LayerNorm(d)
 
-    def forward(self, x: Tensor, context: Tensor, *, x_pe: Tensor | float = 0.0,
-                context_pe: Tensor | float = 0.0, context_mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor,
+        *,
+        x_pe: Tensor | float = 0.0,
+        context_pe: Tensor | float = 0.0,
+        context_mask: Tensor | None = None,
+    ) -> Tensor:
         """x (B, N, d), context (B, M, d_context) -> (B, N, d)."""
         if self.attn is None:
             return self.norm(x)

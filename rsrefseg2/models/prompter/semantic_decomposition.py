@@ -1,4 +1,5 @@
 """Eq. 4: the sentence is taken apart into two semantic subspaces."""
+
 from __future__ import annotations
 
 from typing import Literal
@@ -6,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .init import learnable
+from .init import learnable_or_zero
 from .layers import AttentionStep, MLPStep
 
 
@@ -21,11 +22,11 @@ def text_pool(t_word: Tensor, word_mask: Tensor, n_t: int) -> Tensor:
     Returns:
         (B, n_t, d1).
     """
-    lengths = word_mask.sum(1)[:, None]                                    # (B, 1)
-    k = torch.arange(n_t, device=t_word.device)                            # (n_t,)
-    start = (k * lengths) // n_t                                           # (B, n_t)
+    lengths = word_mask.sum(1)[:, None]  # (B, 1)
+    k = torch.arange(n_t, device=t_word.device)  # (n_t,)
+    start = (k * lengths) // n_t  # (B, n_t)
     end = -((-(k + 1) * lengths) // n_t)
-    position = torch.arange(t_word.shape[1], device=t_word.device)         # (L,)
+    position = torch.arange(t_word.shape[1], device=t_word.device)  # (L,)
     inside = (position >= start[..., None]) & (position < end[..., None])  # (B, n_t, L)
     weights = inside.to(t_word.dtype) / (end - start)[..., None]
     return weights @ t_word.masked_fill(~word_mask[..., None], 0)
@@ -38,21 +39,37 @@ class DecompositionBlock(nn.Module):
     cross-attention and an MLP; then the exchange in turn: t1 reads t2, t2 reads the updated t1.
     """
 
-    def __init__(self, *, d1: int, inner: int, heads: int, mlp_hidden: int,
-                 intra_attention: bool = True, inter_attention: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        d1: int,
+        inner: int,
+        heads: int,
+        mlp_hidden: int,
+        intra_attention: bool = True,
+        inter_attention: bool = True,
+    ) -> None:
         super().__init__()
+
         def pair(step: type[nn.Module], **kwargs: int) -> nn.ModuleList:
             return nn.ModuleList(step(d=d1, **kwargs) for _ in range(2))
 
         self.self_attn = pair(AttentionStep, inner=inner, heads=heads, attention=intra_attention)
         self.word_attn = pair(AttentionStep, inner=inner, heads=heads)
         self.word_mlp = pair(MLPStep, hidden=mlp_hidden)
-        self.exchange_attn = pair(AttentionStep, inner=inner, heads=heads,
-                                  attention=inter_attention)
+        self.exchange_attn = pair(
+            AttentionStep, inner=inner, heads=heads, attention=inter_attention
+        )
         self.exchange_mlp = pair(MLPStep, hidden=mlp_hidden)
 
-    def forward(self, t1: Tensor, t2: Tensor, t_word: Tensor, word_mask: Tensor | None,
-                pe: Tensor | tuple[float, float]) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        t1: Tensor,
+        t2: Tensor,
+        t_word: Tensor,
+        word_mask: Tensor | None,
+        pe: Tensor | tuple[float, float],
+    ) -> tuple[Tensor, Tensor]:
         """t1, t2 (B, n_t, d1), t_word (B, L, d1), pe (2, n_t, d1) -> t1, t2."""
         t = [t1, t2]
         for i in (0, 1):
@@ -83,19 +100,38 @@ class SemanticDecomposition(nn.Module):
         ValueError: another init or pe.
     """
 
-    def __init__(self, *, d1: int, n_t: int, blocks: int, inner: int, heads: int,
-                 mlp_hidden: int, mask_words: bool = True,
-                 init: Literal['textpool', 'learnable', 'zero'] = 'textpool',
-                 pe: Literal['learnable', 'zero'] = 'learnable', intra_attention: bool = True,
-                 inter_attention: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        d1: int,
+        n_t: int,
+        blocks: int,
+        inner: int,
+        heads: int,
+        mlp_hidden: int,
+        mask_words: bool = True,
+        init: Literal['textpool', 'learnable', 'zero'] = 'textpool',
+        pe: Literal['learnable', 'zero'] = 'learnable',
+        intra_attention: bool = True,
+        inter_attention: bool = True,
+    ) -> None:
         super().__init__()
         self.n_t, self.mask_words, self.init = n_t, mask_words, init
-        self.pe = learnable(pe, 2, n_t, d1, name='pe')
-        self.queries = None if init == 'textpool' else learnable(init, 2, n_t, d1, name='init')
+        self.pe = learnable_or_zero(pe, 2, n_t, d1, name='pe')
+        self.queries = (
+            None if init == 'textpool' else learnable_or_zero(init, 2, n_t, d1, name='init')
+        )
         self.blocks = nn.ModuleList(
-            DecompositionBlock(d1=d1, inner=inner, heads=heads, mlp_hidden=mlp_hidden,
-                               intra_attention=intra_attention, inter_attention=inter_attention)
-            for _ in range(blocks))
+            DecompositionBlock(
+                d1=d1,
+                inner=inner,
+                heads=heads,
+                mlp_hidden=mlp_hidden,
+                intra_attention=intra_attention,
+                inter_attention=inter_attention,
+            )
+            for _ in range(blocks)
+        )
 
     @property
     def positions(self) -> Tensor | tuple[float, float]:

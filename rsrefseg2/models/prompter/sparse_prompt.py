@@ -1,11 +1,12 @@
 """Eq. 6: learnable queries read the text and the activated image and become SAM's tokens."""
+
 from __future__ import annotations
 
 from typing import Literal
 
 from torch import Tensor, nn
 
-from .init import learnable
+from .init import learnable_or_zero
 from .layers import AttentionStep, MLPStep, mlp
 
 
@@ -24,9 +25,17 @@ class SparsePromptBlock(nn.Module):
         self.image_attn = AttentionStep(d=d2, d_context=d1, inner=inner, heads=heads)
         self.image_mlp = MLPStep(d=d2, hidden=mlp_hidden)
 
-    def forward(self, p: Tensor, t: Tensor, v: Tensor, *, p_pe: Tensor | float,
-                t_pe: Tensor | float, v_pe: Tensor | float, t_mask: Tensor | None = None
-                ) -> Tensor:
+    def forward(
+        self,
+        p: Tensor,
+        t: Tensor,
+        v: Tensor,
+        *,
+        p_pe: Tensor | float,
+        t_pe: Tensor | float,
+        v_pe: Tensor | float,
+        t_mask: Tensor | None = None,
+    ) -> Tensor:
         """p (B, n_p, d2), t (B, n_t, d1), v (B, h1*w1, d1) -> (B, n_p, d2).
 
         t_mask (B, n_t) bool: which text vectors are read; None: all.
@@ -49,16 +58,27 @@ class SparsePrompt(nn.Module):
         pe: their position embedding (Table IX): 'learnable', or fixed zeros ('zero').
     """
 
-    def __init__(self, *, d1: int, d2: int, n_p: int, blocks: int, inner: int, heads: int,
-                 mlp_hidden: int, init: Literal['learnable', 'zero'] = 'learnable',
-                 pe: Literal['learnable', 'zero'] = 'learnable') -> None:
+    def __init__(
+        self,
+        *,
+        d1: int,
+        d2: int,
+        n_p: int,
+        blocks: int,
+        inner: int,
+        heads: int,
+        mlp_hidden: int,
+        init: Literal['learnable', 'zero'] = 'learnable',
+        pe: Literal['learnable', 'zero'] = 'learnable',
+    ) -> None:
         super().__init__()
         self.n_p, self.d2 = n_p, d2
-        self.queries = learnable(init, n_p, d2, name='init')
-        self.pe = learnable(pe, n_p, d2, name='pe')
+        self.queries = learnable_or_zero(init, n_p, d2, name='init')
+        self.pe = learnable_or_zero(pe, n_p, d2, name='pe')
         self.blocks = nn.ModuleList(
             SparsePromptBlock(d1=d1, d2=d2, inner=inner, heads=heads, mlp_hidden=mlp_hidden)
-            for _ in range(blocks))
+            for _ in range(blocks)
+        )
         self.head = mlp(d2, mlp_hidden)
 
     def start(self, batch: int) -> Tensor:
@@ -67,14 +87,28 @@ class SparsePrompt(nn.Module):
             return self.head[0].weight.new_zeros(batch, self.n_p, self.d2)
         return self.queries.expand(batch, -1, -1)
 
-    def step(self, block: SparsePromptBlock, p: Tensor, t: Tensor, v: Tensor,
-             t_pe: Tensor | float, v_pe: Tensor | float, t_mask: Tensor | None = None) -> Tensor:
+    def step(
+        self,
+        block: SparsePromptBlock,
+        p: Tensor,
+        t: Tensor,
+        v: Tensor,
+        t_pe: Tensor | float,
+        v_pe: Tensor | float,
+        t_mask: Tensor | None = None,
+    ) -> Tensor:
         """One of `blocks` with the prompts' own positions: (B, n_p, d2) -> the same."""
         p_pe = 0.0 if self.pe is None else self.pe
         return block(p, t, v, p_pe=p_pe, t_pe=t_pe, v_pe=v_pe, t_mask=t_mask)
 
-    def forward(self, t: Tensor, v: Tensor, t_pe: Tensor | float, v_pe: Tensor | float,
-                t_mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        t: Tensor,
+        v: Tensor,
+        t_pe: Tensor | float,
+        v_pe: Tensor | float,
+        t_mask: Tensor | None = None,
+    ) -> Tensor:
         """t (B, n_t, d1), v (B, h1*w1, d1) -> p_sparse (B, n_p, d2)."""
         p = self.start(len(t))
         for block in self.blocks:

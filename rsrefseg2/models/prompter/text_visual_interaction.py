@@ -1,4 +1,5 @@
 """Eq. 5: the image is activated by one semantic subspace; used twice, first and second order."""
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -12,15 +13,29 @@ class InteractionBlock(nn.Module):
     Sub-layers: self-attention of the text vectors; the image tokens attend to them; an MLP.
     """
 
-    def __init__(self, *, d1: int, inner: int, heads: int, mlp_hidden: int,
-                 text_attention: bool = True, image_attention: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        d1: int,
+        inner: int,
+        heads: int,
+        mlp_hidden: int,
+        text_attention: bool = True,
+        image_attention: bool = True,
+    ) -> None:
         super().__init__()
         self.text_attn = AttentionStep(d=d1, inner=inner, heads=heads, attention=text_attention)
         self.image_attn = AttentionStep(d=d1, inner=inner, heads=heads, attention=image_attention)
         self.image_mlp = MLPStep(d=d1, hidden=mlp_hidden)
 
-    def forward(self, t: Tensor, v: Tensor, t_pe: Tensor | float, v_pe: Tensor | float,
-                t_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        t: Tensor,
+        v: Tensor,
+        t_pe: Tensor | float,
+        v_pe: Tensor | float,
+        t_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """t (B, n_t, d1), v (B, h1*w1, d1), their position terms -> t', v'.
 
         t_mask (B, n_t) bool: which text vectors are read; None: all.
@@ -42,16 +57,38 @@ class TextVisualInteraction(nn.Module):
             its LN. Without both, v passes LN and MLP only.
     """
 
-    def __init__(self, *, d1: int, blocks: int, inner: int, heads: int, mlp_hidden: int,
-                 text_attention: bool = True, image_attention: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        d1: int,
+        blocks: int,
+        inner: int,
+        heads: int,
+        mlp_hidden: int,
+        text_attention: bool = True,
+        image_attention: bool = True,
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            InteractionBlock(d1=d1, inner=inner, heads=heads, mlp_hidden=mlp_hidden,
-                             text_attention=text_attention, image_attention=image_attention)
-            for _ in range(blocks))
+            InteractionBlock(
+                d1=d1,
+                inner=inner,
+                heads=heads,
+                mlp_hidden=mlp_hidden,
+                text_attention=text_attention,
+                image_attention=image_attention,
+            )
+            for _ in range(blocks)
+        )
 
-    def forward(self, t: Tensor, v: Tensor, t_pe: Tensor | float, v_pe: Tensor | float,
-                t_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        t: Tensor,
+        v: Tensor,
+        t_pe: Tensor | float,
+        v_pe: Tensor | float,
+        t_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """t (B, n_t, d1), v (B, h1*w1, d1) -> t_act, v_act of the same shapes."""
         for block in self.blocks:
             t, v = block(t, v, t_pe, v_pe, t_mask)

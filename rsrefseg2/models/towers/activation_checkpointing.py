@@ -1,4 +1,5 @@
 """Less memory: layers computed again in the backward pass, frozen weights stored in BF16."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -29,11 +30,14 @@ def recompute_in_backward(tower: nn.Module, stages: bool | Sequence[int] = True)
     Raises:
         UserError: a stage that the tower has not, or stages of a tower that has none; no layer.
     """
-    layers = [module for module in tower.modules()
-              if isinstance(module, GradientCheckpointingLayer)]
+    layers = [
+        module for module in tower.modules() if isinstance(module, GradientCheckpointingLayer)
+    ]
     if not layers:
-        raise UserError(f'{type(tower).__name__} has no layers that transformers can compute '
-                        'again: drop recompute')
+        raise UserError(
+            f'{type(tower).__name__} has no layers that transformers can compute '
+            'again: drop recompute'
+        )
     if stages is not True:
         layers = _of_stages(tower, layers, stages)
     for layer in layers:  # transformers' own switch, without its reentrant default
@@ -41,18 +45,22 @@ def recompute_in_backward(tower: nn.Module, stages: bool | Sequence[int] = True)
         layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
 
-def _of_stages(tower: nn.Module, blocks: list[nn.Module], stages: Sequence[int]
-               ) -> list[nn.Module]:
+def _of_stages(tower: nn.Module, blocks: list[nn.Module], stages: Sequence[int]) -> list[nn.Module]:
     ends = getattr(getattr(tower, 'backbone', None), 'stage_ends', None)
     if ends is None:
-        raise UserError(f'recompute={stages!r}: {type(tower).__name__} has no stages: set '
-                        'recompute=True')
+        raise UserError(
+            f'recompute={stages!r}: {type(tower).__name__} has no stages: set recompute=True'
+        )
     if not isinstance(stages, (list, tuple)) or not set(stages) <= set(range(1, len(ends) + 1)):
-        raise UserError(f'recompute is True, False, or a list of stages from 1 to {len(ends)}, '
-                        f'not {stages!r}')
+        raise UserError(
+            f'recompute is True, False, or a list of stages from 1 to {len(ends)}, not {stages!r}'
+        )
     starts = [0, *(end + 1 for end in ends)]
-    return [block for stage in sorted(set(stages))
-            for block in blocks[starts[stage - 1]:starts[stage]]]
+    return [
+        block
+        for stage in sorted(set(stages))
+        for block in blocks[starts[stage - 1] : starts[stage]]
+    ]
 
 
 def store_frozen_in_bfloat16(tower: nn.Module) -> None:
@@ -65,7 +73,9 @@ def store_frozen_in_bfloat16(tower: nn.Module) -> None:
     """
     table = tower.get_input_embeddings()
     for module in tower.modules():
-        if (isinstance(module, PRODUCTS) or isinstance(module, nn.Embedding) and module is table
-                ) and not module.weight.requires_grad:
-            module.weight = nn.Parameter(module.weight.detach().to(torch.bfloat16),
-                                         requires_grad=False)
+        if (
+            isinstance(module, PRODUCTS) or isinstance(module, nn.Embedding) and module is table
+        ) and not module.weight.requires_grad:
+            module.weight = nn.Parameter(
+                module.weight.detach().to(torch.bfloat16), requires_grad=False
+            )

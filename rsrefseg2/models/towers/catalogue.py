@@ -4,34 +4,47 @@ Every entry is the part of the checkpoint's config.json in which it differs from
 defaults (a SigLIP-base, a CLIP-B/32, a SAM2.1-tiny, a SAM-base). The paper's Table XVI compares
 CLIP, SigLIP and SigLIP2 checkpoints and the four SAM2.1.
 """
+
 from __future__ import annotations
 
 import copy
 
 # One transformer (either modality): the sizes that a name like `so400m` stands for.
 _WIDTHS = {
-    'base': dict(hidden_size=768, intermediate_size=3072, num_hidden_layers=12,
-                 num_attention_heads=12),
-    'large': dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=24,
-                  num_attention_heads=16),
-    'so400m': dict(hidden_size=1152, intermediate_size=4304, num_hidden_layers=27,
-                   num_attention_heads=16),
-    'giant-opt': dict(hidden_size=1536, intermediate_size=6144, num_hidden_layers=40,
-                      num_attention_heads=16),
+    'base': dict(
+        hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12
+    ),
+    'large': dict(
+        hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16
+    ),
+    'so400m': dict(
+        hidden_size=1152, intermediate_size=4304, num_hidden_layers=27, num_attention_heads=16
+    ),
+    'giant-opt': dict(
+        hidden_size=1536, intermediate_size=6144, num_hidden_layers=40, num_attention_heads=16
+    ),
 }
 
 
-def _siglip(size: str, patch: int, image: int, *, vocab: int = 32000, positions: int = 64,
-            pad: int = 1) -> dict:
+def _siglip(
+    size: str, patch: int, image: int, *, vocab: int = 32000, positions: int = 64, pad: int = 1
+) -> dict:
     """SigLIP 1: a sentencepiece vocabulary in which padding is eos (id 1)."""
     # The giant's text tower is so400m's; its head maps 1152 to the image tower's 1536.
     text = dict(_WIDTHS['so400m' if size == 'giant-opt' else size])
     return dict(
         model_type='siglip',
-        text_config=dict(text, vocab_size=vocab, max_position_embeddings=positions,
-                         projection_size=_WIDTHS[size]['hidden_size'],
-                         pad_token_id=pad, eos_token_id=1, bos_token_id=2),
-        vision_config=dict(_WIDTHS[size], patch_size=patch, image_size=image))
+        text_config=dict(
+            text,
+            vocab_size=vocab,
+            max_position_embeddings=positions,
+            projection_size=_WIDTHS[size]['hidden_size'],
+            pad_token_id=pad,
+            eos_token_id=1,
+            bos_token_id=2,
+        ),
+        vision_config=dict(_WIDTHS[size], patch_size=patch, image_size=image),
+    )
 
 
 def _siglip2(size: str, patch: int, image: int) -> dict:
@@ -50,20 +63,31 @@ def _naflex(size: str) -> dict:
 def _clip(vision: str, patch: int, image: int, *, text: dict, projection: int) -> dict:
     """OpenAI's CLIP: two towers of their own widths and a space of width `projection`."""
     return dict(
-        model_type='clip', projection_dim=projection,
+        model_type='clip',
+        projection_dim=projection,
         text_config=dict(text, projection_dim=projection),
-        vision_config=dict(_WIDTHS[vision], patch_size=patch, image_size=image,
-                           projection_dim=projection))
+        vision_config=dict(
+            _WIDTHS[vision], patch_size=patch, image_size=image, projection_dim=projection
+        ),
+    )
 
 
-_CLIP_B = dict(text=dict(hidden_size=512, intermediate_size=2048, num_attention_heads=8),
-               projection=512)
-_CLIP_L = dict(text=dict(hidden_size=768, intermediate_size=3072, num_attention_heads=12),
-               projection=768)
+_CLIP_B = dict(
+    text=dict(hidden_size=512, intermediate_size=2048, num_attention_heads=8), projection=512
+)
+_CLIP_L = dict(
+    text=dict(hidden_size=768, intermediate_size=3072, num_attention_heads=12), projection=768
+)
 
 
-def _sam2(width: int, heads: int, blocks: list[int], global_blocks: list[int],
-          windows: list[int], background: int) -> dict:
+def _sam2(
+    width: int,
+    heads: int,
+    blocks: list[int],
+    global_blocks: list[int],
+    windows: list[int],
+    background: int,
+) -> dict:
     """SAM2.1's image model: Hiera of four stages; width and heads double from stage to stage."""
     widths = [width * 2**stage for stage in range(4)]
     return dict(
@@ -71,20 +95,31 @@ def _sam2(width: int, heads: int, blocks: list[int], global_blocks: list[int],
         vision_config=dict(
             backbone_channel_list=widths[::-1],
             backbone_config=dict(
-                hidden_size=width, num_attention_heads=heads, blocks_per_stage=blocks,
+                hidden_size=width,
+                num_attention_heads=heads,
+                blocks_per_stage=blocks,
                 embed_dim_per_stage=widths,
                 num_attention_heads_per_stage=[heads * 2**stage for stage in range(4)],
-                window_size_per_stage=windows, global_attention_blocks=global_blocks,
-                window_positional_embedding_background_size=[background, background])))
+                window_size_per_stage=windows,
+                global_attention_blocks=global_blocks,
+                window_positional_embedding_background_size=[background, background],
+            ),
+        ),
+    )
 
 
 def _sam(width: int, layers: int, heads: int, global_layers: list[int]) -> dict:
     """SAM 1: a plain ViT whose attention is windowed but for four global layers."""
     return dict(
         model_type='sam',
-        vision_config=dict(hidden_size=width, num_hidden_layers=layers,
-                           num_attention_heads=heads, global_attn_indexes=global_layers,
-                           initializer_range=0.02))  # transformers' 1e-10 would draw zeros
+        vision_config=dict(
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            global_attn_indexes=global_layers,
+            initializer_range=0.02,
+        ),
+    )  # transformers' 1e-10 would draw zeros
 
 
 SIGLIP = {
@@ -120,14 +155,15 @@ SIGLIP = {
     'openai/clip-vit-large-patch14': _clip('large', 14, 224, **_CLIP_L),
     'openai/clip-vit-large-patch14-336': _clip('large', 14, 336, **_CLIP_L),
     'flax-community/clip-rsicd-v2': _clip('base', 32, 224, **_CLIP_B),  # remote sensing: RSICD
-    'lcybuaa/Git-RSCLIP': _siglip('large', 16, 256),                    # remote sensing: Git-10M
+    'lcybuaa/Git-RSCLIP': _siglip('large', 16, 256),  # remote sensing: Git-10M
 }
 
 SAM = {
     'facebook/sam2.1-hiera-tiny': _sam2(96, 1, [1, 2, 7, 2], [5, 7, 9], [8, 4, 14, 7], 7),
     'facebook/sam2.1-hiera-small': _sam2(96, 1, [1, 2, 11, 2], [7, 10, 13], [8, 4, 14, 7], 7),
-    'facebook/sam2.1-hiera-base-plus':
-        _sam2(112, 2, [2, 3, 16, 3], [12, 16, 20], [8, 4, 14, 7], 14),
+    'facebook/sam2.1-hiera-base-plus': _sam2(
+        112, 2, [2, 3, 16, 3], [12, 16, 20], [8, 4, 14, 7], 14
+    ),
     'facebook/sam2.1-hiera-large': _sam2(144, 2, [2, 6, 36, 4], [23, 33, 43], [8, 4, 16, 8], 7),
     'facebook/sam-vit-base': _sam(768, 12, 12, [2, 5, 8, 11]),
     'facebook/sam-vit-large': _sam(1024, 24, 16, [5, 11, 17, 23]),
@@ -155,5 +191,6 @@ LICENCES = {
 
 def licence_of(name: str | None) -> str | None:
     """The licence of a tower's weights, as the hub spells it; None: not known."""
-    return next((licence for start, licence in LICENCES.items()
-                 if (name or '').startswith(start)), None)
+    return next(
+        (licence for start, licence in LICENCES.items() if (name or '').startswith(start)), None
+    )

@@ -3,6 +3,7 @@
 What this project fixes in them: SigLIP's image tower without its pooling head, SAM2's mask 0 in
 test as in training, float32, and of a SAM2 video model only its image part.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,10 +36,16 @@ FAMILY_NAMES = {'siglip': 'a SigLIP, SigLIP2 or CLIP', 'sam': 'a SAM2 or SAM'}
 # fixed-resolution ones are `siglip`. The hub keeps SAM2.1 as a video model, whose image part is a
 # Sam2Model.
 MODEL_TYPES = {
-    'siglip': {'siglip': (SiglipConfig, SiglipModel), 'siglip2': (Siglip2Config, Siglip2Model),
-               'clip': (CLIPConfig, CLIPModel)},
-    'sam': {'sam2': (Sam2Config, Sam2Model), 'sam2_video': (Sam2Config, Sam2Model),
-            'sam': (SamConfig, SamModel)},
+    'siglip': {
+        'siglip': (SiglipConfig, SiglipModel),
+        'siglip2': (Siglip2Config, Siglip2Model),
+        'clip': (CLIPConfig, CLIPModel),
+    },
+    'sam': {
+        'sam2': (Sam2Config, Sam2Model),
+        'sam2_video': (Sam2Config, Sam2Model),
+        'sam': (SamConfig, SamModel),
+    },
 }
 DEFAULT_TYPE = {'siglip': 'siglip', 'sam': 'sam2'}
 PARTS = {
@@ -68,8 +75,7 @@ def random_config(family: str, checkpoint: str | dict) -> PreTrainedConfig:
     return make_config(family, given, checkpoint)
 
 
-def make_config(family: str, given: dict, source: str, *, strict: bool = False
-                ) -> PreTrainedConfig:
+def make_config(family: str, given: dict, source: str, *, strict: bool = False) -> PreTrainedConfig:
     """A transformers config of the image model from what a config.json holds.
 
     Args:
@@ -91,8 +97,10 @@ def make_config(family: str, given: dict, source: str, *, strict: bool = False
         with quiet():  # of default token ids outside the vocabulary, which nothing reads
             config = config_class(**parts, **own)
     except Exception as error:  # transformers' own checks: a wrong type, sizes that do not fit
-        raise UserError(f'{source} is not a valid {kind} config: {type(error).__name__}: '
-                        f'{" ".join(str(error).split())}') from error
+        raise UserError(
+            f'{source} is not a valid {kind} config: {type(error).__name__}: '
+            f'{" ".join(str(error).split())}'
+        ) from error
     if strict:
         known = ('projection_dim',) if config_class is CLIPConfig else ()
         _check_keys(given, ('model_type', *known, *parts), source)
@@ -113,15 +121,19 @@ def _name_parts_of_sam2(parts: dict[str, dict]) -> None:
         parts[name].pop('model_type', None)
     vision = parts['vision_config']
     vision['model_type'] = 'sam2_vision_model'
-    vision['backbone_config'] = {'model_type': 'sam2_hiera_det_model',
-                                 **(vision.get('backbone_config') or {})}
+    vision['backbone_config'] = {
+        'model_type': 'sam2_hiera_det_model',
+        **(vision.get('backbone_config') or {}),
+    }
 
 
 def _check_kind(family: str, kind: str, source: str) -> None:
     if kind in MODEL_TYPES[family]:
         return
-    raise UserError(f'{source} holds a model of type {kind!r}, wanted {FAMILY_NAMES[family]} '
-                    f'model (model_type {" or ".join(MODEL_TYPES[family])})')
+    raise UserError(
+        f'{source} holds a model of type {kind!r}, wanted {FAMILY_NAMES[family]} '
+        f'model (model_type {" or ".join(MODEL_TYPES[family])})'
+    )
 
 
 def _check_parts(parts: Mapping, config: PreTrainedConfig, source: str) -> None:
@@ -144,13 +156,16 @@ def _check_keys(given: Mapping, known: Iterable[str], source: str) -> None:
 def _unknown(family: str, checkpoint: str) -> UserError:
     for other, table in FAMILIES.items():
         if other != family and checkpoint in table:
-            return UserError(f'checkpoint {checkpoint!r} is {FAMILY_NAMES[other]} model, wanted '
-                             f'{FAMILY_NAMES[family]} model')
+            return UserError(
+                f'checkpoint {checkpoint!r} is {FAMILY_NAMES[other]} model, wanted '
+                f'{FAMILY_NAMES[family]} model'
+            )
     tried = ' and '.join(str(path) for path in hub.local_candidates(checkpoint))
     return UserError(
         f"checkpoint {checkpoint!r} cannot be built with init='random': no folder (looked for "
         f'{tried}) and no known architecture{suggest(checkpoint, FAMILIES[family])}; the known '
-        'ones are listed in rsrefseg2/models/towers/catalogue.py')
+        'ones are listed in rsrefseg2/models/towers/catalogue.py'
+    )
 
 
 def count_weights(family: str, config: PreTrainedConfig, source: str) -> int:
@@ -163,8 +178,10 @@ def count_weights(family: str, config: PreTrainedConfig, source: str) -> int:
         with torch.device('meta'), quiet():
             model = model_class(family, config)(config)
     except Exception as error:  # transformers' own: an unknown activation, heads that do not fit
-        raise UserError(f'{source}: no model can be built by its config: {type(error).__name__}: '
-                        f'{" ".join(str(error).split())}') from error
+        raise UserError(
+            f'{source}: no model can be built by its config: {type(error).__name__}: '
+            f'{" ".join(str(error).split())}'
+        ) from error
     return sum(parameter.numel() for parameter in model.parameters())
 
 

@@ -1,4 +1,5 @@
 """What is read otherwise in the families of towers beside SigLIP: NaFlex SigLIP2 and CLIP."""
+
 from __future__ import annotations
 
 import torch
@@ -33,10 +34,11 @@ def naflex_inputs(images: Tensor, patch: int) -> dict[str, Tensor]:
     grid; none is padding."""
     count, _, height, width = images.shape
     h1, w1 = height // patch, width // patch
-    cells = images[:, :, :h1 * patch, :w1 * patch].unflatten(2, (h1, patch))
-    cells = cells.unflatten(4, (w1, patch))                  # (U, 3, h1, p, w1, p)
-    pixels = cells.permute(0, 2, 4, 3, 5, 1).flatten(3)      # (U, h1, w1, p * p * 3)
-    return {'pixel_values': pixels.flatten(1, 2),
-            'pixel_attention_mask': torch.ones(count, h1 * w1, dtype=torch.int64,
-                                               device=images.device),
-            'spatial_shapes': torch.tensor([[h1, w1]] * count, device='cpu')}  # read as numbers
+    cells = images[:, :, : h1 * patch, : w1 * patch].unflatten(2, (h1, patch))
+    cells = cells.unflatten(4, (w1, patch))  # (U, 3, h1, p, w1, p)
+    pixels = cells.permute(0, 2, 4, 3, 5, 1).flatten(3)  # (U, h1, w1, p * p * 3)
+    return {
+        'pixel_values': pixels.flatten(1, 2),
+        'pixel_attention_mask': torch.ones(count, h1 * w1, dtype=torch.int64, device=images.device),
+        'spatial_shapes': torch.tensor([[h1, w1]] * count, device='cpu'),
+    }  # read as numbers

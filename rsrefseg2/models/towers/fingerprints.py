@@ -1,4 +1,5 @@
 """Which weights a tower's own files hold, so that nobody needs to store them again."""
+
 from __future__ import annotations
 
 import hashlib
@@ -14,7 +15,7 @@ class TowerSource(NamedTuple):
     """Where a tower's weights came from."""
 
     checkpoint: str  # hub name or folder, as the config has it
-    sha256: str      # of the weights as they were loaded, however their files are cut
+    sha256: str  # of the weights as they were loaded, however their files are cut
 
 
 def content_hash(tower: nn.Module) -> str:
@@ -59,5 +60,8 @@ def given_keys(model: nn.Module) -> set[str]:
 
 
 def _sourced(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    return ((name, module) for name, module in model.named_modules()
-            if getattr(module, 'tower_source', None) is not None)
+    return (
+        (name, module)
+        for name, module in model.named_modules()
+        if getattr(module, 'tower_source', None) is not None
+    )

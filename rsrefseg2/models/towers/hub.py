@@ -5,6 +5,7 @@ format (config.json, *.safetensors or, of older checkpoints, pytorch_model*.bin,
 shards with their index, tokenizer files). A folder is looked for from the working directory first,
 then inside the package rsrefseg2, where the shipped tiny towers lie.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -45,8 +46,10 @@ def find_local(checkpoint: str) -> Path | None:
         if (folder / 'config.json').is_file():
             return folder
         if folder.is_dir():
-            raise UserError(f'checkpoint {checkpoint!r}: the folder {folder} has no config.json; '
-                            'a tower is a folder in the format of the Hugging Face hub')
+            raise UserError(
+                f'checkpoint {checkpoint!r}: the folder {folder} has no config.json; '
+                'a tower is a folder in the format of the Hugging Face hub'
+            )
     return None
 
 
@@ -83,8 +86,9 @@ def weight_files(folder: Path) -> list[Path]:
             return [folder / name]
         index = folder / f'{name}.index.json'
         if index.is_file():
-            shards = set(read_json(index, ShardIndex, what='the index of the weights')
-                         .weight_map.values())
+            shards = set(
+                read_json(index, ShardIndex, what='the index of the weights').weight_map.values()
+            )
             return [Path(confined(folder, shard, where=str(index))) for shard in sorted(shards)]
     return [folder / WEIGHT_FILES[0]]
 
@@ -107,11 +111,14 @@ def held_weights(folder: Path) -> int:
             continue
         try:
             with safe_open(file, 'pt') as weights:
-                held += sum(math.prod(weights.get_slice(name).get_shape())
-                            for name in weights.keys())  # noqa: SIM118 (no dict)
+                held += sum(
+                    math.prod(weights.get_slice(name).get_shape()) for name in weights.keys()
+                )  # noqa: SIM118 (no dict)
         except (SafetensorError, OSError) as error:
-            raise UserError(f'the weights in {file} cannot be read ({" ".join(str(error).split())}'
-                            '): fetch or save them again') from error
+            raise UserError(
+                f'the weights in {file} cannot be read ({" ".join(str(error).split())}'
+                '): fetch or save them again'
+            ) from error
     return held
 
 
@@ -126,8 +133,10 @@ def weights_written(folder: Path) -> Iterator[None]:
         with os_errors_told(f'writing to {folder}'):
             yield
     except SafetensorError as error:  # its only fault in writing: the system's, as text
-        raise UserError(f'writing to {folder}: {" ".join(str(error).split())}: free some space or '
-                        'choose another folder') from error
+        raise UserError(
+            f'writing to {folder}: {" ".join(str(error).split())}: free some space or '
+            'choose another folder'
+        ) from error
 
 
 def require_regular(folder: Path) -> None:
@@ -169,13 +178,17 @@ def fetch(checkpoint: str, missing) -> Path:
     if folder is not None:
         lacking = missing(folder)
         if lacking:
-            raise UserError(f'checkpoint {checkpoint!r}: the folder {folder} lacks '
-                            f'{", ".join(lacking[:3])}; fetch or save it again')
+            raise UserError(
+                f'checkpoint {checkpoint!r}: the folder {folder} lacks '
+                f'{", ".join(lacking[:3])}; fetch or save it again'
+            )
         return folder
     if not is_hub_name(checkpoint):
         tried = ' and '.join(str(path) for path in local_candidates(checkpoint))
-        raise UserError(f'checkpoint {checkpoint!r} is not a folder (looked for {tried}) and not '
-                        'a hub name (owner/name)')
+        raise UserError(
+            f'checkpoint {checkpoint!r} is not a folder (looked for {tried}) and not '
+            'a hub name (owner/name)'
+        )
     cached = _snapshot(checkpoint, local_files_only=True)
     if cached is not None and not missing(cached):
         return cached
@@ -192,16 +205,21 @@ def fetch(checkpoint: str, missing) -> Path:
     return folder
 
 
-def _snapshot(name: str, *, local_files_only: bool, patterns: tuple[str, ...] = ()
-              ) -> Path | None:
+def _snapshot(name: str, *, local_files_only: bool, patterns: tuple[str, ...] = ()) -> Path | None:
     """The folder of the hub's cache that holds `name`; None when the cache has none."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
+
     try:
-        return Path(snapshot_download(name, allow_patterns=[*HUB_PATTERNS, *patterns],
-                                      cache_dir=constants.HF_HUB_CACHE,
-                                      endpoint=constants.ENDPOINT,
-                                      local_files_only=local_files_only))
+        return Path(
+            snapshot_download(
+                name,
+                allow_patterns=[*HUB_PATTERNS, *patterns],
+                cache_dir=constants.HF_HUB_CACHE,
+                endpoint=constants.ENDPOINT,
+                local_files_only=local_files_only,
+            )
+        )
     except LocalEntryNotFoundError:
         if local_files_only:
             return None
@@ -212,6 +230,7 @@ def _require_hub(name: str) -> None:
     """Ask the hub once for config.json, without the client's retries."""
     from huggingface_hub import constants, hf_hub_url
     from huggingface_hub.utils import build_hf_headers, get_session
+
     if constants.HF_HUB_OFFLINE:
         raise _unreachable(name, 'HF_HUB_OFFLINE forbids the network')
     try:
@@ -226,13 +245,15 @@ def _require_hub(name: str) -> None:
 def _unreachable(name: str, reason: str) -> UserError:
     """Which checkpoint, where it was looked for, why not, and what fetches it: one line."""
     from huggingface_hub import constants
+
     tried = ', '.join(f'{path} (no such folder)' for path in local_candidates(name))
     return UserError(
         f'checkpoint {name!r} is not available. Looked in: {tried}, the cache '
         f'{constants.HF_HUB_CACHE} (not there, or incomplete), {constants.ENDPOINT} ({reason}). '
         f'Fetch it with `hf download {name}` on a machine with network (HF_HOME moves the cache, '
         'HF_ENDPOINT names another server, HF_HUB_OFFLINE=1 forbids the network), or give a local '
-        "folder as checkpoint, or set model.init='random' to build the model without weights")
+        "folder as checkpoint, or set model.init='random' to build the model without weights"
+    )
 
 
 def _first_line(error: Exception) -> str:

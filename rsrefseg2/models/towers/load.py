@@ -5,6 +5,7 @@ A checkpoint is a hub name, a local folder in the hub's format, or a dict (a tra
 same architecture with transformers' own initialization (from torch's global generator) and never
 asks the network: a hub name is then looked up in known_towers.py.
 """
+
 from __future__ import annotations
 
 import re
@@ -42,17 +43,25 @@ MOST_RANDOM_WEIGHTS = 2**34  # 64 GiB in float32; the largest known tower has 1.
 
 # Weights of a checkpoint that are left out on purpose; anything else unexpected is an error.
 DROPPED_KEYS = {
-    'siglip': (r'vision_model\.head\.',  # Sec. III-B: no pooling head
-               r'(text|vision)_model\.embeddings\.position_ids$'),  # a constant, in older files
-    'sam': (r'memory_(attention|encoder|temporal_positional_encoding)\b',  # SAM2's video memory
-            r'no_memory_positional_encoding$', r'mask_downsample\.', r'object_pointer_proj\.',
-            r'temporal_positional_encoding_projection_layer\.', r'no_object_pointer$',
-            r'occlusion_spatial_embedding_parameter$'),
+    'siglip': (
+        r'vision_model\.head\.',  # Sec. III-B: no pooling head
+        r'(text|vision)_model\.embeddings\.position_ids$',
+    ),  # a constant, in older files
+    'sam': (
+        r'memory_(attention|encoder|temporal_positional_encoding)\b',  # SAM2's video memory
+        r'no_memory_positional_encoding$',
+        r'mask_downsample\.',
+        r'object_pointer_proj\.',
+        r'temporal_positional_encoding_projection_layer\.',
+        r'no_object_pointer$',
+        r'occlusion_spatial_embedding_parameter$',
+    ),
 }
 
 
-def load_siglip(checkpoint: Checkpoint, *, init: Init = 'pretrained'
-                ) -> SiglipModel | Siglip2Model | CLIPModel:
+def load_siglip(
+    checkpoint: Checkpoint, *, init: Init = 'pretrained'
+) -> SiglipModel | Siglip2Model | CLIPModel:
     """The two towers of a SigLIP, a NaFlex SigLIP2 or a CLIP in float32; SigLIP's image tower
     without its pooling head.
 
@@ -84,9 +93,12 @@ def load_tokenizer(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> Towe
     text = config.text_config
     eos = _inside(text.eos_token_id, text.vocab_size, otherwise=1)
     bos = _inside(text.bos_token_id, text.vocab_size, otherwise=2)
-    return StandInTokenizer(vocab_size=text.vocab_size, eos_id=eos,
-                            bos_id=bos if isinstance(config, CLIPConfig) else None,
-                            pad_id=_inside(text.pad_token_id, text.vocab_size, otherwise=eos))
+    return StandInTokenizer(
+        vocab_size=text.vocab_size,
+        eos_id=eos,
+        bos_id=bos if isinstance(config, CLIPConfig) else None,
+        pad_id=_inside(text.pad_token_id, text.vocab_size, otherwise=eos),
+    )
 
 
 def _load(family: str, checkpoint: Checkpoint, init: Init) -> PreTrainedModel:
@@ -98,17 +110,26 @@ def _load(family: str, checkpoint: Checkpoint, init: Init) -> PreTrainedModel:
     config = make_config(family, hub.read_config(folder), str(folder))
     described, held = count_weights(family, config, str(folder)), hub.held_weights(folder)
     if described > 4 * held:  # before memory is asked for them; a few may lack, see _check_loaded
-        raise UserError(f'{folder}: its config describes a model of {described} weights, its files '
-                        f'hold {held}: they do not belong together; fetch or save them again')
+        raise UserError(
+            f'{folder}: its config describes a model of {described} weights, its files '
+            f'hold {held}: they do not belong together; fetch or save them again'
+        )
     with quiet():
         try:
             # Sizes that do not match are collected with the other faults instead of raised.
             model, info = model_class(family, config).from_pretrained(
-                str(folder), config=config, dtype=torch.float32, local_files_only=True,
-                output_loading_info=True, ignore_mismatched_sizes=True)
+                str(folder),
+                config=config,
+                dtype=torch.float32,
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
         except Exception as error:  # a truncated or foreign file: safetensors says which
-            raise UserError(f'the weights in {folder} cannot be read: {type(error).__name__}: '
-                            f'{" ".join(str(error).split())}; fetch or save them again') from error
+            raise UserError(
+                f'the weights in {folder} cannot be read: {type(error).__name__}: '
+                f'{" ".join(str(error).split())}; fetch or save them again'
+            ) from error
     _check_loaded(family, f'{checkpoint!r} ({folder})', info)
     _check_finite(f'{checkpoint!r} ({folder})', model)
     set_source(model, TowerSource(checkpoint, content_hash(model)))
@@ -121,15 +142,18 @@ def _build(family: str, checkpoint: str | dict) -> PreTrainedModel:
     source = repr(checkpoint) if isinstance(checkpoint, str) else 'the tower given as a dict'
     weights = count_weights(family, config, source)
     if weights > MOST_RANDOM_WEIGHTS:
-        raise UserError(f'{source} describes a model of {weights} weights, more than '
-                        f'{MOST_RANDOM_WEIGHTS}: correct its sizes')
+        raise UserError(
+            f'{source} describes a model of {weights} weights, more than '
+            f'{MOST_RANDOM_WEIGHTS}: correct its sizes'
+        )
     model = model_class(family, config)(config)
     set_source(model, None)
     if isinstance(model, Sam2Model):
         # One random Fourier basis for the positions of the image and of the prompts, as in every
         # trained SAM: with two different ones the place of a point would mean nothing.
         model.prompt_encoder.shared_embedding.positional_embedding.copy_(
-            model.shared_image_embedding.positional_embedding)
+            model.shared_image_embedding.positional_embedding
+        )
     return model
 
 
@@ -140,31 +164,46 @@ def _read_tokenizer(folder: Path) -> PretrainedTokenizer:
     vocab_size = config.text_config.vocab_size
     with quiet():
         try:
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True,
-                                                      trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
             tokenizer('a ship')  # some faults show at the first word only
         except Exception as error:  # a missing dependency, a broken file: transformers says which
-            raise UserError(f'the tokenizer in {folder} cannot be loaded: {type(error).__name__}: '
-                            f'{" ".join(str(error).split())}; fetch or save it again') from error
+            raise UserError(
+                f'the tokenizer in {folder} cannot be loaded: {type(error).__name__}: '
+                f'{" ".join(str(error).split())}; fetch or save it again'
+            ) from error
     tokens = 1 + max(tokenizer.get_vocab().values(), default=-1)
     if tokens > vocab_size:
-        raise UserError(f'the tokenizer in {folder} has {tokens} tokens, its text tower '
-                        f'only {vocab_size}: they do not belong together')
-    return PretrainedTokenizer(tokenizer, source=str(folder),
-                               with_bos=isinstance(config, CLIPConfig))
+        raise UserError(
+            f'the tokenizer in {folder} has {tokens} tokens, its text tower '
+            f'only {vocab_size}: they do not belong together'
+        )
+    return PretrainedTokenizer(
+        tokenizer, source=str(folder), with_bos=isinstance(config, CLIPConfig)
+    )
 
 
 def _check_loaded(family: str, source: str, info: Mapping) -> None:
     """No weight may silently stay random."""
-    unexpected = [key for key in info['unexpected_keys']
-                  if not any(re.match(pattern, key) for pattern in DROPPED_KEYS[family])]
-    mismatched = [f'{key}: {tuple(in_file)} in the file, {tuple(in_model)} by the config'
-                  for key, in_file, in_model in info['mismatched_keys']]
-    problems = [f'{len(keys)} {what}: {", ".join(sorted(keys)[:3])}'
-                f'{", ..." if len(keys) > 3 else ""}'
-                for what, keys in (('missing', list(info['missing_keys'])),
-                                   ('unexpected', unexpected),
-                                   ('of another shape', mismatched)) if keys]
+    unexpected = [
+        key
+        for key in info['unexpected_keys']
+        if not any(re.match(pattern, key) for pattern in DROPPED_KEYS[family])
+    ]
+    mismatched = [
+        f'{key}: {tuple(in_file)} in the file, {tuple(in_model)} by the config'
+        for key, in_file, in_model in info['mismatched_keys']
+    ]
+    problems = [
+        f'{len(keys)} {what}: {", ".join(sorted(keys)[:3])}{", ..." if len(keys) > 3 else ""}'
+        for what, keys in (
+            ('missing', list(info['missing_keys'])),
+            ('unexpected', unexpected),
+            ('of another shape', mismatched),
+        )
+        if keys
+    ]
     if problems:
         raise UserError(f'the weights of {source} do not fit its config: {"; ".join(problems)}')
 
@@ -173,8 +212,10 @@ def _check_finite(source: str, model: PreTrainedModel) -> None:
     """NaN in a tower would reach every mask."""
     bad = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
     if bad:
-        raise UserError(f'{len(bad)} weights of {source} are NaN or infinite, {bad[0]} for one: '
-                        'fetch or save them again')
+        raise UserError(
+            f'{len(bad)} weights of {source} are NaN or infinite, {bad[0]} for one: '
+            'fetch or save them again'
+        )
 
 
 def _checked(checkpoint: Checkpoint, init: str) -> str | dict:
@@ -183,8 +224,10 @@ def _checked(checkpoint: Checkpoint, init: str) -> str | dict:
         raise ValueError(f"init must be 'pretrained' or 'random', got {init!r}")
     if isinstance(checkpoint, Mapping):
         if init == 'pretrained':
-            raise UserError('a tower given as a dict has neither weights nor a tokenizer: it '
-                            "needs init='random'")
+            raise UserError(
+                'a tower given as a dict has neither weights nor a tokenizer: it '
+                "needs init='random'"
+            )
         return _plain(checkpoint)
     if isinstance(checkpoint, str | Path) and str(checkpoint):
         return str(checkpoint)
@@ -192,8 +235,9 @@ def _checked(checkpoint: Checkpoint, init: str) -> str | dict:
 
 
 def _plain(given: Mapping) -> dict:
-    return {key: _plain(value) if isinstance(value, Mapping) else value
-            for key, value in given.items()}
+    return {
+        key: _plain(value) if isinstance(value, Mapping) else value for key, value in given.items()
+    }
 
 
 def _inside(token: int | None, vocab_size: int, *, otherwise: int) -> int:

@@ -1,4 +1,5 @@
 """Eq. 2, third line: freeze a tower and add low-rank updates W* = W + B A to its attention."""
+
 from __future__ import annotations
 
 import re
@@ -19,8 +20,8 @@ ATTENTION_PROJECTIONS = {
     'sam': r'(.*\.)?layers\.\d+\.attn\.(qkv|proj)',
 }
 # What the release adapts besides.
-ALSO = {
-    'head': r'head',                       # SigLIP's text head, which makes t_sent
+EXTRA_LAYERS = {
+    'head': r'head',  # SigLIP's text head, which makes t_sent
     'neck': r'(.*\.)?neck\.convs\.\d+',  # SAM 2's neck, 1x1 convolutions
 }
 
@@ -30,9 +31,15 @@ def freeze(module: nn.Module) -> nn.Module:
     return module.requires_grad_(False)
 
 
-def inject_lora(tower: nn.Module, *, family: Literal['siglip', 'sam2', 'sam'], r: PositiveInt,
-                alpha: PositiveInt | None = None, dropout: BelowOne = 0.0,
-                also: Literal['head', 'neck'] | None = None) -> list[str]:
+def inject_lora(
+    tower: nn.Module,
+    *,
+    family: Literal['siglip', 'sam2', 'sam'],
+    r: PositiveInt,
+    alpha: PositiveInt | None = None,
+    dropout: BelowOne = 0.0,
+    extra_layers: Literal['head', 'neck'] | None = None,
+) -> list[str]:
     """Freeze `tower` and inject adapters of rank `r` into its attention projections.
 
     Names stay as they are: `<layer>.base_layer.weight`, `<layer>.lora_A.default.weight` (r, d_in),
@@ -40,7 +47,7 @@ def inject_lora(tower: nn.Module, *, family: Literal['siglip', 'sam2', 'sam'], r
 
     Args:
         alpha: scale of the update over r; r itself by default (scale 1).
-        also: adapt these layers too (the release's variant): 'head' of SigLIP's text tower,
+        extra_layers: adapt these layers too (the release's variant): 'head' of SigLIP's text tower,
             'neck' of SAM 2.
     Returns:
         The adapted layers' names, sorted.
@@ -50,17 +57,27 @@ def inject_lora(tower: nn.Module, *, family: Literal['siglip', 'sam2', 'sam'], r
     """
     if r < 1:
         raise ValueError(f'LoRA rank r must be at least 1, not {r}; lora=None switches it off')
-    if also is not None and also not in ALSO:
-        raise ValueError(f"also is 'head', 'neck' or None, not {also!r}")
-    patterns = [ATTENTION_PROJECTIONS[family], *([ALSO[also]] if also else [])]
+    if extra_layers is not None and extra_layers not in EXTRA_LAYERS:
+        raise ValueError(f"extra_layers is 'head', 'neck' or None, not {extra_layers!r}")
+    patterns = [
+        ATTENTION_PROJECTIONS[family],
+        *([EXTRA_LAYERS[extra_layers]] if extra_layers else []),
+    ]
     names = [name for name, _ in tower.named_modules()]
     for pattern in patterns:
         if not any(re.fullmatch(pattern, name) for name in names):
-            raise UserError(f'LoRA: no layer of {type(tower).__name__} matches {pattern!r}'
-                            + (f': drop also={also!r}' if also else ''))
+            raise UserError(
+                f'LoRA: no layer of {type(tower).__name__} matches {pattern!r}'
+                + (f': drop extra_layers={extra_layers!r}' if extra_layers else '')
+            )
     freeze(tower)
-    config = LoraConfig(r=r, lora_alpha=r if alpha is None else alpha, lora_dropout=dropout,
-                        target_modules='|'.join(patterns), bias='none')
+    config = LoraConfig(
+        r=r,
+        lora_alpha=r if alpha is None else alpha,
+        lora_dropout=dropout,
+        target_modules='|'.join(patterns),
+        bias='none',
+    )
     inject_adapter_in_model(config, tower)
     return sorted(name for name, module in tower.named_modules() if hasattr(module, 'lora_A'))
 

@@ -3,6 +3,7 @@
 Declared are the fields that size the model; transformers checks the others. A bound keeps a damaged
 number from asking for more time or memory than there is.
 """
+
 from __future__ import annotations
 
 from typing import Annotated
@@ -10,12 +11,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-Layers = Annotated[int, Meta(ge=1, le=1000)]      # the most known: 48
-Width = Annotated[int, Meta(ge=1, le=2**16)]      # 6,144
-Pixels = Annotated[int, Meta(ge=1, le=2**14)]     # 1,024
+Layers = Annotated[int, Meta(ge=1, le=1000)]  # the most known: 48
+Width = Annotated[int, Meta(ge=1, le=2**16)]  # 6,144
+Pixels = Annotated[int, Meta(ge=1, le=2**14)]  # 1,024
 Positions = Annotated[int, Meta(ge=1, le=2**16)]  # 256
 Share = Annotated[float, Meta(ge=0, le=1)]
-Words = Annotated[int, Meta(ge=1, le=2**22)]      # 256,000
+Words = Annotated[int, Meta(ge=1, le=2**22)]  # 256,000
 
 
 class PartRecord(msgspec.Struct):

@@ -9,6 +9,7 @@ tokenizer_config.json names: transformers' Siglip and Siglip2 tokenizers do, the
 older SigLIP 2 folders name does not. Nothing is lower-cased here on top of that; lower-casing for
 all of them alike is the data preprocessor's option.
 """
+
 from __future__ import annotations
 
 import re
@@ -25,8 +26,15 @@ from rsrefseg2.errors import UserError
 class TowerTokenizer:
     """Base: subclasses give `sentence_ids`, the ids of one sentence without eos and padding."""
 
-    def __init__(self, *, pad_id: int, eos_id: int, vocab_size: int, unk_id: int | None = None,
-                 bos_id: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        pad_id: int,
+        eos_id: int,
+        vocab_size: int,
+        unk_id: int | None = None,
+        bos_id: int | None = None,
+    ) -> None:
         self.pad_id = pad_id
         self.eos_id = eos_id
         self.bos_id = bos_id  # CLIP's sentences start with it; None: SigLIP's don't
@@ -57,7 +65,7 @@ class TowerTokenizer:
             room = max_length - 1 - len(bos)
             n_cut += len(tokens) > room
             tokens = [*bos, *tokens[:room], self.eos_id]
-            ids[row, :len(tokens)] = torch.tensor(tokens)
+            ids[row, : len(tokens)] = torch.tensor(tokens)
             lengths[row] = len(tokens)
         return ids, lengths, n_cut
 
@@ -67,21 +75,27 @@ class PretrainedTokenizer(TowerTokenizer):
 
     def __init__(self, tokenizer, *, source: str, with_bos: bool = False) -> None:
         if tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
-            raise UserError(f'the tokenizer of {source} names no eos or no padding token '
-                            f'(eos {tokenizer.eos_token!r}, pad {tokenizer.pad_token!r})')
+            raise UserError(
+                f'the tokenizer of {source} names no eos or no padding token '
+                f'(eos {tokenizer.eos_token!r}, pad {tokenizer.pad_token!r})'
+            )
         # CLIP names its eos as unknown token; its byte pairs know every word.
         unk_id = tokenizer.unk_token_id
-        super().__init__(pad_id=tokenizer.pad_token_id, eos_id=tokenizer.eos_token_id,
-                         vocab_size=len(tokenizer),
-                         unk_id=None if unk_id == tokenizer.eos_token_id else unk_id,
-                         bos_id=tokenizer.bos_token_id if with_bos else None)
+        super().__init__(
+            pad_id=tokenizer.pad_token_id,
+            eos_id=tokenizer.eos_token_id,
+            vocab_size=len(tokenizer),
+            unk_id=None if unk_id == tokenizer.eos_token_id else unk_id,
+            bos_id=tokenizer.bos_token_id if with_bos else None,
+        )
         self.tokenizer = tokenizer
 
     def sentence_ids(self, text: str) -> list[int]:
         # The eos is taken off and put back by `encode`, so that a cut sentence keeps it, and a
         # tokenizer that forgets it gets it. So is CLIP's bos; SigLIP was trained without one.
-        return self.tokenizer(text, add_special_tokens=False, truncation=False, padding=False,
-                              verbose=False)['input_ids']
+        return self.tokenizer(
+            text, add_special_tokens=False, truncation=False, padding=False, verbose=False
+        )['input_ids']
 
 
 class StandInTokenizer(TowerTokenizer):
@@ -94,8 +108,9 @@ class StandInTokenizer(TowerTokenizer):
 
     N_RESERVED = 4
 
-    def __init__(self, *, vocab_size: int, pad_id: int, eos_id: int, bos_id: int | None = None
-                 ) -> None:
+    def __init__(
+        self, *, vocab_size: int, pad_id: int, eos_id: int, bos_id: int | None = None
+    ) -> None:
         if vocab_size <= self.N_RESERVED + 2:
             raise ValueError(f'vocab_size must exceed {self.N_RESERVED + 2}, got {vocab_size}')
         if not (0 <= pad_id < vocab_size and 0 <= eos_id < vocab_size):
@@ -113,8 +128,9 @@ class StandInTokenizer(TowerTokenizer):
         return number
 
 
-def write_word_tokenizer(folder: str | Path, words: Iterable[str], *,
-                         pad_is_eos: bool = False) -> int:
+def write_word_tokenizer(
+    folder: str | Path, words: Iterable[str], *, pad_is_eos: bool = False
+) -> int:
     """Write a word-level tokenizer into a hub-format folder that AutoTokenizer can load.
 
     Words and punctuation marks, lower-cased; eos at the end; unknown words become <unk>. Ids:
@@ -135,11 +151,17 @@ def write_word_tokenizer(folder: str | Path, words: Iterable[str], *,
     core = Tokenizer(models.WordLevel(vocabulary, unk_token='<unk>'))
     core.normalizer = normalizers.Lowercase()
     core.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()]
+    )
     core.post_processor = processors.TemplateProcessing(
-        single='$A <eos>', pair='$A $B <eos>', special_tokens=[('<eos>', 1)])
+        single='$A <eos>', pair='$A $B <eos>', special_tokens=[('<eos>', 1)]
+    )
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, unk_token='<unk>', eos_token='<eos>',
-        pad_token='<eos>' if pad_is_eos else '<pad>', padding_side='right')
+        tokenizer_object=core,
+        unk_token='<unk>',
+        eos_token='<eos>',
+        pad_token='<eos>' if pad_is_eos else '<pad>',
+        padding_side='right',
+    )
     tokenizer.save_pretrained(str(folder))
     return len(vocabulary)

@@ -1,4 +1,5 @@
 """Write a SynthRS dataset: scene files, the layouts asked for, and a summary."""
+
 from __future__ import annotations
 
 import collections
@@ -31,6 +32,7 @@ from .objects import CATEGORIES
 class Recipe:
     """Everything that a dataset depends on; per_level: sentences per level and scene; relations:
     how often a plain, coloured or nested anchor and 'closest' are asked for."""
+
     scenes: dict[str, int]
     per_level: dict[str, int]
     seed: int = 0
@@ -43,38 +45,57 @@ class Recipe:
     def __post_init__(self) -> None:
         for level in self.levels:
             if level not in LEVELS:
-                raise UserError(f"unknown level '{level}'{suggest(level, LEVELS)}; known: "
-                                f'{", ".join(LEVELS)}')
+                raise UserError(
+                    f"unknown level '{level}'{suggest(level, LEVELS)}; known: {', '.join(LEVELS)}"
+                )
         for layout in self.layouts:
             if layout not in LAYOUTS:
-                raise UserError(f"unknown layout '{layout}'{suggest(layout, LAYOUTS)}; known: "
-                                f'{", ".join(LAYOUTS)}')
-        for name, value, low, high in (('seed', self.seed, 0, 2**31), ('size', self.size, 64, 1024),
-                                       ('min-same', self.min_same, 2, 6)):
+                raise UserError(
+                    f"unknown layout '{layout}'{suggest(layout, LAYOUTS)}; known: "
+                    f'{", ".join(LAYOUTS)}'
+                )
+        for name, value, low, high in (
+            ('seed', self.seed, 0, 2**31),
+            ('size', self.size, 64, 1024),
+            ('min-same', self.min_same, 2, 6),
+        ):
             if not low <= value <= high:
                 raise UserError(f'--{name} must be from {low} to {high}, got {value}')
         for split in SPLITS:
             if self.scenes[split] < 0:
                 raise UserError(f'--scenes-{split} must not be negative, got {self.scenes[split]}')
             if not 1 <= self.per_level[split] <= 3:
-                raise UserError(f'sentences per level must be 1 to 3, got {self.per_level[split]} '
-                                f'for {split}')
+                raise UserError(
+                    f'sentences per level must be 1 to 3, got {self.per_level[split]} for {split}'
+                )
         if min(self.relations) <= 0 or abs(sum(self.relations) - 1) > 1e-6:
-            raise UserError('--relations must be positive and sum to 1, got '
-                            f'{" ".join(map(str, self.relations))}')
+            raise UserError(
+                '--relations must be positive and sum to 1, got '
+                f'{" ".join(map(str, self.relations))}'
+            )
 
     def make_layouts(self, root: Path) -> list[Layout]:
         scenes = running_totals(self.scenes)
-        sentences = running_totals({
-            split: self.scenes[split] * self.per_level[split] * len(self.levels)
-            for split in SPLITS})
-        return [LAYOUTS[name](root / name, scenes=scenes, sentences=sentences,
-                              categories=tuple(CATEGORIES)) for name in self.layouts]
+        sentences = running_totals(
+            {
+                split: self.scenes[split] * self.per_level[split] * len(self.levels)
+                for split in SPLITS
+            }
+        )
+        return [
+            LAYOUTS[name](
+                root / name, scenes=scenes, sentences=sentences, categories=tuple(CATEGORIES)
+            )
+            for name in self.layouts
+        ]
 
     def arguments(self) -> dict[str, Any]:
         """As they stand in summary.json; levels and relations only where others were chosen."""
-        arguments = {**dataclasses.asdict(self), 'layouts': sorted(self.layouts),
-                     'version': VERSION}
+        arguments = {
+            **dataclasses.asdict(self),
+            'layouts': sorted(self.layouts),
+            'version': VERSION,
+        }
         for name, usual in (('levels', LEVELS), ('relations', KIND_WEIGHTS['relation'])):
             if arguments[name] == usual:
                 del arguments[name]
@@ -83,21 +104,38 @@ class Recipe:
 
 def _write_scene(index: int, *, recipe: Recipe, split: str, root: Path) -> str:
     """Draw a scene and write its pictures; -> its line in scenes_{split}.jsonl."""
-    scene, sentences = make_scene(seed=recipe.seed, split=split, index=index, size=recipe.size,
-                                  min_same=recipe.min_same, per_level=recipe.per_level[split],
-                                  relations=recipe.relations)
+    scene, sentences = make_scene(
+        seed=recipe.seed,
+        split=split,
+        index=index,
+        size=recipe.size,
+        min_same=recipe.min_same,
+        per_level=recipe.per_level[split],
+        relations=recipe.relations,
+    )
     sentences = [sentence for sentence in sentences if sentence.level in recipe.levels]
     layouts = recipe.make_layouts(root)
-    first = {name: layout.sentences[split] + index * len(sentences)
-             for name, layout in zip(recipe.layouts, layouts)}
+    first = {
+        name: layout.sentences[split] + index * len(sentences)
+        for name, layout in zip(recipe.layouts, layouts)
+    }
     record = {
-        'scene': index, 'split': split, 'size': scene.size,
+        'scene': index,
+        'split': split,
+        'size': scene.size,
         'objects': [dataclasses.asdict(thing) for thing in scene.things],
-        'sentences': [{'id': f'{split}-{index}-{position}', **dataclasses.asdict(sentence),
-                       'keys': {layout.name: layout.key(split, index,
-                                                        first[layout.name] + position, position)
-                                for layout in layouts}}
-                      for position, sentence in enumerate(sentences)]}
+        'sentences': [
+            {
+                'id': f'{split}-{index}-{position}',
+                **dataclasses.asdict(sentence),
+                'keys': {
+                    layout.name: layout.key(split, index, first[layout.name] + position, position)
+                    for layout in layouts
+                },
+            }
+            for position, sentence in enumerate(sentences)
+        ],
+    }
     for layout in layouts:
         layout.write_pictures(record, scene.image)
     return json.dumps(record) + '\n'
@@ -124,16 +162,18 @@ def summarise(root: Path, recipe: Recipe) -> dict[str, Any]:
             objects.update(thing['category'] for thing in record['objects'])
             for sentence in record['sentences']:
                 levels[sentence['level']] += 1
-                kinds[f"{sentence['level']}: {sentence['kind']}"] += 1
+                kinds[f'{sentence["level"]}: {sentence["kind"]}'] += 1
                 targets[record['objects'][sentence['target']]['category']] += 1
         scenes = recipe.scenes[split]
         splits[split] = {
-            'scenes': scenes, 'sentences': sum(levels.values()),
+            'scenes': scenes,
+            'sentences': sum(levels.values()),
             'objects_per_scene': round(sum(objects.values()) / scenes, 2) if scenes else 0,
             'levels': {level: levels[level] for level in LEVELS},
             'kinds': dict(sorted(kinds.items())),
             'target_categories': {name: targets[name] for name in CATEGORIES},
-            'object_categories': {name: objects[name] for name in CATEGORIES}}
+            'object_categories': {name: objects[name] for name in CATEGORIES},
+        }
     return {'seed': recipe.seed, 'arguments': recipe.arguments(), 'splits': splits}
 
 
@@ -144,6 +184,7 @@ class _Arguments(msgspec.Struct):
 
 class _Summary(msgspec.Struct):
     """What tells summary.json from that of another tool."""
+
     seed: int
     arguments: _Arguments
     splits: dict[str, Any]
@@ -166,8 +207,10 @@ def own_files(out: Path) -> set[str]:
     """
     arguments = read_json(out / 'summary.json', _Summary).arguments
     found = {'summary.json', *(f'scenes_{split}.jsonl' for split in SPLITS)}
-    layouts = [LAYOUTS[name](out / name, scenes=running_totals(arguments.scenes), sentences={})
-               for name in arguments.layouts]
+    layouts = [
+        LAYOUTS[name](out / name, scenes=running_totals(arguments.scenes), sentences={})
+        for name in arguments.layouts
+    ]
     for layout in layouts:
         found.update(f'{layout.name}/{name}' for name in layout.annotation_files)
         # earlier versions kept the pictures' hashes beside them
@@ -193,8 +236,10 @@ def arguments_of(out: Path) -> dict[str, Any] | None:
         read_json(summary, _Summary)
     except UserError as error:
         why = error if summary.exists() else 'no summary.json'
-        raise UserError(f'{out} is not empty and holds no SynthRS dataset ({why}): choose another '
-                        '--out, or remove it') from None
+        raise UserError(
+            f'{out} is not empty and holds no SynthRS dataset ({why}): choose another '
+            '--out, or remove it'
+        ) from None
     return read_json(summary)['arguments']
 
 
@@ -203,10 +248,14 @@ def require_equal(found: dict[str, Any], recipe: Recipe, out: Path) -> None:
     wanted = json.loads(json.dumps(recipe.arguments()))
     if found != wanted:
         differing = ', '.join(
-            f"{key} {found.get(key, 'not given')} (asked: {wanted.get(key, 'not given')})"
-            for key in {**wanted, **found} if found.get(key) != wanted.get(key))
-        raise UserError(f'{out} holds another SynthRS dataset: {differing}; choose another --out, '
-                        'or rewrite it with --force')
+            f'{key} {found.get(key, "not given")} (asked: {wanted.get(key, "not given")})'
+            for key in {**wanted, **found}
+            if found.get(key) != wanted.get(key)
+        )
+        raise UserError(
+            f'{out} holds another SynthRS dataset: {differing}; choose another --out, '
+            'or rewrite it with --force'
+        )
 
 
 def build(out: Path, recipe: Recipe, *, workers: int = 1, force: bool = False) -> dict[str, Any]:
@@ -232,12 +281,18 @@ def build(out: Path, recipe: Recipe, *, workers: int = 1, force: bool = False) -
             count = recipe.scenes[split]
             work = functools.partial(_write_scene, recipe=recipe, split=split, root=root)
             with open(root / f'scenes_{split}.jsonl', 'w', encoding='utf-8') as file:
-                lines = in_processes(work, range(count), workers=workers, title=f'{split} scenes',
-                                     before=functools.partial(cv2.setNumThreads, 0))
+                lines = in_processes(
+                    work,
+                    range(count),
+                    workers=workers,
+                    title=f'{split} scenes',
+                    before=functools.partial(cv2.setNumThreads, 0),
+                )
                 file.writelines(_progress(lines, total=count, split=split))
         for layout in layouts:
-            layout.write_annotations(record for split in SPLITS
-                                     for record in read_scenes(root, split))
+            layout.write_annotations(
+                record for split in SPLITS for record in read_scenes(root, split)
+            )
         summary = summarise(root, recipe)
         (root / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n', encoding='utf-8')
     return summary

@@ -1,4 +1,5 @@
 """What lies under the objects: textured ground, a shore or a second field, roads, trees."""
+
 from __future__ import annotations
 
 import cv2
@@ -33,7 +34,7 @@ def _texture(rng: np.random.Generator, size: int, kind: str) -> np.ndarray:
         turn, period = rng.uniform(0, np.pi), size / 128 * rng.uniform(5, 9)
         rows = np.arange(size, dtype=np.float32)
         wave = (np.cos(turn) * rows[None] + np.sin(turn) * rows[:, None]) / period
-        if kind == 'concrete':                      # slabs: a thin dark seam every four periods
+        if kind == 'concrete':  # slabs: a thin dark seam every four periods
             relief -= 16 * (np.abs(wave / 4 % 1 - 0.5) < 0.03)
         else:
             relief += (9 if kind == 'crops' else 3) * np.sin(2 * np.pi * wave)
@@ -68,8 +69,9 @@ def _road(rng: np.random.Generator, image: np.ndarray) -> None:
     for thick, grey in ((width + 2, 176), (width, rng.uniform(92, 124))):
         mask = np.zeros((size, size), np.uint8)
         cv2.polylines(mask, [points], False, 255, thick, cv2.LINE_AA, shift=4)
-        _blend(image, mask.astype(np.float32) / (255 * (1.6 if grey == 176 else 1.1)),
-               np.float32(grey))
+        _blend(
+            image, mask.astype(np.float32) / (255 * (1.6 if grey == 176 else 1.1)), np.float32(grey)
+        )
     mask = np.zeros((size, size), np.uint8)
     for start in range(0, len(points) - 1, 2):
         cv2.line(mask, points[start], points[start + 1], 255, 1, cv2.LINE_AA, shift=4)
@@ -83,7 +85,7 @@ def _trees(rng: np.random.Generator, image: np.ndarray) -> None:
         radius = size / 128 * rng.uniform(1.5, 3.2)
         side = int(np.ceil(radius * 3))
         x, y = rng.integers(0, size - side, 2)
-        spot = image[y:y + side, x:x + side]
+        spot = image[y : y + side, x : x + side]
         green = np.array([54, 84, 44], np.float32) + rng.normal(0, 8, 3).astype(np.float32)
         for shift, paint in ((0.5, green * 0.45), (0.0, green), (-0.35, green * 1.25)):
             mask = np.zeros((side, side), np.uint8)

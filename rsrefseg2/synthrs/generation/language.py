@@ -5,6 +5,7 @@ Both can be evaluated on a scene with a slack: with a positive one only what is 
 remains, with a negative one everything that might be meant. A sentence is used where both give the
 target alone, and where changing any one content word gives anything else.
 """
+
 from __future__ import annotations
 
 import math
@@ -19,14 +20,26 @@ HALVES = ('left', 'right', 'top', 'bottom', 'center')
 CORNERS = ('upper left', 'upper right', 'lower left', 'lower right')
 EXTREMES = ('leftmost', 'rightmost', 'topmost', 'bottommost')
 DIRECTIONS = ('left', 'right', 'above', 'below')
-SLACK = 0.04          # of the image's side: what counts as clearly on one side of a border
-_SIGN = {'left': (0, -1), 'right': (0, 1), 'top': (1, -1), 'bottom': (1, 1),
-         'upper': (1, -1), 'lower': (1, 1), 'above': (1, -1), 'below': (1, 1),
-         'leftmost': (0, -1), 'rightmost': (0, 1), 'topmost': (1, -1), 'bottommost': (1, 1)}
+SLACK = 0.04  # of the image's side: what counts as clearly on one side of a border
+_SIGN = {
+    'left': (0, -1),
+    'right': (0, 1),
+    'top': (1, -1),
+    'bottom': (1, 1),
+    'upper': (1, -1),
+    'lower': (1, 1),
+    'above': (1, -1),
+    'below': (1, 1),
+    'leftmost': (0, -1),
+    'rightmost': (0, 1),
+    'topmost': (1, -1),
+    'bottommost': (1, 1),
+}
 
 
 class Phrase(NamedTuple):
     """Objects by category, colour, size class and place in the image; None is anything."""
+
     category: str
     colour: str | None = None
     size: str | None = None
@@ -47,6 +60,7 @@ class Phrase(NamedTuple):
 
 class Relation(NamedTuple):
     """The objects of `target` that lie where `relation` says, seen from the one `anchor`."""
+
     target: Phrase
     relation: str
     anchor: Phrase
@@ -87,9 +101,12 @@ class Ground:
         return all(self.evaluate(other) != (target,) for other in _rivals(meaning))
 
     def _phrase(self, phrase: Phrase, slack: float) -> list[int]:
-        named = [index for index in self._of_category[phrase.category]
-                 if phrase.colour in (None, self.things[index].colour)
-                 and phrase.size in (None, self.things[index].size)]
+        named = [
+            index
+            for index in self._of_category[phrase.category]
+            if phrase.colour in (None, self.things[index].colour)
+            and phrase.size in (None, self.things[index].size)
+        ]
         if phrase.place is None or not named:
             return named
         if phrase.place in EXTREMES:
@@ -114,8 +131,10 @@ class Ground:
         if not named:
             return []
         origin = self.things[anchors[0]].centre
-        offsets = [(self.things[index].centre[0] - origin[0],
-                    self.things[index].centre[1] - origin[1]) for index in named]
+        offsets = [
+            (self.things[index].centre[0] - origin[0], self.things[index].centre[1] - origin[1])
+            for index in named
+        ]
         if meaning.relation == 'closest':
             distances = [math.hypot(*offset) for offset in offsets]
             limit = min(distances) * (1.2 if slack else 1) + abs(slack)
@@ -138,8 +157,11 @@ def _rivals(meaning: Phrase | Relation) -> Iterator[Phrase | Relation]:
         yield from meaning.other_places()
         return
     yield from (meaning._replace(anchor=anchor) for anchor in meaning.anchor.other_places())
-    yield from (meaning._replace(relation=relation) for relation in (*DIRECTIONS, 'closest')
-                if relation != meaning.relation)
+    yield from (
+        meaning._replace(relation=relation)
+        for relation in (*DIRECTIONS, 'closest')
+        if relation != meaning.relation
+    )
     yield from (meaning._replace(anchor=anchor) for anchor in meaning.anchor.other_names())
 
 
@@ -172,8 +194,10 @@ def attribute_meanings(ground: Ground) -> dict[str, list[Phrase]]:
 def position_meanings(ground: Ground, min_same: int) -> dict[str, list[Phrase]]:
     """Level (b), for the categories that occur at least `min_same` times."""
     names = sorted({t.category for t in ground.things if ground.count(t.category) >= min_same})
-    return {kind: [Phrase(name, place=place) for name in names for place in places]
-            for kind, places in (('half', HALVES), ('corner', CORNERS), ('extreme', EXTREMES))}
+    return {
+        kind: [Phrase(name, place=place) for name in names for place in places]
+        for kind, places in (('half', HALVES), ('corner', CORNERS), ('extreme', EXTREMES))
+    }
 
 
 def relation_meanings(ground: Ground, min_same: int) -> dict[str, list[Relation]]:

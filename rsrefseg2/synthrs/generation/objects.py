@@ -1,5 +1,6 @@
 """What can stand in a scene: categories, colours, size classes. Lengths are in pixels of a
 128-pixel image and scale with the image."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -11,6 +12,7 @@ class Category(NamedTuple):
     length: its longer side at size factor 1; width: the other side, as a fraction of the length.
     height: how far its shadow falls, in pixels. coloured: whether a colour word may name it.
     """
+
     length: float
     width: float
     height: float

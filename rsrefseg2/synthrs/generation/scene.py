@@ -1,4 +1,5 @@
 """Compose a scene: which objects, where, drawn over the ground with shadows."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -13,7 +14,7 @@ from .ground import draw_ground, noise
 from .objects import CATEGORIES, COLOURS, SCENE_SCALE, SIZES
 from .shapes import draw
 
-GAP = 2.0             # pixels of a 128-pixel image between the outlines of two objects
+GAP = 2.0  # pixels of a 128-pixel image between the outlines of two objects
 PLACING_TRIES = 80
 
 
@@ -24,6 +25,7 @@ class Thing:
     `centre` is the centroid of the visible mask and `bbox` (x, y, w, h) its tight box, so what a
     sentence says of the object's place can be checked against what is seen of it.
     """
+
     category: str
     colour: str | None
     size: str
@@ -38,6 +40,7 @@ class Thing:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scene:
     """A drawn scene: image (size, size, 3) uint8 RGB and its objects."""
+
     size: int
     image: np.ndarray
     things: list[Thing]
@@ -47,17 +50,27 @@ def _compose(rng: np.random.Generator, min_same: int) -> list[tuple[str, str | N
     """Draw (category, colour, size class) of every object: one category at least `min_same` times,
     three others for company. Few colours, so that a colour is shared between categories."""
     names = [list(CATEGORIES)[index] for index in rng.choice(len(CATEGORIES), 4, replace=False)]
-    counts = [min_same + rng.integers(0, 2),
-              min_same if rng.random() < 0.25 else rng.integers(2, 4),
-              rng.integers(1, 3), 1 + (rng.random() < 0.3)]
+    counts = [
+        min_same + rng.integers(0, 2),
+        min_same if rng.random() < 0.25 else rng.integers(2, 4),
+        rng.integers(1, 3),
+        1 + (rng.random() < 0.3),
+    ]
     palette = [list(COLOURS)[index] for index in rng.choice(len(COLOURS), 3, replace=False)]
-    return [(name, palette[rng.integers(3)] if CATEGORIES[name].coloured else None,
-             ('small', 'large')[rng.integers(2)])
-            for name, count in zip(names, counts) for _ in range(count)]
+    return [
+        (
+            name,
+            palette[rng.integers(3)] if CATEGORIES[name].coloured else None,
+            ('small', 'large')[rng.integers(2)],
+        )
+        for name, count in zip(names, counts)
+        for _ in range(count)
+    ]
 
 
-def _spine(name: str, centre: np.ndarray, length: float,
-           angle: float) -> list[tuple[float, float, float]]:
+def _spine(
+    name: str, centre: np.ndarray, length: float, angle: float
+) -> list[tuple[float, float, float]]:
     """Three discs (x, y, radius) that cover an object."""
     radius = length * (0.30 + 0.24 * CATEGORIES[name].width)
     reach = max(0.0, length * 0.54 - radius)
@@ -66,15 +79,18 @@ def _spine(name: str, centre: np.ndarray, length: float,
     return [(x - across, y - down, radius), (x, y, radius), (x + across, y + down, radius)]
 
 
-def _apart(first: list[tuple[float, float, float]], second: list[tuple[float, float, float]],
-           gap: float) -> bool:
+def _apart(
+    first: list[tuple[float, float, float]], second: list[tuple[float, float, float]], gap: float
+) -> bool:
     """Whether no two discs come closer than `gap`. Plain floats: arrays this small cost more."""
-    return all((x - u) ** 2 + (y - v) ** 2 > (r + s + gap) ** 2
-               for x, y, r in first for u, v, s in second)
+    return all(
+        (x - u) ** 2 + (y - v) ** 2 > (r + s + gap) ** 2 for x, y, r in first for u, v, s in second
+    )
 
 
-def _place(rng: np.random.Generator, plan: list[tuple[str, str | None, str]],
-           size: int) -> list[tuple[int, np.ndarray, float, float]] | None:
+def _place(
+    rng: np.random.Generator, plan: list[tuple[str, str | None, str]], size: int
+) -> list[tuple[int, np.ndarray, float, float]] | None:
     """Find a free spot for each planned object, longest first.
 
     Returns:
@@ -82,8 +98,10 @@ def _place(rng: np.random.Generator, plan: list[tuple[str, str | None, str]],
     """
     unit = size / 128
     scale = unit * rng.uniform(*SCENE_SCALE)
-    lengths = [CATEGORIES[name].length * scale * rng.uniform(*SIZES[size_class])
-               for name, _, size_class in plan]
+    lengths = [
+        CATEGORIES[name].length * scale * rng.uniform(*SIZES[size_class])
+        for name, _, size_class in plan
+    ]
     taken, spots = [], []
     for index in np.argsort(lengths)[::-1]:
         name, length = plan[index][0], float(lengths[index])
@@ -105,28 +123,39 @@ def _window(size: int, patch: np.ndarray, left: int, top: int) -> tuple[tuple, t
     """The slices (image, patch) where a patch put at (left, top) and the image overlap."""
     side = patch.shape[0]
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, size), min(top + side, size)
-    return ((slice(y0, y1), slice(x0, x1)),
-            (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)))
+    return (
+        (slice(y0, y1), slice(x0, x1)),
+        (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)),
+    )
 
 
 def _paint_colour(rng: np.random.Generator, colour: str | None) -> tuple[int, int, int]:
     base = np.array(COLOURS[colour or 'white'])
-    return tuple(int(value) for value in np.clip(base + rng.normal(0, 8) + rng.normal(0, 5, 3),
-                                                 0, 255))
+    return tuple(
+        int(value) for value in np.clip(base + rng.normal(0, 8) + rng.normal(0, 5, 3), 0, 255)
+    )
 
 
-def _describe(mask: np.ndarray, plan: tuple[str, str | None, str], length: float,
-              angle: float) -> Thing:
+def _describe(
+    mask: np.ndarray, plan: tuple[str, str | None, str], length: float, angle: float
+) -> Thing:
     rows, columns = np.nonzero(mask)
     x0, y0 = int(columns.min()), int(rows.min())
     rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     rle['counts'] = rle['counts'].decode()
     rle['size'] = [int(side) for side in rle['size']]
     # Rounded here, so that the sentences are chosen on the very numbers that are written.
-    return Thing(category=plan[0], colour=plan[1], size=plan[2],
-                 centre=(round(float(columns.mean()) + 0.5, 2), round(float(rows.mean()) + 0.5, 2)),
-                 bbox=(x0, y0, int(columns.max()) + 1 - x0, int(rows.max()) + 1 - y0),
-                 angle=round(angle, 1), length=round(length, 1), area=len(rows), rle=rle)
+    return Thing(
+        category=plan[0],
+        colour=plan[1],
+        size=plan[2],
+        centre=(round(float(columns.mean()) + 0.5, 2), round(float(rows.mean()) + 0.5, 2)),
+        bbox=(x0, y0, int(columns.max()) + 1 - x0, int(rows.max()) + 1 - y0),
+        angle=round(angle, 1),
+        length=round(length, 1),
+        area=len(rows),
+        rle=rle,
+    )
 
 
 def draw_scene(rng: np.random.Generator, *, size: int, min_same: int) -> Scene:
@@ -143,13 +172,22 @@ def draw_scene(rng: np.random.Generator, *, size: int, min_same: int) -> Scene:
     patches, shadow = [], np.zeros((size, size), np.float32)
     for index, centre, length, angle in spots:
         name, colour, _ = plan[index]
-        patch, (left, top) = draw(name, colour=_paint_colour(rng, colour), length=length,
-                                  angle=angle, centre=tuple(centre))
+        patch, (left, top) = draw(
+            name,
+            colour=_paint_colour(rng, colour),
+            length=length,
+            angle=angle,
+            centre=tuple(centre),
+        )
         patches.append((patch, left, top))
         fall = CATEGORIES[name].height * reach
         for step in np.arange(1, np.ceil(fall) + 1):
-            target, source = _window(size, patch, left + round(np.cos(sun) * min(step, fall)),
-                                     top + round(np.sin(sun) * min(step, fall)))
+            target, source = _window(
+                size,
+                patch,
+                left + round(np.cos(sun) * min(step, fall)),
+                top + round(np.sin(sun) * min(step, fall)),
+            )
             np.maximum(shadow[target], patch[source][..., 3], out=shadow[target])
     image *= 1 - 0.5 * cv2.GaussianBlur(shadow, (3, 3), 0.8)[..., None]
 

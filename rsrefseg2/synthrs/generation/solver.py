@@ -10,6 +10,7 @@ agreement of the two says something. Its grammar:
 
 `x` grows to the right and `y` downwards; an object's place is its written centre.
 """
+
 from __future__ import annotations
 
 import re
@@ -19,13 +20,27 @@ from typing import Any
 Item = Mapping[str, Any]
 
 ALIASES = {
-    'airplane': 'airplane', 'plane': 'airplane', 'baseball field': 'baseball field',
-    'baseball diamond': 'baseball field', 'building': 'building', 'house': 'building',
-    'helipad': 'helipad', 'roundabout': 'roundabout', 'traffic circle': 'roundabout',
-    'ship': 'ship', 'boat': 'ship', 'stadium': 'stadium', 'storage tank': 'storage tank',
-    'tank': 'storage tank', 'swimming pool': 'swimming pool', 'pool': 'swimming pool',
-    'tennis court': 'tennis court', 'vehicle': 'vehicle', 'car': 'vehicle',
-    'windmill': 'windmill', 'wind turbine': 'windmill',
+    'airplane': 'airplane',
+    'plane': 'airplane',
+    'baseball field': 'baseball field',
+    'baseball diamond': 'baseball field',
+    'building': 'building',
+    'house': 'building',
+    'helipad': 'helipad',
+    'roundabout': 'roundabout',
+    'traffic circle': 'roundabout',
+    'ship': 'ship',
+    'boat': 'ship',
+    'stadium': 'stadium',
+    'storage tank': 'storage tank',
+    'tank': 'storage tank',
+    'swimming pool': 'swimming pool',
+    'pool': 'swimming pool',
+    'tennis court': 'tennis court',
+    'vehicle': 'vehicle',
+    'car': 'vehicle',
+    'windmill': 'windmill',
+    'wind turbine': 'windmill',
 }
 PAINTS = 'white|black|red|blue|yellow|purple'
 BULK = {'small': 'small', 'large': 'large', 'big': 'large'}
@@ -33,14 +48,17 @@ BULK = {'small': 'small', 'large': 'large', 'big': 'large'}
 _NOUN = re.compile(
     rf'(?:the )?(?:(?P<extreme>left|right|top|bottom)most )?(?:(?P<bulk>{"|".join(BULK)}) )?'
     rf'(?:(?P<paint>{PAINTS}) )?(?P<name>{"|".join(sorted(ALIASES, key=len, reverse=True))})'
-    rf'(?: that is (?P<late_paint>{PAINTS}))?(?= |$)')
+    rf'(?: that is (?P<late_paint>{PAINTS}))?(?= |$)'
+)
 _WHERE = re.compile(
     r'(?:located |that is )?(?:(?:on|in|at) )?(?:the )?'
     r'(?P<words>(?:(?:upper|lower|top|bottom|left|right|center|middle) ?)+)'
-    r'(?:side|corner|half)? ?(?:of the image)?$')
+    r'(?:side|corner|half)? ?(?:of the image)?$'
+)
 _RELATION = re.compile(
     r'(?:located |that is )?(?:(?:(?:on|to) the )?(?P<side>left|right)(?: side)? of'
-    r'|(?P<over>above)|(?P<under>below|under)|(?P<near>closest|nearest) to) (?!the image)the ')
+    r'|(?P<over>above)|(?P<under>below|under)|(?P<near>closest|nearest) to) (?!the image)the '
+)
 
 
 class NotUnderstood(ValueError):
@@ -60,11 +78,11 @@ def solve(sentence: str, objects: Sequence[Item], size: int) -> set[int]:
     relation = _RELATION.match(rest)
     if relation is None:
         return _filter_by_place(found, rest, objects, size)
-    anchors, tail = _read_noun(rest[relation.end():], objects)
+    anchors, tail = _read_noun(rest[relation.end() :], objects)
     if tail:
         anchors = _filter_by_place(anchors, tail, objects, size)
     if len(anchors) != 1:
-        return set()                        # 'the plane', where there is none or more than one
+        return set()  # 'the plane', where there is none or more than one
     return _related(found - anchors, relation, objects[anchors.pop()]['centre'], objects)
 
 
@@ -83,10 +101,10 @@ def solve_without_anchor(sentence: str, objects: Sequence[Item], size: int) -> s
     if not relation['near']:
         side = relation['side'] or ('top' if relation['over'] else 'bottom')
         return _most(side, found, objects)
-    anchor = _NOUN.match(rest[relation.end():])
+    anchor = _NOUN.match(rest[relation.end() :])
     if anchor is None:
         raise NotUnderstood(f"no anchor is named in '{sentence}'")
-    place = rest[relation.end():][anchor.end():].strip()
+    place = rest[relation.end() :][anchor.end() :].strip()
     if anchor['extreme']:
         return _most(anchor['extreme'], found, objects)
     return (place and _filter_by_place(found, place, objects, size)) or found
@@ -104,13 +122,19 @@ def _read_noun(text: str, objects: Sequence[Item]) -> tuple[set[int], str]:
     noun = _NOUN.match(text)
     if noun is None:
         raise NotUnderstood(f"no object is named at the start of '{text}'")
-    wanted = {'category': ALIASES[noun['name']], 'size': BULK.get(noun['bulk']),
-              'colour': noun['paint'] or noun['late_paint']}
-    found = {number for number, item in enumerate(objects)
-             if all(word is None or item[key] == word for key, word in wanted.items())}
+    wanted = {
+        'category': ALIASES[noun['name']],
+        'size': BULK.get(noun['bulk']),
+        'colour': noun['paint'] or noun['late_paint'],
+    }
+    found = {
+        number
+        for number, item in enumerate(objects)
+        if all(word is None or item[key] == word for key, word in wanted.items())
+    }
     if noun['extreme']:
         found = _most(noun['extreme'], found, objects)
-    return found, text[noun.end():].strip()
+    return found, text[noun.end() :].strip()
 
 
 def _filter_by_place(found: set[int], text: str, objects: Sequence[Item], size: int) -> set[int]:
@@ -126,15 +150,24 @@ def _inside(word: str, x: float, y: float, size: int) -> bool:
     """Halves of the picture; the centre is its middle third both ways."""
     if word in ('center', 'middle'):
         return size / 3 < x < 2 * size / 3 and size / 3 < y < 2 * size / 3
-    return {'left': 2 * x < size, 'right': 2 * x > size, 'upper': 2 * y < size,
-            'top': 2 * y < size, 'lower': 2 * y > size, 'bottom': 2 * y > size}[word]
+    return {
+        'left': 2 * x < size,
+        'right': 2 * x > size,
+        'upper': 2 * y < size,
+        'top': 2 * y < size,
+        'lower': 2 * y > size,
+        'bottom': 2 * y > size,
+    }[word]
 
 
-def _related(found: set[int], relation: re.Match, origin: Sequence[float],
-             objects: Sequence[Item]) -> set[int]:
+def _related(
+    found: set[int], relation: re.Match, origin: Sequence[float], objects: Sequence[Item]
+) -> set[int]:
     """Left, right, above, below: within 45 degrees of that direction. Closest: by the centres."""
-    steps = {number: (objects[number]['centre'][0] - origin[0],
-                      objects[number]['centre'][1] - origin[1]) for number in found}
+    steps = {
+        number: (objects[number]['centre'][0] - origin[0], objects[number]['centre'][1] - origin[1])
+        for number in found
+    }
     if relation['near']:
         squared = {number: dx * dx + dy * dy for number, (dx, dy) in steps.items()}
         return {number for number, value in squared.items() if value == min(squared.values())}

@@ -1,4 +1,5 @@
 """From a meaning to a sentence: several templates and synonyms, fewer than 100 words in all."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -84,8 +85,18 @@ def say(meaning: Phrase | Relation, rng: np.random.Generator) -> str:
 
 def vocabulary() -> list[str]:
     """Every word that a sentence may contain, sorted."""
-    phrases = [*COLOURS, *EXTREMES, *LINKS, 'the', 'that is', 'top', 'bottom', 'upper', 'lower',
-               *CORNER_PLACES]
+    phrases = [
+        *COLOURS,
+        *EXTREMES,
+        *LINKS,
+        'the',
+        'that is',
+        'top',
+        'bottom',
+        'upper',
+        'lower',
+        *CORNER_PLACES,
+    ]
     for table in (NAMES, SIZES, PLACES, RELATIONS):
         for key, words in table.items():
             phrases += [word.format(key) for word in words]

@@ -1,4 +1,5 @@
 """How well a SigLIP alone points: no prompter, no masks."""
+
 from __future__ import annotations
 
 import math
@@ -20,35 +21,42 @@ BATCH = 96  # sentences
 
 
 @torch.no_grad()
-def pointing_game(siglip: SiglipModel, preprocess: RefSegDataPreprocessor, data_root: Path, *,
-                  split: str = 'test') -> dict[str, float]:
+def pointing_game(
+    siglip: SiglipModel, preprocess: RefSegDataPreprocessor, data_root: Path, *, split: str = 'test'
+) -> dict[str, float]:
     """Percentage of sentences whose nearest patch, by cosine of v and t_sent, shows more of the
     target than of any other object: by level and by rule ('relation: closest').
 
     Args:
         data_root: a SynthRS folder with the layout rrsisd.
     """
-    known = {sentence['keys']['rrsisd']: (scene, sentence)
-             for scene in read_scenes(data_root, split) for sentence in scene['sentences']}
-    dataset = RRSISD(data_root=str(data_root / 'rrsisd'), split=split, classes=None,
-                     pipeline=PIPELINE)
+    known = {
+        sentence['keys']['rrsisd']: (scene, sentence)
+        for scene in read_scenes(data_root, split)
+        for sentence in scene['sentences']
+    }
+    dataset = RRSISD(
+        data_root=str(data_root / 'rrsisd'), split=split, classes=None, pipeline=PIPELINE
+    )
     side = siglip.config.vision_config.image_size // siglip.config.vision_config.patch_size
     hits = defaultdict(list)
     siglip.eval()
     for start in range(0, len(dataset), BATCH):
         batch = unique_images_collate(
-            dataset.__getitems__(range(start, min(start + BATCH, len(dataset)))))
+            dataset.__getitems__(range(start, min(start + BATCH, len(dataset))))
+        )
         data = preprocess(batch, False)
         inputs = data['inputs']
-        v = siglip.vision_model(pixel_values=inputs.images_where).last_hidden_state
+        v = siglip.vision_model(pixel_values=inputs.images_siglip).last_hidden_state
         t_sent = siglip.text_model(input_ids=inputs.input_ids).pooler_output
-        cosine = torch.einsum('bnd,bd->bn', F.normalize(v, dim=-1)[inputs.image_index],
-                              F.normalize(t_sent, dim=-1))
+        cosine = torch.einsum(
+            'bnd,bd->bn', F.normalize(v, dim=-1)[inputs.image_index], F.normalize(t_sent, dim=-1)
+        )
         for sample, patch in zip(data['data_samples'], cosine.argmax(1).tolist(), strict=True):
             scene, sentence = known[sample.sample_id]
             hit = _shows_most(scene, patch, side) == sentence['target']
             hits[sentence['level']].append(hit)
-            hits[f"{sentence['level']}: {sentence['kind']}"].append(hit)
+            hits[f'{sentence["level"]}: {sentence["kind"]}'].append(hit)
     return {name: round(100 * float(np.mean(found)), 1) for name, found in sorted(hits.items())}
 
 
@@ -58,7 +66,9 @@ def _shows_most(scene: dict, patch: int, side: int) -> int | None:
     row, column = divmod(patch, side)
     cell = scene['size'] / side
     rows, columns = (slice(int(k * cell), math.ceil((k + 1) * cell)) for k in (row, column))
-    pixels = [int(decode(thing['rle'], where='an object of a scene')[rows, columns].sum())
-              for thing in scene['objects']]
+    pixels = [
+        int(decode(thing['rle'], where='an object of a scene')[rows, columns].sum())
+        for thing in scene['objects']
+    ]
     most = max(pixels)
     return pixels.index(most) if most and pixels.count(most) == 1 else None

@@ -4,6 +4,7 @@ A scene's file holds a few sentences a level, of which few need their anchor: "t
 tank" is mostly the leftmost. Here two thirds of the relations are such that a reader who never
 looks for the anchor does not find the target for sure (docs/where.md).
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,6 +38,7 @@ MIN_SAME = 4  # objects of the category that position and relation name
 
 class Question(NamedTuple):
     """A sentence, what it means, and the index of the one object that it names."""
+
     text: str
     meaning: Phrase | Relation
     target: int
@@ -62,24 +64,33 @@ def ask(things: list[Thing], size: int, rng: np.random.Generator) -> list[Questi
     anchors['closest'] = [meaning for meaning in anchors['closest'] if meaning.anchor.place is None]
     asked = []
     for sort, candidates, keep in (
-            ('attribute', attribute_meanings(ground), needs_every_word),
-            ('position', position_meanings(ground, MIN_SAME), needs_every_word),
-            ('relation', relation_meanings(ground, MIN_SAME), needs_every_word),
-            ('anchor', anchors, needs_anchor)):
+        ('attribute', attribute_meanings(ground), needs_every_word),
+        ('position', position_meanings(ground, MIN_SAME), needs_every_word),
+        ('relation', relation_meanings(ground, MIN_SAME), needs_every_word),
+        ('anchor', anchors, needs_anchor),
+    ):
         asked += _draw(rng, ground, candidates, WEIGHTS[sort], ASKED[sort], keep)
     return asked
 
 
-def _draw(rng: np.random.Generator, ground: Ground,
-          candidates: Mapping[str, Sequence[Phrase | Relation]], weights: Sequence[float],
-          count: int, keep: Callable[[Question], bool]) -> list[Question]:
+def _draw(
+    rng: np.random.Generator,
+    ground: Ground,
+    candidates: Mapping[str, Sequence[Phrase | Relation]],
+    weights: Sequence[float],
+    count: int,
+    keep: Callable[[Question], bool],
+) -> list[Question]:
     """Up to `count` different questions to keep, each of a kind that is drawn by its weight."""
-    waiting = {kind: [meanings[index] for index in rng.permutation(len(meanings))]
-               for kind, meanings in candidates.items()}
+    waiting = {
+        kind: [meanings[index] for index in rng.permutation(len(meanings))]
+        for kind, meanings in candidates.items()
+    }
     drawn: list[Question] = []
     while len(drawn) < count and waiting:
-        chances = np.array([weight for kind, weight in zip(candidates, weights, strict=True)
-                            if kind in waiting])
+        chances = np.array(
+            [weight for kind, weight in zip(candidates, weights, strict=True) if kind in waiting]
+        )
         kind = list(waiting)[rng.choice(len(chances), p=chances / chances.sum())]
         while waiting[kind]:
             meaning = waiting[kind].pop()
@@ -118,7 +129,8 @@ def questions(dataset: RRSISD, data_root: Path, *, images: int, seed: int) -> It
             for text, meaning, target in ask(things, scene['size'], rng):
                 sample = RefSegDataSample(metainfo=dict(text=text, meaning=meaning))
                 sample.gt_mask = torch.from_numpy(
-                    decode(things[target].rle, where=f'a scene of {data_root}').copy())
+                    decode(things[target].rle, where=f'a scene of {data_root}').copy()
+                )
                 batch['data_samples'].append(sample)
                 index.append(u)
         yield {**batch, 'image_index': torch.tensor(index), 'image_ids': torch.tensor(index)}

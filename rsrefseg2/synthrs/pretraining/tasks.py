@@ -1,6 +1,7 @@
 """What the tiny towers are pretrained to do. SigLIP: which words belong to which patches, and to
 hold in t_sent what was said. SAM: to draw what a point or a coarse mask points at. Their sizes and
 what their weights start from."""
+
 from __future__ import annotations
 
 import math
@@ -33,33 +34,56 @@ from ..generation.wording import vocabulary
 
 POSITIONS, SAM_SIZE = 24, 192
 # The benchmarks' category names and commonest words, so that their sentences are not all <unk>.
-BENCHMARK_WORDS = '''
+BENCHMARK_WORDS = """
     a an and area baseball basketball bikeway bridge bus chimney container court crane dam diamond
     driving edge expressway far field from golf green ground gray grey harbor has helicopter
     impervious in it its image low lower marking middle next of on orange overpass pink positioned
     road round service sidewalk situated soccer station surface swimming tank toll track trailer
-    train tree truck upper van vegetation which with , . -'''.split()
+    train tree truck upper van vegetation which with , . -""".split()
 
 SIGLIP = dict(
     vision_config=dict(vision_use_head=False),
-    text_config=dict(num_hidden_layers=3, max_position_embeddings=POSITIONS,
-                     pad_token_id=0, eos_token_id=1, bos_token_id=2))
+    text_config=dict(
+        num_hidden_layers=3,
+        max_position_embeddings=POSITIONS,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=2,
+    ),
+)
 SAM = dict(
     model_type='sam2',
     vision_config=dict(
         backbone_config=dict(
-            model_type='sam2_hiera_det_model', hidden_size=16, num_attention_heads=1,
-            image_size=[SAM_SIZE, SAM_SIZE], patch_stride=[4, 4], blocks_per_stage=[1, 1, 2, 1],
-            embed_dim_per_stage=[16, 32, 64, 128], num_attention_heads_per_stage=[1, 2, 4, 4],
-            window_size_per_stage=[8, 8, 6, 6], global_attention_blocks=[3],
-            window_positional_embedding_background_size=[8, 8]),
+            model_type='sam2_hiera_det_model',
+            hidden_size=16,
+            num_attention_heads=1,
+            image_size=[SAM_SIZE, SAM_SIZE],
+            patch_stride=[4, 4],
+            blocks_per_stage=[1, 1, 2, 1],
+            embed_dim_per_stage=[16, 32, 64, 128],
+            num_attention_heads_per_stage=[1, 2, 4, 4],
+            window_size_per_stage=[8, 8, 6, 6],
+            global_attention_blocks=[3],
+            window_positional_embedding_background_size=[8, 8],
+        ),
         backbone_channel_list=[128, 64, 32, 16],
-        backbone_feature_sizes=[[48, 48], [24, 24], [12, 12]], fpn_hidden_size=64),
-    prompt_encoder_config=dict(hidden_size=64, image_size=SAM_SIZE, patch_size=16,
-                               mask_input_channels=16),
-    mask_decoder_config=dict(hidden_size=64, mlp_dim=256, num_attention_heads=4,
-                             attention_downsample_rate=1, iou_head_hidden_dim=64, iou_head_depth=3,
-                             dynamic_multimask_via_stability=False))
+        backbone_feature_sizes=[[48, 48], [24, 24], [12, 12]],
+        fpn_hidden_size=64,
+    ),
+    prompt_encoder_config=dict(
+        hidden_size=64, image_size=SAM_SIZE, patch_size=16, mask_input_channels=16
+    ),
+    mask_decoder_config=dict(
+        hidden_size=64,
+        mlp_dim=256,
+        num_attention_heads=4,
+        attention_downsample_rate=1,
+        iou_head_hidden_dim=64,
+        iou_head_depth=3,
+        dynamic_multimask_via_stability=False,
+    ),
+)
 
 
 def fan_in_init(module: nn.Module) -> None:
@@ -121,9 +145,17 @@ class SiglipPretraining(nn.Module):
         UserError: `width` is no multiple of 24.
     """
 
-    def __init__(self, folder: Path, *, image_size: int, patch_size: int = 16, layers: int = 3,
-                 width: int = 96, positions: Literal['sine', 'random'] = 'sine',
-                 reading: float = 0.2) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        image_size: int,
+        patch_size: int = 16,
+        layers: int = 3,
+        width: int = 96,
+        positions: Literal['sine', 'random'] = 'sine',
+        reading: float = 0.2,
+    ) -> None:
         super().__init__()
         if width < 24 or width % 24:
             raise UserError(f'--width must be a multiple of 24, got {width}')
@@ -131,10 +163,16 @@ class SiglipPretraining(nn.Module):
         size = write_word_tokenizer(folder, dict.fromkeys([*vocabulary(), *BENCHMARK_WORDS]))
         wide = dict(hidden_size=width, intermediate_size=4 * width, num_attention_heads=width // 24)
         text = dict(SIGLIP['text_config'], **wide, projection_size=width, vocab_size=size)
-        vision = dict(SIGLIP['vision_config'], **wide, image_size=image_size,
-                      patch_size=patch_size, num_hidden_layers=layers)
+        vision = dict(
+            SIGLIP['vision_config'],
+            **wide,
+            image_size=image_size,
+            patch_size=patch_size,
+            num_hidden_layers=layers,
+        )
         self.siglip = load_siglip(
-            dict(model_type='siglip', vision_config=vision, text_config=text), init='random')
+            dict(model_type='siglip', vision_config=vision, text_config=text), init='random'
+        )
         self.grid_size = (image_size // vision['patch_size'],) * 2
         self.siglip.config.save_pretrained(folder)
         fan_in_init(self.siglip)
@@ -146,9 +184,12 @@ class SiglipPretraining(nn.Module):
         self.temperature = nn.Parameter(torch.tensor(-math.log(0.07)))
         self.reading = Reading(width)
         self.preprocess = RefSegDataPreprocessor(
-            tokenizer=str(folder), init='pretrained', max_length=POSITIONS,
-            size_where=image_size,
-            size_how=32)  # I_2 is not read; smaller ones CUDA's filter has no room for
+            tokenizer=str(folder),
+            init='pretrained',
+            max_length=POSITIONS,
+            size_siglip=image_size,
+            size_sam=32,
+        )  # I_2 is not read; smaller ones CUDA's filter has no room for
 
     def images(self, images: list[Tensor]) -> Tensor:
         """uint8 (3, H, W) -> (U, 3, image_size, image_size), normalised."""
@@ -163,21 +204,27 @@ class SiglipPretraining(nn.Module):
         """A batch of `questions` -> `contrast`, `patches`, `softmax`, `reading`: losses."""
         data = self.preprocess(batch, True)
         inputs, targets = data['inputs'], _targets(data)
-        v = self.siglip.vision_model(pixel_values=inputs.images_where).last_hidden_state
+        v = self.siglip.vision_model(pixel_values=inputs.images_siglip).last_hidden_state
         v = F.normalize(v[inputs.image_index], dim=-1)
         t_sent = F.normalize(
-            self.siglip.text_model(input_ids=inputs.input_ids).pooler_output, dim=-1)
+            self.siglip.text_model(input_ids=inputs.input_ids).pooler_output, dim=-1
+        )
         area = targets.area(self.grid_size).flatten(1)
-        same = ((inputs.image_ids[:, None] == inputs.image_ids[None])
-                & (area[:, None] == area[None]).all(-1))
-        logits = (self.siglip.logit_scale.exp() * torch.einsum('bnd,bd->bn', v, t_sent)
-                  + self.siglip.logit_bias)
+        same = (inputs.image_ids[:, None] == inputs.image_ids[None]) & (
+            area[:, None] == area[None]
+        ).all(-1)
+        logits = (
+            self.siglip.logit_scale.exp() * torch.einsum('bnd,bd->bn', v, t_sent)
+            + self.siglip.logit_bias
+        )
         meanings = [sample.meaning for sample in data['data_samples']]
-        return {'contrast': 0.25 * even_contrast(masked_mean(v, area), t_sent,
-                                                 self.temperature.exp(), same),
-                'patches': F.binary_cross_entropy_with_logits(logits, area),
-                'softmax': 0.5 * F.cross_entropy(logits, area / area.sum(1, keepdim=True)),
-                'reading': self.reading_weight * self.reading(t_sent, meanings)}
+        return {
+            'contrast': 0.25
+            * even_contrast(masked_mean(v, area), t_sent, self.temperature.exp(), same),
+            'patches': F.binary_cross_entropy_with_logits(logits, area),
+            'softmax': 0.5 * F.cross_entropy(logits, area / area.sum(1, keepdim=True)),
+            'reading': self.reading_weight * self.reading(t_sent, meanings),
+        }
 
 
 def even_contrast(v_object: Tensor, t: Tensor, scale: Tensor, positive: Tensor) -> Tensor:
@@ -201,8 +248,18 @@ class Reading(nn.Module):
         width: channels of t_sent.
     """
 
-    WORDS = (None, *CATEGORIES, *COLOURS, *SIZES, *HALVES, *CORNERS, *EXTREMES, 'above', 'below',
-             'closest')
+    WORDS = (
+        None,
+        *CATEGORIES,
+        *COLOURS,
+        *SIZES,
+        *HALVES,
+        *CORNERS,
+        *EXTREMES,
+        'above',
+        'below',
+        'closest',
+    )
     PARTS = 9
 
     def __init__(self, width: int) -> None:
@@ -213,8 +270,10 @@ class Reading(nn.Module):
     def forward(self, t_sent: Tensor, meanings: Sequence[Phrase | Relation]) -> Tensor:
         """t_sent (B, d1), L2-normed -> mean over sentences of the parts' summed cross-entropy."""
         logits = self.words(t_sent * self.scale).unflatten(1, (self.PARTS, -1))
-        said = torch.tensor([[self.WORDS.index(word) for word in self.parts(meaning)]
-                             for meaning in meanings], device=t_sent.device)
+        said = torch.tensor(
+            [[self.WORDS.index(word) for word in self.parts(meaning)] for meaning in meanings],
+            device=t_sent.device,
+        )
         return F.cross_entropy(logits.flatten(0, 1), said.flatten()) * self.PARTS
 
     @staticmethod
@@ -237,8 +296,10 @@ class SamPretraining(nn.Module):
         # One Fourier matrix for prompts and image, as in the released checkpoints.
         matrix = self.sam.prompt_encoder.shared_embedding.positional_embedding.data
         self.sam.shared_image_embedding.positional_embedding.data.copy_(matrix)
-        for embedding in (self.sam.prompt_encoder.shared_embedding,
-                          self.sam.shared_image_embedding):
+        for embedding in (
+            self.sam.prompt_encoder.shared_embedding,
+            self.sam.shared_image_embedding,
+        ):
             embedding.requires_grad_(False)
 
     def images(self, images: list[Tensor]) -> Tensor:
@@ -252,17 +313,26 @@ class SamPretraining(nn.Module):
         masks = torch.stack([s.gt_mask for s in batch['data_samples']]).to(device).float()
         embeddings, high_resolution = self.generator.encode_images(self.images(batch['inputs']))
         index = batch['image_index'].to(device)
-        logits = upsample(self.generator(
-            embeddings[index], [feature[index] for feature in high_resolution],
-            self._points(masks), self._coarse(masks)), masks.shape[1:])
+        logits = upsample(
+            self.generator(
+                embeddings[index],
+                [feature[index] for feature in high_resolution],
+                self._points(masks),
+                self._coarse(masks),
+            ),
+            masks.shape[1:],
+        )
         p = logits.sigmoid().flatten(1)
         flat = masks.flatten(1)
         dice = 1 - (2 * (p * flat).sum(1) + 1e-3) / (p.sum(1) + flat.sum(1) + 1e-3)
         hit = (logits > 0) & (masks > 0)
         either = (logits > 0) | (masks > 0)
         iou = (hit.sum((1, 2)) / either.sum((1, 2)).clamp(min=1)).mean()
-        return {'ce': F.binary_cross_entropy_with_logits(logits, masks), 'dice': dice.mean(),
-                'iou': iou.detach()}
+        return {
+            'ce': F.binary_cross_entropy_with_logits(logits, masks),
+            'dice': dice.mean(),
+            'iou': iou.detach(),
+        }
 
     def _points(self, masks: Tensor) -> Tensor:
         """A random pixel of each mask as SAM's point embedding: (B, 2, d2), with its padding.
@@ -285,8 +355,7 @@ class SamPretraining(nn.Module):
         return sparse[:, 0]
 
     def _coarse(self, masks: Tensor) -> Tensor:
-        """Logits like a dense prompt's, (B, 48, 48): the mask at 12 x 12 with noise; none in 30 %.
-        """
+        """Logits like a dense prompt's, (B, 48, 48): the mask at 12 x 12 with noise; none in 30 %."""
         grid = self.sam.prompt_encoder.image_embedding_size
         coarse = F.interpolate(masks[:, None], grid, mode='area')
         coarse = coarse / coarse.amax((2, 3), keepdim=True).clamp(min=1e-6)

@@ -4,6 +4,7 @@ They keep the paper's premise at a small scale: the towers know something before
 trained, and are frozen then. SigLIP learns which words belong to which patches, contrastively; SAM
 learns to draw what a point or a coarse mask points at. Neither sees the referring model.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -43,31 +44,47 @@ class Summary(msgspec.Struct):
 
 def training_scenes(data_root: Path) -> RRSISD:
     """The training split of a SynthRS folder, pictures and masks alone."""
-    return RRSISD(data_root=str(data_root / 'rrsisd'), split='train', classes=None, pipeline=[
-        dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')])
+    return RRSISD(
+        data_root=str(data_root / 'rrsisd'),
+        split='train',
+        classes=None,
+        pipeline=[dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')],
+    )
 
 
 def batches(dataset: RRSISD, *, images: int, sentences: int, seed: int) -> Iterator[dict]:
     """Endless batches of `images` scenes with up to `sentences` sentences each."""
     sampler = DefaultSampler(dataset, shuffle=True, seed=seed)
-    groups = ImageGroupBatchSampler(sampler=sampler, batch_size=images * sentences,
-                                    sentences_per_image=sentences)
+    groups = ImageGroupBatchSampler(
+        sampler=sampler, batch_size=images * sentences, sentences_per_image=sentences
+    )
     for epoch in itertools.count():
         groups.start_at(epoch)
         for indices in groups:
             yield unique_images_collate(dataset.__getitems__(indices))
 
 
-def train(module: nn.Module, stream: Iterator[dict], *, steps: int, lr: float,
-          log: Callable[[dict], None]) -> None:
+def train(
+    module: nn.Module, stream: Iterator[dict], *, steps: int, lr: float, log: Callable[[dict], None]
+) -> None:
     """AdamW, warm-up of 100 steps, cosine to 2 %, clipping at 1; logs means every 100 steps."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
-        [dict(params=[p for p in parameters if p.ndim > 1]),
-         dict(params=[p for p in parameters if p.ndim < 2], weight_decay=0.0)],
-        lr=lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(
-        (step + 1) / 100, 0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2))
+        [
+            dict(params=[p for p in parameters if p.ndim > 1]),
+            dict(params=[p for p in parameters if p.ndim < 2], weight_decay=0.0),
+        ],
+        lr=lr,
+        betas=(0.9, 0.98),
+        weight_decay=0.01,
+        fused=True,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min(
+            (step + 1) / 100, 0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2
+        ),
+    )
     seen: list[dict] = []
     start = time.perf_counter()
     for step in range(1, steps + 1):
@@ -92,20 +109,27 @@ def load_start(model: nn.Module, folder: Path) -> None:
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise UserError(f'{path} cannot be read as weights ({" ".join(str(error).split())}): give '
-                        'another --start') from error
+        raise UserError(
+            f'{path} cannot be read as weights ({" ".join(str(error).split())}): give '
+            'another --start'
+        ) from error
     name = 'vision_model.embeddings.position_embedding.weight'
     if name in own and name in state and len(state[name]) != len(own[name]):
         old, new = (math.isqrt(len(weights[name])) for weights in (state, own))
         grid = state[name].T.unflatten(1, (old, old))[None]  # (N, d1) -> (1, d1, h1, w1)
         grid = F.interpolate(grid, (new, new), mode='bicubic')
         state[name] = grid[0].flatten(1).T.contiguous()
-    other = sorted(name for name in own.keys() | state.keys() if name not in own
-                   or name not in state or own[name].shape != state[name].shape)
+    other = sorted(
+        name
+        for name in own.keys() | state.keys()
+        if name not in own or name not in state or own[name].shape != state[name].shape
+    )
     if other:
-        raise UserError(f'{path} holds another architecture ({len(other)} weights differ, '
-                        f'{other[0]} for one): give the sizes that it was trained with, or another '
-                        '--start')
+        raise UserError(
+            f'{path} holds another architecture ({len(other)} weights differ, '
+            f'{other[0]} for one): give the sizes that it was trained with, or another '
+            '--start'
+        )
     model.load_state_dict(state)
 
 
@@ -128,10 +152,21 @@ def require_free_tower(out: Path, *, overwrite: bool = False) -> None:
             path.unlink(missing_ok=True)  # a link would be followed, a FIFO waited for
 
 
-def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
-             images: int | None = None, lr: float | None = None,
-             patches: Literal['whitened', 'random'] = 'whitened', start: Path | None = None,
-             device: str = 'cpu', overwrite: bool = False, **options: Any) -> None:
+def pretrain(
+    tower: str,
+    *,
+    data_root: Path,
+    out: Path,
+    steps: int,
+    seed: int,
+    images: int | None = None,
+    lr: float | None = None,
+    patches: Literal['whitened', 'random'] = 'whitened',
+    start: Path | None = None,
+    device: str = 'cpu',
+    overwrite: bool = False,
+    **options: Any,
+) -> None:
     """Train one tiny tower and save it to `out` (config.json, model.safetensors, tokenizer).
 
     Args:
@@ -148,14 +183,18 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
         UserError: such a file is there; a number is not positive; the data or `start` are wrong.
     """
     for name, number in dict(options, steps=steps, images=images, lr=lr).items():
-        if (isinstance(number, (int, float)) and name != 'reading'
-                and not (number > 0 and math.isfinite(number))):
+        if (
+            isinstance(number, (int, float))
+            and name != 'reading'
+            and not (number > 0 and math.isfinite(number))
+        ):
             raise UserError(f'--{name.replace("_", "-")} must be above 0, got {number}')
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f'device {device} cannot be used ({str(error).splitlines()[0]}); try '
-                        '--device cpu') from None
+        raise UserError(
+            f'device {device} cannot be used ({str(error).splitlines()[0]}); try --device cpu'
+        ) from None
     torch.manual_seed(seed)
     dataset = training_scenes(data_root)
     recipe = read_json(data_root / 'summary.json', Summary, what='the summary of the data')
@@ -183,14 +222,27 @@ def pretrain(tower: str, *, data_root: Path, out: Path, steps: int, seed: int,
             whiten_patches(embedding, module.images(some['inputs']))
     module.to(device)
     with open(out / RECORD, 'w') as file:
+
         def log(line: dict) -> None:
             print(json.dumps(line), flush=True)
             file.write(json.dumps(line) + '\n')
             file.flush()
-        log(dict(tower=tower, start=start and start.name, data=recipe.arguments,
-                 images=images, **options, steps=steps, lr=lr, seed=seed,
-                 device=device, torch=torch.__version__,
-                 parameters=sum(p.numel() for p in model.parameters())))
+
+        log(
+            dict(
+                tower=tower,
+                start=start and start.name,
+                data=recipe.arguments,
+                images=images,
+                **options,
+                steps=steps,
+                lr=lr,
+                seed=seed,
+                device=device,
+                torch=torch.__version__,
+                parameters=sum(p.numel() for p in model.parameters()),
+            )
+        )
         train(module, stream, steps=steps, lr=lr, log=log)
         if tower == 'siglip':
             log(dict(pointing=pointing_game(model, module.preprocess, data_root)))

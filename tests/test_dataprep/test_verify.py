@@ -1,4 +1,5 @@
 """tools/data/verify.py finds every fabricated fault, and goes on behind it."""
+
 import json
 import pickle
 import shutil
@@ -51,13 +52,23 @@ def test_many_faults_at_once_are_all_listed(tmp_path):
     refs[4].pop('image_id')
     refs[6]['sentences'] = []
     (root / 'rrsisd/refs(unc).p').write_bytes(pickle.dumps(refs))
-    change_instances(lambda c: [a.update(segmentation=[{'size': [48, 64], 'counts': 'abc'}])
-                                for a in c['annotations'] if a['id'] in (103, 107)])(root)
+    change_instances(
+        lambda c: [
+            a.update(segmentation=[{'size': [48, 64], 'counts': 'abc'}])
+            for a in c['annotations']
+            if a['id'] in (103, 107)
+        ]
+    )(root)
     report = verify('rrsisd', str(root))
     assert report.samples == {'train': 2, 'val': 2, 'test': 1}
     found = sorted((f.kind, f.split) for f in report.findings if f.severity == 'error')
-    assert found == [('bad mask', 'train'), ('bad mask', 'val'), ('bad record', 'test'),
-                     ('bad record', 'train'), ('bad record', 'train')]
+    assert found == [
+        ('bad mask', 'train'),
+        ('bad mask', 'val'),
+        ('bad record', 'test'),
+        ('bad record', 'train'),
+        ('bad record', 'train'),
+    ]
 
 
 def test_warnings(tmp_path):
@@ -73,8 +84,16 @@ def test_warnings(tmp_path):
         Image.fromarray(mask).save(root / f'masks/{name}.tif')
     report = verify('refsegrs', str(root), count_tokens=lambda text: len(text.split()) + 1)
     assert report.verdict == 'warnings'
-    assert kinds(report) == {'count', 'orphan', 'resized mask', 'empty mask', 'tiny mask',
-                             'contradiction', 'shared image', 'long sentence'}
+    assert kinds(report) == {
+        'count',
+        'orphan',
+        'resized mask',
+        'empty mask',
+        'tiny mask',
+        'contradiction',
+        'shared image',
+        'long sentence',
+    }
     by_kind = {finding.kind: finding for finding in report.findings}
     assert by_kind['orphan'].where.endswith('images/99.tif')
     assert by_kind['shared image'].what == 'one picture in test (8.tif), train (12.tif)'
@@ -83,11 +102,17 @@ def test_warnings(tmp_path):
     assert by_kind['long sentence'].what == '83 tokens, the text tower reads 64'
     assert by_kind['tiny mask'].what == '24 pixels, sample 20'
     train = report.statistics['train']
-    assert (train['image files'], train['different images'], train['empty masks'],
-            train['resized masks'], train['unknown category']) == (4, 3, 1, 2, 2)
+    assert (
+        train['image files'],
+        train['different images'],
+        train['empty masks'],
+        train['resized masks'],
+        train['unknown category'],
+    ) == (4, 3, 1, 2, 2)
     assert as_text(report).count('What to do: ') == 8
     assert {'severity', 'kind', 'split', 'where', 'what', 'do'} == set(
-        as_dict(report)['findings'][0])
+        as_dict(report)['findings'][0]
+    )
 
 
 def test_equal_masks_of_equal_sentences(tmp_path):
@@ -141,9 +166,11 @@ def test_other_names_and_the_advice_for_them(run, tmp_path):
 def test_options_are_checked_before_the_long_work(run, tmp_path):
     root = fabricate('rrsisd', tmp_path / 'data')
     kept = (root / 'rrsisd/instances.json').read_bytes()
-    for options, says in ((['--benchmark', 'rrsisd'], '--benchmark is for jsonl'),
-                          (['--max-tokens', '0'], "--max-tokens: '0' is not at least 1"),
-                          (['--json', root / 'rrsisd/instances.json'], 'did not write')):
+    for options, says in (
+        (['--benchmark', 'rrsisd'], '--benchmark is for jsonl'),
+        (['--max-tokens', '0'], "--max-tokens: '0' is not at least 1"),
+        (['--json', root / 'rrsisd/instances.json'], 'did not write'),
+    ):
         code, out, error = run('data/verify.py', 'rrsisd', root, *options)
         assert code == 2 and out == '' and says in error
     assert (root / 'rrsisd/instances.json').read_bytes() == kept

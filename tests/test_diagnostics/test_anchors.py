@@ -1,4 +1,5 @@
 """Models made up so that it is known whether they look for the anchor."""
+
 import json
 import math
 import re
@@ -16,8 +17,7 @@ from rsrefseg2.errors import UserError
 from rsrefseg2.rle import encode
 from rsrefseg2.synthrs.generation.build import build
 from rsrefseg2.synthrs.generation.solver import solve_without_anchor
-
-from .conftest import recipe
+from tests.synthrs_data import recipe
 
 PLATEAU = str(Path(__file__).resolve().parents[2] / 'tools/dev/anchor_plateau.py')
 
@@ -25,8 +25,14 @@ PLATEAU = str(Path(__file__).resolve().parents[2] / 'tools/dev/anchor_plateau.py
 @pytest.fixture(scope='module')
 def relations(tmp_path_factory):
     out = tmp_path_factory.mktemp('relations') / 'data'
-    build(out, recipe(scenes={'train': 1, 'val': 1, 'test': 40}, levels=('position', 'relation'),
-                      layouts=('rrsisd',)))
+    build(
+        out,
+        recipe(
+            scenes={'train': 1, 'val': 1, 'test': 40},
+            levels=('position', 'relation'),
+            layouts=('rrsisd',),
+        ),
+    )
     return out
 
 
@@ -37,9 +43,16 @@ def dumped(root, path, choose):
             masks = [coco_mask.decode(thing['rle']) > 0 for thing in scene['objects']]
             for sentence in scene['sentences']:
                 chosen = [masks[k] for k in choose(scene, sentence)] or [masks[0] & False]
-                file.write(json.dumps(dict(
-                    id=sentence['keys']['rrsisd'], ground_truth=encode(masks[sentence['target']]),
-                    prediction=encode(np.any(chosen, axis=0)))) + '\n')
+                file.write(
+                    json.dumps(
+                        dict(
+                            id=sentence['keys']['rrsisd'],
+                            ground_truth=encode(masks[sentence['target']]),
+                            prediction=encode(np.any(chosen, axis=0)),
+                        )
+                    )
+                    + '\n'
+                )
     return path
 
 
@@ -57,8 +70,11 @@ def sure(scene, sentence):
 def test_who_looks_for_the_anchor_and_who_does_not(relations, tmp_path):
     looks = anchor_scores(dumped(relations, tmp_path / 'a', lambda _, s: {s['target']}), relations)
     doesnt = anchor_scores(dumped(relations, tmp_path / 'b', sure), relations)
-    assert looks['all']['samples'] == 40 == sum(
-        row['samples'] for kind, row in looks.items() if kind != 'all')
+    assert (
+        looks['all']['samples']
+        == 40
+        == sum(row['samples'] for kind, row in looks.items() if kind != 'all')
+    )
     assert looks['all']['misleading'] > 0 and looks['all']['needing it'] > 5
     for kind, row in looks.items():
         assert row['model'] == 100 and row.get('model there', 100) == 100
@@ -66,8 +82,7 @@ def test_who_looks_for_the_anchor_and_who_does_not(relations, tmp_path):
         assert doesnt[kind].get('misled', 100) == 100
         for column in ('samples', 'no anchor', 'needing it', 'misleading'):  # of the sentences
             assert row[column] == doesnt[kind][column]
-    assert doesnt['all']['model'] == pytest.approx(
-        100 * (1 - looks['all']['needing it'] / 40))
+    assert doesnt['all']['model'] == pytest.approx(100 * (1 - looks['all']['needing it'] / 40))
     # One drawn of several would be a hit now and then.
     assert doesnt['all']['no anchor'] > doesnt['all']['model']
     assert 15 < looks['all']['chance there'] <= 25
@@ -79,8 +94,10 @@ def test_expected_hits_are_those_of_draws(relations, tmp_path):
 
     def draw(scene, sentence):
         return [generator.choice(sorted(reader(scene, sentence)))]
-    draws = [anchor_scores(dumped(relations, tmp_path / 'c', draw), relations)['all']
-             for _ in range(30)]
+
+    draws = [
+        anchor_scores(dumped(relations, tmp_path / 'c', draw), relations)['all'] for _ in range(30)
+    ]
     assert np.mean([row['model'] for row in draws]) == pytest.approx(draws[0]['no anchor'], abs=4)
 
 
@@ -111,8 +128,10 @@ def test_symbols_are_asked_by_their_geometry():
     for scene, x, y, target in rows:
         places = symbols[scene].view(grid, grid)
         (anchor,) = (places == y).nonzero().tolist()
-        distances = sorted((math.dist(place, anchor), place[0] * grid + place[1])
-                           for place in (places == x).nonzero().tolist())
+        distances = sorted(
+            (math.dist(place, anchor), place[0] * grid + place[1])
+            for place in (places == x).nonzero().tolist()
+        )
         assert len(distances) == 5 and distances[1][0] > distances[0][0]
         assert target.nonzero().flatten().tolist() == [distances[0][1]]
     big, cells, _, category = tool['draw'](10, 12, 2)

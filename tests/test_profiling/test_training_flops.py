@@ -1,4 +1,5 @@
 """FLOP of a training step: against those of a real step, and by what is frozen."""
+
 import copy
 
 import pytest
@@ -19,7 +20,8 @@ def tiny_model(lora: dict | None) -> dict:
         type='RSRefSeg2',
         siglip=dict(checkpoint=tiny_towers.siglip_config(), vision_lora=lora, text_lora=lora),
         sam=dict(checkpoint=tiny_towers.sam2_config(), lora=lora),
-        prompter=dict(type='CascadedPrompter', inner=16, heads=2, mlp_hidden=16, dense=dict()))
+        prompter=dict(type='CascadedPrompter', inner=16, heads=2, mlp_hidden=16, dense=dict()),
+    )
 
 
 def real_step(model, images: int, sentences: int) -> int:
@@ -27,9 +29,12 @@ def real_step(model, images: int, sentences: int) -> int:
     encoder, size = model.encoder, model.mask_generator.input_size
     inputs = ModelInputs(
         torch.randn(images, 3, encoder.image_size, encoder.image_size),
-        torch.randn(images, 3, *size), torch.arange(sentences) % images,
+        torch.randn(images, 3, *size),
+        torch.arange(sentences) % images,
         torch.ones(sentences, encoder.max_length, dtype=torch.int64),
-        torch.full((sentences,), encoder.max_length), torch.zeros(sentences, dtype=torch.int64))
+        torch.full((sentences,), encoder.max_length),
+        torch.zeros(sentences, dtype=torch.int64),
+    )
     # Attention as products, which the counter knows on the CPU.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(inputs).mask_logits.sum().backward()

@@ -1,4 +1,5 @@
 """tools/publish.py: what is given away is whole, says the truth, and predicts the same."""
+
 import copy
 import hashlib
 import json
@@ -32,13 +33,13 @@ from tests import tiny_towers
 from tests.training import ROOT, write_config
 
 SENTENCES = ['the red car on the left', 'a ship']
-RELEASED = '''
+RELEASED = """
 _base_ = {base!r}
 model = dict(
     data_preprocessor=dict(lower_case=False),
-    siglip=dict(vision_lora=dict(r=4, alpha=8, dropout=0.1), text_lora=dict(r=3, also='head')),
-    sam=dict(lora=dict(r=4, also='neck'), train_prompt_encoder=True))
-'''
+    siglip=dict(vision_lora=dict(r=4, alpha=8, dropout=0.1), text_lora=dict(r=3, extra_layers='head')),
+    sam=dict(lora=dict(r=4, extra_layers='neck'), train_prompt_encoder=True))
+"""
 
 
 def save_trained(config, path, **more):
@@ -52,11 +53,25 @@ def save_trained(config, path, **more):
             if parameter.requires_grad:
                 parameter.add_(0.1 * torch.randn_like(parameter))
     state = model.state_dict()
-    meta = dict(epoch=2, iter=36, epoch_length=15, seed=7, saved=1.5, torch='2.13.0',
-                experiment_name='secret', cfg=cfg.pretty_text)
-    torch.save(dict(state_dict={key: state[key] for key in trained_keys(model)}, meta=meta,
-                    towers={name: source._asdict() for name, source
-                            in tower_sources(model).items()}, **more), path)
+    meta = dict(
+        epoch=2,
+        iter=36,
+        epoch_length=15,
+        seed=7,
+        saved=1.5,
+        torch='2.13.0',
+        experiment_name='secret',
+        cfg=cfg.pretty_text,
+    )
+    torch.save(
+        dict(
+            state_dict={key: state[key] for key in trained_keys(model)},
+            meta=meta,
+            towers={name: source._asdict() for name, source in tower_sources(model).items()},
+            **more,
+        ),
+        path,
+    )
     return SimpleNamespace(config=config, path=path, cfg=cfg)
 
 
@@ -74,19 +89,26 @@ def runs(tmp_path_factory, towers, rrsisd_root):
         return save_trained(config, folder / f'{name}.pth', **more)
 
     return dict(
-        paper=make('paper', towers.siglip, towers.sam2,
-                   optimizer=dict(state=torch.zeros(1000)), message_hub=dict(loss=[1.0])),
+        paper=make(
+            'paper',
+            towers.siglip,
+            towers.sam2,
+            optimizer=dict(state=torch.zeros(1000)),
+            message_hub=dict(loss=[1.0]),
+        ),
         released=make('released', towers.siglip, towers.sam2, RELEASED),
         clip=make('clip', tiny_towers.write_clip(folder / 'towers/clip'), towers.sam),
-        naflex=make('naflex', tiny_towers.write_naflex(folder / 'towers/naflex'), towers.sam2))
+        naflex=make('naflex', tiny_towers.write_naflex(folder / 'towers/naflex'), towers.sam2),
+    )
 
 
 @pytest.fixture(scope='module')
 def merged(runs, tmp_path_factory):
     """The paper's variant with all forms, moved after it was written."""
     folder = tmp_path_factory.mktemp('merged')
-    done = publish(runs['paper'].cfg, runs['paper'].path, folder / 'first', merge_lora=True,
-                   adapters=True)
+    done = publish(
+        runs['paper'].cfg, runs['paper'].path, folder / 'first', merge_lora=True, adapters=True
+    )
     return done._replace(folder=(folder / 'first').rename(folder / 'moved'))
 
 
@@ -105,12 +127,13 @@ def given_logits(run, image):
 
 
 def published_logits(folder, image):
-    config, = folder.glob('*.py')
-    weights, = folder.glob('*.pth')
+    (config,) = folder.glob('*.py')
+    (weights,) = folder.glob('*.pth')
     return logits(config, weights, image)
 
 
 # ------------------------------------------------------------------ weights and config
+
 
 def test_the_weights_are_stripped_and_named_by_their_hash(runs, tmp_path):
     run = runs['paper']
@@ -121,11 +144,13 @@ def test_the_weights_are_stripped_and_named_by_their_hash(runs, tmp_path):
     before, after = (torch.load(path, weights_only=True) for path in (run.path, weights))
     assert set(after) == {'state_dict', 'towers', 'meta'}
     assert after['state_dict'].keys() == before['state_dict'].keys()
-    assert all(torch.equal(value, before['state_dict'][key])
-               for key, value in after['state_dict'].items())
+    assert all(
+        torch.equal(value, before['state_dict'][key]) for key, value in after['state_dict'].items()
+    )
     assert after['meta'] == dict(epoch=2, iter=36, epoch_length=15, seed=7, torch='2.13.0')
     assert {name: tower['sha256'] for name, tower in after['towers'].items()} == {
-        name: tower['sha256'] for name, tower in before['towers'].items()}
+        name: tower['sha256'] for name, tower in before['towers'].items()
+    }
     assert sorted(path.name for path in tmp_path.iterdir()) == ['out']  # nothing unfinished
 
 
@@ -134,7 +159,7 @@ def test_half_the_size_and_the_nearest_float16(run, runs, tmp_path):
     out = tmp_path / 'out'
     code, _, error = run('publish.py', given.config, given.path, '--out', out, '--half')
     assert code in (0, None), error
-    written, = out.glob('*.pth')
+    (written,) = out.glob('*.pth')
     source, made = (torch.load(path, weights_only=True) for path in (given.path, written))
     before, after = source['state_dict'], made['state_dict']
     assert after.keys() == before.keys()
@@ -143,13 +168,22 @@ def test_half_the_size_and_the_nearest_float16(run, runs, tmp_path):
         assert after[key].dtype == expected.dtype and torch.equal(after[key], expected), key
     assert 'float16' in (out / 'README.md').read_text()
     loaded = load_model(load_config(str(given.config)), written, 'cpu').state_dict()
-    assert all(torch.equal(loaded[key], value.to(loaded[key].dtype))
-               for key, value in after.items())
-    torch.save(dict(source, state_dict={
-        key: value * 1e9 if value.is_floating_point() else value
-        for key, value in before.items()}), tmp_path / 'large.pth')
-    code, _, error = run('publish.py', given.config, tmp_path / 'large.pth', '--out',
-                         tmp_path / 'no', '--half')
+    assert all(
+        torch.equal(loaded[key], value.to(loaded[key].dtype)) for key, value in after.items()
+    )
+    torch.save(
+        dict(
+            source,
+            state_dict={
+                key: value * 1e9 if value.is_floating_point() else value
+                for key, value in before.items()
+            },
+        ),
+        tmp_path / 'large.pth',
+    )
+    code, _, error = run(
+        'publish.py', given.config, tmp_path / 'large.pth', '--out', tmp_path / 'no', '--half'
+    )
     assert code == 1 and 'float16' in error.splitlines()[-1]
     assert not (tmp_path / 'no').exists()
 
@@ -178,17 +212,36 @@ def test_the_tools_read_it(run, runs, merged, tmp_path, rrsisd_root, monkeypatch
     monkeypatch.setenv('RSREFSEG2_DATA', str(rrsisd_root.parent))
     config, weights = (merged.folder / name for name in (merged.config, merged.weights))
     found = []
-    for i, (given, checkpoint) in enumerate(((runs['paper'].config, runs['paper'].path),
-                                             (config, weights))):
-        code, _, error = run('test.py', given, checkpoint, '--work-dir', tmp_path / str(i),
-                             '--cfg-options', f'experiment_name=publish_{i}')
+    for i, (given, checkpoint) in enumerate(
+        ((runs['paper'].config, runs['paper'].path), (config, weights))
+    ):
+        code, _, error = run(
+            'test.py',
+            given,
+            checkpoint,
+            '--work-dir',
+            tmp_path / str(i),
+            '--cfg-options',
+            f'experiment_name=publish_{i}',
+        )
         assert code in (0, None), error
         found.append(json.loads((tmp_path / str(i) / 'scores.json').read_text()))
     tested = [scores.pop('checkpoint') for scores in found]
     assert found[0] == found[1] and [one['file'] for one in tested] == ['paper.pth', weights.name]
     picture = next(rrsisd_root.rglob('*.jpg'))
-    code, printed, _ = run('predict.py', picture, 'a red car', '--config', config, '--checkpoint',
-                           weights, '--out', tmp_path / 'predicted', '--device', 'cpu')
+    code, printed, _ = run(
+        'predict.py',
+        picture,
+        'a red car',
+        '--config',
+        config,
+        '--checkpoint',
+        weights,
+        '--out',
+        tmp_path / 'predicted',
+        '--device',
+        'cpu',
+    )
     assert code in (0, None) and 'a red car' in printed
 
 
@@ -201,21 +254,38 @@ def test_paths_of_a_machine_become_paths_of_any(monkeypatch, tmp_path):
             return copy.deepcopy(vars(self))
 
     cfg = Given(
-        work_dir='/home/me/runs/1', load_from='/home/me/start.pth', resume=True,
-        model=dict(siglip=dict(checkpoint='google/siglip2-base-patch16-224'),
-                   sam=dict(checkpoint='/home/me/weights/sam', lora=dict(r=4))),
-        dataset=dict(data_root='/mnt/disk/sets/rrsisd', ann_file='/srv/lists/mine.json',
-                     made_by='make --out /mnt/disk/sets/rrsisd; /mnt/disk/sets-2'),
-        other=dict(data_root='/big/mine/part', list=['/big/mine/part/x', 'data', 'a/b']))
+        work_dir='/home/me/runs/1',
+        load_from='/home/me/start.pth',
+        resume=True,
+        model=dict(
+            siglip=dict(checkpoint='google/siglip2-base-patch16-224'),
+            sam=dict(checkpoint='/home/me/weights/sam', lora=dict(r=4)),
+        ),
+        dataset=dict(
+            data_root='/mnt/disk/sets/rrsisd',
+            ann_file='/srv/lists/mine.json',
+            made_by='make --out /mnt/disk/sets/rrsisd; /mnt/disk/sets-2',
+        ),
+        other=dict(data_root='/big/mine/part', list=['/big/mine/part/x', 'data', 'a/b']),
+    )
     config = published_config(
-        cfg, dict(siglip='google/siglip2-base-patch16-224', sam=None), merged=False)
+        cfg, dict(siglip='google/siglip2-base-patch16-224', sam=None), merged=False
+    )
     assert config == dict(
-        model=dict(siglip=dict(checkpoint='google/siglip2-base-patch16-224'),
-                   sam=dict(checkpoint='{{fileDirname}}/sam', lora=dict(r=4))),
-        dataset=dict(data_root='{{$RSREFSEG2_DATA:data}}/rrsisd', ann_file='mine.json',
-                     made_by='make --out {{$RSREFSEG2_DATA:data}}/rrsisd; /mnt/disk/sets-2'),
-        other=dict(data_root='{{$RSREFSEG2_DATA:data}}/part',
-                   list=['{{$RSREFSEG2_DATA:data}}/part/x', 'data', 'a/b']))
+        model=dict(
+            siglip=dict(checkpoint='google/siglip2-base-patch16-224'),
+            sam=dict(checkpoint='{{fileDirname}}/sam', lora=dict(r=4)),
+        ),
+        dataset=dict(
+            data_root='{{$RSREFSEG2_DATA:data}}/rrsisd',
+            ann_file='mine.json',
+            made_by='make --out {{$RSREFSEG2_DATA:data}}/rrsisd; /mnt/disk/sets-2',
+        ),
+        other=dict(
+            data_root='{{$RSREFSEG2_DATA:data}}/part',
+            list=['{{$RSREFSEG2_DATA:data}}/part/x', 'data', 'a/b'],
+        ),
+    )
 
 
 def test_a_recorded_config_is_read_and_not_run(runs, tmp_path):
@@ -229,6 +299,7 @@ def test_a_recorded_config_is_read_and_not_run(runs, tmp_path):
 
 # ------------------------------------------------------------------ merged
 
+
 @pytest.mark.parametrize('name', ['paper', 'released', 'clip', 'naflex'])
 def test_merged_towers_predict_the_same(runs, tmp_path, image, name):
     run = runs[name]
@@ -236,16 +307,19 @@ def test_merged_towers_predict_the_same(runs, tmp_path, image, name):
     folder = (tmp_path / 'first').rename(tmp_path / 'moved')
     expected, found = given_logits(run, image), published_logits(folder, image)
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
-    config, = folder.glob('*.py')
+    (config,) = folder.glob('*.py')
     assert 'lora' not in str(load_config(str(config)).model.to_dict())
     keys = read_checkpoint(next(folder.glob('*.pth')))['state_dict'].keys()
     assert {key.split('.')[0] for key in keys} <= {'prompter', 'losses', 'mask_generator'}
     # of the towers what is always trained, and a tied name of SAM 1, as every checkpoint does
-    assert all(re.search(r'\.mask_decoder\.|\.shared_embedding\.', key) for key in keys
-               if key.startswith('mask_generator'))
+    assert all(
+        re.search(r'\.mask_decoder\.|\.shared_embedding\.', key)
+        for key in keys
+        if key.startswith('mask_generator')
+    )
 
 
-PLAIN = '''
+PLAIN = """
 import sys
 sys.modules['peft'] = None  # importing it fails
 import torch
@@ -267,13 +341,17 @@ with torch.no_grad():
         pooled=siglip.get_image_features(where).pooler_output,
         masks=sam(pixel_values=how, input_points=torch.full((1, 1, 1, 2), 20.0),
                   multimask_output=False).pred_masks), out)
-'''
+"""
 
 
 @pytest.mark.slow  # a process of its own, and transformers in it
 def test_transformers_alone_reads_the_merged_folders(runs, merged, tmp_path):
-    done = subprocess.run([sys.executable, '-c', PLAIN, str(merged.folder), str(tmp_path / 'x.pt')],
-                          capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, '-c', PLAIN, str(merged.folder), str(tmp_path / 'x.pt')],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     found = torch.load(tmp_path / 'x.pt', weights_only=True)
     assert found['kinds'] == ['SiglipModel', 'Sam2Model']
@@ -285,20 +363,25 @@ def test_transformers_alone_reads_the_merged_folders(runs, merged, tmp_path):
             v=model.encoder.encode_images(where),
             t=model.encoder.text_model(input_ids=found['ids']).pooler_output,
             masks=model.mask_generator.sam(
-                pixel_values=how, input_points=torch.full((1, 1, 1, 2), 20.0),
-                multimask_output=False).pred_masks)
+                pixel_values=how,
+                input_points=torch.full((1, 1, 1, 2), 20.0),
+                multimask_output=False,
+            ).pred_masks,
+        )
     for name, value in expected.items():
         assert (found[name] - value).abs().max() <= 1e-5 * value.abs().max(), name
     assert found['pooled'].isfinite().all()  # the pooling head came along
 
 
 def test_what_the_model_has_no_use_for_is_the_sources(merged, towers):
-    source, ours = (SiglipModel.from_pretrained(folder)
-                    for folder in (towers.siglip, merged.folder / 'siglip'))
+    source, ours = (
+        SiglipModel.from_pretrained(folder) for folder in (towers.siglip, merged.folder / 'siglip')
+    )
     head = {key: value for key, value in source.state_dict().items() if 'vision_model.head' in key}
     assert head and all(torch.equal(value, ours.state_dict()[key]) for key, value in head.items())
     assert (merged.folder / 'siglip/tokenizer.json').read_bytes() == (
-        towers.siglip / 'tokenizer.json').read_bytes()
+        towers.siglip / 'tokenizer.json'
+    ).read_bytes()
 
 
 def test_weights_stored_in_bfloat16_are_published_in_float32(runs, merged, tmp_path):
@@ -308,11 +391,13 @@ def test_weights_stored_in_bfloat16_are_published_in_float32(runs, merged, tmp_p
     assert done.weights == merged.weights  # so its content
     for tower in ('siglip', 'sam'):
         assert (done.folder / tower / 'model.safetensors').read_bytes() == (
-            merged.folder / tower / 'model.safetensors').read_bytes()
+            merged.folder / tower / 'model.safetensors'
+        ).read_bytes()
     assert load_config(str(done.folder / done.config)).model.frozen_dtype == 'bfloat16'
 
 
 # ------------------------------------------------------------------ adapters
+
 
 @pytest.mark.parametrize('name', ['paper', 'released', 'clip', 'naflex'])
 def test_peft_reads_the_adapters(runs, tmp_path, towers, name):
@@ -324,21 +409,31 @@ def test_peft_reads_the_adapters(runs, tmp_path, towers, name):
     model = load_model(run.cfg, run.path)
     kind = dict(clip=CLIPModel, naflex=Siglip2Model).get(name, SiglipModel)
     siglip = PeftModel.from_pretrained(
-        kind.from_pretrained(run.cfg.model.siglip.checkpoint),
-        str(done.folder / 'adapters/siglip')).eval()
-    sam = PeftModel.from_pretrained(AutoModel.from_pretrained(run.cfg.model.sam.checkpoint),
-                                    str(done.folder / 'adapters/sam')).eval()
+        kind.from_pretrained(run.cfg.model.siglip.checkpoint), str(done.folder / 'adapters/siglip')
+    ).eval()
+    sam = PeftModel.from_pretrained(
+        AutoModel.from_pretrained(run.cfg.model.sam.checkpoint), str(done.folder / 'adapters/sam')
+    ).eval()
     ids, how = torch.randint(3, 12, (2, 16)), torch.randn(1, 3, 64, 64)
-    vision = (dict(pixel_values=torch.randn(1, 16, 192), pixel_attention_mask=torch.ones(1, 16),
-                   spatial_shapes=torch.tensor([[4, 4]])) if name == 'naflex'
-              else dict(pixel_values=torch.randn(1, 3, 32, 32)))
+    vision = (
+        dict(
+            pixel_values=torch.randn(1, 16, 192),
+            pixel_attention_mask=torch.ones(1, 16),
+            spatial_shapes=torch.tensor([[4, 4]]),
+        )
+        if name == 'naflex'
+        else dict(pixel_values=torch.randn(1, 3, 32, 32))
+    )
     with torch.no_grad():
         for theirs, ours, inputs in (
-                (siglip.base_model.model.text_model, model.encoder.text_model,
-                 dict(input_ids=ids)),
-                (siglip.base_model.model.vision_model, model.encoder.vision_model, vision),
-                (sam.base_model.model.vision_encoder, model.mask_generator.sam.vision_encoder,
-                 dict(pixel_values=how))):
+            (siglip.base_model.model.text_model, model.encoder.text_model, dict(input_ids=ids)),
+            (siglip.base_model.model.vision_model, model.encoder.vision_model, vision),
+            (
+                sam.base_model.model.vision_encoder,
+                model.mask_generator.sam.vision_encoder,
+                dict(pixel_values=how),
+            ),
+        ):
             found, expected = theirs(**inputs), ours(**inputs)
             pairs = [(found.last_hidden_state, expected.last_hidden_state)]
             if ours is model.encoder.text_model and name in ('paper', 'released'):
@@ -351,19 +446,29 @@ def test_peft_reads_the_adapters(runs, tmp_path, towers, name):
 
 # ------------------------------------------------------------------ the card
 
+
 def card(folder):
     text = (folder / 'README.md').read_text(encoding='utf-8')
     _, header, body = text.split('---\n', 2)
-    rows = {cells[0]: cells[1:] for line in body.splitlines() if line.startswith('| ')
-            for cells in [[cell.strip() for cell in line.strip('|').split('|')]]}
+    rows = {
+        cells[0]: cells[1:]
+        for line in body.splitlines()
+        if line.startswith('| ')
+        for cells in [[cell.strip() for cell in line.strip('|').split('|')]]
+    }
     return yaml.safe_load(header), body, rows
 
 
 def test_the_card_says_what_is_known(runs, tmp_path):
     run = runs['paper']
-    header, body, rows = card(publish(
-        run.cfg, run.path, tmp_path / 'out',
-        names=dict(siglip='google/siglip2-base-patch16-224', sam='somebody/sam')).folder)
+    header, body, rows = card(
+        publish(
+            run.cfg,
+            run.path,
+            tmp_path / 'out',
+            names=dict(siglip='google/siglip2-base-patch16-224', sam='somebody/sam'),
+        ).folder
+    )
     assert header['license'] == 'other' and 'metrics' not in header
     assert header['base_model'] == ['google/siglip2-base-patch16-224', 'somebody/sam']
     assert 'Not tested' in body and 'gIoU' not in body
@@ -378,8 +483,15 @@ def test_the_scores_of_a_file(run, runs, tmp_path):
     given = json.loads((ROOT / 'docs/results/quickstart.json').read_text())
     given['intervals'] = {'gIoU': [60.0, 65.0]}
     (tmp_path / 'scores.json').write_text(json.dumps(given))
-    code, printed, _ = run('publish.py', runs['paper'].config, runs['paper'].path, '--out',
-                           tmp_path / 'out', '--scores', tmp_path / 'scores.json')
+    code, printed, _ = run(
+        'publish.py',
+        runs['paper'].config,
+        runs['paper'].path,
+        '--out',
+        tmp_path / 'out',
+        '--scores',
+        tmp_path / 'scores.json',
+    )
     assert code in (0, None) and 'names no source of siglip' in printed
     header, body, rows = card(tmp_path / 'out')
     for name in ('gIoU', 'cIoU', 'Pr@0.5', 'object_hit', 'shuffled'):
@@ -393,15 +505,35 @@ def test_the_scores_of_a_dump(run, runs, tmp_path):
     lines = []
     for i in range(8):
         masks = [rng.random((480, 480)) < 0.5 for _ in range(2)]
-        lines.append(json.dumps(dict(id=str(i), file=f'{i // 2}.png',
-                                     **dict(zip(('prediction', 'ground_truth'),
-                                                map(encode, masks))))))
-        sums.add(dict(id=str(i), file=f'{i // 2}.png',
-                      intersection=int((masks[0] & masks[1]).sum()),
-                      union=int((masks[0] | masks[1]).sum())))
+        lines.append(
+            json.dumps(
+                dict(
+                    id=str(i),
+                    file=f'{i // 2}.png',
+                    **dict(zip(('prediction', 'ground_truth'), map(encode, masks))),
+                )
+            )
+        )
+        sums.add(
+            dict(
+                id=str(i),
+                file=f'{i // 2}.png',
+                intersection=int((masks[0] & masks[1]).sum()),
+                union=int((masks[0] | masks[1]).sum()),
+            )
+        )
     (tmp_path / 'dump.jsonl').write_text('\n'.join(lines))
-    code, _, error = run('publish.py', runs['paper'].config, runs['paper'].path, '--out',
-                         tmp_path / 'out', '--dump', tmp_path / 'dump.jsonl', '--protocol', 'rmsin')
+    code, _, error = run(
+        'publish.py',
+        runs['paper'].config,
+        runs['paper'].path,
+        '--out',
+        tmp_path / 'out',
+        '--dump',
+        tmp_path / 'dump.jsonl',
+        '--protocol',
+        'rmsin',
+    )
     assert code in (0, None), error
     _, body, rows = card(tmp_path / 'out')
     low, high = score_intervals(sums)['cIoU']
@@ -416,10 +548,10 @@ def test_licences():
 
 
 def test_the_shipped_towers_keep_their_place(tmp_path):
-    text = f'''
+    text = f"""
 _base_ = {str(ROOT / 'configs/synthrs_tiny.py')!r}
 model = dict(prompter=dict(inner=16, heads=2, mlp_hidden=16))
-'''
+"""
     (tmp_path / 'tiny.py').write_text(text)
     run = save_trained(tmp_path / 'tiny.py', tmp_path / 'tiny.pth')
     done = publish(run.cfg, run.path, tmp_path / 'out')
@@ -441,6 +573,7 @@ def test_a_recorded_config_may_have_keys_that_are_no_names():
 
 # ------------------------------------------------------------------ refusals
 
+
 def test_another_publication_is_not_replaced(runs, tmp_path):
     run, out = runs['paper'], tmp_path / 'out'
     first = publish(run.cfg, run.path, out)
@@ -459,37 +592,53 @@ def test_another_publication_is_not_replaced(runs, tmp_path):
 def test_a_full_disk_leaves_nothing(runs, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, 'No space left on device')
+
     monkeypatch.setattr('rsrefseg2.publishing.export_towers.save_file', full)
     with pytest.raises(UserError, match='No space left'):
         publish(runs['paper'].cfg, runs['paper'].path, tmp_path / 'out', adapters=True)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize('change, message', [
-    (dict(checkpoint='missing.pth'), 'does not exist'),
-    (dict(out='taken'), 'is not empty'), (dict(out='file'), 'is a file'),
-    (dict(siglip='nonsense'), 'no name of the hub'),
-    (dict(scores='missing.json'), "'missing.json': the file of scores does not exist"),
-    (dict(scores='bare.json'), 'no protocol'),
-    (dict(scores='several.json'), 'several evaluators')])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(checkpoint='missing.pth'), 'does not exist'),
+        (dict(out='taken'), 'is not empty'),
+        (dict(out='file'), 'is a file'),
+        (dict(siglip='nonsense'), 'no name of the hub'),
+        (dict(scores='missing.json'), "'missing.json': the file of scores does not exist"),
+        (dict(scores='bare.json'), 'no protocol'),
+        (dict(scores='several.json'), 'several evaluators'),
+    ],
+)
 def test_bad_input_is_one_line(run, runs, tmp_path, monkeypatch, change, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'taken').mkdir()
-    for name, text in (('taken/notes.txt', 'mine'), ('file', ''), ('bare.json', '{"gIoU": 1}'),
-                       ('several.json', '{"evaluators": []}')):
+    for name, text in (
+        ('taken/notes.txt', 'mine'),
+        ('file', ''),
+        ('bare.json', '{"gIoU": 1}'),
+        ('several.json', '{"evaluators": []}'),
+    ):
         (tmp_path / name).write_text(text)
     given = dict(checkpoint=runs['paper'].path, out='out') | change
-    code, _, error = run('publish.py', runs['paper'].config, given.pop('checkpoint'),
-                         *(part for key, value in given.items() for part in (f'--{key}', value)))
-    line, = [line for line in error.splitlines() if line.startswith('error: ')]
+    code, _, error = run(
+        'publish.py',
+        runs['paper'].config,
+        given.pop('checkpoint'),
+        *(part for key, value in given.items() for part in (f'--{key}', value)),
+    )
+    (line,) = [line for line in error.splitlines() if line.startswith('error: ')]
     assert code == 1 and message in line and 'Traceback' not in error
     assert not (tmp_path / 'out').exists()
 
 
 def test_what_cannot_be_done_is_refused(tiny, runs, tmp_path):
     cfg = load_config(tiny.config)
-    for options, message in ((dict(merge_lora=True), 'drawn at random'),
-                             (dict(adapters=True), 'no tower of this model is adapted')):
+    for options, message in (
+        (dict(merge_lora=True), 'drawn at random'),
+        (dict(adapters=True), 'no tower of this model is adapted'),
+    ):
         with pytest.raises(UserError, match=message):
             publish(cfg, tiny.checkpoint, tmp_path / 'out', **options)
     with pytest.raises(UserError, match='is not of this model'):
@@ -499,8 +648,9 @@ def test_what_cannot_be_done_is_refused(tiny, runs, tmp_path):
 
 def test_towers_drawn_at_random_are_held_whole(tiny, tmp_path, image):
     done = publish(load_config(tiny.config), tiny.checkpoint, tmp_path / 'out')
-    assert np.array_equal(published_logits(done.folder, image),
-                          logits(tiny.config, tiny.checkpoint, image))
+    assert np.array_equal(
+        published_logits(done.folder, image), logits(tiny.config, tiny.checkpoint, image)
+    )
     _, body, rows = card(done.folder)
     assert rows['siglip'][0] == 'drawn at random' and 'in the checkpoint' in body
 
@@ -526,10 +676,18 @@ def test_scores_need_a_known_protocol(tmp_path):
 
 
 def test_sam_is_plain_and_has_the_trained_decoder(runs, merged, towers):
-    plain, source = (Sam2Model.from_pretrained(folder).state_dict()
-                     for folder in (merged.folder / 'sam', towers.sam2))
-    trained = {key.removeprefix('mask_generator.sam.'): value for key, value in
-               read_checkpoint(runs['paper'].path)['state_dict'].items() if 'mask_decoder' in key}
+    plain, source = (
+        Sam2Model.from_pretrained(folder).state_dict()
+        for folder in (merged.folder / 'sam', towers.sam2)
+    )
+    trained = {
+        key.removeprefix('mask_generator.sam.'): value
+        for key, value in read_checkpoint(runs['paper'].path)['state_dict'].items()
+        if 'mask_decoder' in key
+    }
     assert plain.keys() == source.keys() and trained
-    assert all(torch.equal(plain[key], value) and not torch.equal(source[key], value)
-               for key, value in trained.items() if 'num_batches' not in key)
+    assert all(
+        torch.equal(plain[key], value) and not torch.equal(source[key], value)
+        for key, value in trained.items()
+        if 'num_batches' not in key
+    )

@@ -1,4 +1,5 @@
 """A folder of output is claimed, appears whole, and takes nothing of others."""
+
 import pytest
 
 from rsrefseg2.dataprep.new_folder import complete_folder
@@ -61,7 +62,7 @@ def test_only_own_files_go(tmp_path):
     with pytest.raises(UserError, match='files that it got meanwhile are in') as caught:
         with complete_folder(out, own={'new'}) as root:
             (out / 'photo').write_text('mine')
-    kept, = set(tmp_path.iterdir()) - {out}
+    (kept,) = set(tmp_path.iterdir()) - {out}
     assert names(out) == [] and names(kept) == ['photo'] and str(kept) in str(caught.value)
 
 

@@ -1,4 +1,5 @@
 """Getting a benchmark: from a stand-in of the hub, from archives; verified at the end."""
+
 import hashlib
 import io
 import os
@@ -41,8 +42,11 @@ class Hub:
 
     def HfApi(self):
         digest = hashlib.sha256(self.archive.read_bytes()).hexdigest()
-        return SimpleNamespace(get_paths_info=lambda repository, names, *, repo_type: [
-            SimpleNamespace(path=name, lfs=SimpleNamespace(sha256=digest)) for name in names])
+        return SimpleNamespace(
+            get_paths_info=lambda repository, names, *, repo_type: [
+                SimpleNamespace(path=name, lfs=SimpleNamespace(sha256=digest)) for name in names
+            ]
+        )
 
 
 def test_the_client_has_what_is_used():
@@ -50,11 +54,13 @@ def test_the_client_has_what_is_used():
     import inspect
 
     import huggingface_hub
+
     names = inspect.signature(huggingface_hub.hf_hub_download).parameters
     assert {'repo_id', 'filename', 'repo_type', 'local_dir'} <= set(names)
     names = inspect.signature(huggingface_hub.HfApi.get_paths_info).parameters
     assert {'repo_id', 'paths', 'repo_type'} <= set(names)
     from huggingface_hub.hf_api import BlobLfsInfo
+
     assert 'sha256' in inspect.signature(BlobLfsInfo).parameters
 
 
@@ -76,8 +82,10 @@ def test_another_file_than_stated(archive, tmp_path):
 def test_no_network(archive, tmp_path):
     with pytest.raises(UserError) as caught:
         download(REFSEGRS, tmp_path, hub=Hub(archive, fails=OSError('no route\nto host')))
-    assert ('RefSegRS.zip of JessicaYuan/RefSegRS is not fetched (OSError: no route): run the same '
-            'command again') in str(caught.value) and '\n' not in str(caught.value)
+    assert (
+        'RefSegRS.zip of JessicaYuan/RefSegRS is not fetched (OSError: no route): run the same '
+        'command again'
+    ) in str(caught.value) and '\n' not in str(caught.value)
 
 
 def test_parts_are_joined(tmp_path):
@@ -89,15 +97,17 @@ def test_parts_are_joined(tmp_path):
                 part.write(path, f'RRSIS-D/{path.relative_to(root)}')
     assert unpack(sorted(tmp_path.glob('part*.zip')), tmp_path / 'data') == len(files)
     copied = tmp_path / 'data/RRSIS-D'
-    assert all((copied / path.relative_to(root)).read_bytes() == path.read_bytes()
-               for path in files)
+    assert all(
+        (copied / path.relative_to(root)).read_bytes() == path.read_bytes() for path in files
+    )
     with tarfile.open(tmp_path / 'all.tar.gz', 'w:gz') as whole:
         whole.add(root, 'RRSIS-D')
     assert unpack([tmp_path / 'all.tar.gz'], tmp_path / 'tar') == len(files)
 
 
-@pytest.mark.parametrize('name', ['../outside', '/tmp/outside', 'a/../../outside', 'C:outside',
-                                  '..\\outside'])
+@pytest.mark.parametrize(
+    'name', ['../outside', '/tmp/outside', 'a/../../outside', 'C:outside', '..\\outside']
+)
 def test_nothing_is_written_outside(name, tmp_path):
     with zipfile.ZipFile(tmp_path / 'bad.zip', 'w') as bad:
         bad.writestr(name, 'x')
@@ -111,7 +121,7 @@ def test_nothing_is_written_outside(name, tmp_path):
 
 def test_damaged_archives(archive, tmp_path):
     content = bytearray(archive.read_bytes())
-    (tmp_path / 'cut.zip').write_bytes(content[:len(content) // 2])
+    (tmp_path / 'cut.zip').write_bytes(content[: len(content) // 2])
     with zipfile.ZipFile(tmp_path / 'stored.zip', 'w') as stored:
         stored.writestr('a.txt', 'sentence' * 50)
     flipped = bytearray((tmp_path / 'stored.zip').read_bytes())

@@ -1,4 +1,5 @@
 """The baselines and the metric by level, against values found by other means."""
+
 import json
 from collections import Counter
 
@@ -9,7 +10,7 @@ from pycocotools import mask as coco_mask
 
 from rsrefseg2.datasets.scene_files import read_scenes
 from rsrefseg2.diagnostics.baselines import NAMES, TextOnly, baseline_scores
-from rsrefseg2.diagnostics.object_metric import SynthRSMetric
+from rsrefseg2.diagnostics.object_metric import ObjectHitMetric
 from rsrefseg2.errors import UserError
 from rsrefseg2.evaluation.breakdowns import kind
 from rsrefseg2.registry import METRICS
@@ -24,13 +25,16 @@ def samples_of(dataset, answer, layout='rrsisd'):
     for scene in read_scenes(dataset, 'test'):
         masks = [coco_mask.decode(thing['rle']) > 0 for thing in scene['objects']]
         for sentence in scene['sentences']:
-            yield dict(sample_id=sentence['keys'][layout], category=None,
-                       gt_mask=torch.from_numpy(masks[sentence['target']]),
-                       pred_mask=torch.from_numpy(answer(scene, sentence, masks)))
+            yield dict(
+                sample_id=sentence['keys'][layout],
+                category=None,
+                gt_mask=torch.from_numpy(masks[sentence['target']]),
+                pred_mask=torch.from_numpy(answer(scene, sentence, masks)),
+            )
 
 
 def score(dataset, answer, **options):
-    metric = METRICS.build(dict(type='SynthRSMetric', data_root=str(dataset), **options))
+    metric = METRICS.build(dict(type='ObjectHitMetric', data_root=str(dataset), **options))
     samples = list(samples_of(dataset, answer, options.get('layout', 'rrsisd')))
     metric.process(None, samples)
     metrics = metric.evaluate(len(samples))
@@ -49,8 +53,11 @@ def test_baselines_by_the_definition(dataset):
         masks = [coco_mask.decode(thing['rle']) > 0 for thing in scene['objects']]
         for sentence in scene['sentences']:
             target = masks[sentence['target']]
-            kin = [mask for mask, thing in zip(masks, scene['objects'])
-                   if thing['category'] == scene['objects'][sentence['target']]['category']]
+            kin = [
+                mask
+                for mask, thing in zip(masks, scene['objects'])
+                if thing['category'] == scene['objects'][sentence['target']]['category']
+            ]
             rows['whole image'].append(iou(np.ones_like(target), target))
             rows['largest object'].append(iou(max(masks, key=np.sum), target))
             for name, pool in (('random object', masks), ('random object of the category', kin)):
@@ -68,14 +75,20 @@ def test_text_only_reads_the_words(dataset):
     model = TextOnly(dataset)
     assert 0 < model.threshold < 0.5
     shape = 128, 128
-    left, right = (model._probability(f'the ship on the {side}', shape)
-                   for side in ('left', 'right'))
+    left, right = (
+        model._probability(f'the ship on the {side}', shape) for side in ('left', 'right')
+    )
     assert left[:, :64].mean() / left.mean() > right[:, :64].mean() / right.mean()
-    assert np.ptp(model._probability('unheard', shape)) > 0      # the mean of all training masks
+    assert np.ptp(model._probability('unheard', shape)) > 0  # the mean of all training masks
     # Its threshold is the best one on the train split, found here by plain comparisons.
-    pairs = [(model._probability(sentence['text'], (scene['size'],) * 2),
-              coco_mask.decode(scene['objects'][sentence['target']]['rle']) > 0)
-             for scene in read_scenes(dataset, 'train') for sentence in scene['sentences']]
+    pairs = [
+        (
+            model._probability(sentence['text'], (scene['size'],) * 2),
+            coco_mask.decode(scene['objects'][sentence['target']]['rle']) > 0,
+        )
+        for scene in read_scenes(dataset, 'train')
+        for sentence in scene['sentences']
+    ]
     scores = {k: np.mean([iou(p > k / 400, mask) for p, mask in pairs]) for k in range(1, 200, 3)}
     own = np.mean([iou(p > model.threshold, mask) for p, mask in pairs])
     assert own >= max(scores.values()) - 1e-9
@@ -87,18 +100,29 @@ def test_a_perfect_answer(dataset):
     assert json.loads(json.dumps(nested)) == nested
     assert set(nested['by_level']) == {'attribute', 'position', 'relation'}
     for level, values in nested['by_level'].items():
-        assert set(values) == {'gIoU', 'cIoU', *(f'Pr@0.{k}' for k in range(5, 10)), 'object_hit',
-                               'object_hit_chance', 'samples'}
+        assert set(values) == {
+            'gIoU',
+            'cIoU',
+            *(f'Pr@0.{k}' for k in range(5, 10)),
+            'object_hit',
+            'object_hit_chance',
+            'samples',
+        }
         assert values['gIoU'] == values['object_hit'] == 100 and values['samples'] == 6
         if level != 'attribute':
             assert values['object_hit_chance'] <= 25
-    rules = Counter(f"{sentence['level']}: {sentence['kind']}" for scene
-                    in read_scenes(dataset, 'test') for sentence in scene['sentences'])
+    rules = Counter(
+        f'{sentence["level"]}: {sentence["kind"]}'
+        for scene in read_scenes(dataset, 'test')
+        for sentence in scene['sentences']
+    )
     assert {rule: values['samples'] for rule, values in nested['by_rule'].items()} == rules
     assert set(nested['baselines']) == set(NAMES)
     assert nested['baselines_by_level'] == {
-        level: values for level, values in baseline_scores(dataset, 'test').items()
-        if level != 'all'}
+        level: values
+        for level, values in baseline_scores(dataset, 'test').items()
+        if level != 'all'
+    }
 
 
 @pytest.mark.parametrize('layout', ['refsegrs', 'risbench'])
@@ -109,9 +133,9 @@ def test_object_hit(dataset, layout):
             return np.zeros_like(masks[0])
         part = masks[sentence['target']].copy()
         if sentence['level'] == 'attribute':
-            return part | ~np.any(masks, axis=0)     # the target alone, and much ground
+            return part | ~np.any(masks, axis=0)  # the target alone, and much ground
         rows = np.nonzero(part)[0]
-        part[rows.min() + 2:] = False
+        part[rows.min() + 2 :] = False
         return part | masks[sentence['target'] - 1]
 
     nested = score(dataset, beside, layout=layout, baselines=False)
@@ -133,8 +157,8 @@ def test_object_hit_of_a_tie_is_a_miss(dataset):
 
 def test_faults_name_the_sample_and_the_file(dataset, tmp_path):
     with pytest.raises(UserError, match=r'scenes_test\.jsonl does not exist: run python tools/'):
-        SynthRSMetric(data_root=str(tmp_path))
-    metric = SynthRSMetric(data_root=str(dataset), baselines=False)
+        ObjectHitMetric(data_root=str(tmp_path))
+    metric = ObjectHitMetric(data_root=str(dataset), baselines=False)
     sample = next(samples_of(dataset, lambda scene, sentence, masks: masks[0]))
     with pytest.raises(UserError, match=r"sample 'no-such' is not in .*scenes_test\.jsonl"):
         metric.process(None, [{**sample, 'sample_id': 'no-such'}])
@@ -143,7 +167,11 @@ def test_faults_name_the_sample_and_the_file(dataset, tmp_path):
 
 
 def test_the_kind_of_a_sentence_by_its_words_is_its_level(dataset):
-    sentences = [sentence for split in ('train', 'test') for scene in read_scenes(dataset, split)
-                 for sentence in scene['sentences']]
+    sentences = [
+        sentence
+        for split in ('train', 'test')
+        for scene in read_scenes(dataset, split)
+        for sentence in scene['sentences']
+    ]
     assert len(sentences) > 20
     assert all(kind(sentence['text']) == sentence['level'] for sentence in sentences)

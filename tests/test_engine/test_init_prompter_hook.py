@@ -1,4 +1,5 @@
-"""TowerStartHook: a run begins with the towers' own answer; one that goes on is left alone."""
+"""InitPrompterFromTowersHook: a new run begins with the towers' own answer, a resumed one not."""
+
 import json
 
 import pytest
@@ -34,16 +35,20 @@ class Watch(Hook):
 
 @pytest.fixture
 def plain(tmp_path, towers, rrsisd_root):
-    return write_config(tmp_path / 'plain.py', siglip=towers.siglip, sam=towers.sam2,
-                        data_root=rrsisd_root)
+    return write_config(
+        tmp_path / 'plain.py', siglip=towers.siglip, sam=towers.sam2, data_root=rrsisd_root
+    )
 
 
 @pytest.fixture
 def config(plain):
     path = plain.with_name('started.py')
-    path.write_text(plain.read_text() + '''
-default_hooks['tower_start'] = dict(type='TowerStartHook', batches=3, sentences=2)
-''')
+    path.write_text(
+        plain.read_text()
+        + """
+default_hooks['tower_start'] = dict(type='InitPrompterFromTowersHook', batches=3, sentences=2)
+"""
+    )
     return path
 
 
@@ -58,10 +63,14 @@ def test_a_run_begins_with_what_the_towers_say(config, plain, tmp_path):
     started, plain = (watched(path, tmp_path / path.stem) for path in (config, plain))
     assert started.agreement > 0.8 > abs(plain.agreement) + 0.2
     assert started.training and started.n_cut == plain.n_cut == 0
-    changed = {name for name, value in started.weights.items()
-               if not torch.equal(value, plain.weights[name])}
-    assert changed and all('dense.conv' in name or 'out_proj' in name or 'mlp.2' in name
-                           for name in changed)
+    changed = {
+        name
+        for name, value in started.weights.items()
+        if not torch.equal(value, plain.weights[name])
+    }
+    assert changed and all(
+        'dense.conv' in name or 'out_proj' in name or 'mlp.2' in name for name in changed
+    )
 
 
 def test_a_run_that_goes_on_is_left_alone(config, tmp_path):

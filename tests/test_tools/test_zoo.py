@@ -1,5 +1,6 @@
 """docs/model_zoo.md is what the data say, and a record says what its run's own files do. The runs
 are made up here, folders as tools/ablate.py leaves them; no model is trained."""
+
 import json
 import re
 import shutil
@@ -32,9 +33,9 @@ def committed():
 
 # ---- the page in the repository ---------------------------------------------------------------
 
+
 def test_the_page_is_the_data():
-    assert committed() == zoo_page(ROOT), (
-        f'python tools/dev/zoo.py --records {RECORDS} > {PAGE}')
+    assert committed() == zoo_page(ROOT), f'python tools/dev/zoo.py --records {RECORDS} > {PAGE}'
 
 
 def test_all_that_the_page_names_is_there():
@@ -68,9 +69,14 @@ def test_every_number_of_the_page_stands_in_the_data():
         groups.setdefault(key, []).append(record['scores'])
     for group in groups.values():
         for name in (*SCORES, 'object_hit'):
-            for parts in ([scores for scores in group],
-                          *([scores['by_level'][level] for scores in group] for level in LEVELS
-                            if all(level in scores.get('by_level', ()) for scores in group))):
+            for parts in (
+                [scores for scores in group],
+                *(
+                    [scores['by_level'][level] for scores in group]
+                    for level in LEVELS
+                    if all(level in scores.get('by_level', ()) for scores in group)
+                ),
+            ):
                 values = [scores[name] for scores in parts if name in scores]
                 if not values:
                     continue
@@ -95,8 +101,8 @@ def test_published_numbers_are_well_formed():
 
 
 def test_ours_in_table_iii_is_ours_in_table_xvi():
-    table, = (table for table in INDEX.tables if table.number == 'XVI')
-    row, = (row for row in table.rows if row.config == table.parent)
+    (table,) = (table for table in INDEX.tables if table.number == 'XVI')
+    (row,) = (row for row in table.rows if row.config == table.parent)
     beside = load_config(str(ROOT / 'configs/release/rrsisd.py')).test_evaluator.beside
     assert dict(beside['the paper, Table III']) == row.paper
 
@@ -111,6 +117,7 @@ def test_records_say_nothing_of_the_machine_and_their_logs_are_logs():
 
 # ---- records ----------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     """A copy of all that the page is made of, without records."""
@@ -122,29 +129,63 @@ def repository(tmp_path, monkeypatch):
     return root
 
 
-def make_run(folder, row, seed, *, index=INDEX, table='table10', scale='tiny', options=None,
-             dump=False, iterations=100):
+def make_run(
+    folder,
+    row,
+    seed,
+    *,
+    index=INDEX,
+    table='table10',
+    scale='tiny',
+    options=None,
+    dump=False,
+    iterations=100,
+):
     """A finished run, that scored 60 + seed."""
-    run, = runs.plan(index.table(table), names=[row], seeds=[seed], scale=scale, root=folder)
+    (run,) = runs.plan(index.table(table), names=[row], seeds=[seed], scale=scale, root=folder)
     runs.write_config(run, options if options is not None else BRIEF, repository=ROOT)
     config = Config.fromfile(run.config)  # what the runner leaves is not quite what it was given
-    config.merge_from_dict({'load_from': f'{run.folder}/best_gIoU_iter_50.pth',
-                            'launcher': 'none', 'env_cfg.dist_cfg.backend': 'gloo'})
+    config.merge_from_dict(
+        {
+            'load_from': f'{run.folder}/best_gIoU_iter_50.pth',
+            'launcher': 'none',
+            'env_cfg.dist_cfg.backend': 'gloo',
+        }
+    )
     config.dump(run.folder / f'seed{seed}.py')
     (run.folder / 'last_checkpoint').write_text(f'{run.folder}/iter_{iterations}.pth')
     log = run.folder / '20261124_200000/vis_data/scalars.json'
     log.parent.mkdir(parents=True)
     config.dump(log.parent / 'config.py')  # the training's; the test may overwrite the other
-    log.write_text(''.join(json.dumps(line) + '\n' for line in (
-        dict(lr=1e-3, loss=0.5123456, loss_ce=0.3, peak_gib=1.0, time=0.6, iter=50, step=50),
-        dict(gIoU=50.0, cIoU=40.0, time=1.0, step=50),
-        dict(lr=1e-4, loss=0.4, loss_ce=0.2, peak_gib=1.0, time=0.3, iter=100, step=100))))
+    log.write_text(
+        ''.join(
+            json.dumps(line) + '\n'
+            for line in (
+                dict(
+                    lr=1e-3, loss=0.5123456, loss_ce=0.3, peak_gib=1.0, time=0.6, iter=50, step=50
+                ),
+                dict(gIoU=50.0, cIoU=40.0, time=1.0, step=50),
+                dict(lr=1e-4, loss=0.4, loss_ce=0.2, peak_gib=1.0, time=0.3, iter=100, step=100),
+            )
+        )
+    )
     (run.folder.joinpath('20261124_200500')).mkdir()
     scores = {'gIoU': 60.0 + seed, 'cIoU': 70.0, 'Pr@0.5': 80.0}
-    run.scores.write_text(json.dumps({
-        **scores, 'protocol': 'paper', 'samples': 24, 'by_category': {'ship': scores},
-        'by_level': {level: {**scores, 'gIoU': 50.0 + 2 * seed, 'object_hit': 72.5, 'samples': 8}
-                     for level in LEVELS}, 'baselines': {'whole image': scores}}))
+    run.scores.write_text(
+        json.dumps(
+            {
+                **scores,
+                'protocol': 'paper',
+                'samples': 24,
+                'by_category': {'ship': scores},
+                'by_level': {
+                    level: {**scores, 'gIoU': 50.0 + 2 * seed, 'object_hit': 72.5, 'samples': 8}
+                    for level in LEVELS
+                },
+                'baselines': {'whole image': scores},
+            }
+        )
+    )
     if dump:
         write_dump(run.folder, 'dump', shifted(0.5))
     return run.folder
@@ -159,12 +200,30 @@ def other_config(folder, options):
 def test_a_record_is_what_the_runs_files_say(repository, tmp_path):
     folder = make_run(tmp_path / 'runs', 't10_no_dense', 3, dump=True)
     record, _ = make_record(folder, repository)
-    assert {key: record[key] for key in (
-        'config', 'scale', 'seed', 'options', 'trained', 'checkpoint', 'dataset', 'split', 'begun'
-    )} == dict(
-        config='configs/ablations/table10_cascade_dense/t10_no_dense.py', scale='tiny', seed=3,
-        options=BRIEF, trained='iter_100', checkpoint='best_gIoU_iter_50.pth', dataset='synthrs',
-        split='test', begun='2026-11-24 20:00:00')
+    assert {
+        key: record[key]
+        for key in (
+            'config',
+            'scale',
+            'seed',
+            'options',
+            'trained',
+            'checkpoint',
+            'dataset',
+            'split',
+            'begun',
+        )
+    } == dict(
+        config='configs/ablations/table10_cascade_dense/t10_no_dense.py',
+        scale='tiny',
+        seed=3,
+        options=BRIEF,
+        trained='iter_100',
+        checkpoint='best_gIoU_iter_50.pth',
+        dataset='synthrs',
+        split='test',
+        begun='2026-11-24 20:00:00',
+    )
     assert record['minutes'] == pytest.approx((50 * 0.6 + 50 * 0.3) / 60)
     assert record['scores']['by_level']['relation']['gIoU'] == 56.0
     assert not {'by_category', 'baselines'} & set(record['scores'])
@@ -176,17 +235,28 @@ def test_a_record_is_what_the_runs_files_say(repository, tmp_path):
 def test_a_run_of_where_stands_in_its_table_with_its_hits(repository, tmp_path):
     where = read_index(ROOT, WHERE)
     for row in ('base', 'query_key'):
-        make_run(tmp_path / 'runs', row, 2, index=where, table='position', scale=None,
-                 options={'train_cfg.max_iters': 100})
+        make_run(
+            tmp_path / 'runs',
+            row,
+            2,
+            index=where,
+            table='position',
+            scale=None,
+            options={'train_cfg.max_iters': 100},
+        )
     add_records([tmp_path / 'runs'], 'where')
     assert {(record['config'], record['scale']) for record in read_records('.', OWN)} == {
-        ('configs/where/base.py', None), ('configs/where/query_key.py', None)}
+        ('configs/where/base.py', None),
+        ('configs/where/query_key.py', None),
+    }
     page = zoo_page(folders=OWN)
-    section = page[page.index('## Where, not only what'):]
+    section = page[page.index('## Where, not only what') :]
     assert 'object hit, relation' in section and '| 72.50 | 72.50 | 72.50 |' in section
     assert "the paper's" not in section.partition('## The quickstart')[0].partition('\n###')[2]
-    assert (f'python tools/ablate.py position --rows base query_key --seeds 2 --index {WHERE} '
-            '--cfg-options train_cfg.max_iters=100') in section
+    assert (
+        f'python tools/ablate.py position --rows base query_key --seeds 2 --index {WHERE} '
+        '--cfg-options train_cfg.max_iters=100'
+    ) in section
     assert '## Other runs' not in page
 
 
@@ -201,7 +271,7 @@ def test_a_run_is_recorded_once_and_its_log_can_be_drawn(repository, tmp_path):
     assert [record['seed'] for record in records] == [1, 0]
     log = records[1]['log']
     assert log == f'{OWN_RECORDS}/brief/t10_no_dense_iter_100_seed0.json'
-    run, = read_runs([log])
+    (run,) = read_runs([log])
     assert run.curves['train/loss'] == {50: 0.51235, 100: 0.4}
     assert run.curves['val/gIoU'] == {50: 50.0} and 'train/peak_gib' not in run.curves
     shutil.rmtree(tmp_path / 'runs')
@@ -212,16 +282,23 @@ def test_a_run_is_recorded_once_and_its_log_can_be_drawn(repository, tmp_path):
 
 def test_a_run_of_a_config_and_of_no_training(repository, tmp_path):
     """One of a table's own † stands in that table, one of no table's among the others."""
-    for name, heading in (('synthrs_long', '## Other runs'),
-                          ('synthrs_tiny', '## Where, not only what')):
+    for name, heading in (
+        ('synthrs_long', '## Other runs'),
+        ('synthrs_tiny', '## Where, not only what'),
+    ):
         folder = tmp_path / f'run_{name}'
         folder.mkdir()
         load_config(str(ROOT / f'configs/{name}.py')).dump(folder / f'{name}.py')
         (folder / 'scores.json').write_text((ROOT / QUICKSTART).read_text())
         record, _ = make_record(folder, repository)
-        assert (record['config'], record['options'], record['scale'], record['trained'],
-                record['minutes'], record['begun']) == (f'configs/{name}.py', {}, None, None,
-                                                        None, None)
+        assert (
+            record['config'],
+            record['options'],
+            record['scale'],
+            record['trained'],
+            record['minutes'],
+            record['begun'],
+        ) == (f'configs/{name}.py', {}, None, None, None, None)
         add_records([folder], name, logs=True)
         page = zoo_page(folders=OWN)
         assert 'Nothing was run here at full size' in page
@@ -241,10 +318,15 @@ def test_scores_by_seed_with_their_mean_and_spread(repository, tmp_path, run):
     assert code == 0 and list(found['seeds']) == ['0', '1', '5']
     assert found['trained'] == 'iter_100' and found['split'] == 'test'
     assert found['seeds']['5']['by_level']['relation'] == {
-        'gIoU': 60.0, 'cIoU': 70.0, 'Pr@0.5': 80.0, 'object_hit': 72.5, 'samples': 8}
+        'gIoU': 60.0,
+        'cIoU': 70.0,
+        'Pr@0.5': 80.0,
+        'object_hit': 72.5,
+        'samples': 8,
+    }
     assert found['seeds']['1']['minutes'] == 0.75
     assert found['mean']['gIoU'] == 62 and found['mean']['by_level']['position']['gIoU'] == 54
-    assert found['std']['gIoU'] == pytest.approx(7 ** 0.5, abs=1e-4)
+    assert found['std']['gIoU'] == pytest.approx(7**0.5, abs=1e-4)
     assert found['std']['by_level']['position']['object_hit'] == 0
     assert 'protocol' not in found['mean']
     add_records([tmp_path / 'runs/tiny/rrsisd_ablation/seed5'], 'again')
@@ -259,18 +341,31 @@ def test_scores_by_seed_with_their_mean_and_spread(repository, tmp_path, run):
     assert code == 1 and 'holds 0 runs of configs/none.py' in error.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize(('spoil', 'message'), [
-    (lambda folder: (folder / 'scores.json').unlink(), 'no run below .* is finished'),
-    (lambda folder: (folder / 'scores.json').write_text('{'), r'scores\.json: no JSON'),
-    (lambda folder: (folder / 'scores.json').write_text('{"evaluators": []}'),
-     r'scores\.json holds several evaluators'),
-    (lambda folder: (folder / 'more.py').touch(), r'holds 2 configs .*: more.py, seed0.py'),
-    (lambda folder: (folder / 'seed0.py').rename(folder / 'no_such_config.py'), 'named as 0 files'),
-    (lambda folder: folder.parent.rename(folder.parent.with_name('t10_none')),
-     "no table has a row 't10_none'"),
-    (lambda folder: other_config(folder, {'randomness.seed': 1}),
-     r'trained and tested with different configs \(randomness\)'),
-    (lambda folder: other_config(folder, {'model.prompter.n_t': 2}), r'\(model.prompter.n_t\)')])
+@pytest.mark.parametrize(
+    ('spoil', 'message'),
+    [
+        (lambda folder: (folder / 'scores.json').unlink(), 'no run below .* is finished'),
+        (lambda folder: (folder / 'scores.json').write_text('{'), r'scores\.json: no JSON'),
+        (
+            lambda folder: (folder / 'scores.json').write_text('{"evaluators": []}'),
+            r'scores\.json holds several evaluators',
+        ),
+        (lambda folder: (folder / 'more.py').touch(), r'holds 2 configs .*: more.py, seed0.py'),
+        (
+            lambda folder: (folder / 'seed0.py').rename(folder / 'no_such_config.py'),
+            'named as 0 files',
+        ),
+        (
+            lambda folder: folder.parent.rename(folder.parent.with_name('t10_none')),
+            "no table has a row 't10_none'",
+        ),
+        (
+            lambda folder: other_config(folder, {'randomness.seed': 1}),
+            r'trained and tested with different configs \(randomness\)',
+        ),
+        (lambda folder: other_config(folder, {'model.prompter.n_t': 2}), r'\(model.prompter.n_t\)'),
+    ],
+)
 def test_bad_input_is_one_line(repository, tmp_path, run, monkeypatch, spoil, message):
     spoil(make_run(tmp_path / 'runs', 't10_no_dense', 0))
     monkeypatch.chdir(repository)
@@ -283,6 +378,7 @@ def test_bad_input_is_one_line(repository, tmp_path, run, monkeypatch, spoil, me
 
 
 # ---- a page with runs -------------------------------------------------------------------------
+
 
 def test_the_rows_that_were_run(repository, tmp_path, run):
     for seed in (0, 1, 5):
@@ -299,13 +395,20 @@ def test_the_rows_that_were_run(repository, tmp_path, run):
     long, brief = page.split('### Tiny scale, ')[1:]
     assert long.startswith('1200 iterations; synthrs, test: 24 sentences, protocol `paper`')
     assert brief.startswith('100 iterations')
-    dense = ('| ✓ | ✗ | [t10_no_dense](../configs/ablations/table10_cascade_dense/t10_no_dense.py)'
-             ' | 0 1 5 | 80.00 ± 0.00 | 70.00 ± 0.00 | 62.00 ± 2.65 | 54.00 ± 5.29 '
-             '| 54.00 ± 5.29 | 54.00 ± 5.29 | - | 0.8 | - |')  # of 60, 61 and 65
+    dense = (
+        '| ✓ | ✗ | [t10_no_dense](../configs/ablations/table10_cascade_dense/t10_no_dense.py)'
+        ' | 0 1 5 | 80.00 ± 0.00 | 70.00 ± 0.00 | 62.00 ± 2.65 | 54.00 ± 5.29 '
+        '| 54.00 ± 5.29 | 54.00 ± 5.29 | - | 0.8 | - |'
+    )  # of 60, 61 and 65
     assert dense in brief
-    assert re.search(r'rrsisd_ablation\.py\) † \| 0 \| .* \| 60\.00 \[\d+\.\d\d, \d+\.\d\d\] '
-                     r'\| 50\.00 \| 50\.00 \| 50\.00 \| 66\.01 \| 0\.8 \| - \|', brief)
-    assert ('python tools/ablate.py table10 --rows t10_no_dense --seeds 0 1 5 --scale tiny '
-            '--cfg-options param_scheduler.1.end=100 train_cfg.max_iters=100\n') in brief
+    assert re.search(
+        r'rrsisd_ablation\.py\) † \| 0 \| .* \| 60\.00 \[\d+\.\d\d, \d+\.\d\d\] '
+        r'\| 50\.00 \| 50\.00 \| 50\.00 \| 66\.01 \| 0\.8 \| - \|',
+        brief,
+    )
+    assert (
+        'python tools/ablate.py table10 --rows t10_no_dense --seeds 0 1 5 --scale tiny '
+        '--cfg-options param_scheduler.1.end=100 train_cfg.max_iters=100\n'
+    ) in brief
     assert brief.count('#### Table') == long.count('#### Table') == 1, '† once where it is alone'
     assert '[0](../work_dirs/records/long/rrsisd_ablation_iter_1200_seed0.json)' in long

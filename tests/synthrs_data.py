@@ -1,4 +1,5 @@
 """One small dataset on disk, in all three layouts, for the tests of this folder."""
+
 import pytest
 
 from rsrefseg2.synthrs.generation.build import Recipe, build
@@ -8,8 +9,9 @@ PER_LEVEL = {'train': 2, 'val': 1, 'test': 1}
 
 
 def recipe(**changes):
-    options = dict(scenes=SCENES, per_level=PER_LEVEL, seed=3,
-                   layouts=('rrsisd', 'refsegrs', 'risbench'))
+    options = dict(
+        scenes=SCENES, per_level=PER_LEVEL, seed=3, layouts=('rrsisd', 'refsegrs', 'risbench')
+    )
     return Recipe(**{**options, **changes})
 
 

@@ -1,5 +1,6 @@
 """The release's checkpoints without its weights: a file in its layout from random weights, the same
 forward by plain functions on its own names (tests/reference/release.py), and the way back."""
+
 import copy
 import json
 import os
@@ -17,12 +18,7 @@ from rsrefseg2.publishing import from_release, to_release
 from rsrefseg2.publishing.official_checkpoint import Skipped, _check, read_release
 from rsrefseg2.publishing.official_layout import place_model, to_official, to_ours, why_unused
 from tests import official
-from tests.reference.release import (
-    release_forward,
-    release_images,
-    release_mask,
-    release_recipe,
-)
+from tests.reference.release import release_forward, release_images, release_mask, release_recipe
 from tests.test_models.release_names import transformers_state
 from tests.test_models.tiny_model import items
 
@@ -55,6 +51,7 @@ def model(converted):
 
 # ------------------------------------------------------------------ the proof, end to end
 
+
 def square_items(which=range(4)):
     """Images of one size, as the release stacks its annotations; two sentences share one."""
     found = items(which)
@@ -62,7 +59,7 @@ def square_items(which=range(4)):
         seed = torch.Generator().manual_seed(10 + min(i, 2))
         item['inputs'] = torch.randint(0, 256, (3, SIDE, SIDE), generator=seed, dtype=torch.uint8)
         mask = torch.zeros(SIDE, SIDE, dtype=torch.bool)
-        mask[3 + 5 * i:30 + 2 * i, 4:25 + 5 * i] = True
+        mask[3 + 5 * i : 30 + 2 * i, 4 : 25 + 5 * i] = True
         item['data_samples'].gt_mask = mask
         item['data_samples'].set_metainfo(dict(ori_shape=(SIDE, SIDE)))
     return found
@@ -74,14 +71,15 @@ def both_ways(model, state, which=range(4)):
     data = model.data_preprocessor(unique_images_collate(samples))
     with torch.no_grad():
         found = model(data['inputs'])
-        losses = model.loss(found, Targets([s.gt_mask for s in data['data_samples']],
-                                           data['inputs'].image_ids))
+        losses = model.loss(
+            found, Targets([s.gt_mask for s in data['data_samples']], data['inputs'].image_ids)
+        )
         double = {k: v.double() if v.is_floating_point() else v for k, v in state.items()}
         where, how = release_images([item['inputs'] for item in samples], 32, 64)
-        wanted = release_forward(double, where, how, data['inputs'].input_ids,
-                                 sizes=official.SIZES)
-        wanted_losses = release_recipe(double, wanted, torch.stack(
-            [item['data_samples'].gt_mask for item in samples]))
+        wanted = release_forward(double, where, how, data['inputs'].input_ids, sizes=official.SIZES)
+        wanted_losses = release_recipe(
+            double, wanted, torch.stack([item['data_samples'].gt_mask for item in samples])
+        )
     return data, found, losses, wanted, wanted_losses
 
 
@@ -98,11 +96,13 @@ def test_the_converted_model_is_the_release(model, state, dtype, tolerance):
     assert data['inputs'].input_ids.shape[1] == data['inputs'].lengths.max()  # the longest, eos too
     index = data['inputs'].image_index
     pairs = {name: (getattr(found.prompts, name), wanted[name]) for name in SYMBOLS} | {
-        'v': (found.images.v[index], wanted['v']), 't_word': (found.text.t_word, wanted['t_word']),
+        'v': (found.images.v[index], wanted['v']),
+        't_word': (found.text.t_word, wanted['t_word']),
         't_sent': (found.text.t_sent, wanted['t_sent']),
         'image_embeddings': (found.images.image_embeddings[index], wanted['image_embeddings']),
         'p_dense': (found.prompts.p_dense, wanted['p_dense'][:, 0]),
-        'mask_logits': (found.mask_logits, wanted['mask_logits'])}
+        'mask_logits': (found.mask_logits, wanted['mask_logits']),
+    }
     for name, (a, b) in pairs.items():
         assert relative(a, b) < tolerance, (name, relative(a, b))
     assert losses.keys() == wanted_losses.keys()
@@ -124,24 +124,42 @@ def test_a_prediction_depends_on_its_batch(model, state):
     assert relative(alone.mask_logits, together.mask_logits[[0]]) > 1e-3
 
 
-@pytest.mark.parametrize(('a', 'b'), [
-    ('prompter.text_query_pe_embedding1', 'prompter.text_query_pe_embedding2'),
-    ('prompter.prompt_embedding', 'prompter.prompt_pe_embedding'),
-    ('prompter.prompt_queries2_img_attn_layers.0.norm_prompt_2.weight',
-     'prompter.prompt_queries2_img_attn_layers.0.norm_prompt_4.weight'),
-    ('prompter.two_queries_text_attn_layers.1.mlp_query1_2.layers.0.weight',
-     'prompter.two_queries_text_attn_layers.1.mlp_query1_3.layers.0.weight'),
-    ('backbone.model.sam_mask_decoder.transformer.layers.0.norm2.weight',
-     'backbone.model.sam_mask_decoder.transformer.layers.0.norm3.weight'),
-    ('backbone.model.image_encoder.base_model.model.trunk.blocks.0.norm1.weight',
-     'backbone.model.image_encoder.base_model.model.trunk.blocks.0.norm2.weight'),
-    ('backbone.model.image_encoder.base_model.model.neck.convs.1.conv.lora_B.default.weight',
-     'backbone.model.image_encoder.base_model.model.neck.convs.2.conv.lora_B.default.weight'),
-    ('clip_text_encoder.base_model.model.model.head.lora_B.default.weight',
-     'clip_text_encoder.base_model.model.model.encoder.layers.0.self_attn.q_proj.lora_B.default'
-     '.weight'),
-    ('clip_text_encoder.base_model.model.logit_scale',
-     'clip_text_encoder.base_model.model.logit_bias')])
+@pytest.mark.parametrize(
+    ('a', 'b'),
+    [
+        ('prompter.text_query_pe_embedding1', 'prompter.text_query_pe_embedding2'),
+        ('prompter.prompt_embedding', 'prompter.prompt_pe_embedding'),
+        (
+            'prompter.prompt_queries2_img_attn_layers.0.norm_prompt_2.weight',
+            'prompter.prompt_queries2_img_attn_layers.0.norm_prompt_4.weight',
+        ),
+        (
+            'prompter.two_queries_text_attn_layers.1.mlp_query1_2.layers.0.weight',
+            'prompter.two_queries_text_attn_layers.1.mlp_query1_3.layers.0.weight',
+        ),
+        (
+            'backbone.model.sam_mask_decoder.transformer.layers.0.norm2.weight',
+            'backbone.model.sam_mask_decoder.transformer.layers.0.norm3.weight',
+        ),
+        (
+            'backbone.model.image_encoder.base_model.model.trunk.blocks.0.norm1.weight',
+            'backbone.model.image_encoder.base_model.model.trunk.blocks.0.norm2.weight',
+        ),
+        (
+            'backbone.model.image_encoder.base_model.model.neck.convs.1.conv.lora_B.default.weight',
+            'backbone.model.image_encoder.base_model.model.neck.convs.2.conv.lora_B.default.weight',
+        ),
+        (
+            'clip_text_encoder.base_model.model.model.head.lora_B.default.weight',
+            'clip_text_encoder.base_model.model.model.encoder.layers.0.self_attn.q_proj.lora_B.default'
+            '.weight',
+        ),
+        (
+            'clip_text_encoder.base_model.model.logit_scale',
+            'clip_text_encoder.base_model.model.logit_bias',
+        ),
+    ],
+)
 def test_a_weight_in_a_wrong_place_is_seen(model, state, a, b):
     """The comparison above: with two of the release's weights exchanged the masks are others."""
     data = model.data_preprocessor(unique_images_collate(square_items([0, 1])))['inputs']
@@ -153,6 +171,7 @@ def test_a_weight_in_a_wrong_place_is_seen(model, state, a, b):
 
 
 # ------------------------------------------------------------------ round trip
+
 
 def assert_identical(a, b):
     assert a.keys() == b.keys()
@@ -171,8 +190,11 @@ def test_there_and_back_is_the_identity(converted, state, tmp_path):
 
 def test_every_weight_keeps_its_precision(model, state):
     """A file that ZeRO-2 in BF16 left may hold halves."""
-    half = {k: v.bfloat16() if v.is_floating_point() else v for k, v in state.items()
-            if why_unused(k) is None}
+    half = {
+        k: v.bfloat16() if v.is_floating_point() else v
+        for k, v in state.items()
+        if why_unused(k) is None
+    }
     placing = place_model(model.state_dict(), model.prompter.grid_size)
     ours = to_ours(half, placing)
     assert ours['prompter.visual_pe'].dtype == torch.bfloat16
@@ -187,9 +209,11 @@ def test_sams_names_equal_another_mapping(converted, state):
             name = name.removeprefix('backbone.model.').replace('base_model.model.', '')
             plain[name.replace('.base_layer', '')] = value
     wanted = transformers_state(plain)
-    ours = {k.removeprefix('mask_generator.sam.').replace('.base_layer', ''): v
-            for k, v in torch.load(converted[2])['state_dict'].items()
-            if k.startswith('mask_generator.') and 'lora_' not in k}
+    ours = {
+        k.removeprefix('mask_generator.sam.').replace('.base_layer', ''): v
+        for k, v in torch.load(converted[2])['state_dict'].items()
+        if k.startswith('mask_generator.') and 'lora_' not in k
+    }
     assert_identical(ours, wanted)
 
 
@@ -202,12 +226,14 @@ def test_the_report_names_every_key_once(converted, state):
     assert '741 keys of the release are 738 of ours' in text
     assert 'backbone.model.image_encoder -> mask_generator.sam.vision_encoder: 106 keys' in text
     assert '20 keys have no use here' in text
-    assert re.search(r"17 \(clip_vision_encoder\S+head\.probe, \.\.\.\): the image tower's pooling",
-                     text)
+    assert re.search(
+        r"17 \(clip_vision_encoder\S+head\.probe, \.\.\.\): the image tower's pooling", text
+    )
     assert json.loads(json.dumps(report.to_dict()))['unused'] == report.unused
 
 
 # ------------------------------------------------------------------ what is refused
+
 
 def fails(cfg, path, tmp_path, dataset='rrsisd', convert=from_release, **options):
     out = tmp_path / 'out.pth'
@@ -219,8 +245,9 @@ def fails(cfg, path, tmp_path, dataset='rrsisd', convert=from_release, **options
 
 def test_a_key_without_a_place_a_missing_one_and_another_shape(converted, state, tmp_path):
     pooling = 'clip_vision_encoder.base_model.model.model.head'
-    changed = dict(state, **{'prompter.extra.weight': torch.zeros(1),
-                             f'{pooling}.more': torch.zeros(1)})
+    changed = dict(
+        state, **{'prompter.extra.weight': torch.zeros(1), f'{pooling}.more': torch.zeros(1)}
+    )
     pe = changed.pop('prompter.text_query_pe_embedding2')
     changed['prompter.text_query_pe_embedding1'] = pe[:2]
     path = write_official(tmp_path / 'a.pth', changed)
@@ -229,14 +256,21 @@ def test_a_key_without_a_place_a_missing_one_and_another_shape(converted, state,
         'clip_vision_encoder.base_model.model.model.head.more); 1 missing '
         '(prompter.text_query_pe_embedding2); 1 of another shape '
         '(prompter.text_query_pe_embedding1: (2, 32) in the file, (3, 32) by the config): nothing '
-        'is written; if it is of another variant, give its config with --config')
+        'is written; if it is of another variant, give its config with --config'
+    )
 
 
-@pytest.mark.parametrize(('change', 'says'), [
-    (dict(more=torch.ones(2)), '1 without a place (more)'),
-    ({'decode_head.logit_scale2': None}, '1 missing (decode_head.logit_scale2)'),
-    ({'decode_head.logit_scale2': torch.ones(1)}, '1 of another shape (decode_head.logit_scale2: '
-                                                  '(1,) in the file, () by the config)')])
+@pytest.mark.parametrize(
+    ('change', 'says'),
+    [
+        (dict(more=torch.ones(2)), '1 without a place (more)'),
+        ({'decode_head.logit_scale2': None}, '1 missing (decode_head.logit_scale2)'),
+        (
+            {'decode_head.logit_scale2': torch.ones(1)},
+            '1 of another shape (decode_head.logit_scale2: (1,) in the file, () by the config)',
+        ),
+    ],
+)
 def test_one_fault_is_enough(converted, state, model, change, says):
     cfg = converted[0]
     changed = {k: v for k, v in (state | change).items() if v is not None}
@@ -251,9 +285,11 @@ def test_one_fault_is_enough(converted, state, model, change, says):
 def test_another_data_set(converted, tmp_path):
     cfg, theirs, ours, _ = converted
     assert fails(cfg, theirs, tmp_path, dataset='risbench') == (
-        'F was trained on rrsisd, as its own "meta" says, not on risbench: give --dataset rrsisd')
+        'F was trained on rrsisd, as its own "meta" says, not on risbench: give --dataset rrsisd'
+    )
     assert fails(cfg, ours, tmp_path, dataset='risbench', convert=to_release) == (
-        'F was trained on rrsisd, not on risbench: give --dataset rrsisd')
+        'F was trained on rrsisd, not on risbench: give --dataset rrsisd'
+    )
 
 
 def test_a_file_that_says_nothing_of_its_data(converted, state, tmp_path):
@@ -269,18 +305,21 @@ def test_ours_given_for_theirs_and_theirs_for_ours(converted, tmp_path):
     assert fails(cfg, ours, tmp_path).endswith('it is one of this project, give --back')
     plain = tmp_path / 'plain.pth'
     torch.save(dict(state_dict=torch.load(theirs, weights_only=False)['state_dict']), plain)
-    assert 'F is not of this model: 738 missing' in fails(cfg, plain, tmp_path, convert=to_release
-                                                          ).replace('checkpoint ', '')
+    assert 'F is not of this model: 738 missing' in fails(
+        cfg, plain, tmp_path, convert=to_release
+    ).replace('checkpoint ', '')
 
 
 def test_a_model_that_is_not_the_releases(state, tmp_path):
     path = write_official(tmp_path / 'a.pth', state)
-    cfg = load_config(str(write_release_config(tmp_path / 'c.py')),
-                      options={'model.losses.spatial': dict(type='SpatialLoss', kind='ce',
-                                                                    _delete_=True)})
+    cfg = load_config(
+        str(write_release_config(tmp_path / 'c.py')),
+        options={'model.losses.spatial': dict(type='SpatialLoss', kind='ce', _delete_=True)},
+    )
     assert fails(cfg, path, tmp_path) == (
         'CFG is not a model of the release, which has no losses.spatial.logit_scale, '
-        'losses.spatial.logit_bias: use one of configs/release')
+        'losses.spatial.logit_bias: use one of configs/release'
+    )
 
 
 def test_two_weights_that_share_a_place_must_agree(converted, tmp_path):
@@ -294,6 +333,7 @@ def test_two_weights_that_share_a_place_must_agree(converted, tmp_path):
 
 
 # ------------------------------------------------------------------ no code of the file is run
+
 
 class Evil:
     def __reduce__(self):
@@ -316,6 +356,7 @@ def test_code_in_a_file_is_not_run(state, tmp_path, monkeypatch):
 
 def test_mmengines_record_is_skipped_and_its_class_untouched(tmp_path):
     from mmengine.logging import HistoryBuffer
+
     methods = dict(HistoryBuffer._statistics_methods)
     path = write_official(tmp_path / 'a.pth', {'a': torch.ones(2)})
     with pytest.raises(Exception, match='Weights only load failed'):
@@ -342,8 +383,9 @@ def test_a_file_of_numpy_1(tmp_path):
     assert 'numpy.core.multiarray._reconstruct' in skipped
 
 
-@pytest.mark.parametrize(('content', 'says'), [
-    (None, 'does not exist'), (b'torn', 'torn or no checkpoint')])
+@pytest.mark.parametrize(
+    ('content', 'says'), [(None, 'does not exist'), (b'torn', 'torn or no checkpoint')]
+)
 def test_a_file_that_cannot_be_read(tmp_path, content, says):
     path = tmp_path / 'a.pth'
     if content:

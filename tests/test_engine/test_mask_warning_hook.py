@@ -1,4 +1,5 @@
 """Masks that were resized or are empty: seen in a worker, told once by the main process."""
+
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from rsrefseg2.datasets import RISBench, unique_images_collate
-from rsrefseg2.engine import OddMaskHook, hooks
+from rsrefseg2.engine import MaskWarningHook, hooks
 from tests.fabricate import fabricate
 
 PIPELINE = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')]
@@ -23,7 +24,7 @@ def test_told_once(mode, tmp_path, monkeypatch):
     lines = []
     monkeypatch.setattr(hooks, 'print_log', lambda line, **_: lines.append(line))
     data = RISBench(data_root=str(root), split='train', pipeline=PIPELINE)
-    hook, runner = OddMaskHook(), SimpleNamespace()
+    hook, runner = MaskWarningHook(), SimpleNamespace()
     for _ in range(2):
         loader = DataLoader(data, batch_size=2, num_workers=1, collate_fn=unique_images_collate)
         for number, batch in enumerate(loader):
@@ -32,11 +33,13 @@ def test_told_once(mode, tmp_path, monkeypatch):
     assert lines == [
         f'{mode}: 1 of 4 masks have another size than their image and were resized (nearest '
         'neighbour): samples train_0_0',
-        f'{mode}: 2 of 4 masks are empty; the samples are kept: samples train_0_0, train_1_0']
+        f'{mode}: 2 of 4 masks are empty; the samples are kept: samples train_0_0, train_1_0',
+    ]
 
 
 def test_every_config_has_the_hook():
     from rsrefseg2.engine import load_config
+
     root = Path(__file__).resolve().parents[2]
     config = load_config(str(root / 'configs/synthrs_tiny.py'))
-    assert 'OddMaskHook' in json.dumps(config.custom_hooks)
+    assert 'MaskWarningHook' in json.dumps(config.custom_hooks)

@@ -1,4 +1,5 @@
 """Conversion between the layouts: what went in comes out, and what does not is said."""
+
 import collections
 import json
 import os
@@ -23,12 +24,17 @@ def triplets(layout, root, *, category=False):
     found = collections.Counter()
     for split in ('train', 'val', 'test'):
         options = dict(classes=None) if layout == 'rrsisd' else {}
-        data = open_split(layout, root, split, pipeline=PIPELINE, serialize_data=False,
-                          **options)
+        data = open_split(layout, root, split, pipeline=PIPELINE, serialize_data=False, **options)
         for item in (data[index] for index in range(len(data))):
             sample = item['data_samples']
-            found[split, sample.text, sample.gt_mask.numpy().tobytes(), sample.ori_shape,
-                  item['inputs'].numpy().tobytes(), sample.category if category else ''] += 1
+            found[
+                split,
+                sample.text,
+                sample.gt_mask.numpy().tobytes(),
+                sample.ori_shape,
+                item['inputs'].numpy().tobytes(),
+                sample.category if category else '',
+            ] += 1
     return found
 
 
@@ -83,10 +89,16 @@ def test_what_is_lost_is_said(roots, tmp_path):
     assert 'no place for the category of 8 triplets' in said
     assert '6 pictures stand under 8 names' in said
     assert '6 jpg pictures are written as png: the same pixels' in said
-    sources = [json.loads(line) for split in ('train', 'val', 'test')
-               for line in open(tmp_path / f'a/scenes/scenes_{split}.jsonl')]
-    origin = {s['from']: (scene['files'], scene['objects'][s['target']]['category'])
-              for scene in sources for s in scene['sentences']}
+    sources = [
+        json.loads(line)
+        for split in ('train', 'val', 'test')
+        for line in open(tmp_path / f'a/scenes/scenes_{split}.jsonl')
+    ]
+    origin = {
+        s['from']: (scene['files'], scene['objects'][s['target']]['category'])
+        for scene in sources
+        for s in scene['sentences']
+    }
     assert origin['1004'] == (['images/rrsisd/JPEGImages/00003.jpg'], 'Expressway-Service-area')
     said = ' '.join(convert('risbench', str(roots['risbench']), to='rrsisd', out=tmp_path / 'b'))
     assert '8 triplets have no known category' in said and "'unknown'" in said
@@ -155,9 +167,20 @@ def test_nothing_is_overwritten_and_a_failure_leaves_nothing(roots, tmp_path):
 
 
 def test_the_tool(run, roots, tmp_path):
-    code, printed, _ = run('data/convert.py', 'risbench', roots['risbench'], '--to', 'rrsisd',
-                           '--out', tmp_path / 'a', '--splits', 'train', 'test')
+    code, printed, _ = run(
+        'data/convert.py',
+        'risbench',
+        roots['risbench'],
+        '--to',
+        'rrsisd',
+        '--out',
+        tmp_path / 'a',
+        '--splits',
+        'train',
+        'test',
+    )
     assert code == 0 and '6 triplets on 6 pictures' in printed and str(tmp_path / 'a') in printed
-    code, _, error = run('data/convert.py', 'risbench', roots['risbench'], '--to', 'rrsisd',
-                         '--out', tmp_path / 'a')
+    code, _, error = run(
+        'data/convert.py', 'risbench', roots['risbench'], '--to', 'rrsisd', '--out', tmp_path / 'a'
+    )
     assert code == 1 and error.startswith('error: ') and len(error.splitlines()) == 1

@@ -1,4 +1,5 @@
 """tools/analysis/summary.py: parameters and FLOPs by part, without weights and network."""
+
 import json
 import runpy
 import sys
@@ -32,7 +33,8 @@ def tiny_model(rank: int | None = 2) -> dict:
         type='RSRefSeg2',
         siglip=dict(checkpoint=tiny_towers.siglip_config(), vision_lora=lora, text_lora=lora),
         sam=dict(checkpoint=tiny_towers.sam2_config(), lora=lora),
-        prompter=dict(type='CascadedPrompter', inner=16, heads=2, mlp_hidden=16, dense=dict()))
+        prompter=dict(type='CascadedPrompter', inner=16, heads=2, mlp_hidden=16, dense=dict()),
+    )
 
 
 def test_full_size_as_json(monkeypatch, capfd):
@@ -53,8 +55,9 @@ def test_full_size_as_json(monkeypatch, capfd):
         assert counts['total'] == sum(counts[part] for part in PARTS) + counts.get('other', 0)
     assert parameters['vision_tower_trainable'] == parameters['text_tower_trainable'] == 0
     assert parameters['lora_trainable'] == parameters['lora'] > 0
-    assert parameters['trainable'] == sum(parameters[f'{part}_trainable'] for part in
-                                          (*PARTS, 'other'))
+    assert parameters['trainable'] == sum(
+        parameters[f'{part}_trainable'] for part in (*PARTS, 'other')
+    )
 
 
 def test_table_and_options(monkeypatch, capfd, tmp_path):
@@ -66,11 +69,17 @@ def test_table_and_options(monkeypatch, capfd, tmp_path):
     assert float(rows['lora'][1]) > 1 > float(rows['sam'][1])  # millions
 
 
-@pytest.mark.parametrize(('arguments', 'says'), [
-    (['no/such/config.py'], 'no/such/config.py'),
-    ([FULL, '--cfg-options', 'model.sam.checkpoint=facebook/sam2.1-hiera-tny'],
-     'did you mean facebook/sam2.1-hiera-tiny'),
-    ([FULL, '--cfg-options', 'model.prompter.n_tt=3'], 'n_tt')])
+@pytest.mark.parametrize(
+    ('arguments', 'says'),
+    [
+        (['no/such/config.py'], 'no/such/config.py'),
+        (
+            [FULL, '--cfg-options', 'model.sam.checkpoint=facebook/sam2.1-hiera-tny'],
+            'did you mean facebook/sam2.1-hiera-tiny',
+        ),
+        ([FULL, '--cfg-options', 'model.prompter.n_tt=3'], 'n_tt'),
+    ],
+)
 def test_a_mistake_is_one_line(monkeypatch, capfd, arguments, says):
     with pytest.raises(SystemExit) as caught:
         run_tool(monkeypatch, capfd, *arguments)
@@ -90,14 +99,19 @@ def test_counts_on_meta_are_the_real_ones(tiny_summary):
         model = MODELS.build(dict(tiny_model(), init='random'))
     assert tiny_summary['parameters']['total'] == sum(p.numel() for p in model.parameters())
     assert tiny_summary['parameters']['trainable'] == sum(
-        p.numel() for p in model.parameters() if p.requires_grad)
+        p.numel() for p in model.parameters() if p.requires_grad
+    )
 
     length = model.encoder.max_length
     # On the CPU torch does not count its fused attention; written out, it does.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         images = model.encode_images(torch.randn(1, 3, 32, 32), torch.randn(1, 3, 64, 64))
-        model.segment(images, torch.zeros(1, dtype=torch.int64),
-                      torch.ones(1, length, dtype=torch.int64), torch.full((1,), length))
+        model.segment(
+            images,
+            torch.zeros(1, dtype=torch.int64),
+            torch.ones(1, length, dtype=torch.int64),
+            torch.full((1,), length),
+        )
     assert tiny_summary['flops']['total'] == counter.get_total_flops()
 
 
@@ -109,6 +123,8 @@ def test_lora_stands_apart(tiny_summary):
             assert tiny_summary[kind][part] == without[kind][part]
     # rank 2 on 4 projections of 2 layers in both towers, 32 to 32, and on qkv and proj of Hiera
     towers = 2 * 2 * 4 * 2 * (32 + 32)
-    hiera = sum(2 * ((d_in + 3 * d_out) + (d_out + d_out)) for d_in, d_out in
-                ((8, 8), (8, 16), (16, 32), (32, 32), (32, 64)))
+    hiera = sum(
+        2 * ((d_in + 3 * d_out) + (d_out + d_out))
+        for d_in, d_out in ((8, 8), (8, 16), (16, 32), (32, 32), (32, 64))
+    )
     assert tiny_summary['parameters']['lora'] == towers + hiera

@@ -1,0 +1,65 @@
+"""Data in RRSIS-D's layout: RefCOCO's files, run-length masks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..registry import DATASETS
+from .base import RefSegDataset
+from .checks import find_root, require_file, require_folder
+from .refer_files import Instances, refer_triplets
+
+NAMES = ('rrsisd', 'rrssid', 'rrsis_d', 'rrsis-d')  # of the folder; guides have the others
+
+
+@DATASETS.register_module()
+class ReferDataset(RefSegDataset):
+    """`rrsisd/refs(unc).p`, `rrsisd/instances.json`, `images/rrsisd/JPEGImages/*.jpg`.
+
+    Also found: the two files beside the images' folder, and the images in `images/JPEGImages` or
+    `JPEGImages`.
+
+    Args:
+        classes: The category names that may occur. None: those that instances.json lists.
+        made_by: The command that writes the data; named where `data_root` is missing.
+    """
+
+    TITLE = 'RRSIS-D'
+
+    def __init__(
+        self, *, classes: Sequence[str] | None = None, made_by: str | None = None, **kwargs: Any
+    ) -> None:
+        self._classes = None if classes is None else tuple(classes)
+        self._made_by = made_by
+        super().__init__(**kwargs)
+
+    def load_triplets(self) -> Iterator[dict]:
+        root = find_root(
+            self.data_root,
+            title=self.TITLE,
+            wrappers=('RRSIS-D', 'rrsis-d'),
+            entries=(*NAMES[:3], 'images', 'JPEGImages', 'refs(unc).p'),
+            made_by=self._made_by,
+        )
+        refs_path, instances_path = (
+            require_file(
+                [os.path.join(root, name, file) for name in (*NAMES, '')], title=self.TITLE
+            )
+            for file in ('refs(unc).p', 'instances.json')
+        )
+        folder = require_folder(
+            [
+                *(os.path.join(root, 'images', name, 'JPEGImages') for name in (NAMES[0], '')),
+                *(os.path.join(root, 'images', name, 'JPEGImages') for name in NAMES[1:]),
+                os.path.join(root, 'JPEGImages'),
+            ],
+            title=self.TITLE,
+        )
+        instances = Instances(instances_path)
+        names = tuple(instances.categories.values())
+        self._metainfo['classes'] = names if self._classes is None else self._classes
+        yield from refer_triplets(
+            refs_path, instances, folder, split=self.split, faults=self.faults
+        )

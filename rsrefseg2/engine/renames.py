@@ -1,0 +1,94 @@
+"""Names that configs had before the house was put in order; read until UNTIL.
+
+One table for config files, the configs that checkpoints record, published folders and the shipped
+demo. Everything is renamed before anything is checked, so no other module knows an old name.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+UNTIL = datetime.date(2027, 12, 31)  # then this module and its calls go
+
+TYPES = {
+    'BoardsHook': 'TrackerHook',
+    'CutSentenceHook': 'TruncatedSentenceHook',
+    'OddMaskHook': 'MaskWarningHook',
+    'StopHook': 'PreemptionHook',
+    'SynthRSMetric': 'ObjectHitMetric',
+    'TowerStartHook': 'InitPrompterFromTowersHook',
+}
+# By the dotted place of the dict: {old key: new key}.
+KEYS = {
+    'model': {'masks_via_input': 'upsample_via_sam_input'},
+    'model.siglip': {'every_position': 'keep_padding_tokens'},
+    'model.data_preprocessor': {'where_from': 'siglip_from'},
+    'model.losses.seg': {'at': 'loss_resolution'},
+    **dict.fromkeys(
+        ('model.siglip.vision_lora', 'model.siglip.text_lora', 'model.sam.lora'),
+        {'also': 'extra_layers'},
+    ),
+}
+VALUES = {'model.data_preprocessor.siglip_from': {'how': 'sam_input'}}
+
+
+def rename(config: MutableMapping[str, Any]) -> None:
+    """Give every class, key and value of `config` (a Config or a dict) its present name, in place.
+
+    A key whose new name is there too stays, and is an unknown option.
+    """
+    _rename(config, '')
+
+
+def rename_settings(settings: MutableMapping[str, Any]) -> dict[str, Any]:
+    """`settings`, {dotted key below `model`: value} as checkpoints record them, by present names."""
+    new = {}
+    for key, value in settings.items():
+        place, _, name = f'model.{key}'.rpartition('.')
+        where = f'{place}.{KEYS.get(place, {}).get(name, name)}'
+        new[where.removeprefix('model.')] = (
+            VALUES.get(where, {}).get(value, value) if isinstance(value, str) else value
+        )
+    return new
+
+
+def _rename(node: Any, place: str) -> None:
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            _rename(child, place)
+    if not isinstance(node, MutableMapping):
+        return
+    for old, new in KEYS.get(place, {}).items():
+        if old in node and new not in node:
+            node[new] = node.pop(old)
+    for key in list(node):
+        where = f'{place}.{key}'.lstrip('.')
+        if isinstance(node[key], str) and where in VALUES:
+            node[key] = VALUES[where].get(node[key], node[key])
+        _rename(node[key], where)
+    kind = node.get('type')
+    if isinstance(kind, str):
+        scope, _, name = kind.rpartition('.')
+        if scope in ('', 'rsrefseg2') and name in TYPES:
+            node['type'] = f'{scope}.{TYPES[name]}'.lstrip('.')
+        for change in CHANGES.get(name, ()):
+            change(node)
+
+
+def _refer_dataset(node: MutableMapping[str, Any]) -> None:
+    """RRSIS-D's layout with other data in it was `RRSISD` with classes=None."""
+    if node.get('classes', ()) is not None:
+        return
+    if 'synthrs_generate.py' in node.get('made_by', ''):
+        del node['classes'], node['made_by']
+        node['type'] = node['type'].replace('RRSISD', 'SynthRS')
+    elif 'made_by' in node:
+        del node['classes']
+        node['type'] = node['type'].replace('RRSISD', 'ReferDataset')
+
+
+CHANGES: dict[str, tuple[Callable[[MutableMapping[str, Any]], None], ...]] = {
+    'RRSISD': (_refer_dataset,)
+}
