@@ -116,7 +116,9 @@ def test_the_papers_model(name):
 
     # what the config leaves to the classes' defaults
     built = build_once(model)
-    assert built.losses['seg'].at == 'input' and built.losses['sample'].variant == 'paper'
+    assert (
+        built.losses['seg'].loss_resolution == 'input' and built.losses['sample'].variant == 'paper'
+    )
     prompter = built.prompter
     assert not prompter.interleaved and prompter.decomposition.mask_words
     assert isinstance(prompter.dense.conv[2], nn.ReLU) and not prompter.dense.align_corners
@@ -179,13 +181,16 @@ def test_the_releases_recipe(name):
     )
     assert cfg.model.pop('upsample_via_sam_input') and cfg.model.siglip.pop('keep_padding_tokens')
     assert cfg.model.sam.pop('train_prompt_encoder')
-    assert cfg.model.siglip.text_lora.pop('also') == 'head'
-    assert cfg.model.sam.lora.pop('also') == 'neck'
+    assert cfg.model.siglip.text_lora.pop('extra_layers') == 'head'
+    assert cfg.model.sam.lora.pop('extra_layers') == 'neck'
     assert cfg.model.prompter.pop('interleaved')
     assert cfg.model.prompter.dense == dict(activation='gelu', align_corners=True)
     cfg.model.prompter.dense = {}
     seg = cfg.model.losses.seg
-    assert seg.pop('at') == 'annotation' and cfg.model.losses.sample.pop('variant') == 'release'
+    assert (
+        seg.pop('loss_resolution') == 'annotation'
+        and cfg.model.losses.sample.pop('variant') == 'release'
+    )
     assert (seg.ce.loss_weight, seg.dice.loss_weight, seg.dice.naive_dice) == (5.0, 5.0, False)
     seg.ce.loss_weight, seg.dice.loss_weight, seg.dice.naive_dice = 1.0, 1.0, True
     assert cfg.model == paper.model

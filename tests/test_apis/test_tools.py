@@ -235,7 +235,7 @@ def test_predict_says_what_it_needs(run, arguments):
     assert code == 2 and '--demo' in error.splitlines()[-1]
 
 
-@pytest.mark.parametrize('tool', ['predict.py', 'panels.py'])
+@pytest.mark.parametrize('tool', ['predict.py', 'visualize.py'])
 @pytest.mark.parametrize(
     'error',
     [
@@ -276,7 +276,7 @@ def test_panels_writes_pictures_and_page(run, tiny, tmp_path, tmp_path_factory):
     scores = tmp_path_factory.mktemp('scores') / 'scores.json'
     scores.write_text('{"gIoU": 12.34, "by_level": {}}')
     code, printed, _ = run(
-        'panels.py',
+        'visualize.py',
         tiny.config,
         tiny.checkpoint,
         '--out',
@@ -305,7 +305,9 @@ def test_panels_reports_bad_input_in_one_line(run, tiny, tmp_path):
         (('--scores', tmp_path / 'scores.json'), 'scores.json: no JSON'),
         (('--cfg-options', f'test_dataloader.dataset.data_root={tmp_path}/x'), 'does not exist'),
     ):
-        code, _, error = run('panels.py', tiny.config, tiny.checkpoint, '--out', tmp_path, *options)
+        code, _, error = run(
+            'visualize.py', tiny.config, tiny.checkpoint, '--out', tmp_path, *options
+        )
         (line,) = error.strip().splitlines()
         assert code == 1 and line.startswith('error: ') and message in line
 

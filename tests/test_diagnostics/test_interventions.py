@@ -242,7 +242,7 @@ def test_oracle_prompts_with_the_target(many, monkeypatch):
 def test_intervene_tool(many, monkeypatch, run, tmp_path):
     monkeypatch.setenv('RSREFSEG2_DATA', str(many.parent))
     monkeypatch.setattr('rsrefseg2.engine.load_model', lambda *args: Knows())
-    arguments = 'analysis/intervene.py', 'configs/synthrs_tiny.py', 'none.pth'
+    arguments = 'analysis/failure_drill.py', 'configs/synthrs_tiny.py', 'none.pth'
     code, printed, _ = run(*arguments, '--json', '--plot', tmp_path / 'new/curves.png')
     result = json.loads(printed)
     assert code == 0 and result['split'] == 'test' and result['samples'] == 15

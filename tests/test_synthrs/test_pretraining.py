@@ -129,11 +129,18 @@ def test_sams_point_lies_on_the_mask_and_the_coarse_mask_over_it(monkeypatch):
 
 def test_each_tower_takes_its_own_options(run, dataset, tmp_path):
     code, _, error = run(
-        'synthrs_pretrain.py', 'sam2', '--data', dataset, '--layers', 2, '--out', tmp_path / 'out'
+        'pretrain_tiny_towers.py',
+        'sam2',
+        '--data',
+        dataset,
+        '--layers',
+        2,
+        '--out',
+        tmp_path / 'out',
     )
     assert code == 2 and '--layers is for siglip alone' in error
     code, _, error = run(
-        'synthrs_pretrain.py',
+        'pretrain_tiny_towers.py',
         'siglip',
         '--data',
         dataset,

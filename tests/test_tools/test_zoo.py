@@ -313,7 +313,7 @@ def test_scores_by_seed_with_their_mean_and_spread(repository, tmp_path, run):
     make_run(tmp_path / 'other', 'rrsisd_ablation', 2)  # with options: another setting
     add_records([tmp_path / 'runs'], 'runs')
     add_records([tmp_path / 'other'], 'other')
-    code, printed, _ = run('zoo.py', '--seeds', 'configs/rrsisd_ablation.py')
+    code, printed, _ = run('dev/zoo.py', '--seeds', 'configs/rrsisd_ablation.py')
     found = json.loads(printed)
     assert code == 0 and list(found['seeds']) == ['0', '1', '5']
     assert found['trained'] == 'iter_100' and found['split'] == 'test'
@@ -330,14 +330,14 @@ def test_scores_by_seed_with_their_mean_and_spread(repository, tmp_path, run):
     assert found['std']['by_level']['position']['object_hit'] == 0
     assert 'protocol' not in found['mean']
     add_records([tmp_path / 'runs/tiny/rrsisd_ablation/seed5'], 'again')
-    code, _, error = run('zoo.py', '--seeds', 'configs/rrsisd_ablation.py')
+    code, _, error = run('dev/zoo.py', '--seeds', 'configs/rrsisd_ablation.py')
     assert code == 1 and 'seed 5 ' in error and 'again.json' in error.strip().splitlines()[-1]
     (repository / OWN_RECORDS / 'again.json').unlink()
     make_run(tmp_path / 'long', 'rrsisd_ablation', 0, options={}, iterations=1200)
     add_records([tmp_path / 'long'], 'long')
-    code, _, error = run('zoo.py', '--seeds', 'configs/rrsisd_ablation.py')
+    code, _, error = run('dev/zoo.py', '--seeds', 'configs/rrsisd_ablation.py')
     assert code == 1 and 'the same of all' in error.strip().splitlines()[-1]
-    code, _, error = run('zoo.py', '--seeds', 'configs/none.py')
+    code, _, error = run('dev/zoo.py', '--seeds', 'configs/none.py')
     assert code == 1 and 'holds 0 runs of configs/none.py' in error.strip().splitlines()[-1]
 
 
@@ -369,11 +369,11 @@ def test_scores_by_seed_with_their_mean_and_spread(repository, tmp_path, run):
 def test_bad_input_is_one_line(repository, tmp_path, run, monkeypatch, spoil, message):
     spoil(make_run(tmp_path / 'runs', 't10_no_dense', 0))
     monkeypatch.chdir(repository)
-    code, _, error = run('zoo.py', '--add', tmp_path / 'runs', '--name', 'brief')
+    code, _, error = run('dev/zoo.py', '--add', tmp_path / 'runs', '--name', 'brief')
     assert code == 1 and re.search(message, error.strip().splitlines()[-1]), error
-    code, _, error = run('zoo.py', '--add', tmp_path / 'runs', '--name', 'a/b')
+    code, _, error = run('dev/zoo.py', '--add', tmp_path / 'runs', '--name', 'a/b')
     assert code == 1 and 'is a path' in error
-    assert run('zoo.py', '--name', 'brief')[0] == 2
+    assert run('dev/zoo.py', '--name', 'brief')[0] == 2
     assert not (repository / OWN_RECORDS / 'brief.json').exists()
 
 
@@ -386,11 +386,11 @@ def test_the_rows_that_were_run(repository, tmp_path, run):
     make_run(tmp_path / 'runs', 'rrsisd_ablation', 0, dump=True)
     make_run(tmp_path / 'long', 'rrsisd_ablation', 0, options={}, iterations=1200)
     shipped = zoo_page()
-    assert run('zoo.py', '--add', tmp_path / 'runs', '--name', 'brief')[0] == 0
-    assert run('zoo.py', '--add', tmp_path / 'long', '--name', 'long', '--logs')[0] == 0
+    assert run('dev/zoo.py', '--add', tmp_path / 'runs', '--name', 'brief')[0] == 0
+    assert run('dev/zoo.py', '--add', tmp_path / 'long', '--name', 'long', '--logs')[0] == 0
     assert zoo_page() == shipped and not (repository / RECORDS).exists()
-    assert run('zoo.py', '--records', f'{RECORDS}/')[1] == shipped
-    code, page, _ = run('zoo.py')
+    assert run('dev/zoo.py', '--records', f'{RECORDS}/')[1] == shipped
+    code, page, _ = run('dev/zoo.py')
     assert code == 0 and page == zoo_page(folders=(RECORDS, OWN_RECORDS))
     long, brief = page.split('### Tiny scale, ')[1:]
     assert long.startswith('1200 iterations; synthrs, test: 24 sentences, protocol `paper`')
