@@ -21,10 +21,14 @@ import argparse
 import contextlib
 import os
 import sys
+from pathlib import Path
 
 from rsrefseg2.errors import report_user_errors
 from rsrefseg2.options import OWN_RECORDS, RECORDS
 from rsrefseg2.records import to_json
+
+# The modules beside this file serve this repository alone and are not installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 
 def parse_args() -> argparse.Namespace:
