@@ -5,7 +5,15 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ('README.md', 'data/README.md', 'docs/*.md', 'configs/*/README.md', 'configs/*/index.json')
+PAGES = (
+    'README.md',
+    'data/README.md',
+    'docs/*.md',
+    'configs/*/README.md',
+    'configs/*/index.json',
+    'projects/*/*.md',
+    'projects/*/configs/index.json',
+)
 OWN = ROOT / 'configs/mine.py'  # README's example of a config of the user
 
 

@@ -99,7 +99,10 @@ def test_the_readme_is_the_index():
 def test_the_variants_of_where():
     """Each is listed, states its command, and changes only what its table varies."""
     where = ablations.read_index(ROOT, ablations.WHERE)
-    files = {str(path.relative_to(ROOT)) for path in shipped_configs('configs/where')}
+    files = {
+        str(path.relative_to(ROOT))
+        for path in shipped_configs('projects/localisation_study/configs')
+    }
     listed = {row.config for table in where.tables for row in table.rows}
     assert listed == files | {'configs/synthrs_tiny.py'}
     for table in where.tables:

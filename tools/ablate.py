@@ -1,6 +1,6 @@
 """Run a table of the paper: python tools/ablate.py table06 [--scale tiny] [--seeds 0 1 2].
 
-Or of another index: python tools/ablate.py position --index configs/where/index.json.
+Or of another index: python tools/ablate.py position --index projects/localisation_study/configs/index.json.
 
 Trains and tests the table's rows one after the other (or as SLURM jobs), goes on where it stopped,
 never runs a finished row again, and prints their scores beside the paper's: the mean over the

@@ -1,6 +1,6 @@
 """Tables of variants as data: what a row changes, and it at tiny scale.
 
-configs/ablations/index.json are Tables VI-XVI; configs/where/index.json asks, on SynthRS, what
+configs/ablations/index.json are Tables VI-XVI; projects/localisation_study/configs/index.json asks, on SynthRS, what
 decides whether the tiny model learns where.
 """
 
@@ -20,7 +20,7 @@ from ..markup import table as markdown
 from ..options import ABLATIONS as INDEX
 from ..records import read_json
 
-WHERE = 'configs/where/index.json'
+WHERE = 'projects/localisation_study/configs/index.json'
 TINY = 'configs/ablations/tiny.py'
 TINY_TABLES = tuple(f'table{number:02}' for number in range(6, 16))  # XVI compares full-size towers
 ABSENT = object()  # a key that the parent has and the row has not

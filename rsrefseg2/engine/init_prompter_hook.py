@@ -17,7 +17,7 @@ class InitPrompterFromTowersHook(Hook):
     """Start values of the prompter with which p_dense is nearly cos(v, t_sent) at its grid.
 
     With random ones Eq. 5 and the convolutions of Eq. 7 bury what a pretrained tower points at, and
-    the training has to find it again (docs/where.md). The paper says nothing of start values, so
+    the training has to find it again (projects/localisation_study/README.md). The paper says nothing of start values, so
     this is off unless a config asks for it: `default_hooks = dict(tower_start=dict(type=...))`.
     Nothing happens in a run that resumes or loads weights.
 

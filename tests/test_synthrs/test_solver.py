@@ -255,7 +255,7 @@ def test_without_the_anchor_there_must_be_a_relation():
 
 
 def test_directions_without_the_anchor_are_superlatives(cases):
-    """The generator's own 'leftmost', and the share of sentences that docs/where.md tells of."""
+    """The generator's own 'leftmost', and the share of sentences that projects/localisation_study/README.md tells of."""
     words = {
         'left': 'leftmost',
         'right': 'rightmost',

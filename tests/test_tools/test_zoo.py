@@ -246,8 +246,8 @@ def test_a_run_of_where_stands_in_its_table_with_its_hits(repository, tmp_path):
         )
     add_records([tmp_path / 'runs'], 'where')
     assert {(record['config'], record['scale']) for record in read_records('.', OWN)} == {
-        ('configs/where/base.py', None),
-        ('configs/where/query_key.py', None),
+        ('projects/localisation_study/configs/base.py', None),
+        ('projects/localisation_study/configs/query_key.py', None),
     }
     page = zoo_page(folders=OWN)
     section = page[page.index('## Where, not only what') :]

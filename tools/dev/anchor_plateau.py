@@ -5,7 +5,7 @@
 A scene has five objects of category X and five of other categories, each once, on squares of
 `--object` cells, the rest is background; Y is one of the five. Accuracy: the cell that is nearest
 to the sentence belongs to the target; who knows X alone reaches 20 %. What comes out stands in
-docs/where.md. A line every 100 steps: step, seconds, loss, accuracy, and the loss of reading.
+projects/localisation_study/README.md. A line every 100 steps: step, seconds, loss, accuracy, and the loss of reading.
 """
 
 import argparse

@@ -96,7 +96,7 @@ def zoo_page(root: str | Path = '.', folders: Sequence[str] = (RECORDS,)) -> str
             [
                 '## Where, not only what',
                 '',
-                f'{where.note} What follows from it: [where.md](where.md). {RUN_NOTE}',
+                f'{where.note} What follows from it: [the study](../projects/localisation_study/README.md). {RUN_NOTE}',
             ]
         )
         sections += _settings(where, placed)

@@ -2,7 +2,7 @@
 
 A scene's file holds a few sentences a level, of which few need their anchor: "the ship left of the
 tank" is mostly the leftmost. Here two thirds of the relations are such that a reader who never
-looks for the anchor does not find the target for sure (docs/where.md).
+looks for the anchor does not find the target for sure (projects/localisation_study/README.md).
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ class SiglipPretraining(nn.Module):
     Beside it a linear layer reads the words that matter from t_sent (`Reading`): by images alone
     t_sent learns what most sentences need, and drops the anchor for good. The image tower's
     position embeddings start from sines, as smooth as trained ones are: from random ones 'left of'
-    takes hundreds to thousands of steps longer (docs/where.md for both).
+    takes hundreds to thousands of steps longer (projects/localisation_study/README.md for both).
 
     Args:
         folder: where tokenizer and config are written.

@@ -1,4 +1,4 @@
 # Attentions and MLPs of the prompter twice as wide.
-# python tools/train.py configs/where/wide.py
-_base_ = '../synthrs_tiny.py'
+# python tools/train.py projects/localisation_study/configs/wide.py
+_base_ = '../../../configs/synthrs_tiny.py'
 model = dict(prompter=dict(inner=192, heads=8, mlp_hidden=384))

@@ -1,4 +1,4 @@
 # No cascade, with the contrast of t_sent and v in place of NCE-t2-v.
-# python tools/train.py configs/where/single_stage_nce.py
-_base_ = '../synthrs_tiny.py'
+# python tools/train.py projects/localisation_study/configs/single_stage_nce.py
+_base_ = '../../../configs/synthrs_tiny.py'
 model = dict(prompter=dict(cascade=False), losses=dict(ortho=None, sample=dict(text='t_sent')))

@@ -2,8 +2,8 @@
 # The tower by the tool of revision f2bfd08:
 # python tools/pretrain_tiny_towers.py siglip --steps 2500 --image-size 128 --even \
 #     --positions random --patches random --out work_dirs/towers/where
-# python tools/train.py configs/where/base.py
-_base_ = '../synthrs_tiny.py'
+# python tools/train.py projects/localisation_study/configs/base.py
+_base_ = '../../../configs/synthrs_tiny.py'
 model = dict(
     siglip=dict(checkpoint='work_dirs/towers/where', vision_lora=None, text_lora=None,
                 trainable=True),

@@ -1,4 +1,0 @@
-# The dense prompt supervised at weight 1 instead of 8.
-# python tools/train.py configs/where/dense_1.py
-_base_ = '../synthrs_tiny.py'
-model = dict(losses=dict(dense=dict(loss_weight=1.0)))
