@@ -41,7 +41,7 @@ def test_the_page_is_the_data():
 def test_all_that_the_page_names_is_there():
     for link in re.findall(r'\]\(([^)]+)\)', committed()):
         assert (ROOT / 'docs' / link).resolve().is_file(), link
-    for path in re.findall(r'\b(?:configs|tools)/[\w/]+\.(?:py|sh)', committed()):
+    for path in re.findall(r'(?<![\w/])(?:configs|tools|projects)/[\w/]+\.(?:py|sh)', committed()):
         assert (ROOT / path).is_file(), path
 
 
@@ -122,7 +122,7 @@ def test_records_say_nothing_of_the_machine_and_their_logs_are_logs():
 def repository(tmp_path, monkeypatch):
     """A copy of all that the page is made of, without records."""
     root = tmp_path / 'repository'
-    for path in ('configs', PUBLISHED, QUICKSTART):
+    for path in ('configs', 'projects', PUBLISHED, QUICKSTART):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).symlink_to(ROOT / path)
     monkeypatch.chdir(root)

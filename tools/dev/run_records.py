@@ -281,7 +281,10 @@ def _configs(folder: Path, root: Path) -> tuple[Config, str, str | None, Config]
     cfg = read_config(str(copies[0]))
     if not SEED.fullmatch(copies[0].stem):
         paths = sorted(
-            path for path in (root / 'configs').rglob(copies[0].name) if '_base_' not in path.parts
+            path
+            for folder in ('configs', 'projects')
+            for path in (root / folder).rglob(copies[0].name)
+            if '_base_' not in path.parts
         )
         if len(paths) != 1:
             raise UserError(
