@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,8 +44,8 @@ def gather_cases(
     """Predicts samples and draws their panels.
 
     Args:
-        n: how many: spread evenly over the split, or
-        worst: those of lowest IoU; then the whole split is predicted, and n panels are kept.
+        n: how many, spread evenly over the split.
+        worst: those of lowest IoU instead; the whole split is predicted, and n panels are kept.
         groups: sample id -> what the page filters by; the category where it is None.
     """
     if not worst:
@@ -60,8 +61,8 @@ def gather_cases(
         case = _case(sample, image, groups)
         if case.iou is None:
             raise UserError(
-                f'sample {case.sample_id} has no annotated mask, so the worst cannot '
-                'be told; leave --worst away'
+                f'sample {case.sample_id} has no annotated mask, so there is no '
+                'IoU to order by: drop --worst'
             )
         entry = -case.iou, -index, case
         if len(kept) < n:
@@ -102,7 +103,7 @@ def find_indices(dataset: RefSegDataset, ids: Sequence[str]) -> list[int]:
 
 
 def write_gallery(
-    out: Path, cases: Sequence[Case], *, overwrite: bool = False, **page_options
+    out: Path, cases: Sequence[Case], *, overwrite: bool = False, **page_options: Any
 ) -> Path:
     """Writes <out>/<number>_<sample id>.png for each case, and <out>/index.html; returns the page.
 

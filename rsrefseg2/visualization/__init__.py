@@ -4,8 +4,9 @@ of where and how, curves of training runs."""
 from .failure_plots import plot_causes, plot_interventions
 from .grid import Row, Tile, free_paths, grid, save
 from .page import MARK, PICTURE_MARK, Case, file_name, page, spread, write_page, write_panel
+from .page_parts import bar_table, plot_section
 from .panel import GREEN, ORANGE, panel, resize_mask
-from .plots import bar_table, curve, histogram
+from .plots import curve, histogram
 from .training_curves import plot_runs, read_runs
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     'plot_causes',
     'plot_interventions',
     'plot_runs',
+    'plot_section',
     'read_runs',
     'resize_mask',
     'save',
