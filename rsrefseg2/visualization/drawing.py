@@ -73,11 +73,11 @@ def to_svg(figure: Figure, *, label: str) -> str:
         figure.savefig(buffer, format='svg', transparent=True, metadata=metadata)
     text = buffer.getvalue()
     text = text[text.index('<svg') :]
-    text = re.sub(r'<metadata>.*?</metadata>|<!--.*?-->', '', text, flags=re.DOTALL)
+    text = re.sub(r'<(metadata|style)\b.*?</\1>|<!--.*?-->', '', text, flags=re.DOTALL)
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', '', text)  # known to HTML; no address on the page
     used = set(re.findall(r'#([\w-]+)["\')]', text))
-    text = re.sub(r' id="([\w-]+)"', lambda found: found[0] * (found[1] in used), text)
+    text = re.sub(r' id="([\w.-]+)"', lambda found: found[0] * (found[1] in used), text)
     for colour, variable in PAGE_COLOURS.items():
         text = text.replace(colour, variable)
-    text = re.sub(r'font: ([\d.]+)px [^;\"]*', r'font-size: \1px', text)  # the page's own font
+    text = re.sub(r'font-family: [^;"]*; ', '', text)  # the page's own font
     return text.replace('<svg', f'<svg role="img" aria-label="{html.escape(label)}"', 1).strip()
