@@ -139,7 +139,7 @@ def write_answer(picture: Picture, k: int, image: np.ndarray, answer: Prediction
         image,
         answer.text,
         pred_mask=answer.mask,
-        note=picture.path,
+        note=Path(picture.path).name,
         dense_prompt=answer.dense_prompt,
     )
     _write_png(panel_file, Image.fromarray(sheet), picture.mark)

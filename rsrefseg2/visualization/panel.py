@@ -29,19 +29,16 @@ INK, QUIET, PAPER = (24, 28, 34), (98, 106, 117), (255, 255, 255)
 GREEN, ORANGE = (38, 222, 129), (255, 107, 53)  # ground truth, prediction
 LIGHT, DARK = (255, 255, 255), (16, 16, 16)  # an outline's line and its edge
 TILE, LARGEST = 320, 1024  # pixels of a tile's longer side: beside a ground truth; at most
-GAP, LINE, CAPTION = 12, 26, 24  # pixels: margins, a heading line, a caption line
+GAP, LINE, CAPTION = 12, 26, 24  # pixels: margins, a heading line, a caption line, at TILE
 
 
-def panel(
-    image: Any, text: str, *, note: str = '', heading: bool = True, **parts: Any
-) -> np.ndarray:
+def panel(image: Any, text: str, *, note: str = '', **parts: Any) -> np.ndarray:
     """One panel as RGB.
 
     Args:
         image: (H, W, 3) uint8 RGB array or tensor.
-        text: the sentence; control characters are shown as escapes, here and in the note.
+        text: the sentence, or ''; control characters are shown as escapes, here and in the note.
         note: what stands below the sentence (sample, category).
-        heading: whether the sentence and the note stand above the tiles.
         parts: the other arguments of `draw_tiles`.
     Returns:
         (H', W', 3) uint8.
@@ -49,7 +46,7 @@ def panel(
         ValueError: see `draw_tiles`.
     """
     tiles = draw_tiles(image, **parts)
-    return _compose(tiles, visible(text) if heading else None, visible(note))
+    return _compose(tiles, visible(text), visible(note))
 
 
 def draw_tiles(
@@ -112,7 +109,7 @@ def overlay(
     """
     out = image.astype(np.float32)
     out[mask] = (1 - alpha) * out[mask] + alpha * np.array(colour, np.float32)
-    width = max(1, round(max(mask.shape) / 480))
+    width = max(1, round(max(mask.shape) / TILE))
     inner = mask
     for line, pixels in ((colour, width), (LIGHT, width), (DARK, width)):
         outer = _dilate(inner, pixels)
@@ -220,25 +217,23 @@ def wrap(text: str, length: Callable[[str], float], width: float) -> list[str]:
 def _compose(tiles: Sequence[tuple[str, np.ndarray]], text: str | None, note: str) -> np.ndarray:
     """Puts heading, captions and tiles, all of one size, on a white sheet."""
     tall, wide = tiles[0][1].shape[:2]
-    column = max(wide, min(tall, TILE))  # room for a caption, however narrow the image is
-    width = len(tiles) * (column + GAP) + GAP
-    bold = _font(19, bold=True)
-    lines = [] if text is None else wrap(text, bold.getlength, width - 2 * GAP)
-    notes = [] if text is None or not note else wrap(note, _font(13).getlength, width - 2 * GAP)
-    top = GAP + LINE * len(lines) + CAPTION * len(notes)
-    sheet = Image.new('RGB', (width, top + CAPTION + tall + GAP), PAPER)
+    unit = max(1, tall / TILE, wide / TILE)  # text grows with the tiles
+    gap, line, caption = (round(unit * pixels) for pixels in (GAP, LINE, CAPTION))
+    bold, plain, small = (_font(round(unit * pixels), bold=pixels == 19) for pixels in (19, 14, 13))
+    column = max(wide, min(tall, round(unit * TILE)))  # room for a caption, however narrow
+    width = len(tiles) * (column + gap) + gap
+    lines = wrap(text, bold.getlength, width - 2 * gap) if text else []
+    notes = wrap(note, small.getlength, width - 2 * gap) if note else []
+    top = gap + line * len(lines) + caption * len(notes)
+    sheet = Image.new('RGB', (width, top + caption + tall + gap), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for i, line in enumerate(lines):
-        draw.text((GAP, GAP - 4 + LINE * i), line, fill=INK, font=bold)
-    for i, line in enumerate(notes):
-        draw.text((GAP, GAP + LINE * len(lines) + CAPTION * i), line, fill=QUIET, font=_font(13))
-    for i, (caption, picture) in enumerate(tiles):
-        left = GAP + i * (column + GAP)
-        draw.text((left, top), _fit(caption, column), fill=QUIET, font=_font(14))
-        sheet.paste(Image.fromarray(picture), (left + (column - wide) // 2, top + CAPTION))
+    for i, words in enumerate(lines):
+        draw.text((gap, gap - 4 + line * i), words, fill=INK, font=bold)
+    for i, words in enumerate(notes):
+        draw.text((gap, gap + line * len(lines) + caption * i), words, fill=QUIET, font=small)
+    for i, (name, picture) in enumerate(tiles):
+        left = gap + i * (column + gap)
+        shown = wrap(name, plain.getlength, column)[0]
+        draw.text((left, top), shown, fill=QUIET, font=plain)
+        sheet.paste(Image.fromarray(picture), (left + (column - wide) // 2, top + caption))
     return np.asarray(sheet)
-
-
-def _fit(caption: str, width: int) -> str:
-    """The caption cut to its tile."""
-    return wrap(caption, _font(14).getlength, width)[0]
