@@ -56,7 +56,7 @@ def write_browse_page(
         most: samples shown, drawn by `seed` where the split has more.
         split: whose samples are shown.
         side: pixels of a thumbnail's longer side at most.
-        overwrite: replace a file at `path` that is no page of ours.
+        overwrite: replace a file at `path` that is no page of this package.
 
     Raises:
         UserError: such a file is there; the split cannot be read; matplotlib is not installed.
@@ -66,9 +66,7 @@ def write_browse_page(
     options = {**own_names(name, data_root), **options}
     options['serialize_data'] = False  # no worker shares it; mmengine would collect all garbage
     dataset = open_split(name, data_root, split, **options)
-    others, faults = _other_splits(name, data_root, split, options)
-    splits = {k: dataset if k == split else others.get(k) for k in splits_of(name)}
-    splits = {k: part for k, part in splits.items() if part is not None}
+    splits, faults = _readable_splits(name, data_root, {split: dataset}, options)
     sentences = SentenceStatistics(text for part in splits.values() for text in _texts(part))
     table = figures(splits, sentences)
     samples = _samples(dataset, most, seed, side)
@@ -86,18 +84,16 @@ def write_browse_page(
     ]
 
 
-def _other_splits(
-    name: str, data_root: str, split: str, options: Mapping[str, Any]
+def _readable_splits(
+    name: str, data_root: str, opened: Mapping[str, RefSegDataset], options: Mapping[str, Any]
 ) -> tuple[dict[str, RefSegDataset], dict[str, str]]:
-    """The splits beside `split` that can be read, and why the others cannot."""
+    """The splits that can be read, those of `opened` as they are, and why the others cannot."""
     found, faults = {}, {}
-    for other in splits_of(name):
-        if other == split:
-            continue
+    for split in splits_of(name):
         try:
-            found[other] = open_split(name, data_root, other, **options)
+            found[split] = opened.get(split) or open_split(name, data_root, split, **options)
         except UserError as error:
-            faults[other] = str(error)
+            faults[split] = str(error)
     return found, faults
 
 

@@ -99,7 +99,7 @@ def page_path(out: str | Path, *, overwrite: bool = False) -> Path:
     made.
 
     Raises:
-        UserError: a file of somebody else's is there, and not `overwrite`.
+        UserError: a file there was not written by this package, and not `overwrite`.
     """
     out = Path(out) if str(out).endswith('.html') else Path(out) / 'index.html'
     make_folder(out.parent)

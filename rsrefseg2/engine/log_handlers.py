@@ -29,10 +29,10 @@ def watch_log(logger: MMLogger) -> None:
     without. The console does not show `FILE_ONLY`."""
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
-            handler.handleError = _FileFault(handler)
+            handler.handleError = _FileFault(handler)  # type: ignore[method-assign]
         else:
             handler.addFilter(_LeaveOut(FILE_ONLY))
-            handler.handleError = _ConsoleFault(logger, handler)
+            handler.handleError = _ConsoleFault(logger, handler)  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager
@@ -57,6 +57,7 @@ class _LeaveOut(logging.Filter):
         self._beginnings = beginnings
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the entry is shown."""
         return not record.getMessage().startswith(self._beginnings)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mmengine.dist import all_gather_object, is_main_process
@@ -38,13 +38,13 @@ class PanelHook(Hook):
         if n < 1:
             raise ValueError(f'n is at least 1, not {n}: leave PanelHook out to draw none')
         self.n = n
-        self._numbers: dict[str, int] | None = None  # sample id -> its place among the panels
+        self._numbers: dict[str, int] = {}  # sample id -> its place among the panels
         self._drawn: dict[int, tuple[str, bytes]] = {}
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Chooses the samples, once."""
         self._drawn.clear()
-        if self._numbers is None:
+        if not self._numbers:
             dataset = runner.val_dataloader.dataset
             self._numbers = {
                 dataset.get_data_info(index)['sample_id']: number
@@ -55,8 +55,8 @@ class PanelHook(Hook):
         self,
         runner: Runner,
         batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: Sequence[RefSegDataSample] | None = None,
+        data_batch: dict[str, Any],
+        outputs: Sequence[RefSegDataSample],
     ) -> None:
         """Draws those of this batch that are chosen."""
         for sample, u in zip(outputs, data_batch['image_index'].tolist(), strict=True):

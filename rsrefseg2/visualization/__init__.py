@@ -1,5 +1,7 @@
-"""The panel of Fig. 7, a page of such panels, the grids of Figs. 2 and 4-6, plots for a page, plots
-of where and how, curves of training runs."""
+"""Pictures of results: the panel of Fig. 7 and pages of panels, the grids of Figs. 2 and 4-6, plots
+for a page, causes of failures, training curves.
+
+Panels and pages need Pillow and OpenCV; what is plotted needs matplotlib, the extra `plots`."""
 
 from .failure_plots import plot_causes, plot_interventions
 from .grid import Row, Tile, free_paths, grid, save

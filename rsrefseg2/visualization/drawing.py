@@ -7,7 +7,7 @@ import html
 import importlib.util
 import io
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import UserError
 from ..terminal import visible
@@ -32,7 +32,9 @@ def require_matplotlib() -> None:
         raise UserError('plots need matplotlib: pip install "rsrefseg2[plots]"')
 
 
-def new_figure(width: float, height: float, *, layout: str | None = 'constrained') -> Figure:
+def new_figure(
+    width: float, height: float, *, layout: Literal['constrained'] | None = 'constrained'
+) -> Figure:
     """An empty figure of this size in inches, without a window.
 
     Raises:
@@ -44,7 +46,7 @@ def new_figure(width: float, height: float, *, layout: str | None = 'constrained
     return Figure(figsize=(width, height), layout=layout)
 
 
-def clean_axes(axes: Axes, grid: str) -> None:
+def clean_axes(axes: Axes, grid: Literal['x', 'y', 'both']) -> None:
     """No frame above and to the right; a light grid behind the data, along 'x', 'y' or 'both'."""
     axes.spines[['top', 'right']].set_visible(False)
     axes.grid(axis=grid, color=EDGE, linewidth=0.8)

@@ -1,16 +1,16 @@
-"""Where or how as plots: the causes of failures by group, and how well interventions are told."""
+"""The causes of failures by group, and how often interventions are attributed correctly."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .drawing import clean_axes, literal, new_figure, require_matplotlib
+from .drawing import QUIET, clean_axes, literal, new_figure, require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours: told apart by every kind of colour vision, and in print
+# Okabe and Ito's colours: distinct for every kind of colour vision, and in print
 COLOURS = {'where': '#d55e00', 'how': '#0072b2', 'both': '#cc79a7', 'undecided': '#b8bec5'}
 STYLES = {
     'exchange': ('#d55e00', 'o'),
@@ -30,20 +30,21 @@ def plot_causes(report: Mapping[str, Any]) -> Figure:
     figure = new_figure(7.2, 1.2 + 0.2 * len(rows))
     axes = figure.add_subplot()
     for y, (_, row) in enumerate(rows):
+        if row is None:
+            continue
         left = 0.0
-        for cause, colour in COLOURS.items() if row else ():
+        for cause, colour in COLOURS.items():
             axes.barh(y, row[cause], left=left, height=0.75, color=colour)
             left += row[cause]
-        if row:
-            axes.annotate(
-                f'n={row["samples"]}',
-                (left, y),
-                (4, 0),
-                textcoords='offset points',
-                va='center',
-                fontsize=7,
-                color='#626a75',
-            )
+        axes.annotate(
+            f'n={row["samples"]}',
+            (left, y),
+            (4, 0),
+            textcoords='offset points',
+            va='center',
+            fontsize=7,
+            color=QUIET,
+        )
     axes.set_yticks(range(len(rows)), [literal(name) for name, _ in rows], fontsize=8)
     for label, (_, row) in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight('normal' if row else 'bold')
@@ -77,12 +78,12 @@ def _rows(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any] | None
     return rows
 
 
-def plot_interventions(told: Mapping[str, list[Mapping[str, Any]]]) -> Figure:
-    """The curves of `synthrs.measure_interventions`: above, what share of the failures that an
-    intervention made is told right; below, how many failures it made."""
+def plot_interventions(measured: Mapping[str, list[Mapping[str, Any]]]) -> Figure:
+    """The curves of `synthrs.measure_interventions`: above, the share of an intervention's
+    failures that is attributed correctly; below, how many failures it made."""
     figure = new_figure(7.2, 5)
     grid = figure.subplots(2, 2, sharex=True, sharey=True)
-    for column, (definition, rows) in enumerate(told.items()):
+    for column, (definition, rows) in enumerate(measured.items()):
         for row, key in enumerate(('told', 'failed')):
             axes = grid[row, column]
             for name, (colour, marker) in STYLES.items():
@@ -100,13 +101,13 @@ def plot_interventions(told: Mapping[str, list[Mapping[str, Any]]]) -> Figure:
                 )
             clean_axes(axes, 'both')
             axes.set(xscale='log', ylim=(-3, 103))
-        grid[0, column].axhline(95, color='#626a75', linewidth=1, linestyle=':')
+        grid[0, column].axhline(95, color=QUIET, linewidth=1, linestyle=':')
         grid[0, column].set_title(f'from the {definition}')
         ticks = sorted({entry['pixels'] for entry in rows})
         grid[1, column].set_xticks(ticks[::2], [f'{tick:g}' for tick in ticks[::2]])
         grid[1, column].minorticks_off()
         grid[1, column].set_xlabel('pixels: of the change, or to the other object')
-    grid[0, 0].set_ylabel('told right, % of the failures')
+    grid[0, 0].set_ylabel('attributed correctly, % of the failures')
     grid[1, 0].set_ylabel('became failures, %')
     grid[0, 0].legend(loc='lower left', fontsize=8)
     return figure

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -160,7 +160,7 @@ class _Block:
 
 
 def _write(
-    figure: Figure, x: float, y: float, lines: Sequence[str], size: float, **style: str
+    figure: Figure, x: float, y: float, lines: Sequence[str], size: float, **style: Any
 ) -> None:
     """Lines of text, x and y in inches from the top left."""
     width, height = figure.get_size_inches()

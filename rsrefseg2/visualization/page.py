@@ -154,11 +154,11 @@ def _case(index: int, case: Case) -> str:
     score = case.iou
     tiles = ''.join(_tile(caption, picture, text) for caption, picture in case.tiles())
     facts = case.facts + ([] if score is None else [f'IoU {100 * score:.1f} %'])
-    facts = ' · '.join(map(html.escape, facts))
+    line = ' · '.join(map(html.escape, facts))
     return (
         f'<figure data-index="{index}" data-iou="{"" if score is None else score}" '
         f'data-group="{html.escape(case.group, quote=True)}">'
-        f'<figcaption><q>{text}</q><small>{facts}</small></figcaption>'
+        f'<figcaption><q>{text}</q><small>{line}</small></figcaption>'
         f'<div class="tiles">{tiles}</div></figure>'
     )
 

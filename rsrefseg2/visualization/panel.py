@@ -120,8 +120,9 @@ def overlay(
 
 def heat(image: np.ndarray, values: np.ndarray) -> np.ndarray:
     """The values (h, w), 0 to 1, as colours over the greyed image (H, W, 3); any size."""
-    values = Image.fromarray(values.astype(np.float32))
-    values = np.asarray(values.resize(image.shape[1::-1], Image.Resampling.BILINEAR)).clip(0, 1)
+    size = image.shape[1], image.shape[0]
+    resized = Image.fromarray(values.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+    values = np.asarray(resized).clip(0, 1)
     codes = (values * 255).round().astype(np.uint8)
     colours = cv2.applyColorMap(codes, cv2.COLORMAP_TURBO)[..., ::-1].astype(np.float32)  # BGR
     grey = image.mean(axis=2, keepdims=True)
@@ -188,11 +189,11 @@ def _prediction_caption(pred: np.ndarray, gt: np.ndarray | None, score: float | 
 
 
 @cache
-def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """DejaVu Sans, which comes with matplotlib; without matplotlib Pillow's own font, which has
     Latin letters alone."""
     found = importlib.util.find_spec('matplotlib')
-    if found is None:
+    if found is None or found.origin is None:
         return ImageFont.load_default(size)
     name = f'DejaVuSans{"-Bold" if bold else ""}.ttf'
     return ImageFont.truetype(str(Path(found.origin).parent / 'mpl-data/fonts/ttf' / name), size)

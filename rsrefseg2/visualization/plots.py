@@ -115,4 +115,5 @@ def _bare(axes: Axes, *, keep: str) -> None:
     axes.grid(visible=False)
     other = 'left' if keep == 'bottom' else 'bottom'
     axes.spines[other].set_visible(False)
-    axes.tick_params(**{f'label{other}': False})
+    axis = axes.yaxis if keep == 'bottom' else axes.xaxis
+    axis.set_ticklabels([])

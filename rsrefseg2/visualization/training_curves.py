@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UserError, suggest
 from ..files import read_text
@@ -185,14 +185,14 @@ def plot_runs(runs: Sequence[Run], keys: Sequence[str] | None = None) -> Figure:
     return figure
 
 
-def _styles(n: int) -> list[dict[str, str]]:
+def _styles(n: int) -> list[dict[str, Any]]:
     return [
         dict(color=COLOURS[i % len(COLOURS)], linestyle=DASHES[i // len(COLOURS) % len(DASHES)])
         for i in range(n)
     ]
 
 
-def _draw(axes: Axes, name: str, curve: Mapping[int, float], style: Mapping[str, str]) -> None:
+def _draw(axes: Axes, name: str, curve: Mapping[int, float], style: Mapping[str, Any]) -> None:
     points = sorted(curve.items())
     axes.plot(
         *zip(*points, strict=True),

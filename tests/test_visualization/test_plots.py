@@ -1,11 +1,14 @@
 """Plots and tables of a page: well-formed, and as high and as wide as their numbers say."""
 
+import ast
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rsrefseg2 import visualization
 from rsrefseg2.errors import UserError
 from rsrefseg2.visualization import bar_table, curve, histogram, plot_section
 from rsrefseg2.visualization.drawing import PAGE_COLOURS, new_figure
@@ -68,6 +71,15 @@ def test_a_plot_belongs_into_a_page():
     ids = [re.findall(r' id="([^"]*)"', svg) for svg in (one, other)]
     assert ids[0] and not set(ids[0]) & set(ids[1])
     assert set(re.findall(r'#([\w-]+)["\')]', one)) == set(ids[0])
+
+
+def test_matplotlib_is_imported_late():
+    """Panels of a prediction or a training need none."""
+    folder = Path(visualization.__file__).parent
+    for path in folder.glob('*.py'):
+        for statement in ast.parse(path.read_text()).body:
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                assert 'matplotlib' not in ast.unparse(statement), path
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
