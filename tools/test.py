@@ -67,7 +67,7 @@ def report_on(cfg: Config, model: RSRefSeg2, args: argparse.Namespace) -> str:
         args.report,
         overwrite=args.overwrite,
         protocol=find_protocol(cfg.test_evaluator.get('protocol', 'paper')),
-        title=f'{os.path.basename(args.checkpoint)} of {cfg.filename}',
+        title=f'{os.path.basename(args.checkpoint)} of {os.path.basename(cfg.filename)}',
         dense_prompts=predict_dense(model, load_split(cfg, 'test')),
     )
     return str(page)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rsrefseg2.errors import make_folder, report_user_errors
@@ -96,7 +97,7 @@ def main() -> None:
         out,
         cases,
         title=f'{len(cases)} samples of the {args.split} split',
-        note=f'{args.config} · {args.checkpoint} · {kind} · scored at the '
+        note=f'{Path(args.config).name} · {Path(args.checkpoint).name} · {kind} · scored at the '
         'original size, logits > 0 (protocol paper)',
         scores=scores,
         overwrite=args.overwrite,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..dataprep.statistics import (
     COUNTS,
+    Figure,
     MaskStatistics,
     SentenceStatistics,
     figures,
@@ -24,8 +27,9 @@ from ..datasets.readers import open_split, own_names, splits_of
 from ..errors import UserError
 from ..files import require_free, write_text
 from ..visualization.browse_page import Plot, Sample, browse_page, thumbnail
-from ..visualization.charts import bars, columns, heat
+from ..visualization.drawing import require_matplotlib
 from ..visualization.page import MARK
+from ..visualization.plots import bars, columns, density
 
 SHARES = (0, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1)  # limits of the mask area's bars
 MOST = 20  # words and categories shown
@@ -41,7 +45,7 @@ def write_browse_page(
     seed: int = 0,
     side: int = 256,
     overwrite: bool = False,
-    **options,
+    **options: Any,
 ) -> list[str]:
     """Write the page; -> its table as lines for the terminal.
 
@@ -50,53 +54,70 @@ def write_browse_page(
     Args:
         name: of the data set, in readers.READERS; `options` go to its reader.
         most: samples shown, drawn by `seed` where the split has more.
+        split: whose samples are shown.
         side: pixels of a thumbnail's longer side at most.
-        overwrite: replace a file at `path` that is no page of ours.
+        overwrite: replace a file at `path` that is no page of this package.
 
     Raises:
-        UserError: such a file is there; the split cannot be read.
+        UserError: such a file is there; the split cannot be read; matplotlib is not installed.
     """
     require_free(path, mark=MARK, overwrite=overwrite)
+    require_matplotlib()
     options = {**own_names(name, data_root), **options}
     options['serialize_data'] = False  # no worker shares it; mmengine would collect all garbage
     dataset = open_split(name, data_root, split, **options)
-    splits, absent = {}, []
-    for other in splits_of(name):
-        try:
-            splits[other] = (
-                dataset if other == split else open_split(name, data_root, other, **options)
-            )
-        except UserError as error:
-            absent.append(f'{other} left out of the sentence statistics: {error}')
+    splits, faults = _readable_splits(name, data_root, {split: dataset}, options)
     sentences = SentenceStatistics(text for part in splits.values() for text in _texts(part))
     table = figures(splits, sentences)
     samples = _samples(dataset, most, seed, side)
-    shown = f'{len(samples)} of {len(dataset)} samples of {split}'
-    if len(samples) < len(dataset):
-        shown += f', drawn at random (seed {seed})'
-    note = (
-        f'{shown} · sentences of {", ".join(splits)}, masks and positions of all of {split}'
-        + ''.join(f' · {line}' for line in absent)
-    )
     title = dataset.TITLE if is_benchmark(dataset) else f"Data in {dataset.TITLE}'s layout"
     page = browse_page(
         samples,
         title=f'{title}, {split}',
-        note=note,
+        note=_note(len(samples), len(dataset), split, seed, splits, faults),
         figures=table,
         plots=_plots(dataset, sentences, mask_statistics(dataset)),
     )
     write_text(path, page)
-    lines = [
-        f'{figure.name}: {figure.measured:,.4g}'
-        if isinstance(figure.measured, float)
-        else f'{figure.name}: {figure.measured:,}'
-        for figure in table
+    return _lines(table) + [
+        f'{other} left out of the sentence statistics: {fault}' for other, fault in faults.items()
     ]
-    return [
-        line if figure.published is None else f'{line} (published: {figure.published:,})'
-        for line, figure in zip(lines, table)
-    ] + absent
+
+
+def _readable_splits(
+    name: str, data_root: str, opened: Mapping[str, RefSegDataset], options: Mapping[str, Any]
+) -> tuple[dict[str, RefSegDataset], dict[str, str]]:
+    """The splits that can be read, those of `opened` as they are, and why the others cannot."""
+    found, faults = {}, {}
+    for split in splits_of(name):
+        try:
+            found[split] = opened.get(split) or open_split(name, data_root, split, **options)
+        except UserError as error:
+            faults[split] = str(error)
+    return found, faults
+
+
+def _note(
+    shown: int, total: int, split: str, seed: int, splits: Collection[str], faults: Collection[str]
+) -> str:
+    """The line below the page's heading. It names no folder: the terminal says what is wrong."""
+    drawn = f', drawn at random (seed {seed})' if shown < total else ''
+    parts = [
+        f'{shown} of {total} samples of {split}{drawn}',
+        f'sentences of {", ".join(splits)}, masks and positions of all of {split}',
+        *(f'{other} left out of the sentence statistics: not readable' for other in faults),
+    ]
+    return ' · '.join(parts)
+
+
+def _lines(table: Iterable[Figure]) -> list[str]:
+    """The statistics for the terminal."""
+    lines = []
+    for figure in table:
+        number = ',.4g' if isinstance(figure.measured, float) else ','
+        known = '' if figure.published is None else f' (published: {figure.published:,})'
+        lines.append(f'{figure.name}: {figure.measured:{number}}{known}')
+    return lines
 
 
 def _texts(dataset: RefSegDataset) -> list[str]:
@@ -137,32 +158,41 @@ def _plots(
         masks.centres[:, 1], masks.centres[:, 0], bins=16, range=((0, 1), (0, 1))
     )[0]
     empty = int((masks.areas == 0).sum())
-    plots = [
-        Plot(
+    found = [
+        (
             f'Words a sentence, {blanks}: {sentences.mean_length(blanks):.2f} on average',
-            columns([str(n) for n in longest], [lengths[n] for n in longest]),
+            partial(columns, [str(n) for n in longest], [lengths[n] for n in longest]),
         ),
-        Plot(
+        (
             f'Mask area in percent of the image (upper limit of each bar); {empty} empty',
-            columns([f'{100 * limit:g}' for limit in SHARES[1:]], counts.tolist()),
+            partial(columns, [f'{100 * limit:g}' for limit in SHARES[1:]], counts.tolist()),
         ),
-        Plot(f'Centres of the masks: at most {grid.max():.0f} in one of 16 × 16 cells', heat(grid)),
-        Plot(
+        (
+            f'Centres of the masks: at most {grid.max():.0f} in one of 16 × 16 cells',
+            partial(density, grid),
+        ),
+        (
             f'Pixels of the masks: a cell is covered in up to {100 * masks.coverage.max():.1f} % '
             'of the samples',
-            heat(masks.coverage),
+            partial(density, masks.coverage),
         ),
-        Plot(
+        (
             f'The most frequent of {len(sentences.vocabulary[letters])} different words '
             f'({letters})',
-            bars(*zip(*words)),
+            partial(bars, *zip(*words, strict=True)),
         ),
     ]
-    categories = Counter(
-        dataset.get_data_info(index)['category'] or 'unknown' for index in range(len(dataset))
-    ).most_common()
-    if set(dict(categories)) != {'unknown'}:
-        rest = sum(count for _, count in categories[MOST:])
-        shown = categories[:MOST] + ([(f'{len(categories) - MOST} more', rest)] if rest else [])
-        plots.append(Plot(f'Categories of the split ({len(categories)})', bars(*zip(*shown))))
-    return plots
+    categories = _categories(dataset)
+    if set(categories) != {'unknown'}:
+        common = categories.most_common(MOST)
+        if len(categories) > MOST:
+            rest = categories.total() - sum(count for _, count in common)
+            common.append((f'{len(categories) - MOST} more', rest))
+        title = f'Categories of the split ({len(categories)})'
+        found.append((title, partial(bars, *zip(*common, strict=True))))
+    return [Plot(title, draw(title=title)) for title, draw in found]
+
+
+def _categories(dataset: RefSegDataset) -> Counter[str]:
+    records = (dataset.get_data_info(index) for index in range(len(dataset)))
+    return Counter(record['category'] or 'unknown' for record in records)

@@ -62,19 +62,24 @@ def choose_ids(dumps: Dumps, n: int, rule: Literal['evenly', 'differ']) -> list[
 
 
 def compare_rows(
-    dumps: Dumps, ids: Sequence[str], *, images: str | Path | None = None, iou: bool = False
+    dumps: Dumps, ids: Sequence[str], *, images: str | Path | None = None
 ) -> list[Row]:
-    """A row per sample: image, ground truth, the prediction of each dump; with `iou` its IoU below,
-    under protocol paper.
+    """A row per sample: image, ground truth, and the prediction of each dump with its IoU, under
+    protocol paper, below.
+
+    Args:
+        dumps: the models' names and dumps.
+        ids: the samples, in this order.
+        images: the folder to look in for the images; None: where the dumps say they are.
 
     Raises:
         UserError: a dump lacks a sample, names no image, or has another sentence or ground truth.
     """
     found = [find_samples(path, ids) for path in dumps.values()]
-    return [_compare_row([samples[name] for samples in found], images, iou) for name in ids]
+    return [_compare_row([samples[name] for samples in found], images) for name in ids]
 
 
-def _compare_row(samples: Sequence[Sample], images: str | Path | None, iou: bool) -> Row:
+def _compare_row(samples: Sequence[Sample], images: str | Path | None) -> Row:
     first = samples[0]
     named = next((sample for sample in samples if sample.record.get('file')), None)
     if named is None:
@@ -86,7 +91,7 @@ def _compare_row(samples: Sequence[Sample], images: str | Path | None, iou: bool
     image = load_picture(named, images)
     tiles = [Tile(image), Tile(image, first.ground_truth, GREEN)]
     for sample in samples:
-        note = f'IoU {100 * score_record(sample, PAPER)["iou"]:.1f} %' if iou else ''
+        note = f'IoU {100 * score_record(sample, PAPER)["iou"]:.1f} %'
         tiles.append(Tile(image, sample.prediction, ORANGE, note=note))
     texts = (sample.record.get('sentence') for sample in samples)
     return Row(next(filter(None, texts), ''), tiles)

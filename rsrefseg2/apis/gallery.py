@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,8 +44,8 @@ def gather_cases(
     """Predicts samples and draws their panels.
 
     Args:
-        n: how many: spread evenly over the split, or
-        worst: those of lowest IoU; then the whole split is predicted, and n panels are kept.
+        n: how many, spread evenly over the split.
+        worst: those of lowest IoU instead; the whole split is predicted, and n panels are kept.
         groups: sample id -> what the page filters by; the category where it is None.
     """
     if not worst:
@@ -54,14 +55,16 @@ def gather_cases(
                 model, dataset, spread(n, len(dataset)), batch_size
             )
         ]
-    kept = []  # a heap whose head is the first to go: the highest IoU, of equals the later one
+    kept: list[
+        tuple[float, int, Case]
+    ] = []  # a heap whose head is the first to go: the highest IoU, of equals the later one
     order = sorted(range(len(dataset)), key=dataset.image_key)
     for index, sample, image in _predictions(model, dataset, order, batch_size):
         case = _case(sample, image, groups)
         if case.iou is None:
             raise UserError(
-                f'sample {case.sample_id} has no annotated mask, so the worst cannot '
-                'be told; leave --worst away'
+                f'sample {case.sample_id} has no annotated mask, so there is no '
+                'IoU to order by: drop --worst'
             )
         entry = -case.iou, -index, case
         if len(kept) < n:
@@ -102,14 +105,14 @@ def find_indices(dataset: RefSegDataset, ids: Sequence[str]) -> list[int]:
 
 
 def write_gallery(
-    out: Path, cases: Sequence[Case], *, overwrite: bool = False, **page_options
+    out: Path, cases: Sequence[Case], *, overwrite: bool = False, **page_options: Any
 ) -> Path:
     """Writes <out>/<number>_<sample id>.png for each case, and <out>/index.html; returns the page.
 
     The pictures carry sentence and sample; on the page these are text, so that it can be searched.
 
     Raises:
-        UserError: a file of somebody else's is there, see `files.require_free`.
+        UserError: a file there was not written by this package, see `files.require_free`.
     """
     paths = [out / file_name(number, case.sample_id) for number, case in enumerate(cases)]
     require_free(out / 'index.html', mark=MARK, overwrite=overwrite)
@@ -126,7 +129,7 @@ def _predictions(
     model: RSRefSeg2, dataset: RefSegDataset, indices: Sequence[int], batch_size: int
 ) -> Iterator[tuple[int, RefSegDataSample, np.ndarray]]:
     """(index, predicted sample on the CPU, image (H, W, 3) uint8), in the order of `indices`."""
-    told = 0
+    logged = 0
     for start in range(0, len(indices), batch_size):
         chunk = [int(i) for i in indices[start : start + batch_size]]
         batch = unique_images_collate(dataset.__getitems__(chunk))
@@ -136,9 +139,9 @@ def _predictions(
         for index, u, sample in zip(chunk, image_index, model.test_step(batch), strict=True):
             yield index, sample.cpu(), images[u]
         done = start + len(chunk)
-        if done == len(indices) or done - told >= max(100, len(indices) // 10):
+        if done == len(indices) or done - logged >= max(100, len(indices) // 10):
             print_log(f'{done} of {len(indices)} samples predicted', logger='current')
-            told = done
+            logged = done
 
 
 def _case(sample: RefSegDataSample, image: np.ndarray, groups: Mapping[str, str] | None) -> Case:

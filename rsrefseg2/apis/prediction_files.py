@@ -1,4 +1,4 @@
-"""What tools/predict.py is given, and the files that it writes: masks and panels of pictures.
+"""The arguments of tools/predict.py and the files that it writes: masks and panels.
 
 Each file is a PNG with a mark in a text chunk: this tool, and a digest of the picture's file. A
 file with the mark is replaced when the same picture is asked again; any other file stays.
@@ -40,7 +40,7 @@ def split_arguments(given: Sequence[str]) -> tuple[list[str], list[str]]:
     Raises:
         UserError: a picture stands behind a sentence; an argument may be either.
     """
-    pictures, sentences = list(given[:1]), []
+    pictures, sentences = list(given[:1]), list[str]()
     for number, argument in enumerate(given[1:], start=2):
         if _names_picture(argument):
             if sentences:
@@ -70,7 +70,7 @@ def _names_picture(argument: str) -> bool:
 def free_pictures(
     paths: Sequence[str | Path], sentences: int, out: str | Path, *, overwrite: bool = False
 ) -> list[Picture]:
-    """The pictures with the files to write for so many sentences; nothing of others is replaced.
+    """The pictures with the files to write for so many sentences. Other files stay as they are.
 
     Raises:
         UserError: two pictures would write one file; a file to write is a given picture, or is
@@ -116,7 +116,7 @@ def _mark(path: str) -> str:
 
 
 def _stem(path: str) -> str:
-    """The picture's name without its ending; a very long one is cut, and told apart by a hash."""
+    """The picture's name without its ending; a very long one is cut and gets a hash."""
     stem = Path(path).stem
     raw = os.fsencode(stem)
     if len(raw) <= MOST_BYTES:
@@ -139,7 +139,7 @@ def write_answer(picture: Picture, k: int, image: np.ndarray, answer: Prediction
         image,
         answer.text,
         pred_mask=answer.mask,
-        note=picture.path,
+        note=Path(picture.path).name,
         dense_prompt=answer.dense_prompt,
     )
     _write_png(panel_file, Image.fromarray(sheet), picture.mark)

@@ -26,7 +26,16 @@ from ..evaluation import (
 )
 from ..files import require_free
 from ..models import RSRefSeg2
-from ..visualization import MARK, Case, bar_table, curve, histogram, resize_mask, write_page
+from ..visualization import (
+    MARK,
+    Case,
+    bar_table,
+    curve,
+    histogram,
+    plot_section,
+    resize_mask,
+    write_page,
+)
 from .dumps import find_samples, load_picture
 from .gallery import predict_samples
 
@@ -38,7 +47,7 @@ def write_report(
     out: str | Path,
     *,
     protocol: Protocol,
-    title: str,
+    title: str | None = None,
     cases: int = 6,
     images: str | Path | None = None,
     dense_prompts: DensePrompts | None = None,
@@ -48,6 +57,8 @@ def write_report(
 
     Args:
         out: an .html file, or a folder for an index.html.
+        protocol: how masks are compared.
+        title: the page's heading; None: the dump's name.
         cases: of each kind: worst, median and best IoU.
         images: the folder to look in for the images; None: where the dump says they are.
         dense_prompts: ids -> id -> dense prompt (h, w) logits; None: the panels have none.
@@ -69,13 +80,13 @@ def write_report(
     shown = [
         make_case(samples[name], group, iou, images, dense.get(name)) for name, group, iou in chosen
     ]
-    notes = [report.title(f'{report.all.samples} samples of {dump}'), report.undefined()]
+    notes = [report.title(f'{report.all.samples} samples of {Path(dump).name}'), report.undefined()]
     if any(not sample.record.get('file') for sample in samples.values()):
         notes.append('The dump names no images: the cases stand on grey')
     write_page(
         out,
         shown,
-        title=title,
+        title=title or f'Report of {Path(dump).name}',
         note='. '.join(filter(None, notes)),
         scores=overall(report),
         body=sections(report, curves),
@@ -88,7 +99,7 @@ def page_path(out: str | Path, *, overwrite: bool = False) -> Path:
     made.
 
     Raises:
-        UserError: a file of somebody else's is there, and not `overwrite`.
+        UserError: a file there was not written by this package, and not `overwrite`.
     """
     out = Path(out) if str(out).endswith('.html') else Path(out) / 'index.html'
     make_folder(out.parent)
@@ -143,39 +154,49 @@ def overall(report: Report) -> dict[str, float]:
 
 
 def sections(report: Report, curves: Curves) -> str:
-    """The page's plots and tables."""
+    """The page's plots and tables; a breakdown with the same groups and scores as an earlier one,
+    as SynthRS's levels and kinds, has no table of its own."""
     compared = '≥' if report.protocol.inclusive else '>'
     marks = [tenths / 10 for tenths in TENTHS]
+    rates, distribution = 'Pr@X over X', 'Distribution of IoU'
+    y = f'samples with IoU {compared} X, %'
     parts = [
-        curve(
-            curves.precision(),
-            marks=marks,
-            title='Pr@X over X',
-            x='X',
-            y=f'samples with IoU {compared} X, %',
+        plot_section(curve(curves.precision(), marks=marks, title=rates, x='X', y=y), title=rates),
+        plot_section(
+            histogram(curves.histogram, title=distribution, x='IoU', y='samples'),
+            title=distribution,
         ),
-        histogram(curves.histogram, title='Distribution of IoU', x='IoU', y='samples'),
     ]
+    tables: list[tuple[list[str], Mapping]] = []
     for key, rows in report.to_dict().items():
         if key.startswith('by_'):
             name = key.removeprefix('by_')
-            rates = [rate for rate in RATES if any(rate in row for row in rows.values())]
-            parts.append(
-                bar_table(
-                    rows,
-                    ('samples', 'gIoU', 'cIoU', *THRESHOLDS, *rates),
-                    title=f'By {name}',
-                    head=name,
-                    bar='gIoU',
-                )
-            )
+            same = next((names for names, known in tables if known == rows), None)
+            if same is None:
+                tables.append(([name], rows))
+            else:
+                same.append(name)
+    parts += [_table(names, rows) for names, rows in tables]
     return '\n'.join(parts)
+
+
+def _table(names: Sequence[str], rows: Mapping[str, Mapping[str, float]]) -> str:
+    """One table of the breakdowns of these names, which have equal rows."""
+    rates = [rate for rate in RATES if any(rate in row for row in rows.values())]
+    return bar_table(
+        rows,
+        ('samples', 'gIoU', 'cIoU', *THRESHOLDS, *rates),
+        title=f'By {" and ".join(names)}',
+        head=names[0],
+        bar='gIoU',
+    )
 
 
 def predict_dense(model: RSRefSeg2, dataset: RefSegDataset) -> DensePrompts:
     """What predicts the dense prompts of a few samples of the data set again."""
 
     def predict(ids: Sequence[str]) -> dict[str, np.ndarray]:
+        """Sample id -> dense prompt (h, w) logits."""
         return {
             sample.sample_id: sample.dense_prompt.numpy()
             for sample, _ in predict_samples(model, dataset, ids)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from collections.abc import Iterator
 from typing import NoReturn
 
 from mmengine.logging import MMLogger
@@ -16,7 +18,10 @@ FILE_ONLY = (
     'Config:\n',
     'Hooks will be executed',
     'Distributed training is not used',
+    'Exp name: ',
 )
+# ... and while it trains: a validation's scores are in its own line, and in the table at the end.
+FILE_ONLY_IN_TRAINING = ('\nScores in percent',)
 
 
 def watch_log(logger: MMLogger) -> None:
@@ -24,14 +29,36 @@ def watch_log(logger: MMLogger) -> None:
     without. The console does not show `FILE_ONLY`."""
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
-            handler.handleError = _FileFault(handler)
+            handler.handleError = _FileFault(handler)  # type: ignore[method-assign]
         else:
-            handler.addFilter(_is_for_console)
-            handler.handleError = _ConsoleFault(logger, handler)
+            handler.addFilter(_LeaveOut(FILE_ONLY))
+            handler.handleError = _ConsoleFault(logger, handler)  # type: ignore[method-assign]
 
 
-def _is_for_console(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(FILE_ONLY)
+@contextlib.contextmanager
+def training_console(logger: MMLogger) -> Iterator[None]:
+    """Meanwhile the console does not show `FILE_ONLY_IN_TRAINING` either."""
+    leave_out = _LeaveOut(FILE_ONLY_IN_TRAINING)
+    consoles = [one for one in logger.handlers if not isinstance(one, logging.FileHandler)]
+    for handler in consoles:
+        handler.addFilter(leave_out)
+    try:
+        yield
+    finally:
+        for handler in consoles:
+            handler.removeFilter(leave_out)
+
+
+class _LeaveOut(logging.Filter):
+    """Stops the entries that begin in one of these ways."""
+
+    def __init__(self, beginnings: tuple[str, ...]) -> None:
+        super().__init__()
+        self._beginnings = beginnings
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the entry is shown."""
+        return not record.getMessage().startswith(self._beginnings)
 
 
 class _FileFault:

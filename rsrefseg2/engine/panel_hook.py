@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mmengine.dist import all_gather_object, is_main_process
@@ -16,6 +18,9 @@ from ..files import replacing
 from ..registry import HOOKS
 from ..structures import RefSegDataSample
 from ..visualization import Case, file_name, spread
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
 
 
 @HOOKS.register_module()
@@ -33,19 +38,27 @@ class PanelHook(Hook):
         if n < 1:
             raise ValueError(f'n is at least 1, not {n}: leave PanelHook out to draw none')
         self.n = n
-        self._numbers: dict[str, int] | None = None  # sample id -> its place among the panels
+        self._numbers: dict[str, int] = {}  # sample id -> its place among the panels
         self._drawn: dict[int, tuple[str, bytes]] = {}
 
-    def before_val_epoch(self, runner) -> None:
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Chooses the samples, once."""
         self._drawn.clear()
-        if self._numbers is None:
+        if not self._numbers:
             dataset = runner.val_dataloader.dataset
             self._numbers = {
                 dataset.get_data_info(index)['sample_id']: number
                 for number, index in enumerate(spread(self.n, len(dataset)))
             }
 
-    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict[str, Any],
+        outputs: Sequence[RefSegDataSample],
+    ) -> None:
+        """Draws those of this batch that are chosen."""
         for sample, u in zip(outputs, data_batch['image_index'].tolist(), strict=True):
             number = self._numbers.get(sample.sample_id)
             if number is not None:
@@ -54,7 +67,8 @@ class PanelHook(Hook):
                 Image.fromarray(case_of(sample.cpu(), image).draw()).save(picture, 'PNG')
                 self._drawn[number] = sample.sample_id, picture.getvalue()
 
-    def after_val_epoch(self, runner, metrics=None) -> None:
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Collects what the ranks drew; the main process writes it."""
         ranks = all_gather_object(self._drawn)
         if not is_main_process():
             return
@@ -83,7 +97,7 @@ def case_of(sample: RefSegDataSample, image: np.ndarray) -> Case:
     )
 
 
-def _name(runner) -> str:
+def _name(runner: Runner) -> str:
     """As the checkpoint's of this moment."""
     if runner.iter == 0:  # before training, or without it
         return 'iter_0'

@@ -7,13 +7,16 @@ import logging
 import os
 import sys
 from itertools import count
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from mmengine.logging import MMLogger
 from mmengine.logging.logger import MMFormatter
 
 from ..errors import os_errors_told
 from ..terminal import visible
+
+if TYPE_CHECKING:
+    from mmengine.runner import FlexibleRunner
 
 _claimed: set[str] = set()  # the time stamps of this process's runs, in whatever work dir
 
@@ -56,6 +59,18 @@ def plain_log(logger: MMLogger) -> MMLogger:
         else:
             logger.handlers[at] = StdoutHandler(handler)
     return logger
+
+
+def describe_training(runner: FlexibleRunner) -> str:
+    """Where a training writes and what it trains, as one line for its start."""
+    parameters = list(runner.model.parameters())
+    total = sum(one.numel() for one in parameters)
+    trained = sum(one.numel() for one in parameters if one.requires_grad)
+    return (
+        f'training in {runner.work_dir}, log in {os.path.basename(runner.log_dir)}/: '
+        f'{total / 1e6:,.2f} M parameters, {trained / 1e6:,.2f} M ({100 * trained / total:.1f} %) '
+        f'trainable, {runner.max_iters} iterations'
+    )
 
 
 class PlainFormatter(MMFormatter):

@@ -30,7 +30,7 @@ from .checkpoint_files import (
     write_atomically,
 )
 from .checkpoint_hook import SIGNALS
-from .log_handlers import watch_log
+from .log_handlers import training_console, watch_log
 from .rank_sync import Agreement
 from .trained_as import (
     changes,
@@ -171,7 +171,7 @@ class RefSegRunner(FlexibleRunner):
                     'and replaces those of the same names; --resume would have gone on'
                 )
             self._trains = True
-            with os_errors_located(self.work_dir):
+            with os_errors_located(self.work_dir), training_console(self.logger):
                 return super().train()
         finally:
             self._trains = False

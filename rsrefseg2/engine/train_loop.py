@@ -19,8 +19,10 @@ from torch.utils.data import DataLoader
 from ..bounds import NonNegativeInt, PositiveInt
 from ..datasets.samplers import TrainBatchSampler
 from ..errors import UserError
+from ..evaluation import COLUMNS, score_table
 from ..registry import LOOPS
 from .rank_sync import Agreement, mean_over_ranks
+from .run_log import describe_training
 
 MOST_SKIPPED = 10  # in a row
 
@@ -76,6 +78,7 @@ class RefSegTrainLoop(BaseLoop):
         self.val_interval, self.val_begin = val_interval, val_begin
         self.non_finite = non_finite
         self.stop_training = False  # set by hooks
+        self._scores: dict[str, dict[str, float]] = {}  # of each validation
         self.runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
 
     @staticmethod
@@ -120,12 +123,14 @@ class RefSegTrainLoop(BaseLoop):
         self._optim_wrapper = GuardedOptimWrapper(
             self.runner.optim_wrapper, self.runner.model, self.runner.agreement, self.non_finite
         )
+        self.runner.logger.info(describe_training(self.runner))
         self.runner.call_hook('before_train')
         if self._iter:
             self._validate_if_due()
         while self._iter < self._max_iters and not self.stop_training:
             self._run_epoch()
         self.runner.call_hook('after_train')
+        self._log_scores()
         return self.runner.model
 
     def _run_epoch(self) -> None:
@@ -163,8 +168,18 @@ class RefSegTrainLoop(BaseLoop):
             done, rest = divmod(self._iter, self.epoch_length)
         due = not rest and done >= self.val_begin and done % self.val_interval == 0
         if self.runner.val_loop is not None and (due or self._iter == self._max_iters):
-            self.runner.val_loop.run()
+            self._scores[str(done)] = self.runner.val_loop.run()
             self.runner.model.train()
+
+    def _log_scores(self) -> None:
+        """One table of the validations of this start."""
+        names = dict.fromkeys(name for scores in self._scores.values() for name in scores)
+        if names:
+            columns = [name for name in COLUMNS if name in names] or list(names)
+            title = 'Scores of the validations in percent'
+            head = 'epoch' if self.by_epoch else 'iteration'
+            table = score_table(self._scores, title, head=head, columns=columns)
+            self.runner.logger.info(f'\n{table}')
 
 
 def seed_iteration(seed: int, iteration: int) -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .page import data_uri, fill_template
+from .page_parts import wide_table
 from .panel import GREEN, overlay, resize_image, resize_mask
 
 SIZES = {
@@ -31,6 +32,8 @@ class Sample(NamedTuple):
 
 
 class Plot(NamedTuple):
+    """A drawing for the page, with what stands above it."""
+
     title: str
     svg: str
 
@@ -94,11 +97,8 @@ def _table(figures: Iterable[tuple[str, float, float | None]]) -> str:
         [html.escape(name), _number(measured), '' if known is None else _number(known)]
         for name, measured, known in figures
     )
-    lines = [f'<tr>{"".join(f"<td>{cell}</td>" for cell in row[: len(head)])}</tr>' for row in rows]
-    return (
-        f'<table><thead><tr>{"".join(f"<th>{cell}</th>" for cell in head)}</tr></thead><tbody>'
-        f'{"".join(lines)}</tbody></table>'
-    )
+    lines = (f'<tr>{"".join(f"<td>{cell}</td>" for cell in row[: len(head)])}</tr>' for row in rows)
+    return wide_table(head, ''.join(lines), label='Statistics')
 
 
 def _number(value: float) -> str:

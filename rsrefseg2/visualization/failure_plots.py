@@ -1,16 +1,16 @@
-"""Where or how as plots: the causes of failures by group, and how well interventions are told."""
+"""The causes of failures by group, and how often interventions are attributed correctly."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from .drawing import QUIET, clean_axes, literal, new_figure, require_matplotlib
 
-from ..terminal import visible
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-# Okabe and Ito's colours: told apart by every kind of colour vision, and in print
+# Okabe and Ito's colours: distinct for every kind of colour vision, and in print
 COLOURS = {'where': '#d55e00', 'how': '#0072b2', 'both': '#cc79a7', 'undecided': '#b8bec5'}
 STYLES = {
     'exchange': ('#d55e00', 'o'),
@@ -23,28 +23,28 @@ BREAKDOWNS = ('kind', 'level', 'category', 'length', 'size')
 
 def plot_causes(report: Mapping[str, Any]) -> Figure:
     """Stacked bars of `ErrorReport.to_dict()`, a bar for each group of each breakdown."""
-    rows: list[tuple[str, Mapping[str, float] | None]] = [('all', report)]
-    for name in BREAKDOWNS:
-        groups = report.get(f'by_{name}', {})
-        if len(groups) > 1:
-            rows += [(name, None), *groups.items()]
-    figure = Figure(figsize=(7.2, 1.2 + 0.2 * len(rows)), layout='constrained')
+    require_matplotlib()
+    from matplotlib.patches import Patch
+
+    rows = _rows(report)
+    figure = new_figure(7.2, 1.2 + 0.2 * len(rows))
     axes = figure.add_subplot()
     for y, (_, row) in enumerate(rows):
+        if row is None:
+            continue
         left = 0.0
-        for cause, colour in COLOURS.items() if row else ():
+        for cause, colour in COLOURS.items():
             axes.barh(y, row[cause], left=left, height=0.75, color=colour)
             left += row[cause]
-        if row:
-            axes.annotate(
-                f'n={row["samples"]}',
-                (left, y),
-                (4, 0),
-                textcoords='offset points',
-                va='center',
-                fontsize=7,
-                color='#626a75',
-            )
+        axes.annotate(
+            f'n={row["samples"]}',
+            (left, y),
+            (4, 0),
+            textcoords='offset points',
+            va='center',
+            fontsize=7,
+            color=QUIET,
+        )
     axes.set_yticks(range(len(rows)), [literal(name) for name, _ in rows], fontsize=8)
     for label, (_, row) in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight('normal' if row else 'bold')
@@ -62,16 +62,28 @@ def plot_causes(report: Mapping[str, Any]) -> Figure:
         ncols=len(shown),
         frameon=False,
     )
-    _finish(axes, 'x')
+    clean_axes(axes, 'x')
     return figure
 
 
-def plot_interventions(told: Mapping[str, list[Mapping[str, Any]]]) -> Figure:
-    """The curves of `synthrs.measure_interventions`: above, what share of the failures that an
-    intervention made is told right; below, how many failures it made."""
-    figure = Figure(figsize=(7.2, 5), layout='constrained')
+def _rows(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any] | None]]:
+    """(name, counts) of each bar; (breakdown, None) is a heading. Equal breakdowns stand once."""
+    rows: list[tuple[str, Mapping[str, Any] | None]] = [('all', report)]
+    seen = []
+    for name in BREAKDOWNS:
+        groups = report.get(f'by_{name}', {})
+        if len(groups) > 1 and groups not in seen:
+            seen.append(groups)
+            rows += [(name, None), *groups.items()]
+    return rows
+
+
+def plot_interventions(measured: Mapping[str, list[Mapping[str, Any]]]) -> Figure:
+    """The curves of `synthrs.measure_interventions`: above, the share of an intervention's
+    failures that is attributed correctly; below, how many failures it made."""
+    figure = new_figure(7.2, 5)
     grid = figure.subplots(2, 2, sharex=True, sharey=True)
-    for column, (definition, rows) in enumerate(told.items()):
+    for column, (definition, rows) in enumerate(measured.items()):
         for row, key in enumerate(('told', 'failed')):
             axes = grid[row, column]
             for name, (colour, marker) in STYLES.items():
@@ -87,26 +99,15 @@ def plot_interventions(told: Mapping[str, list[Mapping[str, Any]]]) -> Figure:
                     markersize=4,
                     label=f'{name} ({"where" if name == "exchange" else "how"})',
                 )
-            _finish(axes, 'both')
+            clean_axes(axes, 'both')
             axes.set(xscale='log', ylim=(-3, 103))
-        grid[0, column].axhline(95, color='#626a75', linewidth=1, linestyle=':')
+        grid[0, column].axhline(95, color=QUIET, linewidth=1, linestyle=':')
         grid[0, column].set_title(f'from the {definition}')
         ticks = sorted({entry['pixels'] for entry in rows})
         grid[1, column].set_xticks(ticks[::2], [f'{tick:g}' for tick in ticks[::2]])
         grid[1, column].minorticks_off()
         grid[1, column].set_xlabel('pixels: of the change, or to the other object')
-    grid[0, 0].set_ylabel('told right, % of the failures')
+    grid[0, 0].set_ylabel('attributed correctly, % of the failures')
     grid[1, 0].set_ylabel('became failures, %')
     grid[0, 0].legend(loc='lower left', fontsize=8)
     return figure
-
-
-def literal(name: str) -> str:
-    """A name from data as matplotlib shows it as it stands: no formula, no control character."""
-    return visible(name).replace('$', r'\$')
-
-
-def _finish(axes: Any, axis: str) -> None:
-    axes.spines[['top', 'right']].set_visible(False)
-    axes.grid(axis=axis, color='#e4e7ea', linewidth=0.8)
-    axes.set_axisbelow(True)

@@ -10,19 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import text_to_path
 
 from ..errors import make_folder
 from ..files import replacing, require_free
+from .drawing import new_figure, require_matplotlib
 from .page import PICTURE_MARK
 from .panel import heat, overlay, resize_image, resize_mask, wrap
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DPI = 300  # of the PNG, and of the pictures in the PDF
 GAP, ROW_GAP = 0.04, 0.1  # inches between columns and between rows
@@ -70,47 +69,26 @@ def grid(rows: Sequence[Row], heads: Sequence[str], *, width: float = 7.16) -> F
         width: inches; 7.16 is a page of two columns, 3.5 one of them.
     Raises:
         ValueError: no row, or a row with another number of tiles.
+        UserError: matplotlib is not installed.
     """
     if not rows or any(len(row.tiles) != len(heads) for row in rows):
         raise ValueError(
             f'{len(heads)} columns, but rows of {[len(row.tiles) for row in rows]} tiles'
         )
+    require_matplotlib()
     column = (width - GAP * (len(heads) - 1)) / len(heads)
     blocks = [_Block(row, column, width) for row in rows]
     names = [wrap(head, _length(HEAD, 'bold'), column) for head in heads]
     top = ROW_GAP / 2 + max(map(len, names)) * _line(HEAD)
     height = top + sum(block.height + ROW_GAP for block in blocks)
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-
-    def write(x: float, y: float, lines: Sequence[str], size: float, **style) -> None:
-        for i, line in enumerate(lines):
-            figure.text(
-                x / width,
-                1 - (y + i * _line(size)) / height,
-                line,
-                fontsize=size,
-                va='top',
-                parse_math=False,
-                **{'color': INK, **style},
-            )
-
+    figure = new_figure(width, height, layout=None)
     lefts = [i * (column + GAP) for i in range(len(heads))]
-    for left, lines in zip(lefts, names):
-        write(left + column / 2, ROW_GAP / 2, lines, HEAD, ha='center', fontweight='bold')
+    for left, lines in zip(lefts, names, strict=True):
+        _write(figure, left + column / 2, ROW_GAP / 2, lines, HEAD, ha='center', fontweight='bold')
     y = top
     for block in blocks:
-        write(0, y, block.lines, TEXT)
-        y += block.head
-        for left, tile, picture in zip(lefts, block.row.tiles, block.pictures):
-            tall = column * picture.shape[0] / picture.shape[1]
-            axes = figure.add_axes(
-                (left / width, 1 - (y + tall) / height, column / width, tall / height)
-            )
-            axes.imshow(picture, aspect='auto', interpolation='none')
-            axes.set_axis_off()
-            write(left + column / 2, y + tall + 0.02, [tile.note], NOTE, ha='center', color=QUIET)
-        y += block.height - block.head + ROW_GAP
+        block.draw(figure, lefts, y)
+        y += block.height + ROW_GAP
     return figure
 
 
@@ -137,6 +115,8 @@ def save(
     Raises:
         UserError: see `free_paths` and `files.replacing`.
     """
+    import matplotlib
+
     paths = free_paths(stem, option=option, overwrite=overwrite)
     with matplotlib.rc_context({'pdf.fonttype': 42}):  # TrueType: publishers refuse Type 3
         with replacing(paths[0]) as temporary:
@@ -155,13 +135,45 @@ class _Block:
     """A row's sizes, in inches, and its drawn tiles."""
 
     def __init__(self, row: Row, column: float, width: float) -> None:
-        self.row = row
+        self.row, self.column = row, column
         self.lines = wrap(row.text, _length(TEXT), width)
         self.head = len(self.lines) * _line(TEXT) + 0.02
         self.pictures = [tile.draw(round(column * DPI)) for tile in row.tiles]
         tall = max(column * picture.shape[0] / picture.shape[1] for picture in self.pictures)
         notes = _line(NOTE) + 0.02 if any(tile.note for tile in row.tiles) else 0
         self.height = self.head + tall + notes
+
+    def draw(self, figure: Figure, lefts: Sequence[float], y: float) -> None:
+        """The sentence, and below it the tiles at these left edges; `y` inches below the top."""
+        width, height = figure.get_size_inches()
+        _write(figure, 0, y, self.lines, TEXT)
+        y += self.head
+        for left, tile, picture in zip(lefts, self.row.tiles, self.pictures, strict=True):
+            tall = self.column * picture.shape[0] / picture.shape[1]
+            axes = figure.add_axes(
+                (left / width, 1 - (y + tall) / height, self.column / width, tall / height)
+            )
+            axes.imshow(picture, aspect='auto', interpolation='none')
+            axes.set_axis_off()
+            middle, below = left + self.column / 2, y + tall + 0.02
+            _write(figure, middle, below, [tile.note], NOTE, ha='center', color=QUIET)
+
+
+def _write(
+    figure: Figure, x: float, y: float, lines: Sequence[str], size: float, **style: Any
+) -> None:
+    """Lines of text, x and y in inches from the top left."""
+    width, height = figure.get_size_inches()
+    for i, line in enumerate(lines):
+        figure.text(
+            x / width,
+            1 - (y + i * _line(size)) / height,
+            line,
+            fontsize=size,
+            va='top',
+            parse_math=False,
+            **{'color': INK, **style},
+        )
 
 
 def _line(size: float) -> float:
@@ -171,5 +183,8 @@ def _line(size: float) -> float:
 
 def _length(size: float, weight: str = 'normal') -> Callable[[str], float]:
     """text -> inches, as it will be printed."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
     font = FontProperties(size=size, weight=weight)
     return lambda text: text_to_path.get_text_width_height_descent(text, font, False)[0] / 72

@@ -8,15 +8,15 @@ import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from string import Template
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ..files import replacing, write_text
-from .panel import iou, panel
-from .plots import readable
+from .page_parts import readable
+from .panel import draw_tiles, iou, panel
 
 FOLDER = Path(__file__).parent
 # By which a page is known as ours (files.require_free): it stands in the head of every template.
@@ -67,18 +67,17 @@ class Case(NamedTuple):
             if part
         ]
 
-    def draw(self, *, heading: bool = True) -> np.ndarray:
+    def tiles(self) -> list[tuple[str, np.ndarray]]:
+        """(caption, (H', W', 3) uint8) of each tile, see `panel.draw_tiles`."""
+        return draw_tiles(self.image, **self._parts())
+
+    def draw(self) -> np.ndarray:
         """The panel (H', W', 3) uint8."""
-        return panel(
-            self.image,
-            self.text,
-            pred_mask=self.pred_mask,
-            gt_mask=self.gt_mask,
-            dense_prompt=self.dense_prompt,
-            score=self.score,
-            note=' · '.join(self.facts),
-            heading=heading,
-        )
+        return panel(self.image, self.text, note=' · '.join(self.facts), **self._parts())
+
+    def _parts(self) -> dict[str, Any]:
+        names = ('pred_mask', 'gt_mask', 'dense_prompt', 'score')
+        return {name: getattr(self, name) for name in names}
 
 
 def page(
@@ -95,7 +94,7 @@ def page(
         cases: what is shown, in the order in which it stands first.
         title, note: the heading and the line below it.
         scores: name -> value in percent; its table names what the caller puts into `note`.
-        body: HTML that stands between the scores and the cases (plots.py).
+        body: HTML that stands between the scores and the cases (plots.py, page_parts.py).
     """
     cases = list(cases)
     groups = sorted({case.group for case in cases if case.group})
@@ -127,9 +126,9 @@ def data_uri(picture: np.ndarray, *, quality: int = 88) -> str:
     return 'data:image/jpeg;base64,' + base64.b64encode(buffer.getvalue()).decode('ascii')
 
 
-def write_page(path: str | Path, cases: Iterable[Case], **kwargs) -> None:
-    """`page`, written to a file, whole or not at all."""
-    write_text(path, page(cases, **kwargs))
+def write_page(path: str | Path, cases: Iterable[Case], **options: Any) -> None:
+    """`page` with these options, written to a file, whole or not at all."""
+    write_text(path, page(cases, **options))
 
 
 def write_panel(path: Path, case: Case) -> None:
@@ -152,13 +151,21 @@ def _scores(scores: Mapping[str, float]) -> str:
 
 def _case(index: int, case: Case) -> str:
     text = html.escape(case.text, quote=True)
-    score, picture = case.iou, case.draw(heading=False)  # the heading is text here: searchable
+    score = case.iou
+    tiles = ''.join(_tile(caption, picture, text) for caption, picture in case.tiles())
     facts = case.facts + ([] if score is None else [f'IoU {100 * score:.1f} %'])
-    facts = ' · '.join(map(html.escape, facts))
+    line = ' · '.join(map(html.escape, facts))
     return (
         f'<figure data-index="{index}" data-iou="{"" if score is None else score}" '
         f'data-group="{html.escape(case.group, quote=True)}">'
-        f'<figcaption><q>{text}</q><small>{facts}</small></figcaption>'
-        f'<img src="{data_uri(picture)}" width="{picture.shape[1]}" '
-        f'height="{picture.shape[0]}" alt="panel of: {text}"></figure>'
+        f'<figcaption><q>{text}</q><small>{line}</small></figcaption>'
+        f'<div class="tiles">{tiles}</div></figure>'
+    )
+
+
+def _tile(caption: str, picture: np.ndarray, text: str) -> str:
+    caption = html.escape(caption)
+    return (
+        f'<div><span>{caption}</span><img src="{data_uri(picture)}" width="{picture.shape[1]}" '
+        f'height="{picture.shape[0]}" loading="lazy" alt="{caption}: {text}"></div>'
     )

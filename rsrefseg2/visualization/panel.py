@@ -7,98 +7,124 @@
     | [tile]       [tile]        [tile]        [tile]        |
     +--------------------------------------------------------+
 
-Pure functions of arrays. Where there is no ground truth or no dense prompt, the tile says so.
+Pure functions of arrays. A part that is missing has no column. Without ground truth, as for a
+picture of one's own, the others are drawn at the picture's size. Drawn by Pillow and OpenCV.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib.util
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import matplotlib
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..terminal import visible
 
-INK, QUIET, PAPER, BLANK = (24, 28, 34), (98, 106, 117), (255, 255, 255), (241, 243, 245)
+INK, QUIET, PAPER = (24, 28, 34), (98, 106, 117), (255, 255, 255)
 GREEN, ORANGE = (38, 222, 129), (255, 107, 53)  # ground truth, prediction
-GAP, LINE, CAPTION = 12, 26, 24  # pixels: margins, a heading line, a caption line
+LIGHT, DARK = (255, 255, 255), (16, 16, 16)  # an outline's line and its edge
+TILE, LARGEST = 320, 1024  # pixels of a tile's longer side: beside a ground truth; at most
+GAP, LINE, CAPTION = 12, 26, 24  # pixels: margins, a heading line, a caption line, at TILE
 
 
-def panel(
+def panel(image: Any, text: str, *, note: str = '', **parts: Any) -> np.ndarray:
+    """One panel as RGB.
+
+    Args:
+        image: (H, W, 3) uint8 RGB array or tensor.
+        text: the sentence, or ''; control characters are shown as escapes, here and in the note.
+        note: what stands below the sentence (sample, category).
+        parts: the other arguments of `draw_tiles`.
+    Returns:
+        (H', W', 3) uint8.
+    Raises:
+        ValueError: see `draw_tiles`.
+    """
+    tiles = draw_tiles(image, **parts)
+    return _compose(tiles, visible(text), visible(note))
+
+
+def draw_tiles(
     image: Any,
-    text: str,
     *,
     pred_mask: Any = None,
     gt_mask: Any = None,
     dense_prompt: Any = None,
     score: float | None = None,
-    note: str = '',
-    tile: int = 320,
-    heading: bool = True,
+    tile: int | None = None,
     dense_range: Literal['probability', 'stretched'] = 'probability',
-) -> np.ndarray:
-    """One panel as RGB.
+) -> list[tuple[str, np.ndarray]]:
+    """The tiles of a panel with their captions: the image, and each part that is given.
 
     Args:
         image: (H, W, 3) uint8 RGB array or tensor.
-        text: the sentence; control characters are shown as escapes, here and in the note.
         pred_mask, gt_mask: (H, W) bool, or None where there is none.
         dense_prompt: (h, w) logits p_dense (Eq. 7), or None. Any size: it covers the whole image.
         score: the IoU (0 to 1) that the caption gives; None: that of the two masks.
-        note: what stands below the sentence (sample, category).
         tile: pixels of a tile's longer side; smaller images are enlarged, larger ones shrunk.
-        heading: whether the sentence and the note stand above the tiles.
+            None: `TILE` beside a ground truth, else the image's own, `TILE` to `LARGEST`.
         dense_range: colours over the sigmoid's 0 to 1, or stretched over the logits' own range
             (for a dense prompt whose sigmoid is saturated everywhere; the caption names the range).
     Returns:
-        (H', W', 3) uint8.
+        (caption, (H', W', 3) uint8), all of one size.
+    Raises:
+        ValueError: an array of another type or shape.
     """
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f'image must be (H, W, 3) uint8, got {image.shape} {image.dtype}')
-    height, width = image.shape[:2]
     pred, gt = (
-        _as_mask(mask, (height, width), name)
+        _as_mask(mask, image.shape[:2], name)
         for mask, name in ((pred_mask, 'pred_mask'), (gt_mask, 'gt_mask'))
     )
-    scale = tile / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))  # PIL: width, height
-
+    if tile is None:
+        tile = TILE if gt is not None else min(max(TILE, *image.shape[:2]), LARGEST)
+    scale = tile / max(image.shape[:2])
+    # PIL: width, height
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     shown = resize_image(image, size)
-    dense, dense_caption = _heat(shown, dense_prompt, dense_range)
-    columns = [
-        ('Image', shown),
-        ('Ground truth', None if gt is None else overlay(shown, resize_mask(gt, size), GREEN)),
-        (dense_caption, dense),
-        (
-            _prediction_caption(pred, gt, score),
-            None if pred is None else overlay(shown, resize_mask(pred, size), ORANGE),
-        ),
-    ]
-    return _compose(columns, size, tile, visible(text) if heading else None, visible(note))
+    tiles = [('Image', shown)]
+    if gt is not None:
+        tiles.append(('Ground truth', overlay(shown, resize_mask(gt, size), GREEN)))
+    if dense_prompt is not None:
+        tiles.append(_heat(shown, dense_prompt, dense_range))
+    if pred is not None:
+        picture = overlay(shown, resize_mask(pred, size), ORANGE)
+        tiles.append((_prediction_caption(pred, gt, score), picture))
+    return tiles
 
 
 def overlay(
     image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], alpha: float = 0.45
 ) -> np.ndarray:
-    """The mask (H, W) as a tint on the image (H, W, 3), with an outline just outside of it."""
+    """The mask (H, W) as a tint on the image (H, W, 3), and around it, from the mask outwards, a
+    line in its colour, a light one and a dark edge: the outline shows on any ground.
+
+    The lines are thicker on larger pictures.
+    """
     out = image.astype(np.float32)
     out[mask] = (1 - alpha) * out[mask] + alpha * np.array(colour, np.float32)
-    ring = _dilate(_dilate(mask))
-    out[_dilate(ring) & ~ring] = 20  # a dark rim: the outline is seen on any ground
-    out[ring & ~mask] = colour
+    width = max(1, round(max(mask.shape) / TILE))
+    inner = mask
+    for line, pixels in ((colour, width), (LIGHT, width), (DARK, width)):
+        outer = _dilate(inner, pixels)
+        out[outer & ~inner] = line
+        inner = outer
     return out.round().astype(np.uint8)
 
 
 def heat(image: np.ndarray, values: np.ndarray) -> np.ndarray:
     """The values (h, w), 0 to 1, as colours over the greyed image (H, W, 3); any size."""
-    values = Image.fromarray(values.astype(np.float32))
-    values = np.asarray(values.resize(image.shape[1::-1], Image.Resampling.BILINEAR)).clip(0, 1)
-    colours = matplotlib.colormaps['turbo'](values)[..., :3] * 255
+    size = image.shape[1], image.shape[0]
+    resized = Image.fromarray(values.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+    values = np.asarray(resized).clip(0, 1)
+    codes = (values * 255).round().astype(np.uint8)
+    colours = cv2.applyColorMap(codes, cv2.COLORMAP_TURBO)[..., ::-1].astype(np.float32)  # BGR
     grey = image.mean(axis=2, keepdims=True)
     alpha = 0.4 + 0.3 * values[..., None]  # the cold parts leave more of the image
     return ((1 - alpha) * grey + alpha * colours).round().astype(np.uint8)
@@ -133,17 +159,14 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(covered) > 0
 
 
-def _dilate(mask: np.ndarray) -> np.ndarray:
-    """Grows a mask (H, W) by one pixel to each of its 8 neighbours."""
-    padded = np.pad(mask, 1)
-    rows = padded[:-2] | padded[1:-1] | padded[2:]
-    return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
+def _dilate(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """Grows a mask (H, W) by so many pixels to each of its 8 neighbours."""
+    side = 2 * pixels + 1
+    return cv2.dilate(mask.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
 
 
-def _heat(image: np.ndarray, logits: Any, dense_range: str) -> tuple[np.ndarray | None, str]:
-    """The dense prompt as colours over the greyed image, and the tile's caption."""
-    if logits is None:
-        return None, 'Dense prompt'
+def _heat(image: np.ndarray, logits: Any, dense_range: str) -> tuple[str, np.ndarray]:
+    """The tile's caption, and the dense prompt as colours over the greyed image."""
     logits = np.asarray(logits, dtype=np.float32)
     if logits.ndim != 2:
         raise ValueError(f'dense_prompt must be (h, w), got {logits.shape}')
@@ -153,13 +176,11 @@ def _heat(image: np.ndarray, logits: Any, dense_range: str) -> tuple[np.ndarray 
         caption = f'Dense prompt, logits {low:.1f} to {high:.1f}'
     else:
         values = 0.5 * (1 + np.tanh(logits / 2))  # the sigmoid, without overflow
-        caption = f'Dense prompt, σ {values.min():.2f} to {values.max():.2f}'
-    return heat(image, values), caption
+        caption = f'Dense prompt, {values.min():.2f} to {values.max():.2f}'
+    return caption, heat(image, values)
 
 
-def _prediction_caption(pred: np.ndarray | None, gt: np.ndarray | None, score: float | None) -> str:
-    if pred is None:
-        return 'Prediction'
+def _prediction_caption(pred: np.ndarray, gt: np.ndarray | None, score: float | None) -> str:
     if not pred.any():
         return 'Prediction: empty'
     if gt is None:
@@ -168,10 +189,14 @@ def _prediction_caption(pred: np.ndarray | None, gt: np.ndarray | None, score: f
 
 
 @cache
-def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib."""
+def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """DejaVu Sans, which comes with matplotlib; without matplotlib Pillow's own font, which has
+    Latin letters alone."""
+    found = importlib.util.find_spec('matplotlib')
+    if found is None or found.origin is None:
+        return ImageFont.load_default(size)
     name = f'DejaVuSans{"-Bold" if bold else ""}.ttf'
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / name), size)
+    return ImageFont.truetype(str(Path(found.origin).parent / 'mpl-data/fonts/ttf' / name), size)
 
 
 def wrap(text: str, length: Callable[[str], float], width: float) -> list[str]:
@@ -190,43 +215,26 @@ def wrap(text: str, length: Callable[[str], float], width: float) -> list[str]:
     return lines
 
 
-def _compose(
-    columns: list[tuple[str, np.ndarray | None]],
-    size: tuple[int, int],
-    tile: int,
-    text: str | None,
-    note: str,
-) -> np.ndarray:
-    """Puts heading, captions and tiles on a white sheet."""
-    width = len(columns) * (tile + GAP) + GAP
-    lines = [] if text is None else wrap(text, _font(19, bold=True).getlength, width - 2 * GAP)
-    notes = [] if text is None or not note else wrap(note, _font(13).getlength, width - 2 * GAP)
-    top = GAP + LINE * len(lines) + CAPTION * len(notes)
-    height = max(size[1], CAPTION)  # room for a note, however flat the image is
-    sheet = Image.new('RGB', (width, top + CAPTION + height + GAP), PAPER)
+def _compose(tiles: Sequence[tuple[str, np.ndarray]], text: str | None, note: str) -> np.ndarray:
+    """Puts heading, captions and tiles, all of one size, on a white sheet."""
+    tall, wide = tiles[0][1].shape[:2]
+    unit = max(1, tall / TILE, wide / TILE)  # text grows with the tiles
+    gap, line, caption = (round(unit * pixels) for pixels in (GAP, LINE, CAPTION))
+    bold, plain, small = (_font(round(unit * pixels), bold=pixels == 19) for pixels in (19, 14, 13))
+    column = max(wide, min(tall, round(unit * TILE)))  # room for a caption, however narrow
+    width = len(tiles) * (column + gap) + gap
+    lines = wrap(text, bold.getlength, width - 2 * gap) if text else []
+    notes = wrap(note, small.getlength, width - 2 * gap) if note else []
+    top = gap + line * len(lines) + caption * len(notes)
+    sheet = Image.new('RGB', (width, top + caption + tall + gap), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for i, line in enumerate(lines):
-        draw.text((GAP, GAP - 4 + LINE * i), line, fill=INK, font=_font(19, bold=True))
-    for i, line in enumerate(notes):
-        draw.text((GAP, GAP + LINE * len(lines) + CAPTION * i), line, fill=QUIET, font=_font(13))
-    for i, (caption, picture) in enumerate(columns):
-        left = GAP + i * (tile + GAP)
-        draw.text((left, top), _fit(caption, tile), fill=QUIET, font=_font(14))
-        if picture is None:
-            box = (left, top + CAPTION, left + tile - 1, top + CAPTION + height - 1)
-            draw.rectangle(box, fill=BLANK)
-            draw.text(
-                ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2),
-                'not available',
-                fill=QUIET,
-                font=_font(14),
-                anchor='mm',
-            )
-        else:
-            sheet.paste(Image.fromarray(picture), (left + (tile - size[0]) // 2, top + CAPTION))
+    for i, words in enumerate(lines):
+        draw.text((gap, gap - 4 + line * i), words, fill=INK, font=bold)
+    for i, words in enumerate(notes):
+        draw.text((gap, gap + line * len(lines) + caption * i), words, fill=QUIET, font=small)
+    for i, (name, picture) in enumerate(tiles):
+        left = gap + i * (column + gap)
+        shown = wrap(name, plain.getlength, column)[0]
+        draw.text((left, top), shown, fill=QUIET, font=plain)
+        sheet.paste(Image.fromarray(picture), (left + (column - wide) // 2, top + caption))
     return np.asarray(sheet)
-
-
-def _fit(caption: str, width: int) -> str:
-    """The caption cut to its tile."""
-    return wrap(caption, _font(14).getlength, width)[0]

@@ -1,124 +1,119 @@
-"""Plots and tables for a page, as HTML text: inline SVG in the page's own colours (page.html)."""
+"""Plots for a page, drawn by matplotlib, as SVG text in the page's own colours."""
 
 from __future__ import annotations
 
-import html
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-WIDTH, HEIGHT = 440, 250  # units of the drawing, which scales with the page
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 42  # margins of the axes
+import numpy as np
+
+from .drawing import ACCENT, EDGE, QUIET, clean_axes, literal, new_figure, to_svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SIZE = 4.6, 2.7  # inches; the page scales the drawing
 
 
 def curve(
     points: Sequence[tuple[float, float]], *, marks: Iterable[float], title: str, x: str, y: str
 ) -> str:
-    """A falling or rising line over x in 0 to 1, y in 0 to 100.
+    """A line over x in 0 to 1, y in percent.
 
     Args:
         points: (x, y), x rising.
-        marks: the x of points that get a dot; its value is shown where the pointer rests on it.
+        marks: the x of points that get a dot with its value beside it.
+        title: what the plot shows.
+        x, y: the names of the axes.
     """
-    path = ' '.join(f'{_x(a):.1f},{_y(b, 100):.1f}' for a, b in points)
+    figure, axes = _plot(x, y)
+    axes.plot(*zip(*points, strict=True), color=ACCENT, linewidth=2, clip_on=False)
     heights = {round(a, 9): b for a, b in points}
-    dots = ''.join(
-        f'<circle cx="{_x(a):.1f}" cy="{_y(heights[round(a, 9)], 100):.1f}" r="4">'
-        f'<title>{a:g}: {heights[round(a, 9)]:.2f}</title></circle>'
-        for a in marks
-    )
-    return _plot(f'<polyline points="{path}"/>{dots}', title, x, y, 100)
+    dots = [(mark, heights[round(mark, 9)]) for mark in marks]
+    axes.plot(*zip(*dots, strict=True), 'o', color=ACCENT, clip_on=False)
+    for a, b in dots:
+        axes.annotate(
+            f'{b:.1f}', (a, b), (6, 4), textcoords='offset points', color=QUIET, fontsize=9
+        )
+    axes.set(xlim=(0, 1), ylim=(0, 100))
+    return to_svg(figure, label=title)
 
 
 def histogram(counts: Sequence[int], *, title: str, x: str, y: str) -> str:
-    """Bars over equal bins of 0 to 1."""
-    highest = _round_up(max(counts))
+    """Bars over equal bins of 0 to 1, at least one.
+
+    Args:
+        counts: of each bin.
+        title: what the plot shows.
+        x, y: the names of the axes.
+    """
+    figure, axes = _plot(x, y)
     step = 1 / len(counts)
-    bars = ''.join(
-        f'<rect x="{_x(k * step) + 1:.1f}" y="{_y(n, highest):.1f}" '
-        f'width="{_x(step) - _x(0) - 2:.1f}" height="{_y(0, highest) - _y(n, highest):.1f}">'
-        f'<title>{k * step:.2f} to {(k + 1) * step:.2f}: {n}</title></rect>'
-        for k, n in enumerate(counts)
-    )
-    return _plot(bars, title, x, y, highest)
+    left = [k * step for k in range(len(counts))]
+    axes.bar(left, counts, width=0.9 * step, align='edge', color=ACCENT)
+    axes.locator_params(axis='y', nbins=5, integer=True)
+    axes.set(xlim=(0, 1), ylim=(0, 1.05 * max(*counts, 1)))
+    return to_svg(figure, label=title)
 
 
-def bar_table(
-    rows: Mapping[str, Mapping[str, float]],
-    columns: Sequence[str],
-    *,
-    title: str,
-    head: str,
-    bar: str,
-) -> str:
-    """A line per group of scores in percent, two decimals, counts as they are; column `bar` also as
-    a bar."""
-    names = ''.join(f'<th scope="col">{html.escape(readable(column))}</th>' for column in columns)
-    lines = ''.join(
-        f'<tr><th scope="row">{html.escape(group)}</th>'
-        + ''.join(_cell(row.get(column), bar=column == bar) for column in columns)
-        + '</tr>'
-        for group, row in rows.items()
-    )
-    return (
-        f'<section><h2>{html.escape(title)}</h2><div class="wide"><table>'
-        f'<thead><tr><th scope="col">{html.escape(head)}</th>{names}</tr></thead>'
-        f'<tbody>{lines}</tbody></table></div></section>'
-    )
+def columns(labels: Sequence[str], counts: Sequence[float], *, title: str) -> str:
+    """Upright bars with a label below each (of many, some) and the largest count above its bar."""
+    figure, axes = _plot('', '')
+    bars = axes.bar(range(len(counts)), counts, width=0.94, color=ACCENT)
+    largest = int(np.argmax(counts))
+    texts = [f'{count:g}' if k == largest else '' for k, count in enumerate(counts)]
+    axes.bar_label(bars, texts, color=QUIET, fontsize=9, padding=2)
+    every = -(-sum(len(label) + 1 for label in labels) // 48)
+    ticks = range(0, len(labels), every)
+    axes.set_xticks(ticks, [literal(labels[k]) for k in ticks])
+    _bare(axes, keep='bottom')
+    return to_svg(figure, label=title)
 
 
-def readable(name: str) -> str:
-    """A score's name as words."""
-    return name.replace('_', ' ')
+def bars(labels: Sequence[str], counts: Sequence[float], *, title: str) -> str:
+    """Lying bars, one line each: the label before it, the count behind."""
+    figure, axes = _plot('', '', height=0.3 + 0.2 * len(counts))
+    drawn = axes.barh(range(len(counts)), counts, height=0.75, color=ACCENT)
+    axes.bar_label(drawn, [f'{count:g}' for count in counts], color=QUIET, fontsize=9, padding=3)
+    axes.set_yticks(range(len(labels)), [literal(label) for label in labels])
+    axes.set(ylim=(len(labels) - 0.5, -0.5), xlim=(0, 1.15 * max(*counts, 1)))
+    _bare(axes, keep='left')
+    return to_svg(figure, label=title)
 
 
-def _cell(value: float | None, *, bar: bool) -> str:
-    if value is None:
-        return '<td>-</td>'
-    text = str(value) if isinstance(value, int) else f'{value:.2f}'
-    if not bar or math.isnan(value):
-        return f'<td>{text}</td>'
-    return f'<td class="bar" style="--share:{value / 100:.4f}">{text}</td>'
+def density(values: np.ndarray, *, title: str) -> str:
+    """A map (rows, columns) of values from 0: the higher, the more opaque."""
+    figure = new_figure(3.4, 3.4 * values.shape[0] / values.shape[1])
+    from matplotlib.colors import to_rgb
+
+    axes = figure.add_subplot()
+    picture = np.empty((*values.shape, 4))
+    picture[..., :3] = to_rgb(ACCENT)
+    picture[..., 3] = values / (values.max() or 1)
+    axes.imshow(picture, interpolation='none')
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_color(EDGE)
+    return to_svg(figure, label=title)
 
 
-def _plot(body: str, title: str, x: str, y: str, highest: float) -> str:
-    """Axes with ticks around `body`."""
-    ticks = ''.join(
-        f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{_y(v, highest):.1f}" '
-        f'y2="{_y(v, highest):.1f}"/><text x="{LEFT - 6}" y="{_y(v, highest) + 4:.1f}" '
-        f'text-anchor="end">{v:g}</text>'
-        for v in (k * highest / 4 for k in range(5))
-    )
-    ticks += ''.join(
-        f'<text x="{_x(k / 5):.1f}" y="{HEIGHT - BOTTOM + 16}" '
-        f'text-anchor="middle">{k / 5:g}</text>'
-        for k in range(6)
-    )
-    middle = (TOP + HEIGHT - BOTTOM) / 2
-    names = (
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">'
-        f'{html.escape(x)}</text><text x="10" y="{middle}" text-anchor="middle" '
-        f'transform="rotate(-90 10 {middle})">{html.escape(y)}</text>'
-    )
-    title = html.escape(title, quote=True)
-    return (
-        f'<section class="plot"><h2>{title}</h2><svg viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'role="img" aria-label="{title}">{ticks}{body}{names}</svg></section>'
-    )
+def _plot(x: str, y: str, *, height: float = SIZE[1]) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes in the page's colours."""
+    figure = new_figure(SIZE[0], height)
+    axes = figure.add_subplot()
+    clean_axes(axes, 'y')
+    axes.spines[['left', 'bottom']].set_color(EDGE)
+    axes.tick_params(colors=QUIET, labelsize=9, length=0)
+    axes.set_xlabel(literal(x), color=QUIET)
+    axes.set_ylabel(literal(y), color=QUIET)
+    return figure, axes
 
 
-def _x(value: float) -> float:
-    return LEFT + value * (WIDTH - LEFT - RIGHT)
-
-
-def _y(value: float, highest: float) -> float:
-    return HEIGHT - BOTTOM - value / highest * (HEIGHT - TOP - BOTTOM)
-
-
-def _round_up(count: int) -> int:
-    """The next of 4, 8, 12, 16, 20, 28, 40, 80 ...: four whole steps."""
-    unit = 1
-    while True:
-        for digit in (4, 8, 12, 16, 20, 28):
-            if digit * unit >= count:
-                return digit * unit
-        unit *= 10
+def _bare(axes: Axes, *, keep: str) -> None:
+    """Bars that carry their counts need no grid and no second axis."""
+    axes.grid(visible=False)
+    other = 'left' if keep == 'bottom' else 'bottom'
+    axes.spines[other].set_visible(False)
+    axis = axes.yaxis if keep == 'bottom' else axes.xaxis
+    axis.set_ticklabels([])

@@ -6,16 +6,15 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UserError, suggest
 from ..files import read_text
-from .failure_plots import _finish, literal
+from .drawing import clean_axes, literal, new_figure, require_matplotlib
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's, without the yellow that paper swallows; further runs repeat them, dashed.
 COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#e69f00', '#000000')
@@ -151,10 +150,14 @@ def plot_runs(runs: Sequence[Run], keys: Sequence[str] | None = None) -> Figure:
     Args:
         keys: see `choose`.
     """
+    require_matplotlib()
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
+
     chosen = choose(runs, keys)
     columns = min(COLUMNS, len(chosen))
     rows = math.ceil(len(chosen) / columns)
-    figure = Figure(figsize=(3.5 * columns, 2.1 * rows + 0.5), layout='constrained')
+    figure = new_figure(3.5 * columns, 2.1 * rows + 0.5)
     plots = iter(figure.subplots(rows, columns, squeeze=False, sharex=True).flat)
     for name, axes in zip(chosen, plots, strict=False):
         for run, style in zip(runs, _styles(len(runs)), strict=True):
@@ -167,7 +170,7 @@ def plot_runs(runs: Sequence[Run], keys: Sequence[str] | None = None) -> Figure:
         axes.tick_params(labelsize=8, labelbottom=True)
         axes.margins(x=0.02)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
-        _finish(axes, 'both')
+        clean_axes(axes, 'both')
     for axes in plots:  # the rest of the last row
         axes.remove()
     figure.legend(
@@ -182,14 +185,14 @@ def plot_runs(runs: Sequence[Run], keys: Sequence[str] | None = None) -> Figure:
     return figure
 
 
-def _styles(n: int) -> list[dict[str, str]]:
+def _styles(n: int) -> list[dict[str, Any]]:
     return [
         dict(color=COLOURS[i % len(COLOURS)], linestyle=DASHES[i // len(COLOURS) % len(DASHES)])
         for i in range(n)
     ]
 
 
-def _draw(axes: Axes, name: str, curve: Mapping[int, float], style: Mapping[str, str]) -> None:
+def _draw(axes: Axes, name: str, curve: Mapping[int, float], style: Mapping[str, Any]) -> None:
     points = sorted(curve.items())
     axes.plot(
         *zip(*points, strict=True),
@@ -199,6 +202,8 @@ def _draw(axes: Axes, name: str, curve: Mapping[int, float], style: Mapping[str,
         marker='o' if len(points) < 40 else None,
     )
     if name == 'train/grad_norm' and min(curve.values()) > 0:
+        from matplotlib.ticker import LogFormatter
+
         axes.set_yscale('log')
         axes.yaxis.set_major_formatter('{x:g}')
         axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))

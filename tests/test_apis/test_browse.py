@@ -18,7 +18,6 @@ from rsrefseg2.dataprep.statistics import (
 from rsrefseg2.datasets.readers import open_split
 from rsrefseg2.errors import UserError
 from rsrefseg2.visualization.browse_page import Sample, browse_page, size_of, thumbnail
-from rsrefseg2.visualization.charts import bars, columns, heat
 from rsrefseg2.visualization.panel import GREEN
 from tests.fabricate import HEIGHT, WIDTH, change_instances, fabricate, target
 
@@ -207,19 +206,3 @@ def test_thumbnails_keep_small_targets():
     assert small.shape == (200, 100, 3)
     assert (small == GREEN).all(axis=2).any()
     assert thumbnail(image[:50, :40], mask[:50, :40], 200).shape == (50, 40, 3)
-
-
-def test_plots_show_every_count():
-    for plot in (columns(['1', '2', '3'], [4, 0, 8]), bars(['a', '<b>', 'c'], [4, 0, 8])):
-        rectangles = Reader(plot).all('rect')
-        sizes = [
-            float(r['height' if 'histogram' in plot or 'title' in plot else 'width'])
-            for r in rectangles
-        ]
-        assert len(sizes) == 3 and sizes[2] == pytest.approx(2 * sizes[0], abs=0.2)
-    assert '<b>' not in bars(['<b>'], [1])
-    cells = Reader(heat(np.array([[0.0, 2.0], [1.0, 0.0]]))).all('rect')[1:]
-    assert [(c['x'], c['y'], c['opacity']) for c in cells] == [
-        ('130.00', '0.00', '1.00'),
-        ('0.00', '130.00', '0.50'),
-    ]

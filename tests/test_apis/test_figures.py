@@ -50,7 +50,7 @@ def test_only_samples_of_every_dump_are_chosen(dumps, folder, tmp_path):
 
 
 def test_a_row_shows_each_model(dumps):
-    row, other = compare_rows(dumps, ['1005', '1002'], iou=True)
+    row, other = compare_rows(dumps, ['1005', '1002'])
     assert (row.text, other.text) == (SENTENCES[1], SENTENCES[2])
     image, gt, ours, another = row.tiles
     assert image.mask is None and (gt.colour, ours.colour) == (GREEN, ORANGE)

@@ -7,8 +7,9 @@ import logging
 import pytest
 from mmengine.logging import MMLogger
 
-from rsrefseg2.engine.log_handlers import FILE_ONLY, watch_log
+from rsrefseg2.engine.log_handlers import FILE_ONLY, training_console, watch_log
 from rsrefseg2.errors import UserError
+from rsrefseg2.evaluation import PROTOCOLS, Report
 
 
 class Refusing:
@@ -70,3 +71,15 @@ def test_the_console_shows_no_lists(log, tmp_path):
     assert shown == ['a warning']
     assert all(start.strip() in (tmp_path / 'a.log').read_text() for start in FILE_ONLY)
     assert logger.level <= logging.INFO
+
+
+def test_a_training_shows_no_table_of_each_validation(log, tmp_path):
+    logger, console, _ = log
+    shown = []
+    console.emit = lambda record: shown.append(record.getMessage())
+    table = Report(PROTOCOLS['paper']).title('all')
+    with training_console(logger):
+        logger.info('\n' + table)  # as RefSegMetric writes it
+    assert not shown and table in (tmp_path / 'a.log').read_text()
+    logger.info('\n' + table)
+    assert shown == ['\n' + table]

@@ -1,10 +1,12 @@
 """Each start of a run has a log folder and a logger of its own, with plain text in its files."""
 
 import io
+from types import SimpleNamespace
 
 from mmengine.logging import MMLogger
+from torch import nn
 
-from rsrefseg2.engine.run_log import claim_stamp, plain_log, release_earlier_logs
+from rsrefseg2.engine.run_log import claim_stamp, describe_training, plain_log, release_earlier_logs
 
 
 def test_two_starts_within_a_second_have_each_their_own(tmp_path):
@@ -31,3 +33,12 @@ def test_a_log_file_is_plain_and_an_earlier_logger_still_works(tmp_path, monkeyp
     lines = path.read_text(encoding='utf-8').splitlines()
     assert r'\x1b[31mof \xe9 ' in lines[0] and '\u8239' in lines[0] and 'later' in lines[1]
     assert 'later' in later.getvalue() and 'Logging error' not in capsys.readouterr().err
+
+
+def test_the_first_line_of_a_training():
+    model = nn.Sequential(nn.Linear(1000, 3000, bias=False), nn.Linear(3000, 1000, bias=False))
+    model[0].requires_grad_(False)
+    runner = SimpleNamespace(model=model, work_dir='runs/a', log_dir='runs/a/b', max_iters=7)
+    line = describe_training(runner)
+    assert line.startswith('training in runs/a, log in b/: ')
+    assert '6.00 M parameters, 3.00 M (50.0 %) trainable, 7 iterations' in line

@@ -14,6 +14,7 @@ from PIL import Image
 
 from rsrefseg2.engine import PanelHook, ProgressBarHook, build_runner, panel_hook
 from rsrefseg2.errors import UserError
+from rsrefseg2.evaluation import COLUMNS
 from rsrefseg2.registry import DATASETS
 from rsrefseg2.visualization import read_runs
 from tests.training import prepare, train, write_config
@@ -101,6 +102,10 @@ def test_the_log_holds_what_users_watch(watched):
     assert [line['step'] for line in lines if 'gIoU' in line] == [2, 4, 4, 6]
     text = max(watched.folder.glob('*/*.log')).read_text()
     assert 'eta: ' in text and 'images_per_s: ' in text
+    assert ' trainable, 6 iterations\n' in text
+    head, rule, *rows = text.partition('Scores of the validations in percent\n')[2].splitlines()
+    assert head.split() == ['epoch', *COLUMNS] and set(rule) == {'-'}
+    assert [row.split()[0] for row in rows] == ['2', '3']  # those of this start
 
 
 def test_tensorboard_has_one_curve(watched):

@@ -66,7 +66,6 @@ def parse_args() -> argparse.Namespace:
         help='without --ids: spread over the split, or where the models differ '
         'most (default: %(default)s)',
     )
-    compare.add_argument('--iou', action='store_true', help='the IoU below each prediction')
     compare.add_argument(
         '--images',
         metavar='DIR',
@@ -96,10 +95,7 @@ def make_comparison(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...
     dumps = read_names(args.dumps)
     ids = args.ids or choose_ids(dumps, args.max, args.rule)
     print(f'samples: {" ".join(ids)}')
-    return (
-        compare_rows(dumps, ids, images=args.images, iou=args.iou),
-        ('Image', 'Ground truth', *dumps),
-    )
+    return (compare_rows(dumps, ids, images=args.images), ('Image', 'Ground truth', *dumps))
 
 
 def make_activation(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...]]:

@@ -58,7 +58,7 @@ def main() -> None:
         protocol=find_protocol(args.protocol),
         cases=args.cases,
         images=args.images,
-        title=args.title or f'Report of {args.dump}',
+        title=args.title,
         overwrite=args.overwrite,
     )
     print(f'open {page}')
