@@ -179,7 +179,7 @@ def test_siglips_image_from_sams():
     ('options', 'says'),
     [
         (dict(padding='left'), "padding is 'full' or 'longest', not 'left'"),
-        (dict(siglip_from='where'), "siglip_from is 'original' or 'how', not 'where'"),
+        (dict(siglip_from='where'), "siglip_from is 'original' or 'sam_input', not 'where'"),
     ],
 )
 def test_unknown_choices(options, says):

@@ -106,7 +106,7 @@ def test_what_cannot_be_adapted_too(siglip, sam2):
     with pytest.raises(ValueError, match="matches 'head'"):
         inject_lora(siglip.vision_model, family='siglip', r=2, extra_layers='head')
     with pytest.raises(ValueError, match="'head', 'neck' or None, not 'tail'"):
-        inject_lora(sam2.vision_encoder, family='sam2', r=2, also='tail')
+        inject_lora(sam2.vision_encoder, family='sam2', r=2, extra_layers='tail')
 
 
 def test_wrong_rank_and_wrong_architecture(siglip, sam2):

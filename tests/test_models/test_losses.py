@@ -300,7 +300,7 @@ def taken_at(place, forward):
     """SegmentationLoss.forward at another size than was asked for."""
 
     def faulty(self, outputs, targets):
-        self.at = place
+        self.loss_resolution = place
         return forward(self, outputs, targets)
 
     return faulty
