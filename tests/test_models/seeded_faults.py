@@ -141,7 +141,7 @@ def encode_text(
         words = lengths if eos else lengths - 1
         longest = int(words.max())
         t_word = hidden[:, first : first + longest]
-        if self._head_on_words != other_head:
+        if self.family.head_on_words != other_head:
             t_word = self.text_model.head(t_word)
         return EncodedText(t_word, position[:longest] < words[:, None], sentence)
 
