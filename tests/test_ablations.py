@@ -289,7 +289,9 @@ def test_an_option_that_does_nothing_is_seen():
 def test_tiny_scale_is_the_same_change():
     table = INDEX.table('table10')
     config = ablations.tiny_config(table, table.rows[0], ROOT)
-    assert config.model.prompter.dense is None and config.model.prompter.cascade is False
+    assert (
+        config.model.prompter.dense is None and config.model.prompter.type == 'SingleStagePrompter'
+    )
     assert config.model.losses.ortho is config.model.losses.sample is None
     assert config.model.losses.dense is None, 'L_dense needs a dense prompt'
     table = INDEX.table('table14')

@@ -11,7 +11,7 @@ from torch import nn
 
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError
-from rsrefseg2.models import RSRefSeg2
+from rsrefseg2.models import CascadedPrompter, RSRefSeg2
 from rsrefseg2.models.towers.hub import find_local
 from rsrefseg2.profiling.complexity import build_on_meta
 from rsrefseg2.registry import MODELS
@@ -91,9 +91,7 @@ def test_the_papers_model(name):
     assert model.siglip.vision_lora == model.siglip.text_lora == model.sam.lora == dict(r=16)
     assert model.prompter == dict(
         type='CascadedPrompter',
-        n_t=3,
         n_p=9,
-        decomposition_blocks=2,
         interaction_blocks=2,
         prompt_blocks=2,
         inner=512,
@@ -120,7 +118,8 @@ def test_the_papers_model(name):
         built.losses['seg'].loss_resolution == 'input' and built.losses['sample'].variant == 'paper'
     )
     prompter = built.prompter
-    assert not prompter.interleaved and prompter.decomposition.mask_words
+    assert type(prompter) is CascadedPrompter and prompter.decomposition.mask_words
+    assert prompter.decomposition.n_t == 3 and len(prompter.decomposition.blocks) == 2
     assert isinstance(prompter.dense.conv[2], nn.ReLU) and not prompter.dense.align_corners
     lora = [module for module in built.modules() if hasattr(module, 'lora_A')]
     assert lora
@@ -183,7 +182,8 @@ def test_the_releases_recipe(name):
     assert cfg.model.sam.pop('train_prompt_encoder')
     assert cfg.model.siglip.text_lora.pop('extra_layers') == 'head'
     assert cfg.model.sam.lora.pop('extra_layers') == 'neck'
-    assert cfg.model.prompter.pop('interleaved')
+    assert cfg.model.prompter.type == 'InterleavedPrompter'
+    cfg.model.prompter.type = 'CascadedPrompter'
     assert cfg.model.prompter.dense == dict(activation='gelu', align_corners=True)
     cfg.model.prompter.dense = {}
     seg = cfg.model.losses.seg

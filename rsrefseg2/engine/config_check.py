@@ -39,10 +39,10 @@ PLACES: dict[str, tuple[str, str, str]] = {
         ('model.siglip.vision_lora', 'model.siglip.text_lora', 'model.sam.lora'),
         ('rsrefseg2.models.towers.lora:inject_lora', 'tower family', ''),
     ),
-    'model.prompter': ('', 'd1 d2 grid_size prompt_size logit_scale logit_bias', ''),
+    'model.prompter': ('', 'towers', ''),
     'model.prompter.decomposition': (
         'rsrefseg2.models.prompter.semantic_decomposition:SemanticDecomposition',
-        'd1 n_t blocks inner heads mlp_hidden mask_words',
+        'd1 n_t blocks inner heads mlp_hidden',
         '',
     ),
     'model.prompter.interaction': (

@@ -45,7 +45,7 @@ def rename(config: MutableMapping[str, Any]) -> None:
 def rename_settings(settings: MutableMapping[str, Any]) -> dict[str, Any]:
     """`settings`, {dotted key below `model`: value} as checkpoints record them, by present names."""
     new = {}
-    for key, value in settings.items():
+    for key, value in _prompter_settings(settings).items():
         place, _, name = f'model.{key}'.rpartition('.')
         where = f'{place}.{KEYS.get(place, {}).get(name, name)}'
         new[where.removeprefix('model.')] = (
@@ -89,6 +89,46 @@ def _refer_dataset(node: MutableMapping[str, Any]) -> None:
         node['type'] = node['type'].replace('RRSISD', 'ReferDataset')
 
 
+def _prompter_class(node: MutableMapping[str, Any], at: str = '') -> None:
+    """The single stage and the release's order were options of `CascadedPrompter`.
+
+    Both at once have no class: then they stay, as unknown options. `at` comes before each key.
+    """
+    single, interleaved = node.get(f'{at}cascade', True) is False, node.get(f'{at}interleaved')
+    if single and interleaved:
+        return
+    node.pop(f'{at}cascade', None)
+    node.pop(f'{at}interleaved', None)
+    name = 'SingleStagePrompter' if single else 'InterleavedPrompter' if interleaved else None
+    if name is not None:
+        node[f'{at}type'] = node[f'{at}type'].replace('CascadedPrompter', name)
+    if single:  # read by nothing then
+        for key in ('n_t', 'decomposition_blocks', 'mask_words', 'decomposition'):
+            node.pop(f'{at}{key}', None)
+
+
+def _mask_words(node: MutableMapping[str, Any]) -> None:
+    """`mask_words` is the decomposition's own."""
+    if 'mask_words' in node:
+        decomposition = dict(node.get('decomposition') or {}, mask_words=node.pop('mask_words'))
+        node['decomposition'] = decomposition
+
+
+def _prompter_settings(settings: MutableMapping[str, Any]) -> dict[str, Any]:
+    """What `_prompter_class` and `_mask_words` do, for dotted keys."""
+    new = dict(settings)
+    if not str(new.get('prompter.type', '')).endswith('CascadedPrompter'):
+        return new
+    _prompter_class(new, 'prompter.')
+    if 'prompter.mask_words' in new:
+        new['prompter.decomposition.mask_words'] = new.pop('prompter.mask_words')
+    if new['prompter.type'].endswith('SingleStagePrompter'):
+        new = {key: v for key, v in new.items() if not key.startswith('prompter.decomposition.')}
+    return new
+
+
 CHANGES: dict[str, tuple[Callable[[MutableMapping[str, Any]], None], ...]] = {
-    'RRSISD': (_refer_dataset,)
+    'CascadedPrompter': (_prompter_class, _mask_words),
+    'InterleavedPrompter': (_mask_words,),
+    'RRSISD': (_refer_dataset,),
 }

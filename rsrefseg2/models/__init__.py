@@ -6,7 +6,19 @@ use_mmdet_losses()
 
 from . import losses  # noqa: E402
 from .data_preprocessor import ModelInputs, RefSegDataPreprocessor  # noqa: E402
-from .prompter import CascadedPrompter  # noqa: E402
+from .prompter import (  # noqa: E402
+    CascadedPrompter,
+    InterleavedPrompter,
+    SingleStagePrompter,
+)
 from .rsrefseg2 import RSRefSeg2  # noqa: E402
 
-__all__ = ['CascadedPrompter', 'ModelInputs', 'RSRefSeg2', 'RefSegDataPreprocessor', 'losses']
+__all__ = [
+    'CascadedPrompter',
+    'InterleavedPrompter',
+    'ModelInputs',
+    'RSRefSeg2',
+    'RefSegDataPreprocessor',
+    'SingleStagePrompter',
+    'losses',
+]

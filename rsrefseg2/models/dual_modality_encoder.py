@@ -12,7 +12,7 @@ from ..bounds import PositiveInt
 from ..errors import UserError
 from .symbols import EncodedText
 from .towers.activation_checkpointing import recompute_in_backward
-from .towers.families import naflex_inputs, pixel_statistics, pretrained_image_size, share_space
+from .towers.families import family_of
 from .towers.fingerprints import set_source
 from .towers.load import Init, load_siglip
 from .towers.lora import freeze, inject_lora
@@ -27,10 +27,8 @@ class DualModalityEncoder(nn.Module):
     it was trained; outside of it the padding is masked, so a sentence's features do not depend on
     the batch.
 
-    CLIP: v are the patches, without the class token, through the final norm and the projection
-    that CLIP applies to the class token; t_word the words through the text's, without bos and eos;
-    t_sent the eos's. So d1 is the width of CLIP's common space, the only one in which image and
-    text were trained to be compared. Its causal text tower sees no padding.
+    `family` is the adapter that knows how SigLIP, SigLIP2 NaFlex and CLIP differ
+    (`towers.families`). CLIP's causal text tower sees no padding.
 
     Args:
         checkpoint: hub name, folder, or transformers config (see `towers.load_siglip`).
@@ -63,53 +61,30 @@ class DualModalityEncoder(nn.Module):
         super().__init__()
         self.check_values(trainable=trainable, vision_lora=vision_lora, text_lora=text_lora)
         siglip = load_siglip(checkpoint, init=init)
-        self.is_clip = siglip.config.model_type == 'clip'
-        self.is_naflex = siglip.config.model_type == 'siglip2'
-        if self.is_clip:
-            share_space(siglip)
+        self.family = family_of(siglip)
         self.vision_model, self.text_model = siglip.vision_model, siglip.text_model
-        for tower, lora in ((self.vision_model, vision_lora), (self.text_model, text_lora)):
+        for tower, lora, recompute in (
+            (self.vision_model, vision_lora, vision_recompute),
+            (self.text_model, text_lora, text_recompute),
+        ):
             set_source(tower, siglip.tower_source)
             if lora is not None:
                 inject_lora(tower, family='siglip', **lora)
             elif not trainable:
                 freeze(tower)
-        for tower, recompute in (
-            (self.vision_model, vision_recompute),
-            (self.text_model, text_recompute),
-        ):
             if recompute:
                 recompute_in_backward(tower)
-        # Where the dense prompt's learnable ones start; CLIP has no bias: 0, the middle.
-        self.logit_scale = float(siglip.logit_scale.detach())
-        self.logit_bias = 0.0 if self.is_clip else float(siglip.logit_bias.detach())
-        vision = siglip.config.vision_config
-        self.pixel_mean, self.pixel_std = pixel_statistics(siglip.config)
-        pretrained_size = pretrained_image_size(vision)
-        self.image_size = pretrained_size if image_size is None else image_size
-        self._interpolate = self.image_size != pretrained_size
-        self.patch_size = vision.patch_size
-        side, rest = divmod(self.image_size, self.patch_size)
-        if side == 0:
-            raise UserError(
-                f'model.siglip.image_size {image_size} is smaller than a patch of '
-                f'{self.patch_size} pixels'
-            )
-        if rest and image_size is not None:
-            print_log(
-                f'model.siglip.image_size {image_size} is no multiple of the patch of '
-                f'{self.patch_size} pixels: the tower does not see the last {rest} pixels of '
-                f'each side; {side * self.patch_size} and {(side + 1) * self.patch_size} are '
-                'multiples',
-                'current',
-                logging.WARNING,
-            )
+        self.image_size = self.family.image_size if image_size is None else image_size
+        self.patch_size = siglip.config.vision_config.patch_size
+        side = self.image_size // self.patch_size
+        self._check_image_size(image_size)
         self.grid_size = (side, side)
-        self.d1 = siglip.config.projection_dim if self.is_clip else vision.hidden_size
         self.keep_padding_tokens = keep_padding_tokens
         self.max_length = siglip.config.text_config.max_position_embeddings
-        # Towers of unequal width: the text head maps every word, so that d1 is one number.
-        self._head_on_words = self.is_clip or siglip.config.text_config.hidden_size != self.d1
+        # What others are built by: the prompter and the preprocessor.
+        self.d1 = self.family.d1
+        self.logit_scale, self.logit_bias = self.family.logit_scale, self.family.logit_bias
+        self.pixel_mean, self.pixel_std = self.family.pixel_mean, self.family.pixel_std
 
     @staticmethod
     def check_values(*, trainable: bool, vision_lora: dict | None, text_lora: dict | None) -> None:
@@ -119,19 +94,31 @@ class DualModalityEncoder(nn.Module):
                 'trainable=True trains the whole towers: set vision_lora and text_lora to None'
             )
 
+    def _check_image_size(self, given: int | None) -> None:
+        """Refuse a size below a patch; warn of pixels that a given one leaves unseen."""
+        side, rest = divmod(self.image_size, self.patch_size)
+        if side == 0:
+            raise UserError(
+                f'model.siglip.image_size {given} is smaller than a patch of '
+                f'{self.patch_size} pixels'
+            )
+        if rest and given is not None:
+            print_log(
+                f'model.siglip.image_size {given} is no multiple of the patch of '
+                f'{self.patch_size} pixels: the tower does not see the last {rest} pixels of '
+                f'each side; {side * self.patch_size} and {(side + 1) * self.patch_size} are '
+                'multiples',
+                'current',
+                logging.WARNING,
+            )
+
     def encode_images(self, images: Tensor) -> Tensor:
         """(U, 3, H1, W1) normalised -> v (U, h1*w1, d1)."""
         dtype = self.vision_model.embeddings.patch_embedding.weight.dtype
-        if self.is_naflex:  # interpolates its positions itself
-            return self.vision_model(
-                **naflex_inputs(images.to(dtype), self.patch_size)
-            ).last_hidden_state
-        states = self.vision_model(
-            pixel_values=images.to(dtype), interpolate_pos_encoding=self._interpolate
-        ).last_hidden_state
-        if self.is_clip:
-            return self.vision_model.head(self.vision_model.post_layernorm(states[:, 1:]))
-        return states
+        interpolate = self.image_size != self.family.image_size
+        return self.family.image_tokens(
+            self.vision_model, images.to(dtype), interpolate=interpolate
+        )
 
     def encode_text(self, input_ids: Tensor, lengths: Tensor) -> EncodedText:
         """input_ids (B, max_length), lengths (B,) with eos -> t_word (B, L, d1), t_sent (B, d1).
@@ -140,19 +127,16 @@ class DualModalityEncoder(nn.Module):
         `keep_padding_tokens` L is the width of input_ids, and no position is masked.
         """
         states = self.text_model(input_ids=input_ids)
-        first = 1 if self.is_clip and not self.keep_padding_tokens else 0  # after the bos
-        words = (
-            torch.full_like(lengths, input_ids.shape[1])
-            if self.keep_padding_tokens
-            else lengths - 1 - first
-        )
+        if self.keep_padding_tokens:
+            first, words = 0, torch.full_like(lengths, input_ids.shape[1])
+        else:
+            first = self.family.first_word
+            words = lengths - 1 - first
         longest = int(words.max())
-        t_word = states.last_hidden_state[:, first : first + longest]
-        if self._head_on_words:
-            t_word = self.text_model.head(t_word)
+
+        own = states.last_hidden_state[:, first : first + longest]
+        t_word = self.family.words(self.text_model, own)
         word_mask = torch.arange(longest, device=words.device) < words[:, None]
-        if not self.is_clip:
-            return EncodedText(t_word, word_mask, states.pooler_output)
-        rows = torch.arange(len(lengths), device=lengths.device)
-        at_eos = states.last_hidden_state[rows, lengths - 1]
-        return EncodedText(t_word, word_mask, self.text_model.head(at_eos))
+
+        t_sent = self.family.sentence(self.text_model, states, lengths)
+        return EncodedText(t_word, word_mask, t_sent)

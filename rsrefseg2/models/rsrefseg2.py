@@ -17,7 +17,7 @@ from .distributed import weight_of_rank
 from .dual_modality_encoder import DualModalityEncoder
 from .losses.segmentation import upsample
 from .mask_generator import MaskGenerator
-from .symbols import EncodedImages, RefSegOutputs, Targets, at_least_float32
+from .symbols import EncodedImages, RefSegOutputs, Targets, TowerSpec, at_least_float32
 from .towers.activation_checkpointing import store_frozen_in_bfloat16
 
 
@@ -31,7 +31,7 @@ class RSRefSeg2(BaseModel):
     Args:
         siglip, sam: arguments of `DualModalityEncoder` and `MaskGenerator`: checkpoint (hub name,
             folder or transformers config) and LoRA.
-        prompter: config of the prompter, without what the towers know.
+        prompter: config of the prompter, without `towers` (a `TowerSpec`), which is added here.
         losses: name -> config of a loss or None (off); absent for a model that only predicts.
         init: 'pretrained', or 'random': architectures with random weights, without a network.
         data_preprocessor: options of `RefSegDataPreprocessor` (`lower_case`).
@@ -98,12 +98,14 @@ class RSRefSeg2(BaseModel):
         self.prompter = MODELS.build(
             dict(
                 prompter,
-                d1=encoder.d1,
-                d2=mask_generator.d2,
-                grid_size=encoder.grid_size,
-                prompt_size=mask_generator.prompt_size,
-                logit_scale=encoder.logit_scale,
-                logit_bias=encoder.logit_bias,
+                towers=TowerSpec(
+                    d1=encoder.d1,
+                    d2=mask_generator.d2,
+                    grid_size=encoder.grid_size,
+                    prompt_size=mask_generator.prompt_size,
+                    logit_scale=encoder.logit_scale,
+                    logit_bias=encoder.logit_bias,
+                ),
             )
         )
         self.losses = nn.ModuleDict(

@@ -18,6 +18,17 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+class TowerSpec(NamedTuple):
+    """What a prompter is built for: the two towers' widths and sizes, SigLIP's initial logits."""
+
+    d1: int
+    d2: int
+    grid_size: tuple[int, int]  # (h1, w1)
+    prompt_size: tuple[int, int]  # (H2/4, W2/4)
+    logit_scale: float  # the dense prompt's learnable scale (log) and bias start here
+    logit_bias: float
+
+
 class EncodedImages(NamedTuple):
     """What depends on the image alone; computed once however many sentences are asked."""
 
@@ -38,7 +49,7 @@ class EncodedText(NamedTuple):
 class Prompts(NamedTuple):
     """Everything that the cascaded second-order prompter makes (Eq. 3).
 
-    Without the cascade (a ✗ of Table X) the first four are None, and t2_act holds the L words.
+    Of a single stage (Table X) the first four are None, and t2_act holds the L words.
     """
 
     t1: Tensor | None  # (B, n_t, d1)    Eq. 4, first semantic subspace

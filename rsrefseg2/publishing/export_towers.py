@@ -18,9 +18,10 @@ from rsrefseg2.models.rsrefseg2 import RSRefSeg2
 from rsrefseg2.models.towers import hub
 from rsrefseg2.models.towers.catalogue import known_config
 from rsrefseg2.models.towers.configs import MODEL_TYPES, make_config, quiet
+from rsrefseg2.models.towers.families import CLIPFamily
 from rsrefseg2.models.towers.lora import merge_lora
 
-# CLIP's projections hang in its towers here (`tower_reading.share_space`).
+# CLIP's projections hang in its towers here (`families.share_space`).
 CLIP_HEADS = {'vision_model.head.': 'visual_projection.', 'text_model.head.': 'text_projection.'}
 
 
@@ -78,7 +79,7 @@ def write_siglip(model: RSRefSeg2, checkpoint: str, folder: Path) -> None:
         for name, tower in lora_towers(model)['siglip'].items()
         for key, value in tower.state_dict().items()
     }
-    if model.encoder.is_clip:
+    if isinstance(model.encoder.family, CLIPFamily):
         for ours, theirs in CLIP_HEADS.items():
             state = {
                 key.replace(ours, theirs) if key.startswith(ours) else key: value

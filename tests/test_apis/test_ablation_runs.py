@@ -167,7 +167,9 @@ def test_the_config_of_a_run(tmp_path):
     runs.write_config(one, {'train_cfg.max_epochs': 2}, repository=ROOT)
     config = load_config(str(one.config))
     assert (config.randomness.seed, config.train_cfg.max_epochs) == (3, 2)
-    assert config.model.prompter.cascade is False and config.work_dir == str(one.folder)
+    assert config.model.prompter.type == 'SingleStagePrompter' and config.work_dir == str(
+        one.folder
+    )
     runs.write_config(one, {'train_cfg.max_epochs': 2}, repository=ROOT)  # the same: no error
 
 

@@ -123,12 +123,12 @@ def few(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize(('cascade', 'stages'), [(True, 4), (False, 3)])
-def test_the_tool_reads_every_stage(few, monkeypatch, run, cascade, stages):
+@pytest.mark.parametrize(('kind', 'stages'), [('CascadedPrompter', 4), ('SingleStagePrompter', 3)])
+def test_the_tool_reads_every_stage(few, monkeypatch, run, kind, stages):
     from rsrefseg2.registry import MODELS
 
     monkeypatch.setenv('RSREFSEG2_DATA', str(few.parent))
-    option = f'model.prompter.cascade={cascade}'
+    option = f'model.prompter.type={kind}'
 
     def untrained(config, checkpoint, device):
         return MODELS.build(config.model).eval()
@@ -145,7 +145,7 @@ def test_the_tool_reads_every_stage(few, monkeypatch, run, cascade, stages):
     assert set(result['words']) == {
         't_sent',
         't_word, mean',
-        *(('t1', 't2', 't1_act', 't2_act') if cascade else ()),
+        *(('t1', 't2', 't1_act', 't2_act') if kind == 'CascadedPrompter' else ()),
     }
     assert set(result['named']) == {*result['words'], 'most frequent'}
 

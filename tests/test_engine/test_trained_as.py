@@ -27,7 +27,6 @@ SAME = {  # another form of the same function
     'siglip.checkpoint': '/moved/siglip',
     'losses.dense': None,
     'sam.recompute': [1, 2],
-    'prompter.interleaved': False,
     'data_preprocessor': {'lower_case': True},
     'prompter.sparse': {},
     'autocast': 'bfloat16',
@@ -41,7 +40,8 @@ OTHER = {
     'siglip.image_size': 64,
     'data_preprocessor': {'lower_case': False},
     'upsample_via_sam_input': True,
-    'prompter.cascade': False,
+    'prompter.type': 'InterleavedPrompter',
+    'prompter.interaction_blocks': [1, 2],
 }
 
 
@@ -79,11 +79,11 @@ def test_the_function_of_a_model_is_compared(cfg, tmp_path, by):
 def test_a_recorded_function_may_be_of_an_older_version(cfg):
     """It lacks an option that came later and is off by default."""
     function = function_of(cfg.model)
-    del function['prompter.interleaved']
+    del function['prompter.visual_pe']
     check_function(cfg.model, dict(meta=dict(function=function)), 'a.pth')
-    with pytest.raises(UserError, match='interleaved=True instead of False'):
+    with pytest.raises(UserError, match="visual_pe='zero' instead of 'learnable'"):
         check_function(
-            changed(cfg.model, 'prompter.interleaved', True),
+            changed(cfg.model, 'prompter.visual_pe', 'zero'),
             dict(meta=dict(function=function)),
             'a.pth',
         )

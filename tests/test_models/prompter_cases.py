@@ -3,12 +3,16 @@ and the comparison of outputs and gradients."""
 
 import torch
 
-from rsrefseg2.models.prompter import CascadedPrompter
-from rsrefseg2.models.symbols import EncodedText
+from rsrefseg2.models.prompter import CascadedPrompter, SingleStagePrompter
+from rsrefseg2.models.prompter.base_prompter import BasePrompter
+from rsrefseg2.models.symbols import EncodedText, TowerSpec
 
 D1, D2, N_T, N_P, HEADS, INNER, HIDDEN = 16, 8, 3, 4, 2, 12, 20
 GRID, PROMPT = (3, 4), (12, 16)
 LENGTHS = (7, 2, 4)  # bins of 3 words that overlap; fewer words than n_t; unequal bins
+TOWERS = TowerSpec(
+    d1=D1, d2=D2, grid_size=GRID, prompt_size=PROMPT, logit_scale=0.7, logit_bias=-0.4
+)
 TOLERANCE, FAULT_TOLERANCE = 1e-9, 1e-4
 
 _INTERACTION = {'text_attn': 'text_self', 'image_attn': 'image_text', 'image_mlp': 'mlp_image'}
@@ -91,27 +95,13 @@ def load_reference(prompter: CascadedPrompter, weights: dict) -> None:
     prompter.load_state_dict(state)
 
 
-def tiny_prompter(seed: int = 0, **options) -> CascadedPrompter:
+def tiny_prompter(
+    seed: int = 0, kind: type[BasePrompter] = CascadedPrompter, **options
+) -> BasePrompter:
     """A float64 prompter in eval mode; every weight random, so that none can hide."""
-    options = dict(dict(dense={}), **options)
-    prompter = (
-        CascadedPrompter(
-            d1=D1,
-            d2=D2,
-            grid_size=GRID,
-            prompt_size=PROMPT,
-            logit_scale=0.7,
-            logit_bias=-0.4,
-            n_t=N_T,
-            n_p=N_P,
-            inner=INNER,
-            heads=HEADS,
-            mlp_hidden=HIDDEN,
-            **options,
-        )
-        .double()
-        .eval()
-    )
+    own = {} if kind is SingleStagePrompter else dict(n_t=N_T)
+    options = dict(inner=INNER, heads=HEADS, mlp_hidden=HIDDEN, dense={}) | own | options
+    prompter = kind(towers=TOWERS, n_p=N_P, **options).double().eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in prompter.parameters():

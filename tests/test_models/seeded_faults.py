@@ -4,6 +4,7 @@ tests see it."""
 import torch
 import torch.nn.functional as F
 
+from rsrefseg2.models.prompter import CascadedPrompter
 from rsrefseg2.models.symbols import EncodedText, Prompts
 
 
@@ -106,9 +107,9 @@ def single_order(self, v, text):
     return Prompts(t1, t2, t1_act, v1_act, t2_act, v2_act, p_sparse, p_dense)
 
 
-def not_interleaved(self, *last):
-    """CascadedPrompter._interleaved that runs one stack after the other."""
-    return self._in_turn(*last)
+def not_interleaved(self, v, text):
+    """InterleavedPrompter.forward that runs one stack after the other."""
+    return CascadedPrompter.forward(self, v, text)
 
 
 def without_position(forward):
@@ -140,7 +141,7 @@ def encode_text(
         words = lengths if eos else lengths - 1
         longest = int(words.max())
         t_word = hidden[:, first : first + longest]
-        if self._head_on_words != other_head:
+        if self.family.head_on_words != other_head:
             t_word = self.text_model.head(t_word)
         return EncodedText(t_word, position[:longest] < words[:, None], sentence)
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from rsrefseg2.models.losses import OrthogonalLoss, SampleContrastLoss, SpatialLoss
+from rsrefseg2.models.prompter import SingleStagePrompter
 from rsrefseg2.models.prompter.dense_prompt import DensePrompt, upsampled_cosine
 from rsrefseg2.models.prompter.init import sine_positions
 from rsrefseg2.models.symbols import EncodedImages, RefSegOutputs, Targets
@@ -41,7 +42,7 @@ def same(a, b, tolerance=1e-10):
 
 def test_without_the_cascade_the_image_reads_the_words_themselves():
     """Each sentence alone and unpadded, by Eq. 5 and Eq. 6 on its words in place of t2."""
-    prompter = tiny_prompter(cascade=False)
+    prompter = tiny_prompter(kind=SingleStagePrompter)
     v, text = inputs()
     found, w = prompter(v, text), weights_of(prompter)
     for row, n in enumerate(LENGTHS):
@@ -76,11 +77,6 @@ def test_without_the_cascade_the_image_reads_the_words_themselves():
         )
     assert found.t1 is found.t2 is found.t1_act is found.v1_act is None
     assert not [name for name in w if 'decomposition' in name or name.startswith('pe_')]
-
-
-def test_options_of_a_decomposition_that_is_not_there():
-    with pytest.raises(ValueError, match='cascade=False has no decomposition'):
-        tiny_prompter(cascade=False, decomposition=dict(pe='zero'))
 
 
 # ---- Tables IX, XI, XII -----------------------------------------------------------------------
@@ -298,7 +294,7 @@ def test_another_choice_is_refused(options):
 
 
 def test_losses_that_need_the_cascade_say_so():
-    outputs = outputs_of(tiny_prompter(cascade=False))
+    outputs = outputs_of(tiny_prompter(kind=SingleStagePrompter))
     for loss, says in (
         (OrthogonalLoss(), 'losses.ortho to None'),
         (SampleContrastLoss(), 'needs t2'),

@@ -6,6 +6,7 @@ import torch
 
 from rsrefseg2.models.prompter import dense_prompt, layers, semantic_decomposition
 from rsrefseg2.models.prompter.cascaded_prompter import CascadedPrompter
+from rsrefseg2.models.prompter.interleaved_prompter import InterleavedPrompter
 from rsrefseg2.models.prompter.semantic_decomposition import DecompositionBlock
 from rsrefseg2.models.prompter.sparse_prompt import SparsePromptBlock
 from rsrefseg2.models.prompter.text_visual_interaction import InteractionBlock
@@ -172,16 +173,17 @@ POSITIONS = {'query_key': 'queries_keys', 'attention': 'values_too', 'add': 'add
 
 def check_eq3(n_blocks=(2, 2, 2, 2), **options):
     """The whole prompter; every symbol."""
-    ours = dict(visual_position='query_key', interleaved=False) | options
+    ours = dict(visual_position='query_key', kind=CascadedPrompter) | options
+    decomposition = ours.get('decomposition', {})
     prompter = tiny_prompter(
         decomposition_blocks=n_blocks[0],
-        interaction_blocks=n_blocks[1],
+        interaction_blocks=n_blocks[1:3],
         prompt_blocks=n_blocks[3],
         **ours,
     )
     v, text = inputs()
     out = prompter(v, text)._asdict()
-    lengths = LENGTHS if ours.get('mask_words', True) else None
+    lengths = LENGTHS if decomposition.get('mask_words', True) else None
     expected = ref.prompter(
         v,
         text.t_word,
@@ -194,7 +196,7 @@ def check_eq3(n_blocks=(2, 2, 2, 2), **options):
         out_size=PROMPT,
         lengths=lengths,
         position=POSITIONS[ours['visual_position']],
-        order='interleaved' if ours['interleaved'] else 'separate',
+        order='interleaved' if ours['kind'] is InterleavedPrompter else 'separate',
     )
     expected['p_dense'] = expected['p_dense'][:, 0]
     assert_same(out, expected, leaves_of(prompter, v=v, t_word=text.t_word, t_sent=text.t_sent))
@@ -223,11 +225,13 @@ def test_eq7(activation, align_corners, training):
     [
         dict(visual_position='add'),
         dict(visual_position='attention'),
-        dict(interleaved=True),
-        dict(mask_words=False),
-        dict(interleaved=True, visual_position='attention'),
-        dict(interleaved=True, visual_position='add'),
+        dict(kind=InterleavedPrompter),
+        dict(decomposition=dict(mask_words=False)),
+        dict(kind=InterleavedPrompter, visual_position='attention'),
+        dict(kind=InterleavedPrompter, visual_position='add'),
         dict(n_blocks=(1, 3, 3, 1)),
+        dict(n_blocks=(2, 1, 3, 2)),
+        dict(n_blocks=(1, 2, 3, 3), kind=InterleavedPrompter),
     ],
     ids=str,
 )
@@ -239,7 +243,7 @@ def test_eq3_variants(options):
 
 
 def check_interleaved():
-    check_eq3(interleaved=True)
+    check_eq3(kind=InterleavedPrompter)
 
 
 def check_added_position():
@@ -313,8 +317,8 @@ FAULTS = {  # what is wrong -> comparison, owner and name of what is replaced, r
     'eq3: second order reads v': (check_eq3, CascadedPrompter, 'forward', faulty.single_order),
     'interleaved: one after the other': (
         check_interleaved,
-        CascadedPrompter,
-        '_interleaved',
+        InterleavedPrompter,
+        'forward',
         faulty.not_interleaved,
     ),
     'position added to v: lost on the way': (

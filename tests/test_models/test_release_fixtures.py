@@ -11,8 +11,15 @@ import torch
 
 from rsrefseg2.models.losses import OrthogonalLoss, SampleContrastLoss
 from rsrefseg2.models.mask_generator import MaskGenerator
-from rsrefseg2.models.prompter import CascadedPrompter
-from rsrefseg2.models.symbols import EncodedImages, EncodedText, Prompts, RefSegOutputs, Targets
+from rsrefseg2.models.prompter import CascadedPrompter, InterleavedPrompter
+from rsrefseg2.models.symbols import (
+    EncodedImages,
+    EncodedText,
+    Prompts,
+    RefSegOutputs,
+    Targets,
+    TowerSpec,
+)
 from rsrefseg2.publishing.official_layout import place_model, to_official, to_ours
 from tests import official
 from tests.reference import release, sam2
@@ -21,6 +28,9 @@ from tests.test_models.release_names import transformers_state
 
 FIXTURES = Path(__file__).resolve().parents[3] / 'shared' / 'fixtures'
 GRID, PROMPT = (6, 6), (24, 24)
+TOWERS = TowerSpec(
+    d1=32, d2=16, grid_size=GRID, prompt_size=PROMPT, logit_scale=0.0, logit_bias=0.0
+)
 SYMBOLS = {
     't1': 'text_queries1',
     't2': 'text_queries2',
@@ -80,31 +90,17 @@ def test_reference_equals_the_release():
     assert_close(contrast, out['loss_sample_nce'], 1e-9)
 
 
-def release_variant(state, given, **options):
+def release_variant(state, given, kind=InterleavedPrompter, **options):
     options = (
         dict(
-            interleaved=True,
-            mask_words=False,
+            decomposition=dict(mask_words=False),
             visual_position='query_key',
             dense=dict(activation='gelu', align_corners=True),
         )
         | options
     )
     prompter = (
-        CascadedPrompter(
-            d1=32,
-            d2=16,
-            grid_size=GRID,
-            prompt_size=PROMPT,
-            logit_scale=0.0,
-            logit_bias=0.0,
-            n_t=3,
-            n_p=9,
-            inner=32,
-            heads=8,
-            mlp_hidden=24,
-            **options,
-        )
+        kind(towers=TOWERS, n_t=3, n_p=9, inner=32, heads=8, mlp_hidden=24, **options)
         .double()
         .eval()
     )
@@ -134,8 +130,8 @@ def test_prompter_equals_the_release():
 @pytest.mark.parametrize(
     'option, symbol',
     [
-        (dict(mask_words=True), 't1'),
-        (dict(interleaved=False), 'p_sparse'),
+        (dict(decomposition={}), 't1'),
+        (dict(kind=CascadedPrompter), 'p_sparse'),
         (dict(visual_position='add'), 'v1_act'),
         (dict(dense=dict(activation='relu', align_corners=True)), 'p_dense'),
         (dict(dense=dict(activation='gelu', align_corners=False)), 'p_dense'),
@@ -265,19 +261,13 @@ def convert(module, prefix, state):
 def test_the_prompter_through_the_converter():
     state, given, out = load('release_prompter.npz')
     prompter = (
-        CascadedPrompter(
-            d1=32,
-            d2=16,
-            grid_size=GRID,
-            prompt_size=PROMPT,
-            logit_scale=0.0,
-            logit_bias=0.0,
+        InterleavedPrompter(
+            towers=TOWERS,
             n_t=3,
             n_p=9,
             inner=32,
             heads=8,
             mlp_hidden=24,
-            interleaved=True,
             dense=dict(activation='gelu', align_corners=True),
         )
         .double()

@@ -99,7 +99,7 @@ def test_named_variants_train_what_they_say():
 RELEASE = dict(
     siglip=dict(text_lora=dict(r=2, extra_layers='head'), keep_padding_tokens=True),
     sam=dict(lora=dict(r=2, extra_layers='neck'), train_prompt_encoder=True),
-    prompter=dict(interleaved=True, dense=dict(activation='gelu', align_corners=True)),
+    prompter=dict(type='InterleavedPrompter', dense=dict(activation='gelu', align_corners=True)),
 )
 RELEASE_LOSSES = dict(PAPER_LOSSES, sample=dict(type='SampleContrastLoss', variant='release'))
 
@@ -234,7 +234,7 @@ def test_a_prediction_does_not_depend_on_its_batch(model):
 
 def test_padding_matters_where_it_is_not_masked():
     """The control of the test above: without the mask the batch would show."""
-    model = stirred(build(prompter=dict(mask_words=False)))
+    model = stirred(build(prompter=dict(decomposition=dict(mask_words=False))))
     together = logits(model, range(len(SENTENCES)))
     assert relative(logits(model, [4]), together[[4]]) > 1e-4
 

@@ -4,20 +4,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from rsrefseg2.models.prompter import CascadedPrompter, SingleStagePrompter
 from rsrefseg2.models.prompter.dense_prompt import SHIFT, DensePrompt, upsampled_cosine
 from tests.test_models.prompter_cases import D1, GRID, inputs, tiny_prompter
 
 
-@pytest.mark.parametrize('cascade', [True, False])
-def test_with_the_identity_start_v_is_only_normed(cascade):
+@pytest.mark.parametrize('kind', [CascadedPrompter, SingleStagePrompter])
+def test_with_the_identity_start_v_is_only_normed(kind):
     """Eight steps of two stacks, or four of one; each is LN alone, whatever the text says."""
-    prompter = tiny_prompter(cascade=cascade, visual_position='query_key')
+    prompter = tiny_prompter(kind=kind, visual_position='query_key')
     prompter.load_state_dict(prompter.identity_start(), strict=False)
     v, text = inputs()
-    stacks = (prompter.first_order, prompter.second_order) if cascade else (prompter.single_stage,)
     expected = v
-    for stack in stacks:
-        for block in stack.blocks:
+    for stack in kind.STACKS:
+        for block in getattr(prompter, stack).blocks:
             expected = block.image_mlp.norm(block.image_attn.norm(expected))
     torch.testing.assert_close(prompter(v, text).v2_act, expected)
 

@@ -6,8 +6,8 @@ model = dict(
                 vision_lora=dict(r=16), text_lora=dict(r=16)),
     sam=dict(checkpoint='facebook/sam2.1-hiera-large', lora=dict(r=16)),
     prompter=dict(
-        type='CascadedPrompter', n_t=3, n_p=9, decomposition_blocks=2, interaction_blocks=2,
-        prompt_blocks=2, inner=512, heads=8, mlp_hidden=512,
+        type='CascadedPrompter',  # by itself n_t=3 and decomposition_blocks=2
+        n_p=9, interaction_blocks=2, prompt_blocks=2, inner=512, heads=8, mlp_hidden=512,
         visual_position='query_key', dense=dict()),
     losses=dict(
         seg=dict(type='SegmentationLoss',

@@ -8,7 +8,7 @@ model = dict(
     data_preprocessor=dict(lower_case=False, padding='longest', siglip_from='sam_input'),
     siglip=dict(text_lora=dict(extra_layers='head'), keep_padding_tokens=True),
     sam=dict(lora=dict(extra_layers='neck'), train_prompt_encoder=True),
-    prompter=dict(interleaved=True, dense=dict(activation='gelu', align_corners=True)),
+    prompter=dict(type='InterleavedPrompter', dense=dict(activation='gelu', align_corners=True)),
     losses=dict(seg=dict(loss_resolution='annotation', ce=dict(loss_weight=5.0),
                          dice=dict(loss_weight=5.0, naive_dice=False)),  # squared denominators
                 sample=dict(variant='release')))

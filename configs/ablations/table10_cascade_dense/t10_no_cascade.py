@@ -2,4 +2,4 @@
 # Without t1 and t2 there is no L_ortho, and no NCE-t2.
 # python tools/train.py configs/ablations/table10_cascade_dense/t10_no_cascade.py
 _base_ = '../../rrsisd_ablation.py'
-model = dict(prompter=dict(cascade=False), losses=dict(ortho=None, sample=None))
+model = dict(prompter=dict(type='SingleStagePrompter'), losses=dict(ortho=None, sample=None))

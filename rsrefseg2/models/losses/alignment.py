@@ -139,8 +139,8 @@ def _made(outputs: RefSegOutputs, name: str) -> Tensor:
     value = getattr(outputs.prompts, name)
     if value is None:
         raise UserError(
-            f'a loss needs {name}, which the prompter does not make with '
-            'cascade=False: set losses.sample and losses.spatial to None'
+            f'a loss needs {name}, which a prompter of a single stage does not make: '
+            'set losses.sample and losses.spatial to None'
         )
     return value
 
