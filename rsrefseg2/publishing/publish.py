@@ -4,36 +4,27 @@ any machine, a model card; on request plain towers with LoRA merged, and the ada
 from __future__ import annotations
 
 import copy
-import hashlib
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from mmengine.config import Config
-from torch import Tensor
 
-from ..engine import load_config, load_model, read_checkpoint
-from ..engine.checkpoint import trained_keys
+from ..engine import load_model, read_checkpoint
 from ..engine.trained_as import recorded_config
 from ..errors import UserError
 from ..files import write_text
 from ..models import RSRefSeg2
-from ..models.towers.fingerprints import given_keys, tower_sources
-from ..registry import MODELS
-from .card_facts import FAMILY, Facts, Scores, Tower, describe_towers, own_modules, public_names
+from ..models.towers.fingerprints import given_keys
+from .card_facts import Facts, Scores, Tower, describe_towers, own_modules, public_names
 from .export_towers import merge_towers, write_adapters, write_sam, write_siglip
 from .model_card import write_card
-from .official_checkpoint import write_checkpoint
 from .out_folder import check_free, staged
 from .portable_config import differing_keys, portable, published_config, write_config
-from .scores_files import weights_hash
+from .published_weights import check_tested, published_checkpoint, write_weights
 
 ODD = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\[\](){}`$&;!#%\ud800-\udfff]')  # in a file's name
-# Plain, and of no machine.
-META = ('epoch', 'iter', 'epoch_length', 'seed', 'torch', 'dataset', 'tokenizer')
 
 
 class Published(NamedTuple):
@@ -73,6 +64,36 @@ def publish(
     """
     out = Path(os.path.realpath(out))
     check_free(out)
+    given = read_given(cfg, checkpoint, names or {}, merge_lora=merge_lora)
+    with staged(out) as stage:
+        facts = write_files(
+            given, stage, scores=scores, merge_lora=merge_lora, adapters=adapters, half=half
+        )
+        write_text(stage / 'README.md', write_card(facts))
+    return Published(out, facts.weights, facts.config, list(facts.adapters), advice(given, facts))
+
+
+class Given(NamedTuple):
+    """A run to publish, read and checked."""
+
+    cfg: Config
+    checkpoint: Path
+    name: str  # of what is published
+    names: dict[str, str | None]  # 'siglip', 'sam' -> public name
+    source: dict  # the checkpoint
+    recorded: dict | None  # the config that the checkpoint was trained with
+    model: RSRefSeg2  # in float32, LoRA not merged
+    towers: list[Tower]
+
+
+def read_given(
+    cfg: Config, checkpoint: str | Path, names: dict[str, str], *, merge_lora: bool
+) -> Given:
+    """The run, before anything is written.
+
+    Raises:
+        UserError: see `publish`.
+    """
     name = check_name(Path(cfg.filename).stem)
     if merge_lora and cfg.model.get('init') == 'random':
         raise UserError(
@@ -80,47 +101,61 @@ def publish(
             'written anew: drop --merge-lora, the checkpoint holds them whole'
         )
     source = read_checkpoint(checkpoint)
-    meta = source.get('meta', {})
-    recorded = recorded_config(meta.get('cfg', ''))
-    names = public_names(cfg, names or {})
+    public = public_names(cfg, names)
     exact = copy.deepcopy(cfg)
     exact.model.pop('frozen_dtype', None)  # what is written is float32
     model = load_model(exact, checkpoint, 'cpu')
-    whole = not given_keys(model) - set(source['state_dict'])
-    towers = describe_towers(model, names, source.get('towers', {}))
-    config = published_config(cfg, names, merged=merge_lora)
+    return Given(
+        cfg,
+        Path(checkpoint),
+        name,
+        public,
+        source,
+        recorded_config(source.get('meta', {}).get('cfg', '')),
+        model,
+        describe_towers(model, public, source.get('towers', {})),
+    )
 
-    with staged(out) as stage:
-        folders = list_adapters(model, towers, stage) if adapters else []
-        if merge_lora:
-            merge_towers(model)
-            write_siglip(model, cfg.model.siglip.checkpoint, stage / 'siglip')
-            write_sam(model, cfg.model.sam.checkpoint, stage / 'sam')
-        write_config(config, stage / f'{name}.py', comment(merge_lora))
-        content = published_checkpoint(
-            model, source, names, merged=stage / f'{name}.py' if merge_lora else None, half=half
-        )
-        if scores and scores.tested:
-            check_tested(scores, checkpoint, source, content)
-        weights = write_weights(stage, name, content)
-        facts = Facts(
-            name=name,
-            weights=weights,
-            config=f'{name}.py',
-            meta=meta,
-            scores=scores,
-            trained=portable(recorded or cfg.to_dict()),
-            test=(config.get('test_dataloader') or {}).get('dataset'),
-            towers=towers,
-            merged=merge_lora,
-            whole=whole,
-            adapters=folders,
-            half=half,
-            modules=own_modules(config),
-        )
-        write_text(stage / 'README.md', write_card(facts))
-    return Published(
-        out, weights, f'{name}.py', folders, advice(cfg, recorded, towers, scores, facts.modules)
+
+def write_files(
+    given: Given,
+    stage: Path,
+    *,
+    scores: Scores | None,
+    merge_lora: bool,
+    adapters: bool,
+    half: bool,
+) -> Facts:
+    """All files but the card, into `stage`; with `merge_lora` LoRA of `given.model` is merged.
+    Returns what the card says."""
+    cfg, name, model, source = given.cfg, given.name, given.model, given.source
+    whole = not given_keys(model) - set(source['state_dict'])
+    folders = list_adapters(model, given.towers, stage) if adapters else []
+    if merge_lora:
+        merge_towers(model)
+        write_siglip(model, cfg.model.siglip.checkpoint, stage / 'siglip')
+        write_sam(model, cfg.model.sam.checkpoint, stage / 'sam')
+    config, file = published_config(cfg, given.names, merged=merge_lora), stage / f'{name}.py'
+    write_config(config, file, comment(merge_lora))
+    content = published_checkpoint(
+        model, source, given.names, merged=file if merge_lora else None, half=half
+    )
+    if scores and scores.tested:
+        check_tested(scores, given.checkpoint, source, content)
+    return Facts(
+        name=name,
+        weights=write_weights(stage, name, content),
+        config=file.name,
+        meta=source.get('meta', {}),
+        scores=scores,
+        trained=portable(given.recorded or cfg.to_dict()),
+        test=(config.get('test_dataloader') or {}).get('dataset'),
+        towers=given.towers,
+        merged=merge_lora,
+        whole=whole,
+        adapters=folders,
+        half=half,
+        modules=own_modules(config),
     )
 
 
@@ -129,37 +164,6 @@ def list_adapters(model: RSRefSeg2, towers: list[Tower], stage: Path) -> list[st
     bases = {tower.family: tower.name if tower.on_hub else None for tower in towers}
     folders = write_adapters(model, stage / 'adapters', bases)
     return [str(folder.relative_to(stage)) for folder in folders]
-
-
-def published_checkpoint(
-    model: RSRefSeg2, source: dict, names: dict[str, str | None], *, merged: Path | None, half: bool
-) -> dict[str, dict]:
-    """What the published checkpoint holds: `state_dict`, `towers`, `meta`.
-
-    Args:
-        source: the given checkpoint.
-        names: 'siglip', 'sam' -> public name.
-        merged: the published config, where LoRA of `model` is merged and its towers are written.
-        half: weights in float16.
-    Raises:
-        UserError: a weight is too large for float16.
-    """
-    state, meta = model.state_dict(), source.get('meta', {})
-    if merged is not None:
-        held, towers = check_merged(merged, state)
-    else:
-        held = set(source['state_dict'])
-        towers = {
-            key: dict(tower, checkpoint=names[FAMILY[key]] or FAMILY[key])
-            for key, tower in source.get('towers', {}).items()
-            if key in FAMILY
-        }
-    kept = META if merged is not None else (*META, 'function')
-    return dict(
-        state_dict={key: rounded(state[key], half) for key in sorted(held)},
-        towers=towers,
-        meta={key: meta[key] for key in kept if key in meta},
-    )
 
 
 def check_name(name: str) -> str:
@@ -177,42 +181,9 @@ def check_name(name: str) -> str:
     return name
 
 
-def check_tested(scores: Scores, path: str | Path, *published: dict) -> None:
-    """The scores are of one of the checkpoints, the given or the written one.
-
-    Raises:
-        UserError: they are of another one.
-    """
-    hashes = [weights_hash(checkpoint) for checkpoint in published]
-    if scores.tested['sha256'] not in hashes:
-        raise UserError(
-            f'{scores.source} holds the scores of other weights '
-            f'({scores.tested["file"]}, sha256 {scores.tested["sha256"][:12]}) than '
-            f'{path} (sha256 {hashes[0][:12]}): give the scores.json of its own test'
-        )
-
-
-def rounded(tensor: Tensor, half: bool) -> Tensor:
-    """A copy; of floating point in float16, if `half`.
-
-    Raises:
-        UserError: a weight is too large for float16.
-    """
-    if not half or not tensor.is_floating_point():
-        return tensor.clone()
-    if not tensor.half().isfinite().all():
-        raise UserError('a weight is larger than 65504, the most that float16 holds: drop --half')
-    return tensor.half()
-
-
-def advice(
-    cfg: Config,
-    recorded: dict | None,
-    towers: list[Tower],
-    scores: Scores | None,
-    modules: Sequence[tuple[str, str]],
-) -> list[str]:
+def advice(given: Given, facts: Facts) -> list[str]:
     """What whoever publishes could still say better."""
+    cfg, recorded, scores = given.cfg, given.recorded, facts.scores
     lines = []
     other = [] if recorded is None else differing_keys(cfg.to_dict(), recorded)
     if recorded is None:
@@ -228,12 +199,12 @@ def advice(
     lines += [
         f'the card names no source of {tower.family}, which the config names by a folder: '
         f'give its hub name with --{tower.family}'
-        for tower in towers
+        for tower in facts.towers
         if tower.name is None and not tower.drawn
     ]
     lines += [
         f'the config imports {module}, which is not part of the folder: give {file} away, too'
-        for module, file in modules
+        for module, file in facts.modules
     ]
     if scores and not scores.tested:
         lines.append(
@@ -250,33 +221,3 @@ def comment(merged: bool) -> str:
         if merged
         else ''
     )
-
-
-def check_merged(config: Path, state: dict[str, Tensor]) -> tuple[set[str], dict[str, dict]]:
-    """The published towers read back: the keys that they do not give, and their hashes.
-
-    Raises:
-        RuntimeError: they do not give the weights that were written.
-    """
-    cfg = load_config(str(config))
-    cfg.model.pop('frozen_dtype', None)
-    built = MODELS.build(cfg.model)
-    own = built.state_dict()
-    wrong = [key for key in given_keys(built) if not torch.equal(own[key], state[key])]
-    if wrong or own.keys() != state.keys():
-        raise RuntimeError(f'the written towers are not the merged ones: {wrong[:3]}')
-    return set(trained_keys(built)), {
-        key: dict(checkpoint=FAMILY[key], sha256=source.sha256)
-        for key, source in tower_sources(built).items()
-    }
-
-
-def write_weights(folder: Path, name: str, checkpoint: dict) -> str:
-    """<name>-<first 8 hex digits of the file's SHA-256>.pth; returns the file's name."""
-    unnamed = folder / f'{name}.pth'
-    write_checkpoint(checkpoint, unnamed)
-    with open(unnamed, 'rb') as file:
-        digest = hashlib.file_digest(file, 'sha256').hexdigest()
-    named = f'{name}-{digest[:8]}.pth'
-    os.replace(unnamed, folder / named)
-    return named
