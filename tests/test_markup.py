@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from rsrefseg2.errors import UserError
 from rsrefseg2.files import require_free
 from rsrefseg2.markup import code, csv_cell, link, table, text
-from rsrefseg2.publishing.model_card import read_scores
-from rsrefseg2.publishing.publish import check_name, check_tested
+from rsrefseg2.publishing.card_facts import read_scores
+from rsrefseg2.publishing.publish import check_name
+from rsrefseg2.publishing.published_weights import check_tested
 from rsrefseg2.publishing.scores_files import read_scores_file, weights_hash
 from rsrefseg2.visualization import file_name
 

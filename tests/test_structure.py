@@ -23,6 +23,7 @@ LEVELS = [
         'options',
         'bounds',
         'markup',
+        'tables',
     },
     {'datasets', 'models', 'evaluation', 'visualization'},
     {'dataprep', 'profiling'},

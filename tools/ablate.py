@@ -18,6 +18,7 @@ from rsrefseg2.errors import UserError, report_user_errors
 from rsrefseg2.files import read_text
 from rsrefseg2.options import ABLATIONS as INDEX
 from rsrefseg2.options import add_cfg_options, positive, seed
+from rsrefseg2.tables import plain_table
 
 if TYPE_CHECKING:
     from rsrefseg2.apis.ablation_runs import Run
@@ -128,10 +129,10 @@ def show(index: Index, table: Table, planned: list[Run], args: argparse.Namespac
         print(results.as_csv(index, table, found))
     else:
         title = f'Table {table.number}: {table.title}' if table.number else table.title
-        print(f'## {title}\n' if args.form == 'markdown' else title)
-        print(
-            (results.as_markdown if args.form == 'markdown' else results.as_terminal)(head, lines)
-        )
+        if args.form == 'markdown':
+            print(f'## {title}\n\n{results.as_markdown(head, lines)}')
+        else:
+            print(plain_table(head, lines, title=title))
         if args.scale == 'tiny':
             print('\n' + results.TINY_NOTE)
 

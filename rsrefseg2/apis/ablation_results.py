@@ -127,15 +127,6 @@ def cells(
     return head, lines
 
 
-def as_terminal(head: list[str], lines: list[list[str]]) -> str:
-    """Aligned columns."""
-    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-    return '\n'.join(
-        '  '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in [head, *lines]
-    )
-
-
 def as_markdown(head: list[str], lines: list[list[str]]) -> str:
     """A Markdown table."""
     return '\n'.join(markdown(list(map(text, head)), [list(map(text, line)) for line in lines]))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ..tables import plain_table
+
 TINY = 25  # pixels: 5 x 5
 # kind -> severity, what to do
 KINDS = {
@@ -73,14 +75,15 @@ def as_dict(report: Report) -> dict[str, Any]:
 def as_text(report: Report, *, most: int | None = 3) -> str:
     """A table of the splits, and the findings by kind: `most` of each, None: all."""
     names = list(next(iter(report.statistics.values())))
-    width = max(map(len, names))
-    lines = [' ' * width + ''.join(f'{split:>10}' for split in report.statistics)]
-    for name in names:
-        cells = (of_split[name] for of_split in report.statistics.values())
-        lines.append(
-            name.ljust(width)
-            + ''.join(f'{cell:>10}' if isinstance(cell, int) else f'{"-":>10}' for cell in cells)
+    lines = [
+        plain_table(
+            ('', *report.statistics),
+            [
+                (name, *(of_split[name] for of_split in report.statistics.values()))
+                for name in names
+            ],
         )
+    ]
     groups: dict[str, list[Finding]] = {}
     for finding in report.findings:
         groups.setdefault(finding.kind, []).append(finding)

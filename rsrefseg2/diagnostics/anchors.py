@@ -58,38 +58,44 @@ def anchor_scores(
                 f'split {split}, layout {layout}: name the dataset that was tested on'
             )
         scene, sentence = known[record['id']]
-        if sentence['level'] != 'relation':
-            continue
-        objects, target = scene['objects'], sentence['target']
-        pred = decode(record['prediction'], where=f'{record["where"]} prediction')
-        masks = [decode(thing['rle'], where=scenes) for thing in objects]
-        if pred.shape != masks[target].shape:
-            raise UserError(
-                f"{record['where']}: the prediction is {pred.shape}, the scene's masks "
-                f'are {masks[target].shape}: name the dataset that was tested on'
-            )
-        hit = hit_object(pred, masks)
-        try:
-            without = solve_without_anchor(sentence['text'], objects, scene['size'])
-        except NotUnderstood as error:
-            raise UserError(
-                f'{record["where"]}: {error}: only the sentences of '
-                'tools/synthrs_generate.py are understood'
-            ) from None
-        same = sum(thing['category'] == objects[target]['category'] for thing in objects)
-        row = (
-            (target in without) / len(without),
-            hit == target,
-            without != {target},
-            1 / same,
-            len(without) == 1 and without != {target},
-            without == {hit},
-        )
-        groups['all'].append(row)
-        groups[sentence['kind']].append(row)
+        if sentence['level'] == 'relation':
+            row = _compare(record, scene, sentence, scenes)
+            groups['all'].append(row)
+            groups[sentence['kind']].append(row)
     if not groups:
         raise UserError(f'{dump} has no sentence of level relation')
     return {kind: _row(np.array(rows, float)) for kind, rows in groups.items()}
+
+
+def _compare(record: dict, scene: dict, sentence: dict, scenes: str) -> tuple[float, ...]:
+    """One sample: the expected hit without an anchor, the model's hit, whether the anchor is
+    needed, the hit of a random object of the category, whether the reader without an anchor is
+    misled, whether the model gives that answer."""
+    objects, target = scene['objects'], sentence['target']
+    pred = decode(record['prediction'], where=f'{record["where"]} prediction')
+    masks = [decode(thing['rle'], where=scenes) for thing in objects]
+    if pred.shape != masks[target].shape:
+        raise UserError(
+            f"{record['where']}: the prediction is {pred.shape}, the scene's masks "
+            f'are {masks[target].shape}: name the dataset that was tested on'
+        )
+    hit = hit_object(pred, masks)
+    try:
+        without = solve_without_anchor(sentence['text'], objects, scene['size'])
+    except NotUnderstood as error:
+        raise UserError(
+            f'{record["where"]}: {error}: only the sentences of '
+            'tools/synthrs_generate.py are understood'
+        ) from None
+    same = sum(thing['category'] == objects[target]['category'] for thing in objects)
+    return (
+        (target in without) / len(without),
+        hit == target,
+        without != {target},
+        1 / same,
+        len(without) == 1 and without != {target},
+        without == {hit},
+    )
 
 
 def _row(samples: np.ndarray) -> dict[str, float]:

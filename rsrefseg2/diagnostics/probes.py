@@ -9,6 +9,7 @@ what the layers after it use.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -161,64 +162,103 @@ def probe(fit: Iterable[Read], measure: Iterable[Read]) -> dict[str, Any]:
         read}; 'most frequent': of those that say the most frequent one. Empty where either split
         has no relation of two known objects.
     """
-    probes: dict[str, dict[str, Ridge]] = {'position': {}, 'target': {}, 'words': {}, 'named': {}}
-    frequent = []
-    for scene in fit:
+    probes, frequent = _fit(fit)
+    found = _measure(probes, measure)
+    asked = [
+        i
+        for i in range(len(PLACE_WORDS))
+        if min(frequent[:, i].mean(), found.words[:, i].mean()) >= RARE
+    ]
+    return {
+        'position': {
+            name: 100 * float((1 - errors / found.variance).mean())
+            for name, errors in found.errors.items()
+        },
+        'target': {name: _by_kind(hits, found.kinds) for name, hits in found.hits.items()},
+        'words': {
+            name: _by_word(scores, found.words, asked) for name, scores in found.scores.items()
+        },
+        'named': _by_part(found.read, found.named),
+    }
+
+
+class _Probes(NamedTuple):
+    """By stage, a probe for each question."""
+
+    position: dict[str, Ridge]
+    target: dict[str, Ridge]
+    words: dict[str, Ridge]
+    named: dict[str, Ridge]
+
+
+class _Measured(NamedTuple):
+    """What the probes read off a split of N sentences, R of them with two named objects."""
+
+    errors: dict[str, Tensor]  # stage -> (2,): mean squared error of x and y
+    variance: Tensor  # (2,): of the patches' x and y
+    hits: dict[str, Tensor]  # stage -> (N,): whether the highest patch has a part of the target
+    scores: dict[str, Tensor]  # stage -> (N, len(PLACE_WORDS))
+    words: Tensor  # (N, len(PLACE_WORDS)): 1 where the sentence has the word
+    read: dict[str, Tensor]  # stage -> (R, 2) bool: whether the category was read
+    named: Tensor  # (R, 2) int64
+    kinds: list[str]  # N
+
+
+def _fit(scenes: Iterable[Read]) -> tuple[_Probes, Tensor]:
+    """The probes of one split, and its words (N, len(PLACE_WORDS))."""
+    probes, words = _Probes({}, {}, {}, {}), []
+    for scene in scenes:
         b = len(scene.kinds)
         for name, v in scene.maps.items():
             flat = v.flatten(0, 1)
-            probes['position'].setdefault(name, Ridge()).add(flat, scene.position.repeat(b, 1))
-            probes['target'].setdefault(name, Ridge()).add(flat, scene.area.flatten()[:, None])
+            probes.position.setdefault(name, Ridge()).add(flat, scene.position.repeat(b, 1))
+            probes.target.setdefault(name, Ridge()).add(flat, scene.area.flatten()[:, None])
         for name, t in scene.texts.items():
-            probes['words'].setdefault(name, Ridge()).add(t, scene.words)
+            probes.words.setdefault(name, Ridge()).add(t, scene.words)
             if (two := scene.named[:, 0] >= 0).any():
                 answers = F.one_hot(scene.named[two], len(NAMES)).flatten(1)
-                probes['named'].setdefault(name, Ridge()).add(t[two], answers)
-        frequent.append(scene.words)
-    for ridge in (ridge for kind in probes.values() for ridge in kind.values()):
-        ridge.solve()
+                probes.named.setdefault(name, Ridge()).add(t[two], answers)
+        words.append(scene.words)
+    for by_stage in probes:
+        for ridge in by_stage.values():
+            ridge.solve()
+    return probes, torch.cat(words)
 
-    errors: dict[str, list[Tensor]] = {name: [] for name in probes['position']}
-    spread, hits = [], {name: [] for name in [*probes['target'], 'p_dense', 'chance']}
-    scores: dict[str, list[Tensor]] = {name: [] for name in probes['words']}
-    read: dict[str, list[Tensor]] = {name: [] for name in probes['named']}
-    words, named, kinds = [], [], []
-    for scene in measure:
+
+def _measure(probes: _Probes, scenes: Iterable[Read]) -> _Measured:
+    errors, hits, scores, read = (defaultdict(list) for _ in range(4))
+    spread, words, named, kinds = [], [], [], []
+    for scene in scenes:
         for name, v in scene.maps.items():
-            errors[name].append(
-                (probes['position'][name](v) - scene.position).square().mean((0, 1))
-            )
-            hits[name].append(_points_at(probes['target'][name](v)[..., 0], scene.area))
+            error = (probes.position[name](v) - scene.position).square().mean((0, 1))
+            errors[name].append(error)
+            hits[name].append(_points_at(probes.target[name](v)[..., 0], scene.area))
         hits['p_dense'].append(_points_at(scene.dense.flatten(1), scene.dense_area.flatten(1)))
         hits['chance'].append((scene.area > 0).float().mean(1))
         spread.append((scene.position - 0.5).square().mean(0))
         for name, t in scene.texts.items():
-            scores[name].append(probes['words'][name](t))
+            scores[name].append(probes.words[name](t))
         two = scene.named[:, 0] >= 0
-        for name in read:
-            answers = probes['named'][name](scene.texts[name][two]).unflatten(1, (2, len(NAMES)))
+        for name, ridge in probes.named.items():
+            answers = ridge(scene.texts[name][two]).unflatten(1, (2, len(NAMES)))
             read[name].append(answers.argmax(2) == scene.named[two])
         words.append(scene.words)
         named.append(scene.named[two])
         kinds += scene.kinds
-    said = torch.cat(words)
-    asked = [
-        i
-        for i in range(len(PLACE_WORDS))
-        if min(torch.cat(frequent)[:, i].mean(), said[:, i].mean()) >= RARE
-    ]
-    variance = torch.stack(spread).mean(0)
-    return {
-        'position': {
-            name: 100 * float((1 - torch.stack(found).mean(0) / variance).mean())
-            for name, found in errors.items()
-        },
-        'target': {name: _by_kind(torch.cat(found), kinds) for name, found in hits.items()},
-        'words': {name: _by_word(torch.cat(found), said, asked) for name, found in scores.items()},
-        'named': _by_part(
-            {name: torch.cat(found) for name, found in read.items()}, torch.cat(named)
-        ),
-    }
+
+    def joined(by_stage: dict[str, list[Tensor]]) -> dict[str, Tensor]:
+        return {name: torch.cat(parts) for name, parts in by_stage.items()}
+
+    return _Measured(
+        {name: torch.stack(parts).mean(0) for name, parts in errors.items()},
+        torch.stack(spread).mean(0),
+        joined(hits),
+        joined(scores),
+        torch.cat(words),
+        joined(read),
+        torch.cat(named),
+        kinds,
+    )
 
 
 def _points_at(score: Tensor, area: Tensor) -> Tensor:

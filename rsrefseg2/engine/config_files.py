@@ -46,6 +46,12 @@ def read_config(path: str) -> Config:
             what = 'it has no end: a function that calls itself, or deep nesting'
         elif isinstance(error, ConstructorError):
             what = f'{error}: plain YAML is read, without tags of Python'
+        elif (module := _missing_module(error)) is not None:
+            what = (
+                f'custom_imports: the module {module!r} cannot be imported ({_root(error)}): put '
+                f'{module.replace(".", "/")}.py, which came with the config or is its '
+                "author's, into a folder on PYTHONPATH"
+            )
         elif isinstance(error, AttributeError) and not path.endswith('.py'):
             what = 'it is a list or a single value, expected keys and values'
         else:
@@ -56,6 +62,19 @@ def read_config(path: str) -> Config:
         _read.reset(token)
     rename(config._cfg_dict)
     return config
+
+
+def _missing_module(error: BaseException) -> str | None:
+    """The module of `custom_imports` that mmengine could not import; None for another error."""
+    said = re.fullmatch('Failed to import ([^ ]+)', str(error.__cause__))
+    return said[1] if isinstance(error, ImportError) and said else None
+
+
+def _root(error: BaseException) -> BaseException:
+    """The first of the errors that led to this one."""
+    while (earlier := error.__cause__ or error.__context__) is not None:
+        error = earlier
+    return error
 
 
 def _fill(text: str, path: str) -> str:

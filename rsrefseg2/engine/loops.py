@@ -13,7 +13,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import TestLoop, autocast
 
 from ..errors import UserError
-from ..evaluation import COLUMNS, RATES, RefSegMetric, score_table
+from ..evaluation import COLUMNS, RATES, RefSegMetric, score_table, score_title
 from ..registry import DATASETS, LOOPS
 
 
@@ -50,9 +50,10 @@ class RefSegTestLoop(TestLoop):
     def run(self) -> dict:
         """-> the metrics by name, in percent. One table of them is the last entry of the log."""
         metrics = super().run()
-        rows = {
+        scored = self._scored()
+        rows: dict[str, dict] = {
             f'the model{f", {name}" if name else ""}': metric.report
-            for name, metric in self._scored().items()
+            for name, metric in scored.items()
         }
         if self.control is not None:
             self.runner.logger.info('the control: the same images with exchanged sentences')
@@ -60,15 +61,17 @@ class RefSegTestLoop(TestLoop):
             control = ControlLoop(self.runner, dataloader, self._plain_metric())
             metrics['shuffled'] = control.run()['gIoU']
             rows['the control: exchanged sentences'] = control.evaluator.metrics[0].report
-        if is_main_process() and rows:
+        for metric in scored.values():
+            rows |= metric.beside
+        if is_main_process() and scored:
             columns = (
                 *COLUMNS,
                 *(name for name in RATES if any(name in row for row in rows.values())),
                 'samples',
             )
-            self.runner.logger.info(
-                '\n' + score_table(rows, 'Scores of this test in percent', columns=columns)
-            )
+            protocols = {metric.protocol.name: metric.protocol for metric in scored.values()}
+            titles = [score_title('this test', protocol) for protocol in protocols.values()]
+            self.runner.logger.info('\n' + score_table(rows, '\n'.join(titles), columns=columns))
         return metrics
 
     def _scored(self) -> dict[str, RefSegMetric]:

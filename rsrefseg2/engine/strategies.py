@@ -50,7 +50,9 @@ class NamedState:
     """What a checkpoint holds, by parameter name and in float32, out of a strategy's own form.
 
     Every method is called on every rank. Optimizer state: `state` {name: {key: Tensor}} and, by
-    group, what the schedule changes.
+    group, what the schedule changes. `torch.distributed.checkpoint.state_dict` is not used for it:
+    reading an optimizer before its first step makes that step, so saving would change the run, and
+    it does not know ZeRO.
 
     Args:
         exclusive: lock the work dir for a training, before anything is written into it.

@@ -12,7 +12,12 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.visualization import LocalVisBackend, Visualizer
+from mmengine.visualization import (
+    LocalVisBackend,
+    TensorboardVisBackend,
+    Visualizer,
+    WandbVisBackend,
+)
 from mmengine.visualization.vis_backend import BaseVisBackend
 
 from ..errors import UserError, os_errors_located, suggest
@@ -51,17 +56,17 @@ class RefSegVisualizer(Visualizer):
     ) -> None:
         work_dir = os.path.dirname(save_dir)
         self._folder = os.path.join(save_dir, 'vis_data')
-        boards: list[Board] = []
+        trackers: list[Tracker] = []
         if tensorboard:
             _need('tensorboard')
-            boards.append(TensorBoard(os.path.join(work_dir, 'tensorboard')))
+            trackers.append(TensorBoard(os.path.join(work_dir, 'tensorboard')))
         if wandb not in (False, None):
             _need('wandb')
-            boards.append(WeightsAndBiases(work_dir, {} if wandb is True else dict(wandb)))
+            trackers.append(WeightsAndBiases(work_dir, {} if wandb is True else dict(wandb)))
         super().__init__(
             name=name,
             save_dir=save_dir,
-            vis_backends=[dict(type='LocalVisBackend'), *(vis_backends or ()), *boards],
+            vis_backends=[dict(type='LocalVisBackend'), *(vis_backends or ()), *trackers],
         )
 
     @master_only
@@ -80,7 +85,7 @@ class RefSegVisualizer(Visualizer):
     def begin(self, config: Config, iteration: int) -> None:
         """Training begins, after `iteration` iterations; 0: a fresh start."""
         for backend in self._vis_backends.values():
-            if isinstance(backend, Board):
+            if isinstance(backend, Tracker):
                 backend.begin(config, iteration)
 
     @master_only
@@ -102,77 +107,67 @@ class TrackerHook(Hook):
             runner.visualizer.begin(runner.cfg, runner.iter)
 
 
-class Board(BaseVisBackend):
-    """A backend of one curve per run, however often it is resumed. Before it begins (a test, which
-    has no curve) nothing reaches it."""
+class Tracker(BaseVisBackend):
+    """Before a backend of mmengine: one curve per run, however often it is resumed. Until the
+    training begins (a test has no curve) nothing reaches the backend."""
 
-    _begun = False
+    first_step: int | None = None
 
     def begin(self, config: Config, iteration: int) -> None:
-        raise NotImplementedError
+        """Training begins, after `iteration` iterations."""
+        self.first_step = iteration + 1
+        self.add_config(config)
 
-    def write(self, values: dict[str, Any], step: int) -> None:
-        """Scalars by their full names."""
-        raise NotImplementedError
-
-    def write_image(self, name: str, image: np.ndarray, step: int) -> None:
-        raise NotImplementedError
-
-    experiment = _init_env = None  # mmengine's, which start with the first word
+    def add_config(self, config: Config, **kwargs) -> None:
+        """The run's config, once."""
+        if self.first_step is not None:
+            super().add_config(config, **kwargs)
 
     def add_scalars(
         self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs
     ) -> None:
         """What the logger writes after an iteration, with its number, or after a validation."""
-        if self._begun:
+        if self.first_step is not None:
             phase = 'train' if 'iter' in scalar_dict else 'val'
-            self.write(
-                {
-                    f'{phase}/{name.removeprefix(f"{phase}/")}': value
-                    for name, value in scalar_dict.items()
-                    if name not in ('iter', 'step')
-                },
-                step,
-            )
+            named = {
+                f'{phase}/{name.removeprefix(f"{phase}/")}': value
+                for name, value in scalar_dict.items()
+                if name not in ('iter', 'step')
+            }
+            self.write(named, step)
 
     def add_scalar(self, name: str, value: float, step: int = 0, **kwargs) -> None:
-        if self._begun:
+        """One scalar by its full name."""
+        if self.first_step is not None:
             self.write({name: value}, step)
 
+    def write(self, values: dict[str, Any], step: int) -> None:
+        """Scalars by their full names, to the backend."""
+        for name, value in values.items():
+            super().add_scalar(name, value, step)
+
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs) -> None:
-        if self._begun:
-            self.write_image(name, image, step)
+        """(H, W, 3) uint8."""
+        if self.first_step is not None:
+            super().add_image(name, image, step, **kwargs)
 
 
-class TensorBoard(Board):
-    """Every start writes a file of its own into one folder, which TensorBoard reads as one run."""
+class TensorBoard(Tracker, TensorboardVisBackend):
+    """mmengine's; every start writes a file of its own into one folder, which TensorBoard reads as
+    one run: what an earlier start wrote of the steps that come now is hidden."""
 
-    def begin(self, config: Config, iteration: int) -> None:
+    def _init_env(self) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        # What an earlier start wrote of the steps that come now is hidden.
-        self._writer = SummaryWriter(self._save_dir, purge_step=iteration + 1)
-        self._writer.add_text('config', f'```\n{config.pretty_text}\n```', iteration + 1)
-        self._begun = True
-
-    def write(self, values: dict[str, Any], step: int) -> None:
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
-
-    def write_image(self, name: str, image: np.ndarray, step: int) -> None:
-        self._writer.add_image(name, image, step, dataformats='HWC')
-        self._writer.flush()
-
-    def close(self) -> None:
-        if self._begun:
-            self._writer.close()
+        self._tensorboard = SummaryWriter(self._save_dir, purge_step=self.first_step)
 
 
-class WeightsAndBiases(Board):
-    """The run's id is kept in the work dir, so that a resumed run is the same one there."""
+class WeightsAndBiases(Tracker, WandbVisBackend):
+    """mmengine's, which numbers what it is given itself; here the step is the iteration. The run's
+    id is kept in the work dir, so that a resumed run is the same one there."""
 
     def __init__(self, save_dir: str, options: dict) -> None:
-        super().__init__(save_dir)
+        super().__init__(save_dir, options)
         import wandb
 
         known = inspect.signature(wandb.init).parameters
@@ -181,39 +176,41 @@ class WeightsAndBiases(Board):
                 raise UserError(
                     f'visualizer.wandb: wandb.init has no option {key!r}{suggest(key, known)}'
                 )
-        self._wandb, self._options = wandb, options
+        self._errors = wandb.errors
 
-    def begin(self, config: Config, iteration: int) -> None:
+    def add_config(self, config: Config, **kwargs) -> None:
+        """Given to `wandb.init`; mmengine's would upload the code beside it."""
+        if self.first_step is not None:
+            self._init_kwargs.setdefault('config', config.to_dict())
+            _ = self.experiment  # starts the run
+
+    def _init_env(self) -> None:
         kept = Path(self._save_dir) / 'wandb_run_id'
-        resumed = iteration > 0 and kept.is_file()
-        run_id = kept.read_text().strip() if resumed else None
+        if self.first_step > 1 and kept.is_file():
+            self._init_kwargs.setdefault('id', kept.read_text().strip())
+            self._init_kwargs.setdefault('resume', 'allow')
         try:
-            self._run = self._wandb.init(
-                **{
-                    'dir': self._save_dir,
-                    'config': config.to_dict(),
-                    'id': run_id,
-                    'resume': 'allow' if resumed else None,
-                    **self._options,
-                }
-            )
-        except self._wandb.errors.Error as error:
+            super()._init_env()
+        except self._errors.Error as error:
             raise UserError(
                 f'Weights & Biases does not start ({error}): `wandb login`, or set '
                 'WANDB_MODE=offline and `wandb sync` later'
             ) from error
-        kept.write_text(self._run.id)
-        self._begun = True
+        kept.write_text(self._wandb.run.id)
 
     def write(self, values: dict[str, Any], step: int) -> None:
-        self._run.log(values, step=step)
+        """As Tracker's, at the iteration `step`."""
+        self._wandb.log(values, step=step)
 
-    def write_image(self, name: str, image: np.ndarray, step: int) -> None:
-        self._run.log({name: self._wandb.Image(image)}, step=step)
+    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs) -> None:
+        """(H, W, 3) uint8."""
+        if self.first_step is not None:
+            self.write({name: self._wandb.Image(image)}, step)
 
     def close(self) -> None:
-        if self._begun:
-            self._run.finish()
+        """Ends the run; mmengine calls `wandb.join`, which is gone."""
+        if hasattr(self, '_wandb'):
+            self._wandb.finish()
 
 
 def _need(package: str) -> None:

@@ -16,7 +16,7 @@ from .failure_report import ErrorReport, attribute_dump, has_prompts, read_thres
 from .localisation import coarse_localisation, cover, mask_agreement, mask_localisation
 from .metric import RefSegMetric
 from .protocols import PROTOCOLS, TENTHS, Protocol, find_protocol
-from .score_report import Report
+from .score_report import Report, score_title
 from .score_sums import COLUMNS, RATES, THRESHOLDS, Sums, score_table
 from .scoring import (
     Sample,
@@ -70,5 +70,6 @@ __all__ = [
     'score_intervals',
     'score_record',
     'score_table',
+    'score_title',
     'with_masks',
 ]

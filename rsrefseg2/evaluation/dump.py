@@ -9,8 +9,8 @@ DUMP.part.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -137,22 +137,50 @@ class Head(TypedDict):
     run: dict[str, Any]
 
 
-class Lines:
-    """The lines of a running test: each rank writes its own, and at the end every rank reads all.
+class Records:
+    """The records of a running test, in memory: each rank keeps its own, and at the end every rank
+    reads all."""
+
+    def __init__(self) -> None:
+        self._kept: list[dict[str, Any]] = []
+
+    def write(self, records: Iterable[dict[str, Any]]) -> None:
+        """Adds the records."""
+        self._kept += records
+
+    def every(self) -> Iterator[dict[str, Any]]:
+        """On every rank: rank by rank, which is the order of the split where each rank has a slice
+        of it. To be read to its end on every rank."""
+        for rank in range(get_world_size()):
+            own = self._own() if rank == get_rank() else iter(())
+            while True:
+                chunk = [list(islice(own, CHUNK))]
+                broadcast_object_list(chunk, src=rank)
+                if not chunk[0]:
+                    break
+                yield from chunk[0]
+
+    def _own(self) -> Iterator[dict[str, Any]]:
+        return iter(self._kept)
+
+    def close(self) -> None:
+        """Forgets them."""
+        self._kept.clear()
+
+
+class Lines(Records):
+    """The same as lines of files, which a kill does not lose. `every` begins with what DUMP.part
+    holds.
 
     Args:
-        path: the dump; None: temporary files.
+        path: the dump.
         run: what the lines belong to; the first line of each rank's file.
     """
 
-    def __init__(self, path: str | Path | None, run: dict[str, Any]) -> None:
+    def __init__(self, path: str | Path, run: dict[str, Any]) -> None:
         self.path = path
-        if path is None:
-            self._name = f'a temporary file in {tempfile.gettempdir()}'
-            self._file = tempfile.TemporaryFile('w+', encoding='utf-8')
-        else:
-            self._name = f'{path}.rank{get_rank()}'
-            self._file = open(self._name, 'w+', encoding='utf-8')  # noqa: SIM115
+        self._name = f'{path}.rank{get_rank()}'
+        self._file = open(self._name, 'w+', encoding='utf-8')  # noqa: SIM115
         self.write([{'run': run}])
 
     def write(self, records: Iterable[dict[str, Any]]) -> None:
@@ -161,27 +189,15 @@ class Lines:
             self._file.writelines(to_json(record) + '\n' for record in records)
             self._file.flush()
 
-    def every(self) -> Iterator[str]:
-        """On every rank: what DUMP.part holds, then rank by rank, which is the order of the split
-        where each rank has a slice of it. To be read to its end on every rank."""
-        for rank in range(get_world_size()):
-            lines = self._own() if rank == get_rank() else iter(())
-            while True:
-                chunk = [list(islice(lines, CHUNK))]
-                broadcast_object_list(chunk, src=rank)
-                if not chunk[0]:
-                    break
-                yield from chunk[0]
-
-    def _own(self) -> Iterator[str]:
+    def _own(self) -> Iterator[dict[str, Any]]:
         part = f'{self.path}.part'
-        if get_rank() == 0 and self.path is not None and os.path.isfile(part):
+        if get_rank() == 0 and os.path.isfile(part):
             with open(part, encoding='utf-8') as file:
                 next(file)  # the run
-                yield from file
+                yield from map(json.loads, file)
         self._file.seek(0)
         next(self._file)
-        yield from self._file
+        yield from map(json.loads, self._file)
 
     def close(self) -> None:
         """The file of a dump stays until the dump is whole."""

@@ -1,9 +1,8 @@
-"""The scores of a test as it runs: streamed to a file, added up in integers at the end."""
+"""The scores of a test as it runs: one record per sample, added up in integers at the end."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import re
 from collections import Counter
@@ -16,13 +15,14 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from ..errors import UserError
+from ..records import to_json
 from ..registry import METRICS
 from ..rle import encode
-from .dump import Lines, mark_of, prepare_dump, replacing_dump
+from .dump import Lines, Records, mark_of, prepare_dump, replacing_dump
 from .localisation import coarse_localisation, mask_agreement
 from .protocols import find_protocol
 from .score_report import Report
-from .score_sums import COLUMNS, score_table
+from .score_sums import COLUMNS
 
 
 @METRICS.register_module()
@@ -34,17 +34,18 @@ class RefSegMetric(BaseMetric):
     by category, size of the target, length and kind of the sentence (`Report.to_dict`), on the main
     process.
 
-    Each sample becomes a JSON line in a file at once, so memory holds one batch; at the end the
-    lines are read back once and added up exactly. No mask is kept, unless `dump` asks for them.
+    Of each sample a record without masks is kept in memory, some hundred bytes; with `dump` it
+    becomes a line of that file at once, masks included. At the end they are added up exactly.
 
     Args:
         protocol: 'paper', 'rmsin', 'lisa' or 'release' (protocols.py).
-        dump: file for one line per sample (dump.py); None: a temporary file, and no masks.
+        dump: file for one line per sample, with its masks (dump.py).
         resume: continue the dump of an interrupted test.
         overwrite: replace whatever file is there, or what an interrupted test left of a dump.
         run: what the dump belongs to (checkpoint, config); another run's is not continued.
-        beside: rows of published scores, {whose: {column: percent}}, printed below one's own.
-        tables: log the tables.
+        beside: rows of published scores, {whose: {column: percent}}; the test loop prints them below
+            one's own.
+        tables: log the scores by group; the test loop prints the overall ones.
 
     A subclass extends `record` (what is kept of a sample) and `compute_report`; `SCORES` are the
     names of what that returns, as a pattern.
@@ -74,7 +75,7 @@ class RefSegMetric(BaseMetric):
         self.run = {**(run or {}), 'protocol': protocol}  # a line's integers are of one protocol
         self.report: dict[str, Any] = {}
         self.skipped = 0  # samples of the split that a continued test does not predict again
-        self._lines: Lines | None = None
+        self._records: Records | None = None
 
     # ------------------------------------------------------------------ before
 
@@ -99,7 +100,7 @@ class RefSegMetric(BaseMetric):
     # ------------------------------------------------------------------ sample by sample
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Writes a line for each sample (RefSegDataSample.to_dict())."""
+        """Keeps a record of each sample (RefSegDataSample.to_dict())."""
         self._open().write([self.record(sample) for sample in data_samples])
 
     def record(self, sample: dict) -> dict[str, Any]:
@@ -150,28 +151,28 @@ class RefSegMetric(BaseMetric):
     def evaluate(self, size: int) -> dict[str, float]:
         """Scores the split, of which `size` samples were to be predicted now, each sample once,
         whatever a sampler padded, on any number of ranks."""
-        lines = self._open().every()
+        records = self._open().every()
         answer: list[Any] = [None]
         if is_main_process():
-            answer = [self._on_main(lambda: self._add_up(lines, size + self.skipped))]
-        for _ in lines:  # the other ranks, or what an error has left
+            answer = [self._on_main(lambda: self._add_up(records, size + self.skipped))]
+        for _ in records:  # the other ranks, or what an error has left
             pass
-        self._lines.close()
-        self._lines, self.skipped = None, 0
+        self._records.close()
+        self._records, self.skipped = None, 0
         broadcast_object_list(answer)
         prefix = f'{self.prefix}/' if self.prefix else ''
         return {f'{prefix}{key}': value for key, value in self._or_raise(answer[0]).items()}
 
-    def _add_up(self, lines: Iterator[str], size: int) -> dict[str, float]:
+    def _add_up(self, records: Iterator[dict[str, Any]], size: int) -> dict[str, float]:
         """On the main process: the scores; writes the dump."""
         counted: Counter[str] = Counter()
 
         def once() -> Iterator[dict[str, Any]]:
-            for line in lines:
-                record = json.loads(line)
+            for record in records:
                 counted[record['id']] += 1
                 if counted[record['id']] == 1:
                     if target is not None:
+                        line = to_json(record) + '\n'
                         first = len(counted) == 1
                         target.write(f'{mark_of(self.run)}, {line[1:]}' if first else line)
                     yield record
@@ -195,23 +196,18 @@ class RefSegMetric(BaseMetric):
         for record in records:
             report.add(record)
         self.report = report.to_dict()
-        for table in report.tables() if self.tables else ():
+        for table in report.group_tables() if self.tables else ():
             self.log(table)
-        if self.beside:
-            self.log(
-                score_table(
-                    {'here': report.scores(), **self.beside}, report.title('beside published ones')
-                )
-            )
         return report.scores()
 
     def compute_metrics(self, results: list) -> dict:
         """mmengine's hook, which `evaluate` here does without."""
         raise NotImplementedError
 
-    def _open(self) -> Lines:
-        self._lines = self._lines or Lines(self.dump, self.run)
-        return self._lines
+    def _open(self) -> Records:
+        if self._records is None:
+            self._records = Records() if self.dump is None else Lines(self.dump, self.run)
+        return self._records
 
     @staticmethod
     def log(text: str) -> None:

@@ -11,6 +11,11 @@ from .protocols import Protocol
 from .score_sums import COLUMNS, RATES, Record, Sums, score_table
 
 
+def score_title(what: str, protocol: Protocol) -> str:
+    """The line above a table of scores: it names the protocol."""
+    return f'Scores in percent, {what}, protocol `{protocol.name}` ({protocol.rules})'
+
+
 class Report:
     """Adds up records; holds one `Sums` for all and one for each group, and no record."""
 
@@ -68,11 +73,14 @@ class Report:
 
     def tables(self) -> list[str]:
         """Text tables: all samples, then each breakdown."""
-        tables = [
-            score_table({'all': self.all.scores()}, self.title(f'{self.all.samples} samples'))
+        return [
+            score_table({'all': self.all.scores()}, self.title(f'{self.all.samples} samples')),
+            *self.group_tables(),
         ]
-        if self.all.undefined:
-            tables.append(self.undefined())
+
+    def group_tables(self) -> list[str]:
+        """A text table of each breakdown, after a line on samples without a defined IoU."""
+        tables = [self.undefined()] if self.all.undefined else []
         for name in self._telling():
             rows: dict[str, Mapping[str, float]] = self.breakdown(name)
             if name == 'category':
@@ -100,7 +108,7 @@ class Report:
 
     def title(self, what: str) -> str:
         """The line above a table: it names the protocol."""
-        return f'Scores in percent, {what}, protocol `{self.protocol.name}` ({self.protocol.rules})'
+        return score_title(what, self.protocol)
 
     def _telling(self) -> list[str]:
         """The breakdowns that say something: of categories, only where one is named."""

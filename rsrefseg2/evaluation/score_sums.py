@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from ..tables import plain_table
 from .protocols import TENTHS, Protocol
 
 Record = Mapping[str, Any]  # what is kept of a sample: at least `id`, `intersection`, `union`
@@ -88,23 +89,8 @@ def score_table(
     columns: Sequence[str] = COLUMNS,
 ) -> str:
     """A plain-text table: one line per row of scores, two decimals, counts as they are."""
-
-    def cell(row: Mapping[str, float], key: str) -> str:
-        value = row.get(key)
-        if value is None:
-            return '-'
-        return str(value) if isinstance(value, (int, str)) else f'{value:.2f}'
-
-    first = max(len(name) for name in (head, *rows))
-    widths = [
-        max([7, len(key), *(len(cell(row, key)) for row in rows.values())]) for key in columns
-    ]
-
-    def line(name: str, cells: Iterable[str]) -> str:
-        return '  '.join([name.ljust(first), *(f'{c:>{w}}' for c, w in zip(cells, widths))])
-
-    header = line(head, columns)
-    return '\n'.join(
-        [title, header, '-' * len(header)]
-        + [line(name, (cell(row, key) for key in columns)) for name, row in rows.items()]
+    return plain_table(
+        (head, *columns),
+        [(name, *(row.get(key) for key in columns)) for name, row in rows.items()],
+        title=title,
     )

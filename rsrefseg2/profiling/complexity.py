@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..registry import MODELS, SCOPE
+from ..tables import plain_table
 
 PARTS = ('vision_tower', 'text_tower', 'sam', 'prompter', 'lora')
 
@@ -135,23 +136,17 @@ def table(summary: dict[str, dict[str, int]]) -> str:
         'other',
         'total',
     )
-    lines = [f'{"part":<22}{"parameters":>14}{"trainable":>14}{"GFLOP":>10}']
+    lines = []
     for name in rows:
         trainable = parameters['trainable' if name == 'total' else f'{name}_trainable']
         label = '  ' + name.removeprefix('sam_') if name.startswith('sam_') else name
-        gflop = f'{flops[name] / 1e9:,.1f}' if name in flops else '-'
-        lines.append(
-            f'{label:<22}{parameters[name] / 1e6:>12,.3f} M{trainable / 1e6:>12,.3f} M{gflop:>10}'
-        )
-    return '\n'.join(
-        [
-            *lines,
-            '',
-            'FLOP of one forward pass for one image and one sentence of full '
-            'length; 1 MAC = 2 FLOP.',
-            'vision_tower is without its pooling head; the '
-            'towers are counted without their LoRA adapters, which are the row lora.',
-        ]
+        gflop = f'{flops[name] / 1e9:,.1f}' if name in flops else None
+        lines.append((label, *(f'{n / 1e6:,.3f}' for n in (parameters[name], trainable)), gflop))
+    return (
+        plain_table(('part', 'parameters (M)', 'trainable (M)', 'GFLOP'), lines)
+        + '\n\nFLOP of one forward pass for one image and one sentence of full length; '
+        '1 MAC = 2 FLOP.\nvision_tower is without its pooling head; the towers are counted without '
+        'their LoRA adapters, which are the row lora.'
     )
 
 

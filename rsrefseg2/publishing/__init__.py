@@ -1,6 +1,6 @@
 """Sharing a trained model: the published folder, its card, and the authors' own layout."""
 
-from .model_card import read_scores, score_dump
+from .card_facts import read_scores, score_dump
 from .official_checkpoint import RELEASED, from_release, to_release
 from .publish import Published, publish
 

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from ..evaluation import (
-    COLUMNS,
-    Interval,
-    Protocol,
-    dumped_samples,
-    find_protocol,
-    score,
-    score_intervals,
-)
-from ..markup import code, link, text
-from ..models.towers.hub import is_hub_name
+from ..evaluation import COLUMNS
+from ..markup import code, table, text
+from .card_facts import UNKNOWN, Facts
 from .portable_config import DATA
-from .scores_files import Tested, percentages, read_scores_file
 
 METHOD = (
     'An overhead image and a sentence go in, the mask of just that object comes out. RSRefSeg 2 '
@@ -30,113 +20,13 @@ METHOD = (
     'say *where*, a cascaded second-order prompter turns their features into prompts, SAM draws '
     '*how*.'
 )
-UNKNOWN = 'not known'
-
-
-class Scores(NamedTuple):
-    """What a test found, in percent."""
-
-    values: dict[str, float]
-    intervals: dict[str, Interval]  # 95 %, over images; {}: not at hand
-    protocol: Protocol
-    samples: int | None
-    source: str
-    tested: Tested | None = None  # the checkpoint that they are of, where the file says it
-
-
-class Tower(NamedTuple):
-    """One of the two pretrained models."""
-
-    family: str  # 'siglip' or 'sam'
-    name: str | None  # hub name, or the place in this package; None: a folder of one's own
-    drawn: bool  # at random, from a config
-    sha256: str | None  # of the weights it was trained on (`tower_sources.content_hash`)
-    licence: str | None
-
-    @property
-    def on_hub(self) -> bool:
-        """Whether its name is one of the hub."""
-        return self.name is not None and is_hub_name(self.name)
-
-    @property
-    def told(self) -> str:
-        """Where it comes from, for people."""
-        if self.name is None:
-            return 'drawn at random' if self.drawn else f'a folder of the author ({UNKNOWN} which)'
-        return (
-            link(self.name, f'https://huggingface.co/{self.name}')
-            if self.on_hub
-            else f'{code(self.name)}, shipped with the code'
-        )
-
-
-class Facts(NamedTuple):
-    """All that a card says, beside the method."""
-
-    name: str
-    weights: str  # file names in the folder
-    config: str
-    trained: dict[str, Any]  # the run's config, its paths moved
-    meta: dict[str, Any]  # the checkpoint's own record
-    test: Mapping | None  # the data set that the published config tests on
-    scores: Scores | None
-    towers: Sequence[Tower]
-    merged: bool
-    whole: bool  # the towers' weights are in the checkpoint
-    adapters: Sequence[str]  # folders
-    half: bool  # the checkpoint is in float16
-
-
-# ------------------------------------------------------------------ scores
-
-
-def read_scores(path: str | Path) -> Scores:
-    """A scores.json of tools/test.py, or what tools/analysis/score.py --json prints.
-
-    Raises:
-        UserError: see `read_scores_file`.
-    """
-    given = read_scores_file(path)
-    intervals = {
-        name: Interval(*map(_defined, pair))
-        for name, pair in given.get('intervals', {}).items()
-        if pair
-    }
-    return Scores(
-        {name: _defined(value) for name, value in percentages(given).items()},
-        intervals,
-        find_protocol(given['protocol']),
-        given.get('samples'),
-        Path(path).name,
-        given.get('checkpoint'),
-    )
-
-
-def _defined(value: float | None) -> float:
-    """A score; NaN for null."""
-    return math.nan if value is None else value
-
-
-def score_dump(path: str | Path, protocol: Protocol) -> Scores:
-    """The scores of a dump, with their 95 % intervals from resampled images.
-
-    Raises:
-        UserError: see `read_dump`.
-    """
-    report, images = score(dumped_samples(path), protocol)
-    return Scores(
-        report.scores(), score_intervals(images), protocol, report.all.samples, Path(path).name
-    )
-
-
 # ------------------------------------------------------------------ the page
 
 
 def write_card(facts: Facts) -> str:
-    """The model card as Markdown under the hub's metadata."""
-    header = yaml.safe_dump(_metadata(facts), sort_keys=False, allow_unicode=True)
+    """The model card as Markdown under the hub's metadata, with its `model-index`."""
     parts = [
-        f'---\n{header}---',
+        f'---\n{_metadata(facts).to_yaml()}\n---',
         f'# {text(facts.name)}',
         METHOD,
         _files(facts),
@@ -145,37 +35,57 @@ def write_card(facts: Facts) -> str:
         _scores(facts),
         _towers(facts),
     ]
-    return '\n\n'.join(parts) + '\n'
+    return str(ModelCard('\n\n'.join(parts) + '\n'))
 
 
-def _metadata(facts: Facts) -> dict[str, Any]:
+def _metadata(facts: Facts) -> ModelCardData:
     licences = {tower.licence for tower in facts.towers if not tower.drawn} | {'apache-2.0'}
-    known = (
-        {'license': 'apache-2.0'}
-        if licences == {'apache-2.0'}
-        else {'license': 'other', 'license_name': 'see-towers'}
-    )
+    free = licences == {'apache-2.0'}
     bases = [tower.name for tower in facts.towers if tower.on_hub]
     adapted = _adapted(facts.trained.get('model') or {})
     relation = 'finetune' if 'whole' in adapted else 'merge' if facts.merged else 'adapter'
     data = (facts.trained.get('train_dataloader') or {}).get('dataset') or {}
-    return {
-        **known,
-        'pipeline_tag': 'image-segmentation',
-        'tags': [
+    results = _results(facts)
+    return ModelCardData(
+        license='apache-2.0' if free else 'other',
+        license_name=None if free else 'see-towers',
+        pipeline_tag='image-segmentation',
+        tags=[
             'rsrefseg2',
             'referring-image-segmentation',
             'remote-sensing',
             *(['lora'] if 'LoRA' in adapted else []),
         ],
-        **({'base_model': bases, 'base_model_relation': relation} if bases else {}),
-        **({'datasets': [_place(data).split('/')[0]]} if _place(data) else {}),
-        **(
-            {'metrics': [name for name in COLUMNS if name in facts.scores.values]}
-            if facts.scores
-            else {}
-        ),
-    }
+        base_model=bases or None,
+        base_model_relation=relation if bases else None,
+        datasets=[_place(data).split('/')[0]] if _place(data) else None,
+        metrics=[name for name in COLUMNS if name in facts.scores.values] if facts.scores else None,
+        model_name=facts.name if results else None,
+        eval_results=results or None,
+    )
+
+
+def _results(facts: Facts) -> list[EvalResult]:
+    """The paper's scores that are defined, in percent, for the `model-index`."""
+    if facts.scores is None:
+        return []
+    data = facts.test or {}
+    place = _place(data).split('/')[0] or UNKNOWN
+    return [
+        EvalResult(
+            task_type='image-segmentation',
+            task_name='Referring image segmentation',
+            dataset_type=place,
+            dataset_name=place,
+            dataset_split=data.get('split'),
+            metric_type=name,
+            metric_name=f'{name} (%)',
+            metric_value=round(facts.scores.values[name], 2),
+            metric_args={'protocol': facts.scores.protocol.name},
+        )
+        for name in COLUMNS
+        if math.isfinite(facts.scores.values.get(name, math.nan))
+    ]
 
 
 def _files(facts: Facts) -> str:
@@ -222,6 +132,12 @@ def _use(facts: Facts) -> str:
         'you trust where it came from. The weights are plain tensors.',
         'Data are looked for below `$RSREFSEG2_DATA`, or `data/`.',
     ]
+    for module, file in facts.modules:
+        lines.append(
+            f'The config imports the module {code(module)} of its author, which is not part of this '
+            f'folder: put its file {code(file)} into a folder on `PYTHONPATH`. It is run, as the '
+            'config is.'
+        )
     for tower in facts.towers:
         if not facts.merged and not tower.drawn and tower.name is None:
             lines.append(
@@ -372,6 +288,5 @@ def _number(value: float) -> str:
     return f'{value:.2f}' if math.isfinite(value) else 'undefined'
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [head, ['---'] * len(head), *rows]
-    return '\n'.join('| ' + ' | '.join(map(str, line)) + ' |' for line in lines)
+def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+    return '\n'.join(table(head, [tuple(map(str, row)) for row in rows]))

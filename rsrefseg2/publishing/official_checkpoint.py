@@ -134,15 +134,9 @@ def from_release(
         ),
         out,
     )
-    return Conversion(
-        {key: place.names for key, place in placing.places.items()},
-        {
-            key: state[place.names[0]].numel() * len(place.names)
-            for key, place in placing.places.items()
-        },
-        unused,
-        notes,
-    )
+    places = {key: place.names for key, place in placing.places.items()}
+    counts = {key: state[names[0]].numel() * len(names) for key, names in places.items()}
+    return Conversion(places, counts, unused, notes)
 
 
 def read_release(path: str) -> tuple[dict, list[str]]:

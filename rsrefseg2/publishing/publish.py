@@ -4,45 +4,27 @@ any machine, a model card; on request plain towers with LoRA merged, and the ada
 from __future__ import annotations
 
 import copy
-import filecmp
-import hashlib
 import os
 import re
-import shutil
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from mmengine.config import Config
-from safetensors import SafetensorError
-from torch import Tensor
 
-from ..engine import load_config, load_model, read_checkpoint
-from ..engine.checkpoint import trained_keys
+from ..engine import load_model, read_checkpoint
 from ..engine.trained_as import recorded_config
-from ..errors import UserError, make_folder, os_errors_told
+from ..errors import UserError
 from ..files import write_text
 from ..models import RSRefSeg2
-from ..models.towers.catalogue import licence_of
-from ..models.towers.fingerprints import given_keys, tower_sources
-from ..models.towers.hub import is_hub_name
-from ..registry import MODELS
-from .export_towers import merge_towers, public_name, write_adapters, write_sam, write_siglip
-from .model_card import Facts, Scores, Tower, write_card
-from .official_checkpoint import write_checkpoint
+from ..models.towers.fingerprints import given_keys
+from .card_facts import Facts, Scores, Tower, describe_towers, own_modules, public_names
+from .export_towers import merge_towers, write_adapters, write_sam, write_siglip
+from .model_card import write_card
+from .out_folder import check_free, staged
 from .portable_config import differing_keys, portable, published_config, write_config
-from .scores_files import weights_hash
+from .published_weights import check_tested, published_checkpoint, write_weights
 
-# A tower's name in the model -> its family.
-FAMILY = {
-    'encoder.vision_model': 'siglip',
-    'encoder.text_model': 'siglip',
-    'mask_generator.sam': 'sam',
-}
 ODD = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\[\](){}`$&;!#%\ud800-\udfff]')  # in a file's name
-# Plain, and of no machine.
-META = ('epoch', 'iter', 'epoch_length', 'seed', 'torch', 'dataset', 'tokenizer')
 
 
 class Published(NamedTuple):
@@ -82,99 +64,106 @@ def publish(
     """
     out = Path(os.path.realpath(out))
     check_free(out)
+    given = read_given(cfg, checkpoint, names or {}, merge_lora=merge_lora)
+    with staged(out) as stage:
+        facts = write_files(
+            given, stage, scores=scores, merge_lora=merge_lora, adapters=adapters, half=half
+        )
+        write_text(stage / 'README.md', write_card(facts))
+    return Published(out, facts.weights, facts.config, list(facts.adapters), advice(given, facts))
+
+
+class Given(NamedTuple):
+    """A run to publish, read and checked."""
+
+    cfg: Config
+    checkpoint: Path
+    name: str  # of what is published
+    names: dict[str, str | None]  # 'siglip', 'sam' -> public name
+    source: dict  # the checkpoint
+    recorded: dict | None  # the config that the checkpoint was trained with
+    model: RSRefSeg2  # in float32, LoRA not merged
+    towers: list[Tower]
+
+
+def read_given(
+    cfg: Config, checkpoint: str | Path, names: dict[str, str], *, merge_lora: bool
+) -> Given:
+    """The run, before anything is written.
+
+    Raises:
+        UserError: see `publish`.
+    """
     name = check_name(Path(cfg.filename).stem)
     if merge_lora and cfg.model.get('init') == 'random':
         raise UserError(
             'towers drawn at random (model.init=random) have no files that could be '
-            'written anew: leave --merge-lora away, the checkpoint holds them whole'
+            'written anew: drop --merge-lora, the checkpoint holds them whole'
         )
     source = read_checkpoint(checkpoint)
-    meta = source.get('meta', {})
-    names = public_names(cfg, names or {})
+    public = public_names(cfg, names)
     exact = copy.deepcopy(cfg)
     exact.model.pop('frozen_dtype', None)  # what is written is float32
     model = load_model(exact, checkpoint, 'cpu')
-    held = set(source['state_dict'])
-    whole = not given_keys(model) - held
-    sources = source.get('towers', {})
-    towers = describe_towers(model, names, sources)
+    return Given(
+        cfg,
+        Path(checkpoint),
+        name,
+        public,
+        source,
+        recorded_config(source.get('meta', {}).get('cfg', '')),
+        model,
+        describe_towers(model, public, source.get('towers', {})),
+    )
 
-    recorded = recorded_config(meta.get('cfg', ''))
-    with os_errors_told(f'writing to {out.parent}'):
-        stage = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
-    try:
-        folders = [
-            str(folder.relative_to(stage))
-            for folder in (
-                write_adapters(
-                    model,
-                    stage / 'adapters',
-                    {tower.family: tower.name if tower.on_hub else None for tower in towers},
-                )
-                if adapters
-                else ()
-            )
-        ]
-        if merge_lora:
-            merge_towers(model)
-            write_siglip(model, cfg.model.siglip.checkpoint, stage / 'siglip')
-            write_sam(model, cfg.model.sam.checkpoint, stage / 'sam')
-        config = published_config(cfg, names, merged=merge_lora)
-        write_config(config, stage / f'{name}.py', comment(merge_lora))
-        state = model.state_dict()
-        if merge_lora:
-            held, sources = check_merged(stage / f'{name}.py', state)
-        else:
-            sources = {
-                key: dict(tower, checkpoint=names[FAMILY[key]] or FAMILY[key])
-                for key, tower in sources.items()
-                if key in FAMILY
-            }
-        given = {key: rounded(state[key], half) for key in sorted(held)}
-        if scores and scores.tested:
-            check_tested(scores, checkpoint, source, dict(state_dict=given))
-        weights = write_weights(
-            stage,
-            name,
-            state_dict=given,
-            towers=sources,
-            meta={
-                key: meta[key]
-                for key in (*META, *(() if merge_lora else ('function',)))
-                if key in meta
-            },
-        )
-        card = write_card(
-            Facts(
-                name=name,
-                weights=weights,
-                config=f'{name}.py',
-                meta=meta,
-                scores=scores,
-                trained=portable(recorded or cfg.to_dict()),
-                test=(config.get('test_dataloader') or {}).get('dataset'),
-                towers=towers,
-                merged=merge_lora,
-                whole=whole,
-                adapters=folders,
-                half=half,
-            )
-        )
-        write_text(stage / 'README.md', card)
-        put_in_place(stage, out)
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f'{out} cannot be written ({error}): free space, or choose another folder'
-        ) from error
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-    notes = advice(cfg, recorded, towers)
-    if scores and not scores.tested:
-        notes.append(
-            f'{scores.source} does not say which checkpoint it is of: a scores.json of '
-            'tools/test.py does'
-        )
-    return Published(out, weights, f'{name}.py', folders, notes)
+
+def write_files(
+    given: Given,
+    stage: Path,
+    *,
+    scores: Scores | None,
+    merge_lora: bool,
+    adapters: bool,
+    half: bool,
+) -> Facts:
+    """All files but the card, into `stage`; with `merge_lora` LoRA of `given.model` is merged.
+    Returns what the card says."""
+    cfg, name, model, source = given.cfg, given.name, given.model, given.source
+    whole = not given_keys(model) - set(source['state_dict'])
+    folders = list_adapters(model, given.towers, stage) if adapters else []
+    if merge_lora:
+        merge_towers(model)
+        write_siglip(model, cfg.model.siglip.checkpoint, stage / 'siglip')
+        write_sam(model, cfg.model.sam.checkpoint, stage / 'sam')
+    config, file = published_config(cfg, given.names, merged=merge_lora), stage / f'{name}.py'
+    write_config(config, file, comment(merge_lora))
+    content = published_checkpoint(
+        model, source, given.names, merged=file if merge_lora else None, half=half
+    )
+    if scores and scores.tested:
+        check_tested(scores, given.checkpoint, source, content)
+    return Facts(
+        name=name,
+        weights=write_weights(stage, name, content),
+        config=file.name,
+        meta=source.get('meta', {}),
+        scores=scores,
+        trained=portable(given.recorded or cfg.to_dict()),
+        test=(config.get('test_dataloader') or {}).get('dataset'),
+        towers=given.towers,
+        merged=merge_lora,
+        whole=whole,
+        adapters=folders,
+        half=half,
+        modules=own_modules(config),
+    )
+
+
+def list_adapters(model: RSRefSeg2, towers: list[Tower], stage: Path) -> list[str]:
+    """Writes the adapters of `model`; returns their folders, below `stage`."""
+    bases = {tower.family: tower.name if tower.on_hub else None for tower in towers}
+    folders = write_adapters(model, stage / 'adapters', bases)
+    return [str(folder.relative_to(stage)) for folder in folders]
 
 
 def check_name(name: str) -> str:
@@ -192,94 +181,37 @@ def check_name(name: str) -> str:
     return name
 
 
-def check_tested(scores: Scores, path: str | Path, *published: dict) -> None:
-    """The scores are of one of the checkpoints, the given or the written one.
-
-    Raises:
-        UserError: they are of another one.
-    """
-    hashes = [weights_hash(checkpoint) for checkpoint in published]
-    if scores.tested['sha256'] not in hashes:
-        raise UserError(
-            f'{scores.source} holds the scores of other weights '
-            f'({scores.tested["file"]}, sha256 {scores.tested["sha256"][:12]}) than '
-            f'{path} (sha256 {hashes[0][:12]}): give the scores.json of its own test'
-        )
-
-
-def rounded(tensor: Tensor, half: bool) -> Tensor:
-    """A copy; of floating point in float16, if `half`.
-
-    Raises:
-        UserError: a weight is too large for float16.
-    """
-    if not half or not tensor.is_floating_point():
-        return tensor.clone()
-    if not tensor.half().isfinite().all():
-        raise UserError(
-            'a weight is larger than 65504, the most that float16 holds: leave --half away'
-        )
-    return tensor.half()
-
-
-def advice(cfg: Config, recorded: dict | None, towers: list[Tower]) -> list[str]:
+def advice(given: Given, facts: Facts) -> list[str]:
     """What whoever publishes could still say better."""
-    lines = [
-        f'the card names no source of {tower.family}, which the config names by a folder: '
-        f'give its hub name with --{tower.family}'
-        for tower in towers
-        if tower.name is None and not tower.drawn
-    ]
+    cfg, recorded, scores = given.cfg, given.recorded, facts.scores
+    lines = []
+    other = [] if recorded is None else differing_keys(cfg.to_dict(), recorded)
     if recorded is None:
-        return [
+        lines.append(
             'the checkpoint does not say what it was trained with: the card describes the '
-            'config as it was given',
-            *lines,
-        ]
-    other = differing_keys(cfg.to_dict(), recorded)
-    return (
-        [
+            'config as it was given'
+        )
+    elif other:
+        lines.append(
             f'the run had another {", ".join(other)} than the config that was given, and the card '
             "says the run's: give the config that the run left in its work dir"
-        ]
-        if other
-        else []
-    ) + lines
-
-
-def public_names(cfg: Config, given: dict[str, str]) -> dict[str, str | None]:
-    """Family -> the public name of the config's tower, or None.
-
-    Raises:
-        UserError: a given name is no hub name, or of a tower that has another one already.
-    """
-    names = {}
-    for family in ('siglip', 'sam'):
-        own, told = public_name(family, cfg.model[family].checkpoint), given.get(family)
-        if told is not None and not is_hub_name(told):
-            raise UserError(f'--{family} {told!r} is no name of the hub (owner/name)')
-        if told is not None and own not in (None, told):
-            raise UserError(f'--{family} {told}: the config names {own} itself, leave it away')
-        names[family] = told or own
-    return names
-
-
-def describe_towers(
-    model: RSRefSeg2, names: dict[str, str | None], sources: dict[str, dict]
-) -> list[Tower]:
-    """For the card: where each tower comes from, its hash by the checkpoint, its licence."""
-    read = {FAMILY[key] for key in tower_sources(model)}
-    hashes = {FAMILY[key]: tower.get('sha256') for key, tower in sources.items() if key in FAMILY}
-    return [
-        Tower(
-            family,
-            name if family in read else None,
-            family not in read,
-            hashes.get(family),
-            licence_of(name),
         )
-        for family, name in names.items()
+    lines += [
+        f'the card names no source of {tower.family}, which the config names by a folder: '
+        f'give its hub name with --{tower.family}'
+        for tower in facts.towers
+        if tower.name is None and not tower.drawn
     ]
+    lines += [
+        f'the config imports {module}, which is not part of the folder: give {file} away, too'
+        for module, file in facts.modules
+    ]
+    if scores and not scores.tested:
+        lines.append(
+            f'{scores.source} does not say which checkpoint it is of: a scores.json of '
+            'tools/test.py does'
+        )
+    return lines
 
 
 def comment(merged: bool) -> str:
@@ -288,88 +220,4 @@ def comment(merged: bool) -> str:
         '\nLoRA is merged into the towers beside this file: for tests and predictions.'
         if merged
         else ''
-    )
-
-
-def check_merged(config: Path, state: dict[str, Tensor]) -> tuple[set[str], dict[str, dict]]:
-    """The published towers read back: the keys that they do not give, and their hashes.
-
-    Raises:
-        RuntimeError: they do not give the weights that were written.
-    """
-    cfg = load_config(str(config))
-    cfg.model.pop('frozen_dtype', None)
-    built = MODELS.build(cfg.model)
-    own = built.state_dict()
-    wrong = [key for key in given_keys(built) if not torch.equal(own[key], state[key])]
-    if wrong or own.keys() != state.keys():
-        raise RuntimeError(f'the written towers are not the merged ones: {wrong[:3]}')
-    return set(trained_keys(built)), {
-        key: dict(checkpoint=FAMILY[key], sha256=source.sha256)
-        for key, source in tower_sources(built).items()
-    }
-
-
-def write_weights(folder: Path, name: str, **checkpoint: dict) -> str:
-    """<name>-<first 8 hex digits of the file's SHA-256>.pth; returns the file's name."""
-    unnamed = folder / f'{name}.pth'
-    write_checkpoint(checkpoint, unnamed)
-    with open(unnamed, 'rb') as file:
-        digest = hashlib.file_digest(file, 'sha256').hexdigest()
-    named = f'{name}-{digest[:8]}.pth'
-    os.replace(unnamed, folder / named)
-    return named
-
-
-# ------------------------------------------------------------------ the folder
-
-
-def check_free(out: Path) -> None:
-    """Asked before any work.
-
-    Raises:
-        UserError: `out` is a file, or holds something that is no publication.
-    """
-    make_folder(out.parent)
-    if out.exists() and not out.is_dir():
-        raise UserError(f'{out} is a file: give a folder that is new or empty')
-    if (
-        out.is_dir()
-        and any(out.iterdir())
-        and not ((out / 'README.md').is_file() and list(out.glob('*-????????.pth')))
-    ):
-        raise UserError(f'{out} is not empty: give a folder that is new or empty')
-
-
-def put_in_place(stage: Path, out: Path) -> None:
-    """`stage` becomes `out`, unless `out` holds the very same already.
-
-    Raises:
-        UserError: `out` holds another publication.
-    """
-    if out.is_dir() and any(out.iterdir()):
-        if not same_files(stage, out):
-            held = ', '.join(sorted(path.name for path in out.glob('*.pth')))
-            raise UserError(
-                f'{out} holds another publication ({held}): choose another --out, or '
-                'remove that one'
-            )
-        return
-    for file in stage.rglob('*'):
-        if file.is_file():  # safetensors writes for its owner alone
-            shutil.copymode(stage / 'README.md', file)
-    mask = os.umask(0)
-    os.umask(mask)
-    stage.chmod(0o777 & ~mask)  # mkdtemp's own is for one user alone
-    os.replace(stage, out)
-
-
-def same_files(one: Path, other: Path) -> bool:
-    """Whether two folders hold the same files, byte for byte."""
-    files = [
-        {path.relative_to(folder): path for path in folder.rglob('*') if path.is_file()}
-        for folder in (one, other)
-    ]
-    return files[0].keys() == files[1].keys() and all(
-        filecmp.cmp(files[0][name], files[1][name], shallow=False) for name in files[0]
     )

@@ -42,7 +42,7 @@ class FakeWandb(types.ModuleType):
         if self.refuses:
             raise self.errors.Error('no key')
         self.started.append(dict(project=project, id=id, resume=resume))
-        self.id = id or f'made{len(self.started)}'
+        self.id, self.run = id or f'made{len(self.started)}', self
         return self
 
     def log(self, values, step):

@@ -248,9 +248,10 @@ def test_the_table_names_its_protocol(monkeypatch):
         monkeypatch.setattr(f'{module}.print_log', lambda text, **_: lines.append(text))
     score([(FULL, FULL)], categories=['ship'])
     text = '\n'.join(lines)
-    assert text.count('protocol `paper`') == text.count('Pr@0.5') == 5
+    assert text.count('protocol `paper`') == text.count('Pr@0.5') == 4  # by group; not overall
     header = next(line for line in text.splitlines() if 'Pr@0.5' in line)
-    assert header.split() == ['Pr@0.5', 'Pr@0.6', 'Pr@0.7', 'Pr@0.8', 'Pr@0.9', 'cIoU', 'gIoU']
+    columns = ['Pr@0.5', 'Pr@0.6', 'Pr@0.7', 'Pr@0.8', 'Pr@0.9', 'cIoU', 'gIoU', 'samples']
+    assert header.split() == ['category', *columns]
     assert 'prefix is not set' not in text
 
 

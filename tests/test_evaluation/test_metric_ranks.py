@@ -62,7 +62,7 @@ def interrupt(path, ranks):
     for rank in range(ranks):
         metric = RefSegMetric(dump=str(path), run=RUN)
         metric.process({}, [sample(2 * rank + 1)])
-        metric._lines.close()
+        metric._records.close()
         os.replace(f'{path}.rank0', f'{path}.tmp{rank}')
     for rank in range(ranks):
         os.replace(f'{path}.tmp{rank}', f'{path}.rank{rank}')

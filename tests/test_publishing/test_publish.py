@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import importlib
 import json
 import re
 import shutil
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import yaml
+from huggingface_hub import ModelCard
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from transformers import AutoModel, CLIPModel, Sam2Model, Siglip2Model, SiglipModel
@@ -229,6 +230,11 @@ def test_the_tools_read_it(run, runs, merged, tmp_path, rrsisd_root, monkeypatch
     tested = [scores.pop('checkpoint') for scores in found]
     assert found[0] == found[1] and [one['file'] for one in tested] == ['paper.pth', weights.name]
     picture = next(rrsisd_root.rglob('*.jpg'))
+    lines = [
+        line for log in (tmp_path / '0').rglob('*.log') for line in log.read_text().split('\n')
+    ]
+    overall = [line for line in lines if line.startswith(('all ', 'the model  '))]
+    assert len(overall) == 1 and f'{found[0]["gIoU"]:.2f}' in overall[0].split()
     code, printed, _ = run(
         'predict.py',
         picture,
@@ -448,15 +454,15 @@ def test_peft_reads_the_adapters(runs, tmp_path, towers, name):
 
 
 def card(folder):
-    text = (folder / 'README.md').read_text(encoding='utf-8')
-    _, header, body = text.split('---\n', 2)
+    """The card's metadata as the hub reads them, its body, and the rows of its tables."""
+    read = ModelCard.load(folder / 'README.md')
     rows = {
         cells[0]: cells[1:]
-        for line in body.splitlines()
+        for line in read.text.splitlines()
         if line.startswith('| ')
         for cells in [[cell.strip() for cell in line.strip('|').split('|')]]
     }
-    return yaml.safe_load(header), body, rows
+    return read.data, read.text, rows
 
 
 def test_the_card_says_what_is_known(runs, tmp_path):
@@ -469,7 +475,7 @@ def test_the_card_says_what_is_known(runs, tmp_path):
             names=dict(siglip='google/siglip2-base-patch16-224', sam='somebody/sam'),
         ).folder
     )
-    assert header['license'] == 'other' and 'metrics' not in header
+    assert header['license'] == 'other' and not header['metrics'] and not header['eval_results']
     assert header['base_model'] == ['google/siglip2-base-patch16-224', 'somebody/sam']
     assert 'Not tested' in body and 'gIoU' not in body
     assert rows['length'] == ['36 iterations, 2.4 epochs'] and rows['seed'] == ['7']
@@ -498,6 +504,10 @@ def test_the_scores_of_a_file(run, runs, tmp_path):
         assert rows[name][0] == f'{given[name]:.2f}'
     assert rows['gIoU'][1] == '60.00 to 65.00' and rows['cIoU'][1] == 'not computed'
     assert 'protocol `paper`' in body and '750 samples' in body and 'gIoU' in header['metrics']
+    found = {result.metric_type: result for result in header['eval_results']}
+    assert found['gIoU'].metric_value == round(given['gIoU'], 2) and 'object_hit' not in found
+    assert found['cIoU'].metric_args == {'protocol': 'paper'}
+    assert found['cIoU'].dataset_split and header['model_name'] == 'paper'
 
 
 def test_the_scores_of_a_dump(run, runs, tmp_path):
@@ -541,6 +551,33 @@ def test_the_scores_of_a_dump(run, runs, tmp_path):
     assert 'protocol `rmsin`' in body and '8 samples' in body
 
 
+OWN = """
+_base_ = {base!r}
+custom_imports = dict(imports=['my_own_losses'])
+"""
+
+
+def test_a_module_of_ones_own_is_named_in_the_card_and_where_it_is_missing(
+    runs, tmp_path, monkeypatch
+):
+    config = tmp_path / 'own.py'
+    config.write_text(OWN.format(base=str(runs['paper'].config)))
+    with pytest.raises(UserError, match=r"'my_own_losses'.*my_own_losses.py.*PYTHONPATH"):
+        load_config(str(config))
+    (tmp_path / 'modules').mkdir()
+    (tmp_path / 'modules/my_own_losses.py').write_text('import a_package_that_is_not_there')
+    monkeypatch.syspath_prepend(str(tmp_path / 'modules'))
+    with pytest.raises(UserError, match='a_package_that_is_not_there'):
+        load_config(str(config))
+    (tmp_path / 'modules/my_own_losses.py').write_text('')
+    importlib.invalidate_caches()
+    done = publish(load_config(str(config)), runs['paper'].path, tmp_path / 'out')
+    monkeypatch.delitem(sys.modules, 'my_own_losses')
+    assert '`my_own_losses.py`' in card(done.folder)[1]
+    assert any('my_own_losses.py' in note for note in done.notes)
+    assert load_config(str(done.folder / done.config)).custom_imports.imports == ['my_own_losses']
+
+
 def test_licences():
     assert licence_of('facebook/sam2.1-hiera-large') == 'apache-2.0'
     assert licence_of('synthrs/towers/sam2') == 'apache-2.0'
@@ -558,7 +595,7 @@ model = dict(prompter=dict(inner=16, heads=2, mlp_hidden=16))
     model = load_config(str(done.folder / done.config)).model
     assert model.siglip.checkpoint == 'synthrs/towers/siglip'
     header, _, rows = card(done.folder)
-    assert header['license'] == 'apache-2.0' and 'base_model' not in header
+    assert header['license'] == 'apache-2.0' and not header['base_model']
     assert header['datasets'] == ['synthrs'] and 'shipped' in rows['sam'][0]
 
 

@@ -27,6 +27,7 @@ from PIL import Image
 
 SENTENCE = 'The {n} small white vehicle is located near the bottom-left corner of the large image .'
 PIPELINE = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')]
+WORKER_COLUMNS = ('samples_per_second', 'main_resident_mb', 'worker_own_mb')
 
 
 def parse_args() -> argparse.Namespace:
@@ -230,6 +231,8 @@ def main() -> None:
     if args.json:
         print(json.dumps(result))
         return
+    from rsrefseg2.tables import plain_table
+
     print(
         f'{result["samples"]} triplets, images of {args.side} pixels, medians of {args.repeats}\n'
         f'open, warm                  {result["seconds"]:8.2f} s, of processor time '
@@ -241,13 +244,14 @@ def main() -> None:
         f'one sample of {args.real_side} pixels     {result["decoding"]["sample_ms"]:8.2f} ms of '
         f'processor time, decoding {result["decoding"]["decoding_ms"]:.2f} ms: '
         f'{100 * result["decoding"]["share"]:.0f} %\n\n'
-        f'{"workers":>8}{"samples/s":>12}{"main resident MB":>18}{"one worker, own MB":>20}'
-    )
-    for number, run in result['workers'].items():
-        print(
-            f'{number:>8}{run["samples_per_second"]:>12.0f}{run["main_resident_mb"]:>18.0f}'
-            f'{run["worker_own_mb"]:>20.0f}'
+        + plain_table(
+            ('workers', 'samples/s', 'main resident MB', 'one worker, own MB'),
+            [
+                (number, *(f'{run[key]:.0f}' for key in WORKER_COLUMNS))
+                for number, run in result['workers'].items()
+            ],
         )
+    )
 
 
 if __name__ == '__main__':

@@ -111,16 +111,24 @@ def main() -> None:
     if args.json:
         print(json.dumps(result))
         return
+    from rsrefseg2.tables import plain_table
+
     print(
         f'd1 {args.channels}, {args.grid}x{args.grid} -> {args.out}x{args.out}, batch '
         f'{args.batch}, {args.threads} threads, float32, forward and backward'
     )
-    print(f'{"":16}{"seconds":>10}{"cpu s":>10}{"peak MB":>10}')
-    for name, digits in (*((form, (3, 3, 0)) for form in FORMS), ('ratio', (1, 1, 1))):
-        values = (
-            f'{value:10.{n}f}' for value, n in zip(result[name].values(), digits, strict=True)
+    print(
+        plain_table(
+            ('', 'seconds', 'cpu s', 'peak MB'),
+            [
+                (
+                    name.replace('_', ' '),
+                    *(f'{x:.{n}f}' for x, n in zip(result[name].values(), digits, strict=True)),
+                )
+                for name, digits in (*((form, (3, 3, 0)) for form in FORMS), ('ratio', (1, 1, 1)))
+            ],
         )
-        print(f'{name.replace("_", " "):16}{"".join(values)}')
+    )
     print(
         'largest difference: '
         + ', '.join(
