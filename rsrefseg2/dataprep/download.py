@@ -84,6 +84,7 @@ def download(source: Source, folder: str | os.PathLike, *, hub: Any = None) -> P
 
 
 def sha256(path: str | os.PathLike) -> str:
+    """A file's SHA-256, in hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
         while block := file.read(2**22):

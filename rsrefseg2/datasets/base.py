@@ -100,6 +100,11 @@ class RefSegDataset(BaseDataset):
         raise NotImplementedError
 
     def load_data_list(self) -> list[dict]:
+        """The checked records, of which every file is there; sentences exchanged where asked for.
+
+        Raises:
+            UserError: there is none, or an image or a mask is missing.
+        """
         records = self.read_records()
         if not records:
             raise UserError(

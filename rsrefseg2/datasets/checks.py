@@ -41,6 +41,7 @@ class Faults:
 
 
 def check_split(split: str, splits: Sequence[str] = SPLITS) -> None:
+    """Raises a UserError, with the nearest name, where `split` is not one of `splits`."""
     if split not in splits:
         hint = suggest(split, splits) if isinstance(split, str) else ''
         raise UserError(f'split {split!r} is not one of {", ".join(splits)}{hint}')

@@ -171,10 +171,12 @@ class HashCache:
         self._changed = False
 
     def get(self, path: str, stamp: Stamp) -> str | None:
+        """The hash of a file, if it is known and the file unchanged since."""
         known = self._known.get(os.path.basename(path))
         return known[-1] if known is not None and tuple(known[:-1]) == stamp else None
 
     def put(self, path: str, stamp: Stamp, found: str) -> None:
+        """Remember the hash that was found for a file."""
         self._known[os.path.basename(path)] = [*stamp, found]
         self._changed = True
 

@@ -87,6 +87,7 @@ class RefSegJSONL(RefSegDataset):
         super().__init__(**kwargs)
 
     def load_triplets(self) -> Iterator[dict]:
+        """Yield the triplets of the split; see `RefSegDataset.load_triplets`."""
         self._metainfo['classes'] = self._classes
         find_root(self.data_root, title=self.TITLE, wrappers=(), entries=())
         path, of_one_split = self._find_lines()

@@ -48,6 +48,7 @@ class PhraseFileDataset(RefSegDataset):
         )
 
     def load_triplets(self) -> Iterator[dict]:
+        """Yield the triplets of the split; see `RefSegDataset.load_triplets`."""
         root = self._root()
         path = require_file(
             [os.path.join(root, self._file), os.path.join(root, 'phrase_txts', self._file)],

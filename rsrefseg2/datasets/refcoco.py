@@ -105,6 +105,7 @@ class RefCOCO(RefSegDataset):
         super().__init__(**kwargs)
 
     def load_triplets(self) -> Iterator[dict]:
+        """Yield the triplets of the split; see `RefSegDataset.load_triplets`."""
         check_split(self.split, self.SPLITS)
         find_root(self.data_root, title=self.TITLE, wrappers=(), entries=())
         refs_path, path = (

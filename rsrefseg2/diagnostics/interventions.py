@@ -69,6 +69,7 @@ class Answer(NamedTuple):
 
 
 def overlap(pred: np.ndarray, gt: np.ndarray) -> tuple[int, int]:
+    """Intersection and union of two masks (H, W) bool, in pixels."""
     return np.count_nonzero(pred & gt), np.count_nonzero(pred | gt)
 
 

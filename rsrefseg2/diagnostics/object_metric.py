@@ -54,7 +54,7 @@ class ObjectHitMetric(RefSegMetric):
         split: str = 'test',
         layout: str = 'rrsisd',
         baselines: bool = True,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if layout not in LAYOUTS:

@@ -185,6 +185,8 @@ def declared(built: Callable, key: str, where: str) -> Any:
 
 
 def lineage_of(built: Callable) -> tuple[Callable, ...]:
+    """The classes whose constructors share the arguments: the method resolution order; of a
+    function, itself."""
     return inspect.getmro(built) if inspect.isclass(built) else (built,)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
+from mmengine.runner import FlexibleRunner
 from PIL import Image
 
 from ..bounds import PositiveInt
@@ -36,7 +38,8 @@ class PanelHook(Hook):
         self._numbers: dict[str, int] | None = None  # sample id -> its place among the panels
         self._drawn: dict[int, tuple[str, bytes]] = {}
 
-    def before_val_epoch(self, runner) -> None:
+    def before_val_epoch(self, runner: FlexibleRunner) -> None:
+        """Choose the samples, the same in every validation."""
         self._drawn.clear()
         if self._numbers is None:
             dataset = runner.val_dataloader.dataset
@@ -45,7 +48,14 @@ class PanelHook(Hook):
                 for number, index in enumerate(spread(self.n, len(dataset)))
             }
 
-    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+    def after_val_iter(
+        self,
+        runner: FlexibleRunner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Any = None,
+    ) -> None:
+        """Draw those of the batch that were chosen."""
         for sample, u in zip(outputs, data_batch['image_index'].tolist(), strict=True):
             number = self._numbers.get(sample.sample_id)
             if number is not None:
@@ -54,7 +64,10 @@ class PanelHook(Hook):
                 Image.fromarray(case_of(sample.cpu(), image).draw()).save(picture, 'PNG')
                 self._drawn[number] = sample.sample_id, picture.getvalue()
 
-    def after_val_epoch(self, runner, metrics=None) -> None:
+    def after_val_epoch(
+        self, runner: FlexibleRunner, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Collect the panels of all ranks and write them."""
         ranks = all_gather_object(self._drawn)
         if not is_main_process():
             return
@@ -83,7 +96,7 @@ def case_of(sample: RefSegDataSample, image: np.ndarray) -> Case:
     )
 
 
-def _name(runner) -> str:
+def _name(runner: FlexibleRunner) -> str:
     """As the checkpoint's of this moment."""
     if runner.iter == 0:  # before training, or without it
         return 'iter_0'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any
 
 import torch
 from mmengine._strategy import DDPStrategy as MMEngineDDPStrategy
@@ -56,11 +57,11 @@ class NamedState:
         exclusive: lock the work dir for a training, before anything is written into it.
     """
 
-    def __init__(self, *, exclusive: bool = False, **kwargs) -> None:
+    def __init__(self, *, exclusive: bool = False, **kwargs: Any) -> None:
         self._exclusive = exclusive
         super().__init__(**kwargs)
 
-    def _setup_env(self, **kwargs) -> None:
+    def _setup_env(self, **kwargs: Any) -> None:
         """As mmengine's; the time stamp, which names log folder and logger, is this run's alone.
 
         Raises:
@@ -75,7 +76,7 @@ class NamedState:
             lock_work_dir(self.work_dir)
         return claim_stamp(self.work_dir, self._timestamp)
 
-    def build_logger(self, *args, **kwargs) -> MMLogger:
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """As mmengine's, with plain text in its files."""
         release_earlier_logs()
         return plain_log(super().build_logger(*args, **kwargs))

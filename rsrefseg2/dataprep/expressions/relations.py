@@ -48,10 +48,12 @@ class Thing(NamedTuple):
 
     @property
     def centre(self) -> tuple[float, float]:
+        """(x, y) of the box, in pixels."""
         return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
 
     @property
     def length(self) -> float:
+        """The box's longer side, in pixels."""
         return max(self.box[2] - self.box[0], self.box[3] - self.box[1])
 
 

@@ -75,6 +75,7 @@ class Recipe:
             )
 
     def make_layouts(self, root: Path) -> list[Layout]:
+        """The layouts to write below `root`, with their running numbers."""
         scenes = running_totals(self.scenes)
         sentences = running_totals(
             {
