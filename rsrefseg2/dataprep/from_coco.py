@@ -70,27 +70,18 @@ def convert_coco(
 
     Args:
         images: the folder of the pictures.
-        to: a key of writers.LAYOUTS.
+        to: a key of layouts.LAYOUTS.
         seed: of the choice of sentences and of the split, which hashes the picture's file name.
         shares: of the pictures in train, val and test.
         names: category -> its names in sentences; known ones need none.
         exclude: categories that no sentence speaks of.
         boxes_as_masks: fill the box of an annotation that has no segmentation.
     """
-    if len(shares) != 3 or min(shares) < 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
-        raise UserError(
-            f'the shares of train, val and test must be three numbers from 0 that add '
-            f'up to 1, got {" ".join(map(str, shares))}'
-        )
+    _check_shares(shares)
     with complete_folder(out) as root:
         file = load_instances(path)
         categories = file.categories
-        unknown = sorted(set(exclude) - set(categories.values()))
-        if unknown:
-            raise UserError(
-                f'--exclude names {", ".join(unknown)}; the categories are '
-                f'{", ".join(categories.values())}'
-            )
+        _check_excluded(exclude, categories)
         spoken = spoken_names(categories.values(), given=names)
         jobs = _jobs(path, file, images, seed, shares)
         work = functools.partial(
@@ -117,6 +108,23 @@ def convert_coco(
         }
         write_dataset(root, to, records, categories=tuple(categories.values()), summary=summary)
     return summary
+
+
+def _check_shares(shares: Sequence[float]) -> None:
+    if len(shares) != 3 or min(shares) < 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
+        raise UserError(
+            f'the shares of train, val and test must be three numbers from 0 that add '
+            f'up to 1, got {" ".join(map(str, shares))}'
+        )
+
+
+def _check_excluded(exclude: Iterable[str], categories: Mapping[Id, str]) -> None:
+    unknown = sorted(set(exclude) - set(categories.values()))
+    if unknown:
+        raise UserError(
+            f'--exclude names {", ".join(unknown)}; the categories are '
+            f'{", ".join(categories.values())}'
+        )
 
 
 def _described(
@@ -234,7 +242,44 @@ def _scene(
     size, turned = _size(job, where)
     if turned:
         counts['pictures turned as their EXIF orientation says'] += 1
-    objects, crowds = [], set(exclude)
+    objects, crowds = _instances(job, size, counts, categories, boxes_as_masks, where)
+    doubtful = _doubtful(objects)
+    counts['doubtful'] += len(doubtful)
+    sentences = _sentences(
+        objects,
+        size,
+        counts,
+        doubtful=doubtful,
+        crowds=crowds | exclude,
+        names=names,
+        rng=np.random.default_rng([seed, job.number]),
+        limits=limits,
+    )
+    counts['named by a sentence'] += len({sentence['target'] for sentence in sentences})
+    record = {
+        'scene': 0,
+        'split': job.split,
+        'source': job.path,
+        'files': [job.image.file_name],
+        'objects': objects,
+        'sentences': sentences,
+    }
+    if turned:
+        record['turned'] = True
+    return record, counts
+
+
+def _instances(
+    job: Job,
+    size: tuple[int, int],
+    counts: collections.Counter,
+    categories: Mapping[Id, str],
+    boxes_as_masks: bool,
+    where: str,
+) -> tuple[list[dict[str, Any]], frozenset[str]]:
+    """The picture's instances, and the categories of which a crowd is annotated; both counted."""
+    objects: list[dict[str, Any]] = []
+    crowds = set()
     for annotation in job.annotations:
         here, number = f'{where}, annotation {annotation.id}', annotation.category_id
         if number not in categories:
@@ -257,8 +302,21 @@ def _scene(
                 'annotated_box': _box(annotation, size, here),
             }
         )
-    doubtful = _doubtful(objects)
-    counts['doubtful'] += len(doubtful)
+    return objects, frozenset(crowds)
+
+
+def _sentences(
+    objects: Sequence[dict[str, Any]],
+    size: tuple[int, int],
+    counts: collections.Counter,
+    *,
+    doubtful: set[int],
+    crowds: frozenset[str],
+    names: Mapping[str, Sequence[str]],
+    rng: np.random.Generator,
+    limits: Limits,
+) -> list[dict[str, Any]]:
+    """The picture's sentences; the solver has to read each as it is meant, the others are counted."""
     things = [
         Thing(thing['category'], _corners(thing['bbox']), thing['area'], i in doubtful)
         for i, thing in enumerate(objects)
@@ -276,9 +334,8 @@ def _scene(
         counts['sentences that the solver read otherwise: left out'] += not agreed
         return agreed
 
-    rng = np.random.default_rng([seed, job.number])
-    picture = Picture(things, height=size[0], width=size[1], crowds=frozenset(crowds))
-    sentences = [
+    picture = Picture(things, height=size[0], width=size[1], crowds=crowds)
+    return [
         {
             'text': e.text,
             'level': e.level,
@@ -288,18 +345,6 @@ def _scene(
         }
         for e in expressions_of(picture, names, rng, limits=limits, check=check)
     ]
-    counts['named by a sentence'] += len({sentence['target'] for sentence in sentences})
-    record = {
-        'scene': 0,
-        'split': job.split,
-        'source': job.path,
-        'files': [job.image.file_name],
-        'objects': objects,
-        'sentences': sentences,
-    }
-    if turned:
-        record['turned'] = True
-    return record, counts
 
 
 def _size(job: Job, where: str) -> tuple[tuple[int, int], bool]:

@@ -31,7 +31,7 @@ def verify(
     """Look at all records and files of a data set of READERS, with all cores.
 
     Args:
-        splits: None: all of them; only then orphaned files can be told.
+        splits: None: all of them; only then orphaned files are found.
         count_tokens: Tokens of a sentence with its eos; more than `max_tokens` is a finding.
         options: of the reader.
 
@@ -44,25 +44,14 @@ def verify(
     if not os.path.isdir(root):
         data[chosen[0]].read_records()  # says what to do
     report = Report({}, {}, [])
-    records, readable = {}, True
+    records: dict[str, list[dict]] = {}
+    readable = True
     for split, dataset in data.items():
         records[split], unread = _read(dataset, report.findings)
         readable &= not unread
         report.samples[split] = len(records[split])
-        written = written_triplets(root, split)
-        known = dataset.PUBLISHED.get(split) if written is None else written
-        if not (records[split] or unread or dataset.faults.found or known == 0):
-            report.findings.append(Finding('unreadable split', split, root, 'no triplet'))
-        elif known not in (None, len(records[split])) and not unread:
-            report.findings.append(
-                Finding(
-                    'count',
-                    split,
-                    root,
-                    f'{len(records[split])} triplets, '
-                    f'{"published" if written is None else "written"}: {known}',
-                )
-            )
+        if not unread:
+            report.findings.extend(_of_count(dataset, root, len(records[split])))
     missing = _missing(records, report.findings)
     if readable and set(chosen) == set(splits_of(name)):
         report.findings.extend(_orphans(r for split in chosen for r in records[split]))
@@ -81,12 +70,14 @@ def verify(
             report.findings.extend(_long(records[split], split, count_tokens, max_tokens))
         report.statistics[split] = _statistics(records[split], looks)
     report.findings.extend(_of_equal_images(records, looks))
+    return report._replace(findings=_in_order(report.findings))
+
+
+def _in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Each once, by severity and kind."""
     kinds = list(KINDS)
-    return report._replace(
-        findings=sorted(
-            dict.fromkeys(report.findings),
-            key=lambda f: (SEVERITIES.index(f.severity), kinds.index(f.kind)),
-        )
+    return sorted(
+        dict.fromkeys(findings), key=lambda f: (SEVERITIES.index(f.severity), kinds.index(f.kind))
     )
 
 
@@ -105,6 +96,18 @@ def _read(dataset: RefSegDataset, findings: list[Finding]) -> tuple[list[dict], 
             where, _, what = message.partition(': ')
             findings.append(Finding(kind, dataset.split, where, what))
     return records, bool(unread)
+
+
+def _of_count(dataset: RefSegDataset, root: str, found: int) -> Iterator[Finding]:
+    """How many triplets were found, against those that were published or written there."""
+    split = dataset.split
+    written = written_triplets(root, split)
+    known = dataset.PUBLISHED.get(split) if written is None else written
+    if not (found or dataset.faults.found or known == 0):
+        yield Finding('unreadable split', split, root, 'no triplet')
+    elif known not in (None, found):
+        source = 'published' if written is None else 'written'
+        yield Finding('count', split, root, f'{found} triplets, {source}: {known}')
 
 
 def _missing(records: dict[str, list[dict]], findings: list[Finding]) -> set[str]:

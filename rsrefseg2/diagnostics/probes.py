@@ -161,9 +161,21 @@ def probe(fit: Iterable[Read], measure: Iterable[Read]) -> dict[str, Any]:
         read}; 'most frequent': of those that say the most frequent one. Empty where either split
         has no relation of two known objects.
     """
-    probes: dict[str, dict[str, Ridge]] = {'position': {}, 'target': {}, 'words': {}, 'named': {}}
-    frequent = []
-    for scene in fit:
+    probes, frequent = _fit(fit)
+    measured = Measured(probes)
+    for scene in measure:
+        measured.add(scene)
+    return measured.result(frequent)
+
+
+Probes = dict[str, dict[str, Ridge]]  # what is read -> stage -> probe
+
+
+def _fit(scenes: Iterable[Read]) -> tuple[Probes, Tensor]:
+    """The probes, and how often each word of PLACE_WORDS is said (len(PLACE_WORDS),)."""
+    probes: Probes = {'position': {}, 'target': {}, 'words': {}, 'named': {}}
+    said = []
+    for scene in scenes:
         b = len(scene.kinds)
         for name, v in scene.maps.items():
             flat = v.flatten(0, 1)
@@ -174,51 +186,76 @@ def probe(fit: Iterable[Read], measure: Iterable[Read]) -> dict[str, Any]:
             if (two := scene.named[:, 0] >= 0).any():
                 answers = F.one_hot(scene.named[two], len(NAMES)).flatten(1)
                 probes['named'].setdefault(name, Ridge()).add(t[two], answers)
-        frequent.append(scene.words)
+        said.append(scene.words)
     for ridge in (ridge for kind in probes.values() for ridge in kind.values()):
         ridge.solve()
+    return probes, torch.cat(said).mean(0)
 
-    errors: dict[str, list[Tensor]] = {name: [] for name in probes['position']}
-    spread, hits = [], {name: [] for name in [*probes['target'], 'p_dense', 'chance']}
-    scores: dict[str, list[Tensor]] = {name: [] for name in probes['words']}
-    read: dict[str, list[Tensor]] = {name: [] for name in probes['named']}
-    words, named, kinds = [], [], []
-    for scene in measure:
+
+class Measured:
+    """What fitted probes read off the scenes of another split.
+
+    Args:
+        probes: of `_fit`.
+    """
+
+    def __init__(self, probes: Probes) -> None:
+        self.probes = probes
+        self._errors: dict[str, list[Tensor]] = {name: [] for name in probes['position']}
+        self._spread: list[Tensor] = []
+        self._hits: dict[str, list[Tensor]] = {
+            name: [] for name in [*probes['target'], 'p_dense', 'chance']
+        }
+        self._scores: dict[str, list[Tensor]] = {name: [] for name in probes['words']}
+        self._read: dict[str, list[Tensor]] = {name: [] for name in probes['named']}
+        self._words: list[Tensor] = []
+        self._named: list[Tensor] = []
+        self._kinds: list[str] = []
+
+    def add(self, scene: Read) -> None:
+        """One scene's maps, then its sentences."""
         for name, v in scene.maps.items():
-            errors[name].append(
-                (probes['position'][name](v) - scene.position).square().mean((0, 1))
-            )
-            hits[name].append(_points_at(probes['target'][name](v)[..., 0], scene.area))
-        hits['p_dense'].append(_points_at(scene.dense.flatten(1), scene.dense_area.flatten(1)))
-        hits['chance'].append((scene.area > 0).float().mean(1))
-        spread.append((scene.position - 0.5).square().mean(0))
+            error = self.probes['position'][name](v) - scene.position
+            self._errors[name].append(error.square().mean((0, 1)))
+            score = self.probes['target'][name](v)[..., 0]
+            self._hits[name].append(_points_at(score, scene.area))
+        self._hits['p_dense'].append(
+            _points_at(scene.dense.flatten(1), scene.dense_area.flatten(1))
+        )
+        self._hits['chance'].append((scene.area > 0).float().mean(1))
+        self._spread.append((scene.position - 0.5).square().mean(0))
         for name, t in scene.texts.items():
-            scores[name].append(probes['words'][name](t))
+            self._scores[name].append(self.probes['words'][name](t))
         two = scene.named[:, 0] >= 0
-        for name in read:
-            answers = probes['named'][name](scene.texts[name][two]).unflatten(1, (2, len(NAMES)))
-            read[name].append(answers.argmax(2) == scene.named[two])
-        words.append(scene.words)
-        named.append(scene.named[two])
-        kinds += scene.kinds
-    said = torch.cat(words)
-    asked = [
-        i
-        for i in range(len(PLACE_WORDS))
-        if min(torch.cat(frequent)[:, i].mean(), said[:, i].mean()) >= RARE
-    ]
-    variance = torch.stack(spread).mean(0)
-    return {
-        'position': {
-            name: 100 * float((1 - torch.stack(found).mean(0) / variance).mean())
-            for name, found in errors.items()
-        },
-        'target': {name: _by_kind(torch.cat(found), kinds) for name, found in hits.items()},
-        'words': {name: _by_word(torch.cat(found), said, asked) for name, found in scores.items()},
-        'named': _by_part(
-            {name: torch.cat(found) for name, found in read.items()}, torch.cat(named)
-        ),
-    }
+        for name, found in self._read.items():
+            answers = self.probes['named'][name](scene.texts[name][two])
+            found.append(answers.unflatten(1, (2, len(NAMES))).argmax(2) == scene.named[two])
+        self._words.append(scene.words)
+        self._named.append(scene.named[two])
+        self._kinds += scene.kinds
+
+    def result(self, frequent: Tensor) -> dict[str, Any]:
+        """As `probe`; frequent: how often the other split says each word."""
+        said = torch.cat(self._words)
+        asked = [i for i in range(len(PLACE_WORDS)) if min(frequent[i], said[:, i].mean()) >= RARE]
+        variance = torch.stack(self._spread).mean(0)
+        return {
+            'position': {
+                name: 100 * float((1 - torch.stack(found).mean(0) / variance).mean())
+                for name, found in self._errors.items()
+            },
+            'target': {
+                name: _by_kind(torch.cat(found), self._kinds) for name, found in self._hits.items()
+            },
+            'words': {
+                name: _by_word(torch.cat(found), said, asked)
+                for name, found in self._scores.items()
+            },
+            'named': _by_part(
+                {name: torch.cat(found) for name, found in self._read.items()},
+                torch.cat(self._named),
+            ),
+        }
 
 
 def _points_at(score: Tensor, area: Tensor) -> Tensor:

@@ -7,13 +7,14 @@ learns to draw what a point or a coarse mask points at. Neither sees the referri
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import msgspec
 import torch
@@ -33,6 +34,7 @@ from .questions import questions
 from .tasks import SAM_SIZE, SamPretraining, SiglipPretraining, whiten_patches
 
 RECORD = 'pretraining.jsonl'
+IMAGES, RATES = {'siglip': 12, 'sam2': 4}, {'siglip': 2e-3, 'sam2': 1e-3}  # by tower
 WRITTEN = (RECORD, 'config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json')
 
 
@@ -182,7 +184,51 @@ def pretrain(
     Raises:
         UserError: such a file is there; a number is not positive; the data or `start` are wrong.
     """
-    for name, number in dict(options, steps=steps, images=images, lr=lr).items():
+    require_usable(dict(options, steps=steps, images=images, lr=lr), device)
+    torch.manual_seed(seed)
+    dataset = training_scenes(data_root)
+    recipe = read_json(data_root / 'summary.json', Summary, what='the summary of the data')
+    require_free_tower(out, overwrite=overwrite)
+    write_text(make_folder(out) / RECORD, to_json(dict(tower=tower)))  # from here on it is ours
+    images, lr = images or IMAGES[tower], lr or RATES[tower]
+    module, model, embedding, stream, recorded = _build(
+        tower, dataset, data_root, out, images=images, seed=seed, options=options
+    )
+    if start is not None:
+        load_start(model, start)
+        recorded.pop('positions', None)  # by what `start` holds: not this run's
+    else:
+        recorded['patches'] = patches
+        if patches == 'whitened':
+            some = next(batches(dataset, images=256, sentences=1, seed=seed))
+            whiten_patches(embedding, module.images(some['inputs']))
+    module.to(device)
+    facts = dict(
+        tower=tower,
+        start=start and start.name,
+        data=recipe.arguments,
+        images=images,
+        **recorded,
+        **dict(steps=steps, lr=lr, seed=seed, device=device, torch=torch.__version__),
+        parameters=sum(p.numel() for p in model.parameters()),
+    )
+    with open(out / RECORD, 'w') as file:
+        log = functools.partial(_log_line, file)
+        log(facts)
+        train(module, stream, steps=steps, lr=lr, log=log)
+        if tower == 'siglip':
+            log(dict(pointing=pointing_game(model, module.preprocess, data_root)))
+    with weights_written(out):
+        model.save_pretrained(out)
+
+
+def require_usable(numbers: dict[str, Any], device: str) -> None:
+    """The numbers are positive and the device is there.
+
+    Raises:
+        UserError: one is not, or it is not.
+    """
+    for name, number in numbers.items():
         if (
             isinstance(number, (int, float))
             and name != 'reading'
@@ -195,56 +241,34 @@ def pretrain(
         raise UserError(
             f'device {device} cannot be used ({str(error).splitlines()[0]}); try --device cpu'
         ) from None
-    torch.manual_seed(seed)
-    dataset = training_scenes(data_root)
-    recipe = read_json(data_root / 'summary.json', Summary, what='the summary of the data')
-    require_free_tower(out, overwrite=overwrite)
-    write_text(make_folder(out) / RECORD, to_json(dict(tower=tower)))  # from here on it is ours
+
+
+def _build(
+    tower: str,
+    dataset: RRSISD,
+    data_root: Path,
+    out: Path,
+    *,
+    images: int,
+    seed: int,
+    options: dict[str, Any],
+) -> tuple[Any, nn.Module, nn.Module, Iterator[dict], dict[str, Any]]:
+    """The task, its tower, the tower's patch embedding, the batches, the options for the record."""
     if tower == 'siglip':
-        module = SiglipPretraining(out, **options)
-        model, images, lr = module.siglip, images or 12, lr or 2e-3
+        task = SiglipPretraining(out, **options)
         stream = questions(dataset, data_root, images=images, seed=seed)
-        embedding = model.vision_model.embeddings.patch_embedding
-    else:
-        sentences = options.pop('sentences', 4)
-        module = SamPretraining(**options)
-        options = dict(image_size=SAM_SIZE, sentences=sentences)
-        model, images, lr = module.sam, images or 4, lr or 1e-3
-        stream = batches(dataset, images=images, sentences=sentences, seed=seed)
-        embedding = model.vision_encoder.backbone.patch_embed.projection
-    if start is not None:
-        load_start(model, start)
-        options.pop('positions', None)  # by what `start` holds: not this run's
-    else:
-        options['patches'] = patches
-        if patches == 'whitened':
-            some = next(batches(dataset, images=256, sentences=1, seed=seed))
-            whiten_patches(embedding, module.images(some['inputs']))
-    module.to(device)
-    with open(out / RECORD, 'w') as file:
+        embedding = task.siglip.vision_model.embeddings.patch_embedding
+        return task, task.siglip, embedding, stream, dict(options)
+    rest = dict(options)
+    sentences = rest.pop('sentences', 4)
+    sam = SamPretraining(**rest)
+    stream = batches(dataset, images=images, sentences=sentences, seed=seed)
+    embedding = sam.sam.vision_encoder.backbone.patch_embed.projection
+    return sam, sam.sam, embedding, stream, dict(image_size=SAM_SIZE, sentences=sentences)
 
-        def log(line: dict) -> None:
-            print(json.dumps(line), flush=True)
-            file.write(json.dumps(line) + '\n')
-            file.flush()
 
-        log(
-            dict(
-                tower=tower,
-                start=start and start.name,
-                data=recipe.arguments,
-                images=images,
-                **options,
-                steps=steps,
-                lr=lr,
-                seed=seed,
-                device=device,
-                torch=torch.__version__,
-                parameters=sum(p.numel() for p in model.parameters()),
-            )
-        )
-        train(module, stream, steps=steps, lr=lr, log=log)
-        if tower == 'siglip':
-            log(dict(pointing=pointing_game(model, module.preprocess, data_root)))
-    with weights_written(out):
-        model.save_pretrained(out)
+def _log_line(file: TextIO, line: dict) -> None:
+    """To the terminal and to the record."""
+    print(json.dumps(line), flush=True)
+    file.write(json.dumps(line) + '\n')
+    file.flush()
