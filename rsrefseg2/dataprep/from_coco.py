@@ -65,8 +65,7 @@ def convert_coco(
     """Write triplets of the instances in `path` to the new folder `out`; -> the counts.
 
     Beside the layout's files stand `scenes/` with all instances of every picture (the baselines
-    read them) and `summary.json`. A function of files and arguments: the same arguments
-    give the same triplets.
+    read them) and `summary.json`. The same files and arguments give the same triplets.
 
     Args:
         images: the folder of the pictures.
@@ -84,21 +83,13 @@ def convert_coco(
         _check_excluded(exclude, categories)
         spoken = spoken_names(categories.values(), given=names)
         jobs = _jobs(path, file, images, seed, shares)
+        meaning = dict(names=spoken, seed=seed, limits=limits, exclude=frozenset(exclude))
         work = functools.partial(
-            _scene,
-            categories=categories,
-            names=spoken,
-            seed=seed,
-            limits=limits,
-            exclude=frozenset(exclude),
-            boxes_as_masks=boxes_as_masks,
-            where=repr(path),
+            _scene, categories=categories, boxes_as_masks=boxes_as_masks, file=repr(path), **meaning
         )
         records, counts = _described(work, jobs, path)
         summary = {
-            'source': os.path.basename(path),
-            'seed': seed,
-            'shares': list(shares),
+            **dict(source=os.path.basename(path), seed=seed, shares=list(shares)),
             'limits': dataclasses.asdict(limits),
             'names': spoken,
             'exclude': sorted(exclude),
@@ -235,14 +226,14 @@ def _scene(
     limits: Limits,
     exclude: frozenset[str],
     boxes_as_masks: bool,
-    where: str,
+    file: str,
 ) -> tuple[dict[str, Any], collections.Counter]:
     """The picture's scene record with its sentences, and what was counted on the way."""
     counts: collections.Counter[str] = collections.Counter()
-    size, turned = _size(job, where)
+    size, turned = _size(job, file)
     if turned:
         counts['pictures turned as their EXIF orientation says'] += 1
-    objects, crowds = _instances(job, size, counts, categories, boxes_as_masks, where)
+    objects, crowds = _instances(job, size, counts, categories, boxes_as_masks, file)
     doubtful = _doubtful(objects)
     counts['doubtful'] += len(doubtful)
     sentences = _sentences(
@@ -275,13 +266,13 @@ def _instances(
     counts: collections.Counter,
     categories: Mapping[Id, str],
     boxes_as_masks: bool,
-    where: str,
+    file: str,
 ) -> tuple[list[dict[str, Any]], frozenset[str]]:
     """The picture's instances, and the categories of which a crowd is annotated; both counted."""
     objects: list[dict[str, Any]] = []
     crowds = set()
     for annotation in job.annotations:
-        here, number = f'{where}, annotation {annotation.id}', annotation.category_id
+        here, number = f'{file}, annotation {annotation.id}', annotation.category_id
         if number not in categories:
             raise UserError(
                 f'{here}: category {number!r} is not among the categories (ids '
@@ -347,7 +338,7 @@ def _sentences(
     ]
 
 
-def _size(job: Job, where: str) -> tuple[tuple[int, int], bool]:
+def _size(job: Job, file: str) -> tuple[tuple[int, int], bool]:
     """(H, W) that the file states, if it is the picture's as viewers and labelling tools show it;
     whether they turn the picture for that. It is read to its end: what is damaged is not copied."""
     stated = job.image.height, job.image.width
@@ -362,7 +353,7 @@ def _size(job: Job, where: str) -> tuple[tuple[int, int], bool]:
         )
         raise UserError(
             f'{job.path!r} is {found[0]} x {found[1]} (height x width){shown}, '
-            f'{where}, image {job.number} says {stated[0]:g} x {stated[1]:g}: {why}'
+            f'{file}, image {job.number} says {stated[0]:g} x {stated[1]:g}: {why}'
         )
     return found, turned
 

@@ -57,13 +57,7 @@ def verify(
         report.findings.extend(_orphans(r for split in chosen for r in records[split]))
     every = [record for split in chosen for record in records[split]]
     looks = look_at_all(every, missing, title=data[chosen[0]].TITLE)
-    remember(
-        {
-            record['img_path']: looks[id(record)][0].content
-            for record in every
-            if id(record) in looks and looks[id(record)][0].fault is None
-        }
-    )
+    _remember_images(every, looks)
     for split in chosen:
         report.findings.extend(_of_pixels(records[split], looks, split))
         if count_tokens is not None:
@@ -82,6 +76,16 @@ def _in_order(findings: Iterable[Finding]) -> list[Finding]:
 
 
 # ---------------------------------------------------------------- records and files
+
+
+def _remember_images(records: Iterable[dict], looks: Looks) -> None:
+    remember(
+        {
+            record['img_path']: looks[id(record)][0].content
+            for record in records
+            if id(record) in looks and looks[id(record)][0].fault is None
+        }
+    )
 
 
 def _read(dataset: RefSegDataset, findings: list[Finding]) -> tuple[list[dict], bool]:

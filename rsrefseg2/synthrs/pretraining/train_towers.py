@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, NamedTuple, TextIO
 
 import msgspec
 import torch
@@ -173,14 +173,11 @@ def pretrain(
 
     Args:
         tower: 'siglip' or 'sam2'.  data_root: a SynthRS folder.  seed: of weights and batches.
-        images: of a batch; 12 for SigLIP, 4 for SAM.
-        lr: 2e-3 for SigLIP, 1e-3 for SAM.
+        images: of a batch.  lr: the highest rate.  None: those in IMAGES and RATES.
         patches: what the patch embedding starts from: `whiten_patches`, or random filters.
-        options: SigLIP's, of `SiglipPretraining`; SAM's `sentences`, the most of one image in a
-            batch, 4 (SigLIP's are `questions.ASKED`); its image is 192 x 192.
+        options: SigLIP's, of `SiglipPretraining`; SAM's `sentences`, the most of one image (4).
         start: a folder that this function wrote: go on from its weights.
-        device: as torch names it; the seed gives the same weights on a CPU alone.
-        overwrite: replace files in `out` that no pretraining wrote.
+        device: only a CPU repeats the weights.  overwrite: files that no pretraining wrote, too.
     Raises:
         UserError: such a file is there; a number is not positive; the data or `start` are wrong.
     """
@@ -188,38 +185,35 @@ def pretrain(
     torch.manual_seed(seed)
     dataset = training_scenes(data_root)
     recipe = read_json(data_root / 'summary.json', Summary, what='the summary of the data')
-    require_free_tower(out, overwrite=overwrite)
-    write_text(make_folder(out) / RECORD, to_json(dict(tower=tower)))  # from here on it is ours
+    claim(out, tower, overwrite=overwrite)
     images, lr = images or IMAGES[tower], lr or RATES[tower]
-    module, model, embedding, stream, recorded = _build(
-        tower, dataset, data_root, out, images=images, seed=seed, options=options
-    )
+    task = _build(tower, dataset, data_root, out, images=images, seed=seed, options=options)
+    module, model, stream, recorded = task.module, task.tower, task.stream, task.options
     if start is not None:
         load_start(model, start)
         recorded.pop('positions', None)  # by what `start` holds: not this run's
     else:
-        recorded['patches'] = patches
-        if patches == 'whitened':
-            some = next(batches(dataset, images=256, sentences=1, seed=seed))
-            whiten_patches(embedding, module.images(some['inputs']))
+        _start_patches(task, dataset, patches, seed)
     module.to(device)
-    facts = dict(
-        tower=tower,
-        start=start and start.name,
-        data=recipe.arguments,
-        images=images,
-        **recorded,
-        **dict(steps=steps, lr=lr, seed=seed, device=device, torch=torch.__version__),
-        parameters=sum(p.numel() for p in model.parameters()),
-    )
+    recorded |= dict(steps=steps, lr=lr, seed=seed, device=device, torch=torch.__version__)
     with open(out / RECORD, 'w') as file:
         log = functools.partial(_log_line, file)
-        log(facts)
+        log(_facts(tower, model, start, recipe, dict(images=images, **recorded)))
         train(module, stream, steps=steps, lr=lr, log=log)
         if tower == 'siglip':
             log(dict(pointing=pointing_game(model, module.preprocess, data_root)))
     with weights_written(out):
         model.save_pretrained(out)
+
+
+def claim(out: Path, tower: str, *, overwrite: bool = False) -> None:
+    """Make the folder and begin its record: what is in it from here on, a pretraining wrote.
+
+    Raises:
+        UserError: see `require_free_tower`.
+    """
+    require_free_tower(out, overwrite=overwrite)
+    write_text(make_folder(out) / RECORD, to_json(dict(tower=tower)))
 
 
 def require_usable(numbers: dict[str, Any], device: str) -> None:
@@ -243,6 +237,16 @@ def require_usable(numbers: dict[str, Any], device: str) -> None:
         ) from None
 
 
+class _Task(NamedTuple):
+    """What is trained: `module` gives the losses of a batch of `stream`, `tower` is kept."""
+
+    module: SiglipPretraining | SamPretraining
+    tower: nn.Module
+    embedding: nn.Module  # of the tower's patches
+    stream: Iterator[dict]
+    options: dict[str, Any]  # for the record
+
+
 def _build(
     tower: str,
     dataset: RRSISD,
@@ -252,19 +256,38 @@ def _build(
     images: int,
     seed: int,
     options: dict[str, Any],
-) -> tuple[Any, nn.Module, nn.Module, Iterator[dict], dict[str, Any]]:
-    """The task, its tower, the tower's patch embedding, the batches, the options for the record."""
+) -> _Task:
     if tower == 'siglip':
         task = SiglipPretraining(out, **options)
         stream = questions(dataset, data_root, images=images, seed=seed)
         embedding = task.siglip.vision_model.embeddings.patch_embedding
-        return task, task.siglip, embedding, stream, dict(options)
+        return _Task(task, task.siglip, embedding, stream, dict(options))
     rest = dict(options)
     sentences = rest.pop('sentences', 4)
     sam = SamPretraining(**rest)
     stream = batches(dataset, images=images, sentences=sentences, seed=seed)
     embedding = sam.sam.vision_encoder.backbone.patch_embed.projection
-    return sam, sam.sam, embedding, stream, dict(image_size=SAM_SIZE, sentences=sentences)
+    return _Task(sam, sam.sam, embedding, stream, dict(image_size=SAM_SIZE, sentences=sentences))
+
+
+def _start_patches(task: _Task, dataset: RRSISD, patches: str, seed: int) -> None:
+    task.options['patches'] = patches
+    if patches == 'whitened':
+        some = next(batches(dataset, images=256, sentences=1, seed=seed))
+        whiten_patches(task.embedding, task.module.images(some['inputs']))
+
+
+def _facts(
+    tower: str, model: nn.Module, start: Path | None, recipe: Summary, options: dict[str, Any]
+) -> dict[str, Any]:
+    """The first line of the record: what was trained, from what, on what, how."""
+    return dict(
+        tower=tower,
+        start=start and start.name,
+        data=recipe.arguments,
+        **options,
+        parameters=sum(p.numel() for p in model.parameters()),
+    )
 
 
 def _log_line(file: TextIO, line: dict) -> None:
