@@ -207,4 +207,4 @@ def require_writable(folder: str | os.PathLike) -> None:
         UserError: they cannot (a read-only disk, no permission).
     """
     with os_errors_told(f'writing to {os.fspath(folder)}'):
-        tempfile.TemporaryFile(dir=folder).close()
+        tempfile.TemporaryFile(dir=os.fspath(folder)).close()

@@ -83,7 +83,9 @@ def convert_coco(
         _check_excluded(exclude, categories)
         spoken = spoken_names(categories.values(), given=names)
         jobs = _jobs(path, file, images, seed, shares)
-        meaning = dict(names=spoken, seed=seed, limits=limits, exclude=frozenset(exclude))
+        meaning: dict[str, Any] = dict(
+            names=spoken, seed=seed, limits=limits, exclude=frozenset(exclude)
+        )
         work = functools.partial(
             _scene, categories=categories, boxes_as_masks=boxes_as_masks, file=repr(path), **meaning
         )
@@ -342,7 +344,7 @@ def _size(job: Job, file: str) -> tuple[tuple[int, int], bool]:
     """(H, W) that the file states, if it is the picture's as viewers and labelling tools show it;
     whether they turn the picture for that. It is read to its end: what is damaged is not copied."""
     stated = job.image.height, job.image.width
-    found = read_image(job.path, upright=True).shape[:2]
+    found: tuple[int, int] = read_image(job.path, upright=True).shape[:2]
     turned = is_turned(job.path)
     if stated != found:
         shown = ' as viewers turn it (EXIF orientation)' if turned else ''
@@ -355,7 +357,7 @@ def _size(job: Job, file: str) -> tuple[tuple[int, int], bool]:
             f'{job.path!r} is {found[0]} x {found[1]} (height x width){shown}, '
             f'{file}, image {job.number} says {stated[0]:g} x {stated[1]:g}: {why}'
         )
-    return found, turned
+    return (found[0], found[1]), turned
 
 
 def _box(annotation: Annotation, size: tuple[int, int], where: str) -> list[float]:

@@ -167,7 +167,8 @@ class RRSISD(_OneFile):
 
     def write_annotations(self, records: Iterable[dict[str, Any]]) -> None:
         """Write instances.json and refs(unc).p."""
-        refs, images, annotations = [], [], []
+        refs, images = [], []
+        annotations: list[dict[str, Any]] = []
         for record in records:
             number = self._image_id(record)
             height, width = record['objects'][0]['rle']['size']
@@ -226,6 +227,7 @@ class _PhraseFiles(Layout):
 
     options: tuple[int, ...] = ()
     line: str
+    suffix: str
 
     annotation_files = tuple(f'output_phrase_{split}.txt' for split in SPLITS)
 

@@ -156,7 +156,7 @@ def _of_pixels(records: Iterable[dict], looks: Looks, split: str) -> Iterator[Fi
         if id(record) not in looks:
             continue
         image, mask = looks[id(record)]
-        where = record.get('mask_where') or record.get('mask_path')
+        where = record.get('mask_where') or record['mask_path']
         if image.fault is not None:
             yield Finding(
                 'unreadable image',

@@ -48,12 +48,13 @@ class RefSegDataset(BaseDataset):
     """
 
     METAINFO: ClassVar[dict] = dict(classes=None)
-    TITLE: ClassVar[str] = 'the data set'
-    SPLITS: ClassVar[Sequence[str]] = SPLITS
-    PUBLISHED: ClassVar[Mapping[str, int]] = {}  # triplets per split, as the publication says
-    SYNONYMS: ClassVar[Mapping[str, str]] = {}  # what sentences call the classes beside their names
     OTHER_NAMES: ClassVar[str] = ''  # what else helps where a category's name is not known
-    EQUAL_IMAGES: ClassVar[Literal['path', 'content']] = 'path'
+    # Facts of a benchmark; a reader of several sets them in its constructor.
+    TITLE: str = 'the data set'
+    SPLITS: Sequence[str] = SPLITS
+    PUBLISHED: Mapping[str, int] = {}  # triplets per split, as the publication says
+    SYNONYMS: Mapping[str, str] = {}  # what sentences call the classes beside their names
+    EQUAL_IMAGES: Literal['path', 'content'] = 'path'
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
@@ -81,7 +81,8 @@ def open_picture(
     where = f'{os.fsdecode(path)!r}: {what}'
     with open_regular(path, what=what) as file:
         try:
-            with Image.open(file) as image:
+            with Image.open(file) as opened:
+                image: Any = opened  # `tile`, `tag_v2`: of some formats alone
                 _require_room(image.width, image.height, where)
                 _require_readable(image, file, where)
                 # Pillow turns a TIFF itself as it loads it; a PNG may tell at its end.
@@ -152,7 +153,7 @@ def too_deep(where: str, bits: str) -> UserError:
     )
 
 
-def _bits(image: Image.Image, file: BinaryIO) -> int:
+def _bits(image: Any, file: BinaryIO) -> int:
     """Bits of a channel as the file has them, not as Pillow hands them over."""
     if image.format == 'TIFF':
         return max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))

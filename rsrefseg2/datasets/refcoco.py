@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -81,7 +81,7 @@ class RefCOCO(RefSegDataset):
         split_by: 'unc' for the first two; 'umd' or 'google' for the third. None: 'unc', 'umd'.
     """
 
-    SPLITS = ('train', 'val', 'test', 'testA', 'testB')
+    SPLITS: Sequence[str] = ('train', 'val', 'test', 'testA', 'testB')
 
     def __init__(
         self,
@@ -120,6 +120,7 @@ class RefCOCO(RefSegDataset):
         images = by_id(instances.images, f'{path!r}, images')
         annotations = by_id(instances.annotations, f'{path!r}, annotations')
         categories = by_id(instances.categories, f'{path!r}, categories')
+        names: dict[Any, str] = {number: entry.name for number, entry in categories.items()}
         data = self._arranged_by_mmdet(refs, content, refs_path, path)
         for index in range(len(data)):
             info = data.get_data_info(index)
@@ -141,9 +142,7 @@ class RefCOCO(RefSegDataset):
                         text=text.strip(),
                         mask_where=where,
                         where=f'{refs_path!r}, sent_id {sent_id}',
-                        category=getattr(
-                            categories.get(annotations[ann_id].category_id), 'name', None
-                        ),
+                        category=names.get(annotations[ann_id].category_id),
                         img_path=info['img_path'],
                         mask_rle=_rle(instance['mask'], (image.height, image.width), where),
                     )

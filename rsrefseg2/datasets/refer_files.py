@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
 
@@ -17,6 +17,17 @@ from .plain_pickle import load_plain_pickle
 
 Id = int | str
 T = TypeVar('T')
+
+
+class HasId(Protocol):
+    """A record with an id."""
+
+    @property
+    def id(self) -> Id:
+        """Unique in its list."""
+
+
+R = TypeVar('R', bound=HasId)
 
 
 class Sentence(msgspec.Struct):
@@ -118,13 +129,13 @@ def _triplets_of_ref(ref: Ref, instances: Instances, folder: str, where: str) ->
         )
 
 
-def by_id(records: list[T], where: str) -> dict[Id, T]:
+def by_id(records: list[R], where: str) -> dict[Id, R]:
     """id -> record.
 
     Raises:
         UserError: an id occurs twice: one of the two would be lost.
     """
-    table: dict[Id, T] = {}
+    table: dict[Id, R] = {}
     for number, record in enumerate(records):
         if table.setdefault(record.id, record) is not record:
             raise UserError(f'{where}, record {number}: id {record.id} occurs twice')

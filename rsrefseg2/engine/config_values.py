@@ -108,7 +108,9 @@ def check_best(cfg: Mapping[str, Any], find: Callable[[str], Any], filename: str
     evaluators = cfg.get('val_evaluator')
     patterns = []
     for metric in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
-        scores = vars(find(metric['type'])).get('SCORES') if isinstance(metric, dict) else None
+        if not isinstance(metric, dict):
+            return
+        scores = vars(find(metric['type'])).get('SCORES')
         if scores is None:
             return
         prefix = metric.get('prefix')

@@ -24,7 +24,7 @@ def watch_log(logger: MMLogger) -> None:
     without. The console does not show `FILE_ONLY`."""
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
-            handler.handleError = _FileFault(handler)
+            handler.handleError = _FileFault(handler)  # type: ignore[method-assign]
         else:
             handler.addFilter(_is_for_console)
             handler.handleError = _ConsoleFault(logger, handler)

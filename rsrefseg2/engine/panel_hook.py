@@ -49,15 +49,11 @@ class PanelHook(Hook):
             }
 
     def after_val_iter(
-        self,
-        runner: FlexibleRunner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: Any = None,
+        self, runner: FlexibleRunner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Draw those of the batch that were chosen."""
         for sample, u in zip(outputs, data_batch['image_index'].tolist(), strict=True):
-            number = self._numbers.get(sample.sample_id)
+            number = (self._numbers or {}).get(sample.sample_id)
             if number is not None:
                 image = data_batch['inputs'][u].permute(1, 2, 0).cpu().numpy()  # (H, W, 3)
                 picture = io.BytesIO()

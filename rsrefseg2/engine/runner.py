@@ -49,6 +49,7 @@ class RefSegRunner(FlexibleRunner):
     """As mmengine's; it saves, loads and resumes in the format of `engine/checkpoint.py`."""
 
     _agreement: Agreement | None = None
+    _has_loaded: bool
     _locked = False  # the work dir, by this run
     _trains = False
     _begun: str | None = None  # the first start of this run

@@ -21,6 +21,7 @@ from .rank_sync import PATIENCE, Agreement
 from .run_log import claim_stamp, plain_log, release_earlier_logs
 from .work_dir import lock_work_dir
 
+_Base: Any = object  # what the strategies below have beside it: mmengine's `BaseStrategy`
 DISTRIBUTED = ('DDPStrategy', 'ZeRO2Strategy', 'FSDP2Strategy')
 
 
@@ -47,7 +48,7 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
     cfg.env_cfg.dist_cfg.setdefault('timeout', int(PATIENCE.total_seconds()))
 
 
-class NamedState:
+class NamedState(_Base):
     """What a checkpoint holds, by parameter name and in float32, out of a strategy's own form.
 
     Every method is called on every rank. Optimizer state: `state` {name: {key: Tensor}} and, by
@@ -199,6 +200,8 @@ class SingleDeviceStrategy(NamedState, MMEngineSingleDeviceStrategy):
 @STRATEGIES.register_module()
 class DDPStrategy(NamedState, MMEngineDDPStrategy):
     """mmengine's DDP, on CPU ranks too: there DDP takes no device ids."""
+
+    model_wrapper: dict | None
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         if not torch.cuda.is_available():

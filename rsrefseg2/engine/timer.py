@@ -15,7 +15,7 @@ from mmengine.logging import MessageHub
 from mmengine.runner import FlexibleRunner
 
 from ..bounds import PositiveFloat, PositiveInt
-from ..profiling.mfu import find_mfu
+from ..profiling.mfu import Mfu, find_mfu
 from ..registry import HOOKS
 from .train_loop import RefSegTrainLoop
 
@@ -60,7 +60,8 @@ class TimerHook(IterTimerHook):
             raise ValueError(f'window is at least 1, not {window}')
         super().__init__()
         self._steps: deque[Step] = deque(maxlen=window)
-        self._peak_tflops, self._peak_bytes, self._mfu = peak_tflops, 0, None
+        self._peak_tflops, self._peak_bytes = peak_tflops, 0
+        self._mfu: Mfu | None = None
         self._validation = 0.0  # seconds
 
     def before_train(self, runner: FlexibleRunner) -> None:
@@ -99,11 +100,7 @@ class TimerHook(IterTimerHook):
         self._waited = time.perf_counter() - self._asked
 
     def after_train_iter(
-        self,
-        runner: FlexibleRunner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: Any = None,
+        self, runner: FlexibleRunner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Add the iteration to the window; log what is due."""
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
@@ -136,10 +133,10 @@ class TimerHook(IterTimerHook):
     def _tell(self, runner: FlexibleRunner) -> None:
         """Every rank takes part, at the same iterations."""
         self._peak_bytes = max(self._peak_bytes, peak_bytes())
-        seconds, waited, images, sentences = map(sum, zip(*self._steps, strict=True))
-        ranks = all_gather_object((seconds, waited / seconds, images, sentences, self._peak_bytes))
-        seconds, shares, images, sentences, peaks = zip(*ranks, strict=True)
-        seconds, images, sentences = max(seconds), sum(images), sum(sentences)
+        own = [sum(values) for values in zip(*self._steps, strict=True)]
+        ranks = all_gather_object((own[0], own[1] / own[0], *own[2:], self._peak_bytes))
+        of_ranks, shares, unique, triplets, peaks = zip(*ranks, strict=True)
+        seconds, images, sentences = max(of_ranks), sum(unique), sum(triplets)
         found = dict(
             images_per_s=images / seconds,
             sentences_per_s=sentences / seconds,

@@ -70,8 +70,8 @@ class RefSegTrainLoop(BaseLoop):
             )
         self.by_epoch = max_iters is None
         self.epoch_length = len(self.dataloader)
-        self._max_iters = max_epochs * self.epoch_length if self.by_epoch else max_iters
-        self._max_epochs = max_epochs if self.by_epoch else -(-max_iters // self.epoch_length)
+        self._max_iters = max_iters or (max_epochs or 0) * self.epoch_length
+        self._max_epochs = max_epochs or -(-self._max_iters // self.epoch_length)
         self._iter = 0
         self.val_interval, self.val_begin = val_interval, val_begin
         self.non_finite = non_finite

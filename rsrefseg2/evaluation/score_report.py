@@ -74,7 +74,7 @@ class Report:
         if self.all.undefined:
             tables.append(self.undefined())
         for name in self._telling():
-            rows: dict[str, Mapping[str, float]] = self.breakdown(name)
+            rows: dict[str, Mapping[str, float]] = {**self.breakdown(name)}
             if name == 'category':
                 rows['mean of categories'] = dict(gIoU=self.scores()['category_gIoU'])
             tables.append(

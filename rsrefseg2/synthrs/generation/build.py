@@ -158,7 +158,8 @@ def summarise(root: Path, recipe: Recipe) -> dict[str, Any]:
     """Count what the scene files hold."""
     splits = {}
     for split in SPLITS:
-        levels, kinds, targets, objects = (collections.Counter() for _ in range(4))
+        new = collections.Counter[str]
+        levels, kinds, targets, objects = new(), new(), new(), new()
         for record in read_scenes(root, split):
             objects.update(thing['category'] for thing in record['objects'])
             for sentence in record['sentences']:

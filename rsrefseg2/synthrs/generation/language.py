@@ -86,8 +86,12 @@ class Ground:
         """The indices that `meaning` names; slack in pixels."""
         key = (meaning, slack)
         if key not in self._known:
-            find = self._phrase if isinstance(meaning, Phrase) else self._relation
-            self._known[key] = tuple(find(meaning, slack))
+            found = (
+                self._phrase(meaning, slack)
+                if isinstance(meaning, Phrase)
+                else self._relation(meaning, slack)
+            )
+            self._known[key] = tuple(found)
         return self._known[key]
 
     def clear(self, meaning: Phrase | Relation) -> int | None:
