@@ -83,12 +83,11 @@ def convert_coco(
         _check_excluded(exclude, categories)
         spoken = spoken_names(categories.values(), given=names)
         jobs = _jobs(path, file, images, seed, shares)
-        meaning: dict[str, Any] = dict(
-            names=spoken, seed=seed, limits=limits, exclude=frozenset(exclude)
+        sources: dict[str, Any] = dict(file=repr(path), categories=categories, names=spoken)
+        rules: dict[str, Any] = dict(
+            limits=limits, exclude=frozenset(exclude), boxes_as_masks=boxes_as_masks
         )
-        work = functools.partial(
-            _scene, categories=categories, boxes_as_masks=boxes_as_masks, file=repr(path), **meaning
-        )
+        work = functools.partial(_scene, seed=seed, **sources, **rules)
         records, counts = _described(work, jobs, path)
         summary = {
             **dict(source=os.path.basename(path), seed=seed, shares=list(shares)),

@@ -9,6 +9,7 @@ what the layers after it use.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -166,100 +167,102 @@ def probe(fit: Iterable[Read], measure: Iterable[Read]) -> dict[str, Any]:
         has no relation of two known objects.
     """
     probes, frequent = _fit(fit)
-    measured = Measured(probes)
-    for scene in measure:
-        measured.add(scene)
-    return measured.result(frequent)
+    found = _measure(probes, measure)
+    asked = [
+        i
+        for i in range(len(PLACE_WORDS))
+        if min(frequent[:, i].mean(), found.words[:, i].mean()) >= RARE
+    ]
+    return {
+        'position': {
+            name: 100 * float((1 - errors / found.variance).mean())
+            for name, errors in found.errors.items()
+        },
+        'target': {name: _by_kind(hits, found.kinds) for name, hits in found.hits.items()},
+        'words': {
+            name: _by_word(scores, found.words, asked) for name, scores in found.scores.items()
+        },
+        'named': _by_part(found.read, found.named),
+    }
 
 
-Probes = dict[str, dict[str, Ridge]]  # what is read -> stage -> probe
+class _Probes(NamedTuple):
+    """By stage, a probe for each question."""
+
+    position: dict[str, Ridge]
+    target: dict[str, Ridge]
+    words: dict[str, Ridge]
+    named: dict[str, Ridge]
 
 
-def _fit(scenes: Iterable[Read]) -> tuple[Probes, Tensor]:
-    """The probes, and how often each word of PLACE_WORDS is said (len(PLACE_WORDS),)."""
-    probes: Probes = {'position': {}, 'target': {}, 'words': {}, 'named': {}}
-    said = []
+class _Measured(NamedTuple):
+    """What the probes read off a split of N sentences, R of them with two named objects."""
+
+    errors: dict[str, Tensor]  # stage -> (2,): mean squared error of x and y
+    variance: Tensor  # (2,): of the patches' x and y
+    hits: dict[str, Tensor]  # stage -> (N,): whether the highest patch has a part of the target
+    scores: dict[str, Tensor]  # stage -> (N, len(PLACE_WORDS))
+    words: Tensor  # (N, len(PLACE_WORDS)): 1 where the sentence has the word
+    read: dict[str, Tensor]  # stage -> (R, 2) bool: whether the category was read
+    named: Tensor  # (R, 2) int64
+    kinds: list[str]  # N
+
+
+def _fit(scenes: Iterable[Read]) -> tuple[_Probes, Tensor]:
+    """The probes of one split, and its words (N, len(PLACE_WORDS))."""
+    probes, words = _Probes({}, {}, {}, {}), []
     for scene in scenes:
         b = len(scene.kinds)
         for name, v in scene.maps.items():
             flat = v.flatten(0, 1)
-            probes['position'].setdefault(name, Ridge()).add(flat, scene.position.repeat(b, 1))
-            probes['target'].setdefault(name, Ridge()).add(flat, scene.area.flatten()[:, None])
+            probes.position.setdefault(name, Ridge()).add(flat, scene.position.repeat(b, 1))
+            probes.target.setdefault(name, Ridge()).add(flat, scene.area.flatten()[:, None])
         for name, t in scene.texts.items():
-            probes['words'].setdefault(name, Ridge()).add(t, scene.words)
+            probes.words.setdefault(name, Ridge()).add(t, scene.words)
             if (two := scene.named[:, 0] >= 0).any():
                 answers = F.one_hot(scene.named[two], len(NAMES)).flatten(1)
-                probes['named'].setdefault(name, Ridge()).add(t[two], answers)
-        said.append(scene.words)
-    for ridge in (ridge for kind in probes.values() for ridge in kind.values()):
-        ridge.solve()
-    return probes, torch.cat(said).mean(0)
+                probes.named.setdefault(name, Ridge()).add(t[two], answers)
+        words.append(scene.words)
+    for by_stage in probes:
+        for ridge in by_stage.values():
+            ridge.solve()
+    return probes, torch.cat(words)
 
 
-class Measured:
-    """What fitted probes read off the scenes of another split.
-
-    Args:
-        probes: of `_fit`.
-    """
-
-    def __init__(self, probes: Probes) -> None:
-        self.probes = probes
-        self._errors: dict[str, list[Tensor]] = {name: [] for name in probes['position']}
-        self._spread: list[Tensor] = []
-        self._hits: dict[str, list[Tensor]] = {
-            name: [] for name in [*probes['target'], 'p_dense', 'chance']
-        }
-        self._scores: dict[str, list[Tensor]] = {name: [] for name in probes['words']}
-        self._read: dict[str, list[Tensor]] = {name: [] for name in probes['named']}
-        self._words: list[Tensor] = []
-        self._named: list[Tensor] = []
-        self._kinds: list[str] = []
-
-    def add(self, scene: Read) -> None:
-        """One scene's maps, then its sentences."""
+def _measure(probes: _Probes, scenes: Iterable[Read]) -> _Measured:
+    errors, hits, scores, read = (defaultdict(list) for _ in range(4))
+    spread, words, named, kinds = [], [], [], []
+    for scene in scenes:
         for name, v in scene.maps.items():
-            error = self.probes['position'][name](v) - scene.position
-            self._errors[name].append(error.square().mean((0, 1)))
-            score = self.probes['target'][name](v)[..., 0]
-            self._hits[name].append(_points_at(score, scene.area))
-        self._hits['p_dense'].append(
-            _points_at(scene.dense.flatten(1), scene.dense_area.flatten(1))
-        )
-        self._hits['chance'].append((scene.area > 0).float().mean(1))
-        self._spread.append((scene.position - 0.5).square().mean(0))
+            error = (probes.position[name](v) - scene.position).square().mean((0, 1))
+            errors[name].append(error)
+            hits[name].append(_points_at(probes.target[name](v)[..., 0], scene.area))
+        hits['p_dense'].append(_points_at(scene.dense.flatten(1), scene.dense_area.flatten(1)))
+        hits['chance'].append((scene.area > 0).float().mean(1))
+        spread.append((scene.position - 0.5).square().mean(0))
         for name, t in scene.texts.items():
-            self._scores[name].append(self.probes['words'][name](t))
+            scores[name].append(probes.words[name](t))
         two = scene.named[:, 0] >= 0
-        for name, found in self._read.items():
-            answers = self.probes['named'][name](scene.texts[name][two])
-            found.append(answers.unflatten(1, (2, len(NAMES))).argmax(2) == scene.named[two])
-        self._words.append(scene.words)
-        self._named.append(scene.named[two])
-        self._kinds += scene.kinds
+        for name, ridge in probes.named.items():
+            answers = ridge(scene.texts[name][two]).unflatten(1, (2, len(NAMES)))
+            read[name].append(answers.argmax(2) == scene.named[two])
+        words.append(scene.words)
+        named.append(scene.named[two])
+        kinds += scene.kinds
 
-    def result(self, frequent: Tensor) -> dict[str, Any]:
-        """As `probe`; frequent: how often the other split says each word."""
-        said = torch.cat(self._words)
-        asked = [i for i in range(len(PLACE_WORDS)) if min(frequent[i], said[:, i].mean()) >= RARE]
-        variance = torch.stack(self._spread).mean(0)
-        return {
-            'position': {
-                name: 100 * float((1 - torch.stack(found).mean(0) / variance).mean())
-                for name, found in self._errors.items()
-            },
-            'target': {
-                name: _by_kind(torch.cat(found), self._kinds) for name, found in self._hits.items()
-            },
-            'words': {
-                name: _by_word(torch.cat(found), said, asked)
-                for name, found in self._scores.items()
-            },
-            'named': _by_part(
-                {name: torch.cat(found) for name, found in self._read.items()},
-                torch.cat(self._named),
-            ),
-        }
+    def joined(by_stage: dict[str, list[Tensor]]) -> dict[str, Tensor]:
+        return {name: torch.cat(parts) for name, parts in by_stage.items()}
+
+    return _Measured(
+        {name: torch.stack(parts).mean(0) for name, parts in errors.items()},
+        torch.stack(spread).mean(0),
+        joined(hits),
+        joined(scores),
+        torch.cat(words),
+        joined(read),
+        torch.cat(named),
+        kinds,
+    )
 
 
 def _points_at(score: Tensor, area: Tensor) -> Tensor:

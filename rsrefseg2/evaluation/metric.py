@@ -156,7 +156,7 @@ class RefSegMetric(BaseMetric):
             answer = [self._on_main(lambda: self._add_up(lines, size + self.skipped))]
         for _ in lines:  # the other ranks, or what an error has left
             pass
-        self._open().close()
+        self._lines.close()
         self._lines, self.skipped = None, 0
         broadcast_object_list(answer)
         prefix = f'{self.prefix}/' if self.prefix else ''
