@@ -83,11 +83,11 @@ def convert_coco(
         _check_excluded(exclude, categories)
         spoken = spoken_names(categories.values(), given=names)
         jobs = _jobs(path, file, images, seed, shares)
-        sources: dict[str, Any] = dict(file=repr(path), categories=categories, names=spoken)
-        rules: dict[str, Any] = dict(
-            limits=limits, exclude=frozenset(exclude), boxes_as_masks=boxes_as_masks
+        rules: dict[str, Any] = dict(names=spoken, limits=limits, exclude=frozenset(exclude))
+        source: dict[str, Any] = dict(file=repr(path), categories=categories)
+        work = functools.partial(
+            _scene, seed=seed, boxes_as_masks=boxes_as_masks, **rules, **source
         )
-        work = functools.partial(_scene, seed=seed, **sources, **rules)
         records, counts = _described(work, jobs, path)
         summary = {
             **dict(source=os.path.basename(path), seed=seed, shares=list(shares)),
@@ -158,16 +158,16 @@ def _jobs(path: str, file: Instances, images: str, seed: int, shares: Sequence[f
         of_image.setdefault(annotation.image_id, []).append(annotation)
     jobs, ids = [], set()
     for number, image in enumerate(file.images):
-        where = f'{path!r}, image {number}'
+        location = f'{path!r}, image {number}'
         if image.id in ids:
-            raise UserError(f'{where}: id {image.id} occurs twice')
+            raise UserError(f'{location}: id {image.id} occurs twice')
         ids.add(image.id)
-        picture = confined(images, image.file_name, where=where)
+        picture = confined(images, image.file_name, where=location)
         if image.id not in of_image:
             continue
         if not is_file(picture):
             raise UserError(
-                f'{where}: the picture {picture!r} is missing: is {images!r} the '
+                f'{location}: the picture {picture!r} is missing: is {images!r} the '
                 'folder that the file names start from?'
             )
         jobs.append(
@@ -190,26 +190,26 @@ def split_of(name: str, seed: int, shares: Sequence[float]) -> str:
 
 
 def _mask(
-    annotation: Annotation, size: tuple[int, int], where: str, boxes_as_masks: bool
+    annotation: Annotation, size: tuple[int, int], location: str, boxes_as_masks: bool
 ) -> tuple[dict[str, Any], str]:
     """The instance's mask as RLE, and what it was made of."""
     segmentation = annotation.segmentation
     if isinstance(segmentation, dict):
-        rle, kind = checked(segmentation, where=where), 'run lengths'
+        rle, kind = checked(segmentation, where=location), 'run lengths'
     elif segmentation:
-        rle, kind = from_polygons(segmentation, size, where=where), 'polygons'
+        rle, kind = from_polygons(segmentation, size, where=location), 'polygons'
     elif boxes_as_masks:
-        x0, y0, x1, y1 = _corners(_box(annotation, size, where))
-        rle = from_polygons([[x0, y0, x1, y0, x1, y1, x0, y1]], size, where=where)
+        x0, y0, x1, y1 = _corners(_box(annotation, size, location))
+        rle = from_polygons([[x0, y0, x1, y0, x1, y1, x0, y1]], size, where=location)
         kind = 'filled boxes'
     else:
         raise UserError(
-            f'{where}: no segmentation, only a box: give --boxes-as-masks to fill '
+            f'{location}: no segmentation, only a box: give --boxes-as-masks to fill '
             'the box, or an instance file with masks'
         )
     if tuple(rle['size']) != size:
         raise UserError(
-            f'{where}: the mask is {rle["size"][0]} x {rle["size"][1]}, its picture '
+            f'{location}: the mask is {rle["size"][0]} x {rle["size"][1]}, its picture '
             f'{size[0]} x {size[1]} (height x width)'
         )
     return text_rle(rle), kind
@@ -359,10 +359,10 @@ def _size(job: Job, file: str) -> tuple[tuple[int, int], bool]:
     return (found[0], found[1]), turned
 
 
-def _box(annotation: Annotation, size: tuple[int, int], where: str) -> list[float]:
+def _box(annotation: Annotation, size: tuple[int, int], location: str) -> list[float]:
     if annotation.bbox is None:
-        raise UserError(f'{where}: bbox is missing: give [x, y, width, height]')
-    require_within(_corners(annotation.bbox), size, where=where, what='bbox')
+        raise UserError(f'{location}: bbox is missing: give [x, y, width, height]')
+    require_within(_corners(annotation.bbox), size, where=location, what='bbox')
     return list(annotation.bbox)
 
 

@@ -97,8 +97,8 @@ def _read(dataset: RefSegDataset, findings: list[Finding]) -> tuple[list[dict], 
         records, unread = [], [str(error)]
     for kind, messages in (('unreadable split', unread), ('bad record', dataset.faults.found)):
         for message in messages:
-            where, _, what = message.partition(': ')
-            findings.append(Finding(kind, dataset.split, where, what))
+            location, _, what = message.partition(': ')
+            findings.append(Finding(kind, dataset.split, location, what))
     return records, bool(unread)
 
 
@@ -156,7 +156,7 @@ def _of_pixels(records: Iterable[dict], looks: Looks, split: str) -> Iterator[Fi
         if id(record) not in looks:
             continue
         image, mask = looks[id(record)]
-        where = record.get('mask_where') or record['mask_path']
+        location = record.get('mask_location') or record['mask_path']
         if image.fault is not None:
             yield Finding(
                 'unreadable image',
@@ -177,12 +177,12 @@ def _of_pixels(records: Iterable[dict], looks: Looks, split: str) -> Iterator[Fi
         else:
             kind = ''
         if kind:
-            yield Finding(kind, split, where, what)
+            yield Finding(kind, split, location, what)
         if mask.fault is None and mask.area < TINY:
             yield Finding(
                 'tiny mask' if mask.area else 'empty mask',
                 split,
-                where,
+                location,
                 f'{mask.area} pixels, sample {record["sample_id"]}',
             )
 

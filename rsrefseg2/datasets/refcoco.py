@@ -135,16 +135,16 @@ class RefCOCO(RefSegDataset):
             for (sent_id, _, ann_id), text, instance in zip(
                 expected, info['text'], info['instances'], strict=True
             ):
-                where = f'{path!r}, annotation {ann_id}'
+                location = f'{path!r}, annotation {ann_id}'
                 with self.faults:
                     yield dict(
                         sample_id=str(sent_id),
                         text=text.strip(),
-                        mask_where=where,
-                        where=f'{refs_path!r}, sent_id {sent_id}',
+                        mask_location=location,
+                        location=f'{refs_path!r}, sent_id {sent_id}',
                         category=names.get(annotations[ann_id].category_id),
                         img_path=info['img_path'],
-                        mask_rle=_rle(instance['mask'], (image.height, image.width), where),
+                        mask_rle=_rle(instance['mask'], (image.height, image.width), location),
                     )
         if sentences:
             raise UserError(f'{refs_path!r}: mmdet does not give image {next(iter(sentences))}')
@@ -193,8 +193,8 @@ def _sentences(refs: list, split: str, path: str) -> dict[int, list[tuple]]:
     return found
 
 
-def _rle(segmentation: Any, size: tuple[int, int], where: str) -> dict:
+def _rle(segmentation: Any, size: tuple[int, int], location: str) -> dict:
     """COCO has polygons, and run lengths for crowds."""
     if isinstance(segmentation, list):
-        return from_polygons(segmentation, size, where=where)
-    return as_rle(segmentation, where)
+        return from_polygons(segmentation, size, where=location)
+    return as_rle(segmentation, location)

@@ -1,4 +1,4 @@
-"""Failures made on purpose, so that their cause is known: is it told right?
+"""Failures made on purpose, so that their cause is known: is the right cause found?
 
     exchange             where  the answer to the sentence of another object of the scene
     erode, dilate        how    the decoder's mask logits, upsampled to the original size, shrink

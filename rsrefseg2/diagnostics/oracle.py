@@ -1,4 +1,4 @@
-"""The ceiling of 'how': what the mask generator draws when it is told where, perfectly.
+"""The ceiling of 'how': what the mask generator draws from a perfect dense prompt.
 
 The target stands in for the dense prompt: p_dense = m (2 a - 1), where a is the share of each cell
 of the prompt's grid that the target covers, for several magnitudes m of the logits. The sparse

@@ -155,10 +155,9 @@ def live_line(hub: MessageHub) -> str:
 
 @HOOKS.register_module()
 class MaskWarningHook(Hook):
-    """Warns once of the annotated masks that are used although they are odd: those that were
-    resized to their image, and empty ones. After the first epoch of training, validation, test.
+    """Warns once about empty or resized masks, after the first epoch of training, validation, test.
 
-    A loader's worker has no voice of its own: the samples carry what it saw, and all ranks count.
+    The workers of a loader do not log: the samples carry what they saw. All ranks are counted.
     """
 
     KINDS = {
@@ -168,7 +167,7 @@ class MaskWarningHook(Hook):
 
     def __init__(self) -> None:
         self._seen: dict[str, dict[str, set[str]]] = {}  # phase -> kind or 'all' -> sample ids
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def _after_iter(
         self,
@@ -178,7 +177,7 @@ class MaskWarningHook(Hook):
         outputs: Any = None,
         mode: str = 'train',
     ) -> None:
-        if mode in self._told or data_batch is None:
+        if mode in self._reported or data_batch is None:
             return
         seen = self._seen.setdefault(mode, {'all': set(), **{kind: set() for kind in self.KINDS}})
         for sample in data_batch['data_samples']:
@@ -190,14 +189,14 @@ class MaskWarningHook(Hook):
                     seen['empty'].add(sample.sample_id)
 
     def _after_epoch(self, runner: FlexibleRunner, mode: str = 'train') -> None:
-        if mode in self._told:
+        if mode in self._reported:
             return
-        self._told.add(mode)
+        self._reported.add(mode)
         ranks = all_gather_object(self._seen.pop(mode, {}))
-        total, *odd = (
+        total, *found = (
             set().union(*(seen.get(kind, ()) for seen in ranks)) for kind in ('all', *self.KINDS)
         )
-        for ids, what in zip(odd, self.KINDS.values(), strict=True):
+        for ids, what in zip(found, self.KINDS.values(), strict=True):
             if ids:
                 print_log(
                     f'{mode}: {len(ids)} of {len(total)} masks {what}: samples '
