@@ -25,6 +25,7 @@ setup(
     python_requires='>=3.11',
     install_requires=requirements('requirements.txt'),
     extras_require={
-        name: requirements(f'requirements/{name}.txt') for name in ('tensorboard', 'tests', 'wandb')
+        name: requirements(f'requirements/{name}.txt')
+        for name in ('dev', 'tensorboard', 'tests', 'wandb')
     },
 )

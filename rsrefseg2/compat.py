@@ -63,7 +63,8 @@ def defer_deepspeed() -> None:
     """
     if 'deepspeed' in sys.modules or 'mmengine._strategy' in sys.modules:
         return
-    sys.modules['deepspeed'] = None  # makes `import deepspeed` raise ImportError
+    blocked: Any = None
+    sys.modules['deepspeed'] = blocked  # makes `import deepspeed` raise ImportError
     try:
         import mmengine._strategy  # noqa: F401
     finally:

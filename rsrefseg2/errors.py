@@ -83,8 +83,9 @@ def _open_file(error: OSError) -> str | None:
         for value in frame.f_locals.values():
             if isinstance(value, logging.StreamHandler):
                 value = value.stream
-            if isinstance(value, io.IOBase) and isinstance(getattr(value, 'name', None), str):
-                return value.name
+            name = getattr(value, 'name', None)
+            if isinstance(value, io.IOBase) and isinstance(name, str):
+                return name
     return None
 
 

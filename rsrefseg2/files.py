@@ -8,8 +8,9 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from .errors import UserError, os_errors_told
 
@@ -23,7 +24,7 @@ _KINDS = {
 MARK_WITHIN = 2048  # bytes at either end of a file in which its mark is looked for
 
 
-def open_regular(path: str | os.PathLike, *, what: str = 'the file') -> BinaryIO:
+def open_regular(path: str | os.PathLike, *, what: str = 'the file') -> BufferedReader:
     """The file, open for reading bytes. A FIFO or a device is refused: it may block for ever.
 
     Args:
@@ -207,4 +208,4 @@ def require_writable(folder: str | os.PathLike) -> None:
         UserError: they cannot (a read-only disk, no permission).
     """
     with os_errors_told(f'writing to {os.fspath(folder)}'):
-        tempfile.TemporaryFile(dir=folder).close()
+        tempfile.TemporaryFile(dir=os.fspath(folder)).close()

@@ -142,7 +142,12 @@ def decode_json(text: str | bytes, kind: type[T], *, where: str) -> T:
     return convert(parse_json(text, where=where), kind, where=where)
 
 
-def read_json(path: str | os.PathLike, kind: type[T] = Any, *, what: str = 'the file') -> T:
+def read_json(
+    path: str | os.PathLike,
+    kind: type[T] = Any,  # type: ignore[assignment]
+    *,
+    what: str = 'the file',
+) -> T:
     """The `kind` that a JSON file holds.
 
     Raises:
@@ -152,7 +157,10 @@ def read_json(path: str | os.PathLike, kind: type[T] = Any, *, what: str = 'the 
 
 
 def read_json_lines(
-    path: str | os.PathLike, kind: type[T] = Any, *, what: str = 'the file'
+    path: str | os.PathLike,
+    kind: type[T] = Any,  # type: ignore[assignment]
+    *,
+    what: str = 'the file',
 ) -> Iterator[tuple[str, T]]:
     """(`file:line`, the `kind` that the line holds) for each line of a file that is not blank; one
     line is in memory at a time.

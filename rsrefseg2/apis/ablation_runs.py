@@ -39,22 +39,27 @@ class Run(NamedTuple):
 
     @property
     def folder(self) -> Path:
+        """Where everything of the run lies."""
         return self.root / (self.scale or '') / self.row.name / f'seed{self.seed}'
 
     @property
     def config(self) -> Path:
+        """The config as it was run."""
         return self.folder.with_suffix('.py')
 
     @property
     def log(self) -> Path:
+        """The run's output."""
         return self.folder.with_suffix('.log')
 
     @property
     def scores(self) -> Path:
+        """Its scores, as JSON."""
         return self.folder / 'scores.json'
 
     @property
     def dump(self) -> Path:
+        """Its dump, one line per sample."""
         return self.folder / 'dump.jsonl'
 
     def checkpoint(self) -> Path | None:

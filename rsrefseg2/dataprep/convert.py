@@ -43,7 +43,7 @@ def convert(
 
     Args:
         source: of SOURCES.
-        to: a key of writers.LAYOUTS.
+        to: a key of layouts.LAYOUTS.
         splits: those to convert; each must be there.
     Returns:
         What was written and what the layout could not hold, one line each.
@@ -131,7 +131,7 @@ def _scenes(dataset: RefSegDataset, *, keep_category: bool) -> list[dict[str, An
 
 def _rle(sample: dict[str, Any]) -> dict[str, Any]:
     if 'mask_rle' in sample:
-        return text_rle(checked(sample['mask_rle'], where=sample['mask_where']))
+        return text_rle(checked(sample['mask_rle'], where=sample['mask_location']))
     mask = read_mask(sample['mask_path'])
     return text_rle(coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))))
 
@@ -147,7 +147,7 @@ def write_dataset(
     categories: Sequence[str],
     summary: dict[str, Any] | None = None,
 ) -> Layout:
-    """Write scene records (see writers.py) with their pictures to the empty folder `root`.
+    """Write scene records (see layouts.py) with their pictures to the empty folder `root`.
 
     A record's `source` is its picture; where it is `turned`, the picture is written as viewers show
     it. Sample ids and the pictures' file formats are added to the records.
@@ -216,70 +216,77 @@ def _lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 def _not_kept(source: str, layout: type[Layout], records: list[dict[str, Any]]) -> list[str]:
     """What the layout cannot hold, with counts. Line breaks in sentences are replaced here."""
-    sentences = [(record, sentence) for record in records for sentence in record['sentences']]
-    notes = [
+    return [
         'sample ids are new, and the order within a split is by picture: '
-        'scenes/ names the source of each'
+        'scenes/ names the source of each',
+        *_about_categories(source, layout, records),
+        *_about_pictures(layout, records),
+        *_without_line_breaks(layout, records),
     ]
-    known = sum(
-        record['objects'][sentence['target']]['category'] is not None
-        for record, sentence in sentences
-    )
+
+
+def _about_categories(
+    source: str, layout: type[Layout], records: list[dict[str, Any]]
+) -> Iterator[str]:
+    categories = [
+        record['objects'][sentence['target']]['category']
+        for record in records
+        for sentence in record['sentences']
+    ]
+    known = sum(category is not None for category in categories)
     if source in FROM_SENTENCE and known:
-        notes.append(
+        yield (
             f'the source names no category: that of {known} triplets is the one that the '
             'sentence names'
         )
     elif known and not layout.holds_category:
-        notes.append(
-            f'the layout has no place for the category of {known} triplets: scenes/ keeps it'
-        )
+        yield f'the layout has no place for the category of {known} triplets: scenes/ keeps it'
     if layout.name == 'rrsisd':
-        if known < len(sentences):
-            notes.append(
-                f'{len(sentences) - known} triplets have no known category; the layout '
+        if known < len(categories):
+            yield (
+                f'{len(categories) - known} triplets have no known category; the layout '
                 f'demands one: it is {UNKNOWN!r} (read with classes=None)'
             )
-        notes.append(
+        yield (
             'bbox and area are those of the mask, in the form of the release (corners, '
             '255 per pixel)'
         )
     elif source == 'rrsisd':
-        notes.append("the source's own bbox, area, ref and annotation ids are not kept")
+        yield "the source's own bbox, area, ref and annotation ids are not kept"
+
+
+def _about_pictures(layout: type[Layout], records: list[dict[str, Any]]) -> Iterator[str]:
     files = sum(len(record['files']) for record in records)
+    names = sum(len(record['sentences']) for record in records)
     if files > len(records) and layout.several_sentences:
-        notes.append(
-            f'{files} pictures are {len(records)} of different content: each is stored once'
-        )
-    names = len(sentences)
+        yield f'{files} pictures are {len(records)} of different content: each is stored once'
     if not layout.several_sentences and names > len(records):
-        notes.append(
+        yield (
             f'the layout has a picture per sentence: {len(records)} pictures stand under '
             f'{names} names (hard links where the file system has them: edit none in '
             'place)'
         )
     formats = collections.Counter(Path(record['source']).suffix.lower() for record in records)
-    other = {
-        suffix: count
-        for suffix, count in formats.items()
-        if layout.suffix and suffix.replace('tiff', 'tif') != layout.suffix
-    }
-    for suffix, count in other.items():
-        notes.append(
-            f'{count} {suffix[1:]} pictures are written as {layout.suffix[1:]}: the same '
-            'pixels, another file; what else the file held (EXIF, geo-reference) is gone'
-        )
+    for suffix, count in formats.items():
+        if layout.suffix and suffix.replace('tiff', 'tif') != layout.suffix:
+            yield (
+                f'{count} {suffix[1:]} pictures are written as {layout.suffix[1:]}: the same '
+                'pixels, another file; what else the file held (EXIF, geo-reference) is gone'
+            )
     if layout.name == 'rrsisd' and set(formats) - {'.jpg', '.jpeg'}:
         kept = ', '.join(sorted(set(formats) - {'.jpg', '.jpeg'}))
-        notes.append(
-            f'pictures stay {kept} files (file_name says so): JPEG would alter their pixels'
-        )
-    broken = [sentence for _, sentence in sentences if len(sentence['text'].splitlines()) > 1]
-    if broken and layout.suffix is not None:
-        for sentence in broken:
-            sentence['text'] = ' '.join(sentence['text'].splitlines())
-        notes.append(
+        yield f'pictures stay {kept} files (file_name says so): JPEG would alter their pixels'
+
+
+def _without_line_breaks(layout: type[Layout], records: list[dict[str, Any]]) -> Iterator[str]:
+    if layout.suffix is None:  # the layout's sentences are JSON or a pickle
+        return
+    sentences = [sentence for record in records for sentence in record['sentences']]
+    broken = [sentence for sentence in sentences if len(sentence['text'].splitlines()) > 1]
+    for sentence in broken:
+        sentence['text'] = ' '.join(sentence['text'].splitlines())
+    if broken:
+        yield (
             f'{len(broken)} sentences had line breaks, which the layout cannot hold: they '
             'are blanks now'
         )
-    return notes

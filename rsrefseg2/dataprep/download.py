@@ -64,6 +64,8 @@ def download(source: Source, folder: str | os.PathLike, *, hub: Any = None) -> P
     """
     if hub is None:
         import huggingface_hub as hub
+    if source.hub is None:
+        raise UserError(f'{source.title} is not on the hub: {source.by_hand}')
     repository, name = source.hub
     try:
         path = Path(hub.hf_hub_download(repository, name, repo_type='dataset', local_dir=folder))
@@ -84,6 +86,7 @@ def download(source: Source, folder: str | os.PathLike, *, hub: Any = None) -> P
 
 
 def sha256(path: str | os.PathLike) -> str:
+    """A file's SHA-256, in hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
         while block := file.read(2**22):
@@ -134,18 +137,17 @@ def unpack(archives: Sequence[str | os.PathLike], folder: str | os.PathLike) -> 
     return written
 
 
-def _entries(file: BinaryIO) -> tuple[list[tuple[str, int, Any]], Callable[[Any], Any] | None]:
+def _entries(file: BinaryIO) -> tuple[list[tuple[str, int, Any]], Callable[[Any], Any]]:
     """(name, size, entry) of the files in an archive, and what opens an entry."""
     if zipfile.is_zipfile(file):
-        found = zipfile.ZipFile(file)
-        return [
-            (e.filename, e.file_size, e) for e in found.infolist() if not e.is_dir()
-        ], found.open
+        packed = zipfile.ZipFile(file)
+        entries = [(e.filename, e.file_size, e) for e in packed.infolist() if not e.is_dir()]
+        return entries, packed.open
     file.seek(0)
     with contextlib.suppress(tarfile.ReadError):
         found = tarfile.open(fileobj=file)
         return [(e.name, e.size, e) for e in found if e.isfile()], found.extractfile
-    return [], None
+    return [], file.read  # nothing to open
 
 
 def _write_entries(

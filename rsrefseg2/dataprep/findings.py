@@ -41,10 +41,12 @@ class Finding(NamedTuple):
 
     @property
     def severity(self) -> str:
+        """'error' or 'warning', by its kind."""
         return KINDS[self.kind][0]
 
     @property
     def do(self) -> str:
+        """What to do about it."""
         return KINDS[self.kind][1]
 
 

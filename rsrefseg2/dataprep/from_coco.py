@@ -65,49 +65,32 @@ def convert_coco(
     """Write triplets of the instances in `path` to the new folder `out`; -> the counts.
 
     Beside the layout's files stand `scenes/` with all instances of every picture (the baselines
-    read them) and `summary.json`. A function of files and arguments: the same arguments
-    give the same triplets.
+    read them) and `summary.json`. The same files and arguments give the same triplets.
 
     Args:
         images: the folder of the pictures.
-        to: a key of writers.LAYOUTS.
+        to: a key of layouts.LAYOUTS.
         seed: of the choice of sentences and of the split, which hashes the picture's file name.
         shares: of the pictures in train, val and test.
         names: category -> its names in sentences; known ones need none.
         exclude: categories that no sentence speaks of.
         boxes_as_masks: fill the box of an annotation that has no segmentation.
     """
-    if len(shares) != 3 or min(shares) < 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
-        raise UserError(
-            f'the shares of train, val and test must be three numbers from 0 that add '
-            f'up to 1, got {" ".join(map(str, shares))}'
-        )
+    _check_shares(shares)
     with complete_folder(out) as root:
         file = load_instances(path)
         categories = file.categories
-        unknown = sorted(set(exclude) - set(categories.values()))
-        if unknown:
-            raise UserError(
-                f'--exclude names {", ".join(unknown)}; the categories are '
-                f'{", ".join(categories.values())}'
-            )
+        _check_excluded(exclude, categories)
         spoken = spoken_names(categories.values(), given=names)
         jobs = _jobs(path, file, images, seed, shares)
+        rules: dict[str, Any] = dict(names=spoken, limits=limits, exclude=frozenset(exclude))
+        source: dict[str, Any] = dict(file=repr(path), categories=categories)
         work = functools.partial(
-            _scene,
-            categories=categories,
-            names=spoken,
-            seed=seed,
-            limits=limits,
-            exclude=frozenset(exclude),
-            boxes_as_masks=boxes_as_masks,
-            where=repr(path),
+            _scene, seed=seed, boxes_as_masks=boxes_as_masks, **rules, **source
         )
         records, counts = _described(work, jobs, path)
         summary = {
-            'source': os.path.basename(path),
-            'seed': seed,
-            'shares': list(shares),
+            **dict(source=os.path.basename(path), seed=seed, shares=list(shares)),
             'limits': dataclasses.asdict(limits),
             'names': spoken,
             'exclude': sorted(exclude),
@@ -117,6 +100,23 @@ def convert_coco(
         }
         write_dataset(root, to, records, categories=tuple(categories.values()), summary=summary)
     return summary
+
+
+def _check_shares(shares: Sequence[float]) -> None:
+    if len(shares) != 3 or min(shares) < 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
+        raise UserError(
+            f'the shares of train, val and test must be three numbers from 0 that add '
+            f'up to 1, got {" ".join(map(str, shares))}'
+        )
+
+
+def _check_excluded(exclude: Iterable[str], categories: Mapping[Id, str]) -> None:
+    unknown = sorted(set(exclude) - set(categories.values()))
+    if unknown:
+        raise UserError(
+            f'--exclude names {", ".join(unknown)}; the categories are '
+            f'{", ".join(categories.values())}'
+        )
 
 
 def _described(
@@ -158,16 +158,16 @@ def _jobs(path: str, file: Instances, images: str, seed: int, shares: Sequence[f
         of_image.setdefault(annotation.image_id, []).append(annotation)
     jobs, ids = [], set()
     for number, image in enumerate(file.images):
-        where = f'{path!r}, image {number}'
+        location = f'{path!r}, image {number}'
         if image.id in ids:
-            raise UserError(f'{where}: id {image.id} occurs twice')
+            raise UserError(f'{location}: id {image.id} occurs twice')
         ids.add(image.id)
-        picture = confined(images, image.file_name, where=where)
+        picture = confined(images, image.file_name, where=location)
         if image.id not in of_image:
             continue
         if not is_file(picture):
             raise UserError(
-                f'{where}: the picture {picture!r} is missing: is {images!r} the '
+                f'{location}: the picture {picture!r} is missing: is {images!r} the '
                 'folder that the file names start from?'
             )
         jobs.append(
@@ -190,26 +190,26 @@ def split_of(name: str, seed: int, shares: Sequence[float]) -> str:
 
 
 def _mask(
-    annotation: Annotation, size: tuple[int, int], where: str, boxes_as_masks: bool
+    annotation: Annotation, size: tuple[int, int], location: str, boxes_as_masks: bool
 ) -> tuple[dict[str, Any], str]:
     """The instance's mask as RLE, and what it was made of."""
     segmentation = annotation.segmentation
     if isinstance(segmentation, dict):
-        rle, kind = checked(segmentation, where=where), 'run lengths'
+        rle, kind = checked(segmentation, where=location), 'run lengths'
     elif segmentation:
-        rle, kind = from_polygons(segmentation, size, where=where), 'polygons'
+        rle, kind = from_polygons(segmentation, size, where=location), 'polygons'
     elif boxes_as_masks:
-        x0, y0, x1, y1 = _corners(_box(annotation, size, where))
-        rle = from_polygons([[x0, y0, x1, y0, x1, y1, x0, y1]], size, where=where)
+        x0, y0, x1, y1 = _corners(_box(annotation, size, location))
+        rle = from_polygons([[x0, y0, x1, y0, x1, y1, x0, y1]], size, where=location)
         kind = 'filled boxes'
     else:
         raise UserError(
-            f'{where}: no segmentation, only a box: give --boxes-as-masks to fill '
+            f'{location}: no segmentation, only a box: give --boxes-as-masks to fill '
             'the box, or an instance file with masks'
         )
     if tuple(rle['size']) != size:
         raise UserError(
-            f'{where}: the mask is {rle["size"][0]} x {rle["size"][1]}, its picture '
+            f'{location}: the mask is {rle["size"][0]} x {rle["size"][1]}, its picture '
             f'{size[0]} x {size[1]} (height x width)'
         )
     return text_rle(rle), kind
@@ -227,16 +227,53 @@ def _scene(
     limits: Limits,
     exclude: frozenset[str],
     boxes_as_masks: bool,
-    where: str,
+    file: str,
 ) -> tuple[dict[str, Any], collections.Counter]:
     """The picture's scene record with its sentences, and what was counted on the way."""
     counts: collections.Counter[str] = collections.Counter()
-    size, turned = _size(job, where)
+    size, turned = _size(job, file)
     if turned:
         counts['pictures turned as their EXIF orientation says'] += 1
-    objects, crowds = [], set(exclude)
+    objects, crowds = _instances(job, size, counts, categories, boxes_as_masks, file)
+    doubtful = _doubtful(objects)
+    counts['doubtful'] += len(doubtful)
+    sentences = _sentences(
+        objects,
+        size,
+        counts,
+        doubtful=doubtful,
+        crowds=crowds | exclude,
+        names=names,
+        rng=np.random.default_rng([seed, job.number]),
+        limits=limits,
+    )
+    counts['named by a sentence'] += len({sentence['target'] for sentence in sentences})
+    record = {
+        'scene': 0,
+        'split': job.split,
+        'source': job.path,
+        'files': [job.image.file_name],
+        'objects': objects,
+        'sentences': sentences,
+    }
+    if turned:
+        record['turned'] = True
+    return record, counts
+
+
+def _instances(
+    job: Job,
+    size: tuple[int, int],
+    counts: collections.Counter,
+    categories: Mapping[Id, str],
+    boxes_as_masks: bool,
+    file: str,
+) -> tuple[list[dict[str, Any]], frozenset[str]]:
+    """The picture's instances, and the categories of which a crowd is annotated; both counted."""
+    objects: list[dict[str, Any]] = []
+    crowds = set()
     for annotation in job.annotations:
-        here, number = f'{where}, annotation {annotation.id}', annotation.category_id
+        here, number = f'{file}, annotation {annotation.id}', annotation.category_id
         if number not in categories:
             raise UserError(
                 f'{here}: category {number!r} is not among the categories (ids '
@@ -257,8 +294,21 @@ def _scene(
                 'annotated_box': _box(annotation, size, here),
             }
         )
-    doubtful = _doubtful(objects)
-    counts['doubtful'] += len(doubtful)
+    return objects, frozenset(crowds)
+
+
+def _sentences(
+    objects: Sequence[dict[str, Any]],
+    size: tuple[int, int],
+    counts: collections.Counter,
+    *,
+    doubtful: set[int],
+    crowds: frozenset[str],
+    names: Mapping[str, Sequence[str]],
+    rng: np.random.Generator,
+    limits: Limits,
+) -> list[dict[str, Any]]:
+    """The picture's sentences; the solver has to read each as it is meant, the others are counted."""
     things = [
         Thing(thing['category'], _corners(thing['bbox']), thing['area'], i in doubtful)
         for i, thing in enumerate(objects)
@@ -276,9 +326,8 @@ def _scene(
         counts['sentences that the solver read otherwise: left out'] += not agreed
         return agreed
 
-    rng = np.random.default_rng([seed, job.number])
-    picture = Picture(things, height=size[0], width=size[1], crowds=frozenset(crowds))
-    sentences = [
+    picture = Picture(things, height=size[0], width=size[1], crowds=crowds)
+    return [
         {
             'text': e.text,
             'level': e.level,
@@ -288,25 +337,13 @@ def _scene(
         }
         for e in expressions_of(picture, names, rng, limits=limits, check=check)
     ]
-    counts['named by a sentence'] += len({sentence['target'] for sentence in sentences})
-    record = {
-        'scene': 0,
-        'split': job.split,
-        'source': job.path,
-        'files': [job.image.file_name],
-        'objects': objects,
-        'sentences': sentences,
-    }
-    if turned:
-        record['turned'] = True
-    return record, counts
 
 
-def _size(job: Job, where: str) -> tuple[tuple[int, int], bool]:
+def _size(job: Job, file: str) -> tuple[tuple[int, int], bool]:
     """(H, W) that the file states, if it is the picture's as viewers and labelling tools show it;
     whether they turn the picture for that. It is read to its end: what is damaged is not copied."""
     stated = job.image.height, job.image.width
-    found = read_image(job.path, upright=True).shape[:2]
+    found: tuple[int, int] = read_image(job.path, upright=True).shape[:2]
     turned = is_turned(job.path)
     if stated != found:
         shown = ' as viewers turn it (EXIF orientation)' if turned else ''
@@ -317,15 +354,15 @@ def _size(job: Job, where: str) -> tuple[tuple[int, int], bool]:
         )
         raise UserError(
             f'{job.path!r} is {found[0]} x {found[1]} (height x width){shown}, '
-            f'{where}, image {job.number} says {stated[0]:g} x {stated[1]:g}: {why}'
+            f'{file}, image {job.number} says {stated[0]:g} x {stated[1]:g}: {why}'
         )
-    return found, turned
+    return (found[0], found[1]), turned
 
 
-def _box(annotation: Annotation, size: tuple[int, int], where: str) -> list[float]:
+def _box(annotation: Annotation, size: tuple[int, int], location: str) -> list[float]:
     if annotation.bbox is None:
-        raise UserError(f'{where}: bbox is missing: give [x, y, width, height]')
-    require_within(_corners(annotation.bbox), size, where=where, what='bbox')
+        raise UserError(f'{location}: bbox is missing: give [x, y, width, height]')
+    require_within(_corners(annotation.bbox), size, where=location, what='bbox')
     return list(annotation.bbox)
 
 

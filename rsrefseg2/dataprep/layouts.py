@@ -97,6 +97,7 @@ class Layout:
         self.categories = {name: index for index, name in enumerate(categories)}
 
     def prepare(self) -> None:
+        """Make the folders."""
         for folder in self.folders:
             (self.root / folder).mkdir(parents=True)
 
@@ -161,10 +162,13 @@ class RRSISD(_OneFile):
     annotation_files = ('rrsisd/instances.json', 'rrsisd/refs(unc).p')
 
     def key(self, split: str, scene: int, number: int, position: int) -> str:
+        """The sent_id: sentences are numbered from 1 through all splits."""
         return str(number + 1)
 
     def write_annotations(self, records: Iterable[dict[str, Any]]) -> None:
-        refs, images, annotations = [], [], []
+        """Write instances.json and refs(unc).p."""
+        refs, images = [], []
+        annotations: list[dict[str, Any]] = []
         for record in records:
             number = self._image_id(record)
             height, width = record['objects'][0]['rle']['size']
@@ -223,6 +227,7 @@ class _PhraseFiles(Layout):
 
     options: tuple[int, ...] = ()
     line: str
+    suffix: str
 
     annotation_files = tuple(f'output_phrase_{split}.txt' for split in SPLITS)
 
@@ -280,6 +285,7 @@ class RefSegRS(_PhraseFiles):
     line = '{stem} {text}\n'
 
     def key(self, split: str, scene: int, number: int, position: int) -> str:
+        """The stem of the file: the numbers in an order that says nothing."""
         total = self.sentences['all']
         step = next(
             s for s in range(max(1, int(0.618 * total)), 2 * total + 2) if math.gcd(s, total) == 1
@@ -296,6 +302,7 @@ class RISBench(_PhraseFiles):
     line = '{stem}.png {text}\n'
 
     def key(self, split: str, scene: int, number: int, position: int) -> str:
+        """The stem of the file: split, scene, number of the sentence."""
         if split == 'test':
             return f'test_{scene}_{position}'
         return f'train_{self.scenes[split] + scene}_{position}'
@@ -310,9 +317,11 @@ class JSONLines(_OneFile):
     annotation_files = tuple(f'{split}.jsonl' for split in SPLITS)
 
     def key(self, split: str, scene: int, number: int, position: int) -> str:
+        """The sent_id: sentences are numbered from 1 through all splits."""
         return str(number + 1)
 
     def write_annotations(self, records: Iterable[dict[str, Any]]) -> None:
+        """Write one file per split, one line per sentence."""
         annotations = 0
         with contextlib.ExitStack() as stack:
             files = {

@@ -50,6 +50,7 @@ class SentenceStatistics:
         }
 
     def mean_length(self, count: str) -> float:
+        """The mean number of words, as `count` (a key of COUNTS) tells them apart."""
         return float(np.mean(self.lengths[count]))
 
 

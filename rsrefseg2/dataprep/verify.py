@@ -31,7 +31,7 @@ def verify(
     """Look at all records and files of a data set of READERS, with all cores.
 
     Args:
-        splits: None: all of them; only then orphaned files can be told.
+        splits: None: all of them; only then orphaned files are found.
         count_tokens: Tokens of a sentence with its eos; more than `max_tokens` is a finding.
         options: of the reader.
 
@@ -44,53 +44,48 @@ def verify(
     if not os.path.isdir(root):
         data[chosen[0]].read_records()  # says what to do
     report = Report({}, {}, [])
-    records, readable = {}, True
+    records: dict[str, list[dict]] = {}
+    readable = True
     for split, dataset in data.items():
         records[split], unread = _read(dataset, report.findings)
         readable &= not unread
         report.samples[split] = len(records[split])
-        written = written_triplets(root, split)
-        known = dataset.PUBLISHED.get(split) if written is None else written
-        if not (records[split] or unread or dataset.faults.found or known == 0):
-            report.findings.append(Finding('unreadable split', split, root, 'no triplet'))
-        elif known not in (None, len(records[split])) and not unread:
-            report.findings.append(
-                Finding(
-                    'count',
-                    split,
-                    root,
-                    f'{len(records[split])} triplets, '
-                    f'{"published" if written is None else "written"}: {known}',
-                )
-            )
+        if not unread:
+            report.findings.extend(_of_count(dataset, root, len(records[split])))
     missing = _missing(records, report.findings)
     if readable and set(chosen) == set(splits_of(name)):
         report.findings.extend(_orphans(r for split in chosen for r in records[split]))
     every = [record for split in chosen for record in records[split]]
     looks = look_at_all(every, missing, title=data[chosen[0]].TITLE)
-    remember(
-        {
-            record['img_path']: looks[id(record)][0].content
-            for record in every
-            if id(record) in looks and looks[id(record)][0].fault is None
-        }
-    )
+    _remember_images(every, looks)
     for split in chosen:
         report.findings.extend(_of_pixels(records[split], looks, split))
         if count_tokens is not None:
             report.findings.extend(_long(records[split], split, count_tokens, max_tokens))
         report.statistics[split] = _statistics(records[split], looks)
     report.findings.extend(_of_equal_images(records, looks))
+    return report._replace(findings=_in_order(report.findings))
+
+
+def _in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Each once, by severity and kind."""
     kinds = list(KINDS)
-    return report._replace(
-        findings=sorted(
-            dict.fromkeys(report.findings),
-            key=lambda f: (SEVERITIES.index(f.severity), kinds.index(f.kind)),
-        )
+    return sorted(
+        dict.fromkeys(findings), key=lambda f: (SEVERITIES.index(f.severity), kinds.index(f.kind))
     )
 
 
 # ---------------------------------------------------------------- records and files
+
+
+def _remember_images(records: Iterable[dict], looks: Looks) -> None:
+    remember(
+        {
+            record['img_path']: looks[id(record)][0].content
+            for record in records
+            if id(record) in looks and looks[id(record)][0].fault is None
+        }
+    )
 
 
 def _read(dataset: RefSegDataset, findings: list[Finding]) -> tuple[list[dict], bool]:
@@ -102,9 +97,21 @@ def _read(dataset: RefSegDataset, findings: list[Finding]) -> tuple[list[dict], 
         records, unread = [], [str(error)]
     for kind, messages in (('unreadable split', unread), ('bad record', dataset.faults.found)):
         for message in messages:
-            where, _, what = message.partition(': ')
-            findings.append(Finding(kind, dataset.split, where, what))
+            location, _, what = message.partition(': ')
+            findings.append(Finding(kind, dataset.split, location, what))
     return records, bool(unread)
+
+
+def _of_count(dataset: RefSegDataset, root: str, found: int) -> Iterator[Finding]:
+    """How many triplets were found, against those that were published or written there."""
+    split = dataset.split
+    written = written_triplets(root, split)
+    known = dataset.PUBLISHED.get(split) if written is None else written
+    if not (found or dataset.faults.found or known == 0):
+        yield Finding('unreadable split', split, root, 'no triplet')
+    elif known not in (None, found):
+        source = 'published' if written is None else 'written'
+        yield Finding('count', split, root, f'{found} triplets, {source}: {known}')
 
 
 def _missing(records: dict[str, list[dict]], findings: list[Finding]) -> set[str]:
@@ -149,7 +156,7 @@ def _of_pixels(records: Iterable[dict], looks: Looks, split: str) -> Iterator[Fi
         if id(record) not in looks:
             continue
         image, mask = looks[id(record)]
-        where = record.get('mask_where') or record.get('mask_path')
+        location = record.get('mask_location') or record['mask_path']
         if image.fault is not None:
             yield Finding(
                 'unreadable image',
@@ -170,12 +177,12 @@ def _of_pixels(records: Iterable[dict], looks: Looks, split: str) -> Iterator[Fi
         else:
             kind = ''
         if kind:
-            yield Finding(kind, split, where, what)
+            yield Finding(kind, split, location, what)
         if mask.fault is None and mask.area < TINY:
             yield Finding(
                 'tiny mask' if mask.area else 'empty mask',
                 split,
-                where,
+                location,
                 f'{mask.area} pixels, sample {record["sample_id"]}',
             )
 

@@ -17,6 +17,8 @@ from ..datasets.masks import mask_of
 
 
 class MaskLook(NamedTuple):
+    """What a mask is. `fault`: why it cannot be read."""
+
     area: int  # pixels, at the image's size
     stored: tuple[int, int]  # (H, W), before it followed the image
     content: bytes  # hash of the mask
@@ -24,6 +26,8 @@ class MaskLook(NamedTuple):
 
 
 class ImageLook(NamedTuple):
+    """What an image is, and its masks. `fault`: why it cannot be read."""
+
     content: str  # hash of the file
     size: tuple[int, int] | None  # (H, W)
     fault: str | None

@@ -48,12 +48,13 @@ class RefSegDataset(BaseDataset):
     """
 
     METAINFO: ClassVar[dict] = dict(classes=None)
-    TITLE: ClassVar[str] = 'the data set'
-    SPLITS: ClassVar[Sequence[str]] = SPLITS
-    PUBLISHED: ClassVar[Mapping[str, int]] = {}  # triplets per split, as the publication says
-    SYNONYMS: ClassVar[Mapping[str, str]] = {}  # what sentences call the classes beside their names
     OTHER_NAMES: ClassVar[str] = ''  # what else helps where a category's name is not known
-    EQUAL_IMAGES: ClassVar[Literal['path', 'content']] = 'path'
+    # Facts of a benchmark; a reader of several sets them in its constructor.
+    TITLE: str = 'the data set'
+    SPLITS: Sequence[str] = SPLITS
+    PUBLISHED: Mapping[str, int] = {}  # triplets per split, as the publication says
+    SYNONYMS: Mapping[str, str] = {}  # what sentences call the classes beside their names
+    EQUAL_IMAGES: Literal['path', 'content'] = 'path'
 
     def __init__(
         self,
@@ -93,13 +94,18 @@ class RefSegDataset(BaseDataset):
     # ------------------------------------------------------------------ reading
 
     def load_triplets(self) -> Iterator[dict]:
-        """Yield `sample_id, img_path, text, category, mask_path | mask_rle, mask_where`, `where`.
+        """Yield `sample_id, img_path, text, category, mask_path | mask_rle, mask_location`, `location`.
 
-        `where` names file and record for messages and is dropped afterwards.
+        `location` names file and record for messages and is dropped afterwards.
         """
         raise NotImplementedError
 
     def load_data_list(self) -> list[dict]:
+        """The checked records, of which every file is there; sentences exchanged where asked for.
+
+        Raises:
+            UserError: there is none, or an image or a mask is missing.
+        """
         records = self.read_records()
         if not records:
             raise UserError(
@@ -124,8 +130,8 @@ class RefSegDataset(BaseDataset):
         find_category: CategoryFinder | None = None
         for record in self.load_triplets():
             with self.faults:
-                where = record.pop('where')
-                self._check_record(record, where)
+                location = record.pop('location')
+                self._check_record(record, location)
                 classes = self._metainfo['classes']  # known only now where the files list them
                 if record['category'] is None and classes:
                     find_category = find_category or CategoryFinder(classes, self.SYNONYMS)
@@ -133,27 +139,27 @@ class RefSegDataset(BaseDataset):
                 sample_id = record['sample_id']
                 if sample_id in seen:
                     raise UserError(
-                        f'{where}: sample id {sample_id!r} occurs twice, first in '
+                        f'{location}: sample id {sample_id!r} occurs twice, first in '
                         f'{seen[sample_id]}: remove one of the two'
                     )
-                seen[sample_id] = where
+                seen[sample_id] = location
                 records.append(record)
         return records
 
-    def _check_record(self, record: dict, where: str) -> None:
+    def _check_record(self, record: dict, location: str) -> None:
         try:
             record['text'].encode('utf-8')
         except UnicodeEncodeError:
             raise UserError(
-                f'{where}: the sentence holds half a surrogate pair, which is no '
+                f'{location}: the sentence holds half a surrogate pair, which is no '
                 'character: write the record again'
             ) from None
         if not record['text'].strip():
-            raise UserError(f'{where}: the sentence is empty: write one or remove the record')
+            raise UserError(f'{location}: the sentence is empty: write one or remove the record')
         classes, category = self._metainfo['classes'], record['category']
         if category is not None and classes is not None and category not in classes:
             raise UserError(
-                f'{where}: category {category!r} is not among the {len(classes)} '
+                f'{location}: category {category!r} is not among the {len(classes)} '
                 f'classes of {self.TITLE}{suggest(category, classes)}: '
                 f'correct the name{self.OTHER_NAMES}'
             )

@@ -41,6 +41,7 @@ class Faults:
 
 
 def check_split(split: str, splits: Sequence[str] = SPLITS) -> None:
+    """Raises a UserError, with the nearest name, where `split` is not one of `splits`."""
     if split not in splits:
         hint = suggest(split, splits) if isinstance(split, str) else ''
         raise UserError(f'split {split!r} is not one of {", ".join(splits)}{hint}')
@@ -147,17 +148,17 @@ def require_present(paths: Sequence[str], *, what: str) -> None:
         )
 
 
-def field(record: Any, key: str, where: str, kind: type | tuple[type, ...] = object) -> Any:
+def field(record: Any, key: str, location: str, kind: type | tuple[type, ...] = object) -> Any:
     """`record[key]`, or one line that says which record lacks it or holds another kind of value."""
     if not isinstance(record, dict):
-        raise UserError(f'{where}: expected a dict, got {type(record).__name__}')
+        raise UserError(f'{location}: expected a dict, got {type(record).__name__}')
     if key not in record:
-        raise UserError(f'{where}: key {key!r} is missing{suggest(key, map(str, record))}')
+        raise UserError(f'{location}: key {key!r} is missing{suggest(key, map(str, record))}')
     value = record[key]
     if not isinstance(value, kind):
         kinds = kind if isinstance(kind, tuple) else (kind,)
         raise UserError(
-            f'{where}: {key!r} is {type(value).__name__}, expected '
+            f'{location}: {key!r} is {type(value).__name__}, expected '
             f'{" or ".join(k.__name__ for k in kinds)}: correct the record'
         )
     return value
@@ -167,13 +168,13 @@ class _OfSplit(msgspec.Struct):
     split: str
 
 
-def split_of(record: Any, where: str) -> str:
+def split_of(record: Any, location: str) -> str:
     """`record['split']`, a known one: a record of no split would be lost without a word."""
     if type(record) is dict and record.get('split') in SPLITS:  # nearly all are
         return record['split']
-    split = convert(record, _OfSplit, where=where).split
+    split = convert(record, _OfSplit, where=location).split
     try:
         check_split(split)
     except UserError as error:
-        raise UserError(f'{where}: {error}') from None
+        raise UserError(f'{location}: {error}') from None
     return split

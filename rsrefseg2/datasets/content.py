@@ -81,7 +81,9 @@ def on_all_cores(
         dynamic_ncols=True,
         disable=not sys.stderr.isatty(),
     )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    cores = os.cpu_count() or 1
+    if hasattr(os, 'sched_getaffinity'):
+        cores = len(os.sched_getaffinity(0))
     with bar:
         for result in in_processes(
             work, items, title=title, chunk=chunk, workers=1 if len(items) < 2 * chunk else cores
@@ -110,7 +112,7 @@ def in_processes(
     """
     with contextlib.ExitStack() as stack:
         if workers <= 1:
-            results = map(work, items)
+            results: Iterator[Any] = map(work, items)
         else:
             # A forked process has everything imported; others import torch first.
             kind = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else None
@@ -140,17 +142,21 @@ def _stamp(path: str) -> Stamp:
 def _cached_hashes(stamps: dict[str, Stamp], *, title: str) -> dict[str, str]:
     folders = {os.path.dirname(path) for path in stamps}
     hashes: dict[str, str] = {}
+    new = []
     with contextlib.ExitStack() as stack:
         caches = {folder: stack.enter_context(HashCache(folder)) for folder in sorted(folders)}
         for path, stamp in stamps.items():
-            hashes[path] = caches[os.path.dirname(path)].get(path, stamp)
-        new = [path for path, found in hashes.items() if found is None]
+            known = caches[os.path.dirname(path)].get(path, stamp)
+            if known is None:
+                new.append(path)
+            else:
+                hashes[path] = known
         for path, found in zip(
             new, on_all_cores(file_hash, new, title=f'{title}: equal images'), strict=True
         ):
             hashes[path] = found
             caches[os.path.dirname(path)].put(path, stamps[path], found)
-    return hashes
+    return {path: hashes[path] for path in stamps}
 
 
 class HashCache:
@@ -171,10 +177,12 @@ class HashCache:
         self._changed = False
 
     def get(self, path: str, stamp: Stamp) -> str | None:
+        """The hash of a file, if it is known and the file unchanged since."""
         known = self._known.get(os.path.basename(path))
         return known[-1] if known is not None and tuple(known[:-1]) == stamp else None
 
     def put(self, path: str, stamp: Stamp, found: str) -> None:
+        """Remember the hash that was found for a file."""
         self._known[os.path.basename(path)] = [*stamp, found]
         self._changed = True
 
@@ -193,7 +201,7 @@ class HashCache:
 def _read(path: str) -> dict[str, list]:
     """What a cache file holds; nothing where there is none, or it is damaged."""
     try:
-        known = read_json(path)
+        known: Any = read_json(path)
     except UserError:
         return {}
     entries = known.items() if isinstance(known, dict) else ()

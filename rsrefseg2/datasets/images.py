@@ -9,7 +9,7 @@ import torch
 
 from rsrefseg2.errors import UserError
 
-from .pictures import memory_told, open_picture, too_deep
+from .pictures import memory_errors_reported, open_picture, too_deep
 
 # How each of Pillow's modes becomes RGB. Alpha is dropped (never blended: what lies under it is
 # the measured image), grey is repeated, a palette is looked up.
@@ -46,7 +46,7 @@ def read_image(path: str | os.PathLike, *, upright: bool = False) -> np.ndarray:
             f'{shown}: images of mode {mode} are not read: convert it to 8-bit RGB or '
             'grey, e.g. magick IN -colorspace sRGB OUT.png'
         )
-    with memory_told(f'{shown}: the image'):
+    with memory_errors_reported(f'{shown}: the image'):
         if mode != 'RGB':
             image = image.convert(_TO_RGB[mode]).convert('RGB')
         return np.array(image)

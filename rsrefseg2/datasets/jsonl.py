@@ -87,6 +87,7 @@ class RefSegJSONL(RefSegDataset):
         super().__init__(**kwargs)
 
     def load_triplets(self) -> Iterator[dict]:
+        """Yield the triplets of the split; see `RefSegDataset.load_triplets`."""
         self._metainfo['classes'] = self._classes
         find_root(self.data_root, title=self.TITLE, wrappers=(), entries=())
         path, of_one_split = self._find_lines()
@@ -96,15 +97,17 @@ class RefSegJSONL(RefSegDataset):
         )
         times: dict[str, int] = {}
         for number, raw in read_lines(path):
-            where = f'{path}:{number}'
+            location = f'{path}:{number}'
             with self.faults:
-                record = parse_json(decode_line(raw, where), where=where)
-                split = split_of(record, where)
+                record = parse_json(decode_line(raw, location), where=location)
+                split = split_of(record, location)
                 if split == self.split:
-                    yield self._triplet(convert(record, Line, where=where), folder, where, times)
+                    yield self._triplet(
+                        convert(record, Line, where=location), folder, location, times
+                    )
                 elif of_one_split:
                     raise UserError(
-                        f'{where}: the line is of split {split!r}, the file of '
+                        f'{location}: the line is of split {split!r}, the file of '
                         f'{self.split!r}: move the line'
                     )
 
@@ -133,7 +136,7 @@ class RefSegJSONL(RefSegDataset):
             raise UserError(f'{self.TITLE}: {wanted} is missing: {SEE_TREE}')
         return found[0], of_one_split
 
-    def _triplet(self, line: Line, folder: str, where: str, times: dict[str, int]) -> dict:
+    def _triplet(self, line: Line, folder: str, location: str, times: dict[str, int]) -> dict:
         name = str(line.image_id if line.sent_id is None else line.sent_id)
         _, extension = os.path.splitext(line.file_name)
         name = name.removesuffix(extension) if extension else name
@@ -142,10 +145,10 @@ class RefSegJSONL(RefSegDataset):
             sample_id=name if times[name] == 1 else f'{name}#{times[name]}',
             text=line.sent.strip(),
             category=line.category_name,
-            where=where,
-            mask_where=where,
-            img_path=confined(folder, line.file_name, where=where),
-            mask_rle=as_rle(line.segmentation, where),
+            location=location,
+            mask_location=location,
+            img_path=confined(folder, line.file_name, where=location),
+            mask_rle=as_rle(line.segmentation, location),
         )
 
 

@@ -12,14 +12,14 @@ from PIL import Image
 from rsrefseg2.errors import UserError
 from rsrefseg2.rle import checked, decode, size_of
 
-from .pictures import memory_told, open_picture
+from .pictures import memory_errors_reported, open_picture
 
 # How far a stored mask may differ from its image and still be its mask: a share of each side, and
 # at least one pixel. RRSIS-D has images of 800 x 801 and 800 x 787 (1.6 %) with masks of 800 x 800.
 SIZE_TOLERANCE = 0.02
 
 
-def as_rle(segmentation: Any, where: str) -> dict[str, Any]:
+def as_rle(segmentation: Any, location: str) -> dict[str, Any]:
     """The RLE of what annotation files hold: one, or a list of one.
 
     Its kind and size are checked here; compressed run lengths where they are decoded (`rle.decode`,
@@ -32,8 +32,8 @@ def as_rle(segmentation: Any, where: str) -> dict[str, Any]:
         segmentation = segmentation[0]
     counts = segmentation.get('counts') if isinstance(segmentation, dict) else None
     if not isinstance(counts, (str, bytes)) or 'size' not in segmentation:
-        return checked(segmentation, where=where)
-    return {'size': list(size_of(segmentation['size'], where=where)), 'counts': counts}
+        return checked(segmentation, where=location)
+    return {'size': list(size_of(segmentation['size'], where=location)), 'counts': counts}
 
 
 def read_mask(path: str | os.PathLike) -> np.ndarray:
@@ -48,7 +48,7 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
     """
     shown = repr(os.fsdecode(path))
     image = open_picture(path, what='the mask')
-    with memory_told(f'{shown}: the mask'):
+    with memory_errors_reported(f'{shown}: the mask'):
         return _target_of(image, shown)
 
 
@@ -111,23 +111,23 @@ def mask_of(
     Raises:
         UserError: see `rle.decode`, `read_mask` and `fit_mask`.
     """
-    where = record.get('mask_where') or (
+    location = record.get('mask_location') or (
         repr(record['mask_path'])
         if 'mask_path' in record
         else f'mask of sample {record["sample_id"]!r}'
     )
-    fit = dict(mask_where=where, img_path=record['img_path'])
+    fit = dict(mask_location=location, img_path=record['img_path'])
     if 'mask_rle' in record:
         if image_size is not None:  # before a damaged size takes memory
             _require_fit(tuple(record['mask_rle']['size']), image_size, **fit)
-        mask = decode(record['mask_rle'], where=where)
+        mask = decode(record['mask_rle'], where=location)
     else:
         mask = read_mask(record['mask_path'])
     return (mask if image_size is None else fit_mask(mask, image_size, **fit)), mask.shape
 
 
 def fit_mask(
-    mask: np.ndarray, image_size: Sequence[int], *, mask_where: str, img_path: str
+    mask: np.ndarray, image_size: Sequence[int], *, mask_location: str, img_path: str
 ) -> np.ndarray:
     """The mask (H, W) at its image's size. The one place where the two sizes meet.
 
@@ -137,7 +137,7 @@ def fit_mask(
     """
     if mask.shape == tuple(image_size):
         return mask
-    _require_fit(mask.shape, image_size, mask_where=mask_where, img_path=img_path)
+    _require_fit(mask.shape, image_size, mask_location=mask_location, img_path=img_path)
     rows, columns = (
         ((np.arange(want) + 0.5) * have / want).astype(int)
         for have, want in zip(mask.shape, image_size, strict=True)
@@ -146,7 +146,7 @@ def fit_mask(
 
 
 def _require_fit(
-    size: Sequence[int], image_size: Sequence[int], *, mask_where: str, img_path: str
+    size: Sequence[int], image_size: Sequence[int], *, mask_location: str, img_path: str
 ) -> None:
     turned = size[0] != size[1] and tuple(size) == tuple(image_size)[::-1]
     if turned or any(
@@ -154,7 +154,7 @@ def _require_fit(
         for have, want in zip(size, image_size, strict=True)
     ):
         raise UserError(
-            f'{mask_where}: the mask is {size[0]} x {size[1]} (height x width), its '
+            f'{mask_location}: the mask is {size[0]} x {size[1]} (height x width), its '
             f'image {img_path!r} is {image_size[0]} x {image_size[1]}: one of the two '
             + ('is transposed' if turned else 'files is another version')
         )

@@ -17,7 +17,7 @@ from .checks import find_root, require_file, require_folder
 
 class PhraseFileDataset(RefSegDataset):
     """`output_phrase_<split>.txt` with lines `<name> <sentence>`; `<name>` is a file in the image
-    folder and in the mask folder. The split is told by the file, never by the name.
+    folder and in the mask folder. The file says the split, never the name.
 
     `sample_id` is the stem of the mask file. There is no category on disk.
     """
@@ -48,6 +48,7 @@ class PhraseFileDataset(RefSegDataset):
         )
 
     def load_triplets(self) -> Iterator[dict]:
+        """Yield the triplets of the split; see `RefSegDataset.load_triplets`."""
         root = self._root()
         path = require_file(
             [os.path.join(root, self._file), os.path.join(root, 'phrase_txts', self._file)],
@@ -59,14 +60,14 @@ class PhraseFileDataset(RefSegDataset):
         )
         images, masks = os.path.join(images, ''), os.path.join(masks, '')
         for number, raw in read_lines(path):
-            where = f'{path}:{number}'
+            location = f'{path}:{number}'
             with self.faults:
-                stem, text = self._parse(decode_line(raw, where), where)
+                stem, text = self._parse(decode_line(raw, location), location)
                 yield dict(
                     sample_id=stem,
                     text=text,
                     category=None,
-                    where=where,
+                    location=location,
                     img_path=images + stem + self.EXTENSION,
                     mask_path=masks + stem + self.EXTENSION,
                 )
@@ -75,16 +76,16 @@ class PhraseFileDataset(RefSegDataset):
     def _name(self) -> re.Pattern:
         return re.compile(f'({self.NAME})({re.escape(self.EXTENSION)})?')
 
-    def _parse(self, line: str, where: str) -> tuple[str, str]:
+    def _parse(self, line: str, location: str) -> tuple[str, str]:
         name, *text = line.split(maxsplit=1)
         match = self._name.fullmatch(name)
         if match is None:
             raise UserError(
-                f'{where}: expected "<{self.NAME_IN_WORDS}> <sentence>", got {line[:60]!r}'
+                f'{location}: expected "<{self.NAME_IN_WORDS}> <sentence>", got {line[:60]!r}'
             )
         if text and match[2] is None and self.EXTENSION in text[0]:
             raise UserError(
-                f'{where}: the file name in {line[:60]!r} has a blank, which this '
+                f'{location}: the file name in {line[:60]!r} has a blank, which this '
                 'layout cannot hold: rename the file'
             )
         return match[1], text[0].rstrip() if text else ''
@@ -103,7 +104,7 @@ def read_lines(path: str) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
-def decode_line(raw: bytes, where: str) -> str:
+def decode_line(raw: bytes, location: str) -> str:
     """The line without blanks at its ends.
 
     Raises:
@@ -113,12 +114,12 @@ def decode_line(raw: bytes, where: str) -> str:
         text = raw.decode('utf-8').strip()
     except UnicodeDecodeError as error:
         raise UserError(
-            f'{where}: byte {error.start + 1} of the line is not UTF-8: save the file as UTF-8'
+            f'{location}: byte {error.start + 1} of the line is not UTF-8: save the file as UTF-8'
         ) from error
     if '\r' in text:  # several lines in one: of a file whose lines end in CR alone
         raise UserError(
-            f'{where}: the line holds a carriage return: save the file with LF or CRLF as line ends'
+            f'{location}: the line holds a carriage return: save the file with LF or CRLF as line ends'
         )
     if '\0' in text:  # UTF-16 of plain letters is valid UTF-8
-        raise UserError(f'{where}: the line holds a NUL, as UTF-16 does: save the file as UTF-8')
+        raise UserError(f'{location}: the line holds a NUL, as UTF-16 does: save the file as UTF-8')
     return text

@@ -12,7 +12,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
@@ -78,12 +78,13 @@ def open_picture(
         UserError: there is no such file, it is damaged, of a kind that is not read, too large, has
             more than 8 bits in one of several channels, or is turned (see above).
     """
-    where = f'{os.fsdecode(path)!r}: {what}'
+    location = f'{os.fsdecode(path)!r}: {what}'
     with open_regular(path, what=what) as file:
         try:
-            with Image.open(file) as image:
-                _require_room(image.width, image.height, where)
-                _require_readable(image, file, where)
+            with Image.open(file) as opened:
+                image: Any = opened  # `tile`, `tag_v2`: of some formats alone
+                _require_room(image.width, image.height, location)
+                _require_readable(image, file, location)
                 # Pillow turns a TIFF itself as it loads it; a PNG may tell at its end.
                 turned = _orientation(image) if image.format == 'TIFF' else 1
                 image.load()
@@ -94,12 +95,12 @@ def open_picture(
         except UserError:
             raise
         except (MemoryError, Image.DecompressionBombError):
-            raise too_large(where) from None
+            raise too_large(location) from None
         except Exception as error:  # Pillow's decoders raise many types for a damaged file
-            raise UserError(f'{where} {_fault(file, error)}') from error
+            raise UserError(f'{location} {_fault(file, error)}') from error
     if turned != 1 and not upright:
         raise UserError(
-            f'{where} has the EXIF orientation {turned}: its stored pixels are not as viewers show '
+            f'{location} has the EXIF orientation {turned}: its stored pixels are not as viewers show '
             'them. Where masks were drawn on what is shown, turn the pixels (magick IN '
             '-auto-orient OUT); where they fit the stored pixels, remove the tag (exiftool '
             '-Orientation= IN)'
@@ -121,14 +122,14 @@ def is_turned(path: str | os.PathLike, *, what: str = 'the image') -> bool:
             raise UserError(f'{os.fsdecode(path)!r}: {what} {_fault(file, error)}') from error
 
 
-def _require_readable(image: Image.Image, file: BinaryIO, where: str) -> None:
+def _require_readable(image: Image.Image, file: BinaryIO, location: str) -> None:
     if image.format == 'EPS':  # Pillow has Ghostscript run it, and it is a program
-        raise UserError(f'{where} is an EPS, which is not read: convert it to PNG')
+        raise UserError(f'{location} is an EPS, which is not read: convert it to PNG')
     if image.format == 'PNG':
         _require_whole_png(file)
     bits = _bits(image, file)
     if bits > 8 and image.mode[0] not in 'IF':  # Pillow would drop the low bits without a word
-        raise too_deep(where, f'{bits} bits')
+        raise too_deep(location, f'{bits} bits')
 
 
 def _require_whole_png(file: BinaryIO) -> None:
@@ -143,16 +144,16 @@ def _require_whole_png(file: BinaryIO) -> None:
     file.seek(place)
 
 
-def too_deep(where: str, bits: str) -> UserError:
+def too_deep(location: str, bits: str) -> UserError:
     """What is said of a picture with more than 8 bits a channel."""
     return UserError(
-        f'{where} has more than 8 bits a channel ({bits}), and the range to show is '
+        f'{location} has more than 8 bits a channel ({bits}), and the range to show is '
         'unknown: convert it to 8-bit RGB or grey, e.g. gdal_translate -ot Byte '
         '-scale IN OUT.png'
     )
 
 
-def _bits(image: Image.Image, file: BinaryIO) -> int:
+def _bits(image: Any, file: BinaryIO) -> int:
     """Bits of a channel as the file has them, not as Pillow hands them over."""
     if image.format == 'TIFF':
         return max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
@@ -189,27 +190,27 @@ def _orientation(image: Image.Image) -> int:
 # ---------------------------------------------------------------- size
 
 
-def _require_room(width: int, height: int, where: str) -> None:
+def _require_room(width: int, height: int, location: str) -> None:
     pixels = width * height
     if pixels > MOST_PIXELS or (pixels > _MUCH and pixels * _BYTES_PER_PIXEL > _free_memory()):
-        raise too_large(f'{where} of {width} x {height} pixels')
+        raise too_large(f'{location} of {width} x {height} pixels')
 
 
-def too_large(where: str) -> UserError:
+def too_large(location: str) -> UserError:
     """What is said of a picture that the memory does not hold."""
     return UserError(
-        f'{where} is larger than the memory allows: cut it into parts, e.g. '
+        f'{location} is larger than the memory allows: cut it into parts, e.g. '
         'gdal_translate -srcwin 0 0 2048 2048 IN OUT.png'
     )
 
 
 @contextlib.contextmanager
-def memory_told(where: str) -> Iterator[None]:
+def memory_errors_reported(location: str) -> Iterator[None]:
     """Within the block, a lack of memory is a UserError."""
     try:
         yield
     except MemoryError:
-        raise too_large(where) from None
+        raise too_large(location) from None
 
 
 def _free_memory() -> float:

@@ -14,10 +14,10 @@ from .jsonl import BENCHMARKS, RefSegJSONL
 from .refcoco import DIVIDED_BY, RefCOCO
 from .scene_files import written_triplets
 
-READERS = {
+READERS: dict[str, Callable[..., RefSegDataset]] = {
     **BENCHMARKS,
     'jsonl': RefSegJSONL,
-    **{name: partial(RefCOCO, name=name) for name in DIVIDED_BY},
+    **{name: partial(RefCOCO, name=name) for name in DIVIDED_BY},  # type: ignore[arg-type]
 }
 
 
@@ -57,7 +57,7 @@ def _reader(name: str) -> Callable[..., RefSegDataset]:
 
 def _options_of(reader: Callable[..., RefSegDataset]) -> set[str]:
     """The names of its constructor's arguments, those that it passes on included."""
-    kind = reader.func if isinstance(reader, partial) else reader
+    kind: Any = reader.func if isinstance(reader, partial) else reader
     return {
         option
         for of in kind.__mro__

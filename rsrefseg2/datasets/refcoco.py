@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -81,7 +81,7 @@ class RefCOCO(RefSegDataset):
         split_by: 'unc' for the first two; 'umd' or 'google' for the third. None: 'unc', 'umd'.
     """
 
-    SPLITS = ('train', 'val', 'test', 'testA', 'testB')
+    SPLITS: Sequence[str] = ('train', 'val', 'test', 'testA', 'testB')
 
     def __init__(
         self,
@@ -105,6 +105,7 @@ class RefCOCO(RefSegDataset):
         super().__init__(**kwargs)
 
     def load_triplets(self) -> Iterator[dict]:
+        """Yield the triplets of the split; see `RefSegDataset.load_triplets`."""
         check_split(self.split, self.SPLITS)
         find_root(self.data_root, title=self.TITLE, wrappers=(), entries=())
         refs_path, path = (
@@ -119,6 +120,7 @@ class RefCOCO(RefSegDataset):
         images = by_id(instances.images, f'{path!r}, images')
         annotations = by_id(instances.annotations, f'{path!r}, annotations')
         categories = by_id(instances.categories, f'{path!r}, categories')
+        names: dict[Any, str] = {number: entry.name for number, entry in categories.items()}
         data = self._arranged_by_mmdet(refs, content, refs_path, path)
         for index in range(len(data)):
             info = data.get_data_info(index)
@@ -133,18 +135,16 @@ class RefCOCO(RefSegDataset):
             for (sent_id, _, ann_id), text, instance in zip(
                 expected, info['text'], info['instances'], strict=True
             ):
-                where = f'{path!r}, annotation {ann_id}'
+                location = f'{path!r}, annotation {ann_id}'
                 with self.faults:
                     yield dict(
                         sample_id=str(sent_id),
                         text=text.strip(),
-                        mask_where=where,
-                        where=f'{refs_path!r}, sent_id {sent_id}',
-                        category=getattr(
-                            categories.get(annotations[ann_id].category_id), 'name', None
-                        ),
+                        mask_location=location,
+                        location=f'{refs_path!r}, sent_id {sent_id}',
+                        category=names.get(annotations[ann_id].category_id),
                         img_path=info['img_path'],
-                        mask_rle=_rle(instance['mask'], (image.height, image.width), where),
+                        mask_rle=_rle(instance['mask'], (image.height, image.width), location),
                     )
         if sentences:
             raise UserError(f'{refs_path!r}: mmdet does not give image {next(iter(sentences))}')
@@ -193,8 +193,8 @@ def _sentences(refs: list, split: str, path: str) -> dict[int, list[tuple]]:
     return found
 
 
-def _rle(segmentation: Any, size: tuple[int, int], where: str) -> dict:
+def _rle(segmentation: Any, size: tuple[int, int], location: str) -> dict:
     """COCO has polygons, and run lengths for crowds."""
     if isinstance(segmentation, list):
-        return from_polygons(segmentation, size, where=where)
-    return as_rle(segmentation, where)
+        return from_polygons(segmentation, size, where=location)
+    return as_rle(segmentation, location)

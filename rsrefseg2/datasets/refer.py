@@ -36,6 +36,7 @@ class ReferDataset(RefSegDataset):
         super().__init__(**kwargs)
 
     def load_triplets(self) -> Iterator[dict]:
+        """Yield the triplets of the split; see `RefSegDataset.load_triplets`."""
         root = find_root(
             self.data_root,
             title=self.TITLE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
 
@@ -17,6 +17,17 @@ from .plain_pickle import load_plain_pickle
 
 Id = int | str
 T = TypeVar('T')
+
+
+class HasId(Protocol):
+    """A record with an id."""
+
+    @property
+    def id(self) -> Id:
+        """Unique in its list."""
+
+
+R = TypeVar('R', bound=HasId)
 
 
 class Sentence(msgspec.Struct):
@@ -89,23 +100,23 @@ def refer_triplets(
         images: The folder of the images.
     """
     for number, record in enumerate(load_refs(refs_path)):
-        where = f'{refs_path!r}, record {number}'
+        location = f'{refs_path!r}, record {number}'
         with faults:
-            if split_of(record, where) == split:
-                where = f'{where} (ref_id {record.get("ref_id")})'
+            if split_of(record, location) == split:
+                location = f'{location} (ref_id {record.get("ref_id")})'
                 yield from _triplets_of_ref(
-                    convert(record, Ref, where=where), instances, images, where
+                    convert(record, Ref, where=location), instances, images, location
                 )
 
 
-def _triplets_of_ref(ref: Ref, instances: Instances, folder: str, where: str) -> Iterator[dict]:
-    image, annotation = instances.of_ref(ref, where)
-    rle_where = f'{instances.path!r}, annotation {ref.ann_id}'
-    rle = as_rle(annotation.segmentation, rle_where)
-    category = instances.category(ref, annotation, where)
+def _triplets_of_ref(ref: Ref, instances: Instances, folder: str, location: str) -> Iterator[dict]:
+    image, annotation = instances.of_ref(ref, location)
+    rle_location = f'{instances.path!r}, annotation {ref.ann_id}'
+    rle = as_rle(annotation.segmentation, rle_location)
+    category = instances.category(ref, annotation, location)
     path = confined(folder, image.file_name, where=f'{instances.path!r}, image {image.id}')
     if not ref.sentences:
-        raise UserError(f'{where}: the ref has no sentence: write one or remove the record')
+        raise UserError(f'{location}: the ref has no sentence: write one or remove the record')
     for sentence in ref.sentences:
         yield dict(
             sample_id=str(sentence.sent_id),
@@ -113,21 +124,21 @@ def _triplets_of_ref(ref: Ref, instances: Instances, folder: str, where: str) ->
             category=category,
             img_path=path,
             mask_rle=rle,
-            mask_where=rle_where,
-            where=where,
+            mask_location=rle_location,
+            location=location,
         )
 
 
-def by_id(records: list[T], where: str) -> dict[Id, T]:
+def by_id(records: list[R], location: str) -> dict[Id, R]:
     """id -> record.
 
     Raises:
         UserError: an id occurs twice: one of the two would be lost.
     """
-    table: dict[Id, T] = {}
+    table: dict[Id, R] = {}
     for number, record in enumerate(records):
         if table.setdefault(record.id, record) is not record:
-            raise UserError(f'{where}, record {number}: id {record.id} occurs twice')
+            raise UserError(f'{location}, record {number}: id {record.id} occurs twice')
     return table
 
 
@@ -153,7 +164,7 @@ class Instances:
             for key in sorted(categories, key=lambda key: (isinstance(key, str), key))
         }
 
-    def of_ref(self, ref: Ref, where: str) -> tuple[ImageRecord, Annotation]:
+    def of_ref(self, ref: Ref, location: str) -> tuple[ImageRecord, Annotation]:
         """The image and the annotation that a ref names."""
         for table, name, key in (
             (self.images, 'image', ref.image_id),
@@ -161,18 +172,18 @@ class Instances:
         ):
             if key not in table:
                 raise UserError(
-                    f'{where}: {name} {key} is not in {self.path!r}: '
+                    f'{location}: {name} {key} is not in {self.path!r}: '
                     'fetch both files again, they do not belong together'
                 )
         annotation = self.annotations[ref.ann_id]
         if annotation.image_id != ref.image_id:
             raise UserError(
-                f'{where}: the ref is of image {ref.image_id}, its annotation '
+                f'{location}: the ref is of image {ref.image_id}, its annotation '
                 f'{ref.ann_id} of image {annotation.image_id}: correct the record'
             )
         return self.images[ref.image_id], annotation
 
-    def category(self, ref: Ref, annotation: Annotation, where: str) -> str | None:
+    def category(self, ref: Ref, annotation: Annotation, location: str) -> str | None:
         """The category's name; None where neither the ref nor its annotation has one."""
         found = {ref.category_id, annotation.categories_id, annotation.category_id} - {None}
         if not found:
@@ -180,13 +191,13 @@ class Instances:
         if len(found) > 1:
             other, *_ = found - {ref.category_id}
             raise UserError(
-                f'{where}: the ref has category {ref.category_id}, its annotation '
+                f'{location}: the ref has category {ref.category_id}, its annotation '
                 f'{other}: correct one of the two'
             )
         (number,) = found
         if number not in self.categories:
             raise UserError(
-                f'{where}: category {number} is not among the {len(self.categories)} '
+                f'{location}: category {number} is not among the {len(self.categories)} '
                 f'categories of {self.path!r}: correct the record'
             )
         return self.categories[number]

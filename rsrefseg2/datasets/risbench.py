@@ -107,6 +107,7 @@ class RISBench(PhraseFileDataset):
     NAME_IN_WORDS = 'name.png'
 
     def load_triplets(self) -> Iterator[dict]:
+        """Yield the triplets of the split; see `RefSegDataset.load_triplets`."""
         root = self._root()
         texts = (os.path.join(root, self._file), os.path.join(root, 'phrase_txts', self._file))
         folders = [os.path.join(above, 'risbench') for above in (self.data_root, root)]

@@ -26,10 +26,11 @@ from rsrefseg2.bounds import PositiveInt
 from rsrefseg2.errors import UserError
 from rsrefseg2.registry import DATA_SAMPLERS
 
+from .base import RefSegDataset
 from .seeded_index import SeededIndex
 
 
-def samples_by_image(dataset) -> list[list[int]]:
+def samples_by_image(dataset: RefSegDataset) -> list[list[int]]:
     """The indices of each image's samples; images in the order of their first sample."""
     groups: dict[str, list[int]] = {}
     for index in range(len(dataset)):

@@ -20,7 +20,9 @@ SCENES = 'scenes'  # the folder of a conversion that names the source of every s
 
 def read_scenes(root: str | Path, split: str) -> Iterator[dict[str, Any]]:
     """The scenes of a split, one at a time, as written."""
-    for _, scene in read_json_lines(Path(root) / f'scenes_{split}.jsonl', what='the scenes'):
+    path = Path(root) / f'scenes_{split}.jsonl'
+    lines: Iterator[tuple[str, Any]] = read_json_lines(path, what='the scenes')
+    for _, scene in lines:
         yield scene
 
 

@@ -21,6 +21,7 @@ class LoadImage(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
+        """Add `img` and `ori_shape`."""
         cache = results.setdefault('image_cache', ImageCache())
         results['img'] = cache.read(results['img_path'], results.get('image_key'))
         results['ori_shape'] = results['img'].shape[:2]
@@ -33,6 +34,11 @@ class LoadMask(BaseTransform):
     `mask_size` (H, W), what is stored."""
 
     def transform(self, results: dict) -> dict:
+        """Add `gt_mask` and `mask_size`.
+
+        Raises:
+            UserError: the record has no mask, or it cannot be read.
+        """
         if 'mask_rle' not in results and 'mask_path' not in results:
             raise UserError(
                 f'sample {results["sample_id"]!r} has no mask: remove LoadMask from '
@@ -49,6 +55,7 @@ class PackRefSegInputs(BaseTransform):
     META_KEYS = ('sample_id', 'img_path', 'text', 'category', 'ori_shape')
 
     def transform(self, results: dict) -> dict:
+        """Keep the image as a tensor and the rest as one data sample."""
         sample = RefSegDataSample(metainfo={key: results[key] for key in self.META_KEYS})
         if results.get('mask_size', results['ori_shape']) != results['ori_shape']:
             sample.set_metainfo(dict(mask_size=results['mask_size']))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,6 @@ def anchor_scores(
         UserError: a sample is not in the scenes, a sentence is not one of the generator's, or none
             is of level relation.
     """
-    scenes = f'{data_root}, split {split}'
     known = {
         sentence['keys'].get(layout): (scene, sentence)
         for scene in read_scenes(Path(data_root), split)
@@ -59,7 +59,7 @@ def anchor_scores(
             )
         scene, sentence = known[record['id']]
         if sentence['level'] == 'relation':
-            row = _compare(record, scene, sentence, scenes)
+            row = _compare(record, scene, sentence, source=f'{data_root}, split {split}')
             groups['all'].append(row)
             groups[sentence['kind']].append(row)
     if not groups:
@@ -67,25 +67,26 @@ def anchor_scores(
     return {kind: _row(np.array(rows, float)) for kind, rows in groups.items()}
 
 
-def _compare(record: dict, scene: dict, sentence: dict, scenes: str) -> tuple[float, ...]:
-    """One sample: the expected hit without an anchor, the model's hit, whether the anchor is
-    needed, the hit of a random object of the category, whether the reader without an anchor is
-    misled, whether the model gives that answer."""
-    objects, target = scene['objects'], sentence['target']
-    pred = decode(record['prediction'], where=f'{record["where"]} prediction')
-    masks = [decode(thing['rle'], where=scenes) for thing in objects]
+def _compare(
+    record: dict[str, Any], scene: dict[str, Any], sentence: dict[str, Any], *, source: str
+) -> tuple[float, ...]:
+    """One sentence, what `_row` takes the mean of: the share of the reader's answers that are
+    right; is the model's right; is the anchor needed; the chance; does the reader name one other
+    object; does the model give the reader's only answer."""
+    place, objects, target = record['where'], scene['objects'], sentence['target']
+    pred = decode(record['prediction'], where=f'{place} prediction')
+    masks = [decode(thing['rle'], where=source) for thing in objects]
     if pred.shape != masks[target].shape:
         raise UserError(
-            f"{record['where']}: the prediction is {pred.shape}, the scene's masks "
-            f'are {masks[target].shape}: name the dataset that was tested on'
+            f"{place}: the prediction is {pred.shape}, the scene's masks are "
+            f'{masks[target].shape}: name the dataset that was tested on'
         )
     hit = hit_object(pred, masks)
     try:
         without = solve_without_anchor(sentence['text'], objects, scene['size'])
     except NotUnderstood as error:
         raise UserError(
-            f'{record["where"]}: {error}: only the sentences of '
-            'tools/synthrs_generate.py are understood'
+            f'{place}: {error}: only the sentences of tools/synthrs_generate.py are understood'
         ) from None
     same = sum(thing['category'] == objects[target]['category'] for thing in objects)
     return (

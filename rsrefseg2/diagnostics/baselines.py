@@ -71,7 +71,8 @@ class TextOnly:
 
     def _probability(self, text: str, shape: tuple[int, int]) -> np.ndarray:
         words = text.split()
-        small = sum(self._maps.get(word, self._mean) for word in words) / len(words)
+        maps = (self._maps.get(word, self._mean) for word in words)
+        small = sum(maps, np.zeros_like(self._mean)) / len(words)
         return cv2.resize(small, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
     def predict(self, text: str, shape: tuple[int, int]) -> np.ndarray:

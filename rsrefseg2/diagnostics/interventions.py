@@ -1,4 +1,4 @@
-"""Failures made on purpose, so that their cause is known: is it told right?
+"""Failures made on purpose, so that their cause is known: is the right cause found?
 
     exchange             where  the answer to the sentence of another object of the scene
     erode, dilate        how    the decoder's mask logits, upsampled to the original size, shrink
@@ -42,7 +42,7 @@ from ..evaluation import (
     score_table,
 )
 from ..models import RSRefSeg2
-from ..models.symbols import RefSegOutputs
+from ..models.symbols import Prompts, RefSegOutputs
 from ..structures import RefSegDataSample
 
 PIXELS = (1, 2, 3, 4, 6, 8, 12, 16, 24)  # strengths, in pixels of the original image
@@ -69,7 +69,8 @@ class Answer(NamedTuple):
 
 
 def overlap(pred: np.ndarray, gt: np.ndarray) -> tuple[int, int]:
-    return np.count_nonzero(pred & gt), np.count_nonzero(pred | gt)
+    """Intersection and union of two masks (H, W) bool, in pixels."""
+    return int(np.count_nonzero(pred & gt)), int(np.count_nonzero(pred | gt))
 
 
 # ---------------------------------------------------------------------- what is done to the logits
@@ -95,7 +96,8 @@ def disc(pixels: int) -> np.ndarray:
 def shift(logits: np.ndarray, pixels: int, sample_id: str) -> np.ndarray:
     """Moved in a direction that depends on the sample's id alone; the lowest logit moves in."""
     turn = 2 * np.pi * zlib.crc32(sample_id.encode()) / 2**32
-    move = np.float32([[1, 0, round(pixels * np.cos(turn))], [0, 1, round(pixels * np.sin(turn))]])
+    right, down = round(pixels * np.cos(turn)), round(pixels * np.sin(turn))
+    move = np.array([[1, 0, right], [0, 1, down]], np.float32)
     return cv2.warpAffine(
         logits,
         move,
@@ -179,7 +181,8 @@ def measure_interventions(scenes: Iterable[list[Answer]], thresholds: Thresholds
     Returns:
         'samples', 'right', 'pairs' (of exchanged sentences), 'told' (see `Told.to_dict`).
     """
-    told, counts = Told(thresholds), Counter()
+    told = Told(thresholds)
+    counts: Counter[str] = Counter()
     for answers in scenes:
         right = [a for a in answers if not fails(*overlap(a.logits > 0, a.gt))]
         counts.update(samples=len(answers), right=len(right))
@@ -211,7 +214,7 @@ def intervention_tables(result: dict[str, Any]) -> list[str]:
     """Text tables of `measure_interventions`, one for each definition."""
     tables = []
     for definition, rows in result['told'].items():
-        lines: dict[str, dict[str, float]] = {}
+        lines: dict[str, dict[str, Any]] = {}
         for row in rows:
             lines[f'{row["intervention"]}, {row["pixels"]} px'] = {
                 **row,
@@ -274,8 +277,19 @@ def answer_scenes(model: RSRefSeg2, dataset: RefSegDataset) -> Iterator[list[Ans
                 mask.float().cpu().numpy(),
                 dense.float().cpu().numpy(),
             )
-            for s, mask, dense in zip(samples, logits, outputs.prompts.p_dense, strict=True)
+            for s, mask, dense in zip(samples, logits, dense_of(outputs.prompts), strict=True)
         ]
+
+
+def dense_of(prompts: Prompts) -> torch.Tensor:
+    """p_dense (B, H2/4, W2/4).
+
+    Raises:
+        UserError: the model has none, so nothing says where it pointed.
+    """
+    if prompts.p_dense is None:
+        raise UserError('the model has no dense prompt: nothing says where it points')
+    return prompts.p_dense
 
 
 def run_scenes(

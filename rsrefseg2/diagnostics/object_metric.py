@@ -54,7 +54,7 @@ class ObjectHitMetric(RefSegMetric):
         split: str = 'test',
         layout: str = 'rrsisd',
         baselines: bool = True,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if layout not in LAYOUTS:
@@ -121,7 +121,7 @@ class ObjectHitMetric(RefSegMetric):
                 group: values for group, values in self._baselines.items() if group != 'all'
             }
             self.report.update(baselines=self._baselines['all'], baselines_by_level=by_level)
-            self._log_baselines()
+            self._log_baselines(self._baselines)
         # For the curves of a training that validates with it.
         return {
             **metrics,
@@ -131,11 +131,11 @@ class ObjectHitMetric(RefSegMetric):
             },
         }
 
-    def _log_baselines(self) -> None:
+    def _log_baselines(self, baselines: dict[str, dict[str, float]]) -> None:
         rows = {'all': self.report, **self.report['by_level']}
         table = {'this model': {group: row['gIoU'] for group, row in rows.items()}}
         for name in NAMES:
-            table[name] = {group: values[name] for group, values in self._baselines.items()}
+            table[name] = {group: values[name] for group, values in baselines.items()}
         self.log(
             score_table(
                 table,

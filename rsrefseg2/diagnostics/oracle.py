@@ -1,4 +1,4 @@
-"""The ceiling of 'how': what the mask generator draws when it is told where, perfectly.
+"""The ceiling of 'how': what the mask generator draws from a perfect dense prompt.
 
 The target stands in for the dense prompt: p_dense = m (2 a - 1), where a is the share of each cell
 of the prompt's grid that the target covers, for several magnitudes m of the logits. The sparse
@@ -18,7 +18,7 @@ from ..evaluation import PROTOCOLS, Report, cover, score_table
 from ..models import RSRefSeg2
 from ..models.symbols import RefSegOutputs
 from ..structures import RefSegDataSample
-from .interventions import overlap
+from .interventions import dense_of, overlap
 
 MAGNITUDES = (0.5, 1, 2, 4, 8, 16, 32)
 OWN = 'own'
@@ -89,12 +89,13 @@ def _draw(
 ) -> Iterator[tuple[tuple[str, str | float], torch.Tensor]]:
     """((sparse, dense), mask logits (B, H2/4, W2/4)) of every pair of prompts."""
     images, index, prompts = outputs.images, outputs.image_index, outputs.prompts
+    own = dense_of(prompts)
     a = torch.from_numpy(
-        np.stack([cover(gt, tuple(prompts.p_dense.shape[-2:])) for gt in targets])
-    ).to(prompts.p_dense)
+        np.stack([cover(gt, (own.shape[-2], own.shape[-1])) for gt in targets])
+    ).to(own)
     for sparse, p_sparse in ((OWN, prompts.p_sparse), ('none', prompts.p_sparse[:, :0])):
         for dense in (OWN, *MAGNITUDES):
-            p_dense = prompts.p_dense if dense == OWN else dense * (2 * a - 1)
+            p_dense = own if dense == OWN else dense * (2 * a - 1)
             with model.precision(index.device):
                 logits = model.mask_generator(
                     images.image_embeddings[index],

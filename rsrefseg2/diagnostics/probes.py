@@ -23,6 +23,7 @@ from ..models import RSRefSeg2
 from ..models.symbols import RefSegOutputs, Targets
 from ..structures import RefSegDataSample
 from ..synthrs.generation.wording import NAMES
+from .interventions import dense_of
 
 PLACE_WORDS = (
     'left',
@@ -81,6 +82,8 @@ class Ridge:
 
     def solve(self) -> None:
         """Once all rows are added."""
+        if self._sums is None:
+            raise ValueError('no rows were added: nothing to fit')
         n, x, y, xx, xy = self._sums
         self._mean, self._target = x / n, y / n
         covariance = xx / n - torch.outer(self._mean, self._mean)
@@ -122,14 +125,15 @@ def read_stages(model: RSRefSeg2, scenes: Scenes) -> Iterator[Read]:
                 if prompts.t2 is not None
             },
         }
+        dense = dense_of(prompts)
         targets = Targets([sample.gt_mask.cpu() for sample in samples], None)
         said = [set(sample.text.lower().split()) for sample in samples]
         yield Read(
             {name: value.float().cpu() for name, value in found.items() if value is not None},
             {name: value.float().cpu() for name, value in vectors.items()},
-            prompts.p_dense.float().cpu(),
+            dense.float().cpu(),
             targets.area((h1, w1)).flatten(1),
-            targets.area(tuple(prompts.p_dense.shape[-2:])),
+            targets.area((dense.shape[-2], dense.shape[-1])),
             position,
             torch.tensor([[float(word in words) for word in PLACE_WORDS] for words in said]),
             torch.tensor([named_objects(sample.text) for sample in samples]),

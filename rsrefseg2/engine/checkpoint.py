@@ -173,7 +173,7 @@ def differing(
     for end in ends:
         for part in leave_out:
             end.pop(part)
-    return list(_unequal(*ends))
+    return list(_unequal(ends[0], ends[1]))
 
 
 def _unequal(one: object, other: object, where: str = '') -> Iterator[str]:

@@ -9,11 +9,12 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
+from mmengine.runner import FlexibleRunner
 
 from ..bounds import PositiveInt
 from ..errors import UserError
@@ -58,13 +59,13 @@ class CheckpointHook(Hook):
         self.save_best, self.rule = save_best, rule
         self._due = False
 
-    def before_train(self, runner) -> None:
-        # What a killed process left behind; it never had a name of its own.
+    def before_train(self, runner: FlexibleRunner) -> None:
+        """Remove what a killed process left behind; it never had a name of its own."""
         if is_main_process():
             for unfinished in Path(runner.work_dir).glob('.*.pth.unfinished'):
                 unfinished.unlink()
 
-    def after_step(self, runner) -> None:
+    def after_step(self, runner: FlexibleRunner) -> None:
         """After each iteration, before a validation: `runner.iter` iterations are done."""
         loop = runner.train_loop
         done, rest = divmod(runner.iter, loop.epoch_length if self.by_epoch else 1)
@@ -72,7 +73,7 @@ class CheckpointHook(Hook):
         if self._due and between_steps(runner):
             self.save(runner)
 
-    def save(self, runner, *, regular: bool = True) -> Path:
+    def save(self, runner: FlexibleRunner, *, regular: bool = True) -> Path:
         """Write a checkpoint of now and remove what is older than wanted.
 
         One that is not `regular`, of a run that is stopped, is one more until the next is written:
@@ -99,7 +100,7 @@ class CheckpointHook(Hook):
                         each.unlink(missing_ok=True)
         return path
 
-    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
+    def after_val_epoch(self, runner: FlexibleRunner, metrics: dict | None = None) -> None:
         """Keep the weights of the best validation so far."""
         if self.save_best is None or runner.iter == 0:
             return
@@ -108,7 +109,7 @@ class CheckpointHook(Hook):
                 f'default_hooks.checkpoint.save_best={self.save_best!r} is not among '
                 f"the validation's metrics {sorted(metrics or ())}: choose one"
             )
-        hub, score = runner.message_hub, metrics[self.save_best]
+        hub, score = runner.message_hub, (metrics or {})[self.save_best]
         best = hub.runtime_info.get('best_score')
         if best is not None and not BETTER[self.rule](score, best):
             return
@@ -124,7 +125,7 @@ class CheckpointHook(Hook):
         print_log(f'best {self.save_best} so far: {score:.4f}, kept as {path.name}', 'current')
 
 
-def between_steps(runner) -> bool:
+def between_steps(runner: FlexibleRunner) -> bool:
     """No gradient is half accumulated: it would be lost."""
     return runner.iter % runner.strategy.accumulation == 0 or runner.iter == runner.max_iters
 
@@ -152,7 +153,8 @@ class PreemptionHook(Hook):
         self._asked: int | None = None
         self._training = False
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: FlexibleRunner) -> None:
+        """Listen to the signals from here on."""
         self._training = True
         for number in SIGNALS:
             signal.signal(number, self._note)  # until `RefSegRunner.train` ends
@@ -162,14 +164,18 @@ class PreemptionHook(Hook):
         for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)
 
-    def after_step(self, runner) -> None:
+    def after_step(self, runner: FlexibleRunner) -> None:
+        """Stop here if a signal has come."""
         self._stop_if_asked(runner)
 
-    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+    def after_val_iter(
+        self, runner: FlexibleRunner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Stop within a validation of a training if a signal has come."""
         if self._training:  # a validation within it
             self._stop_if_asked(runner)
 
-    def _stop_if_asked(self, runner) -> None:
+    def _stop_if_asked(self, runner: FlexibleRunner) -> None:
         asked = runner.agreement.any(*(self._asked == number for number in SIGNALS))
         if not (any(asked) and between_steps(runner)):
             return

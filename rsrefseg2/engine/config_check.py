@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from mmengine import registry as root
 from mmengine.config import Config
@@ -264,7 +265,7 @@ def _required(built: Callable) -> Iterator[str]:
 def _load(place: str) -> Callable:
     """'module:name.name' -> the object."""
     module, _, names = place.partition(':')
-    found = importlib.import_module(module)
+    found: Any = importlib.import_module(module)
     for name in names.split('.'):
         found = getattr(found, name)
     return found
@@ -286,7 +287,7 @@ def _registered() -> list[object]:
     return found
 
 
-def _find(name: str) -> object | None:
+def _find(name: str) -> Any:
     """The class of a config's `type`, in whichever registry has it."""
     for registry in _registries():  # `get` searches parents and packages, which takes long
         registry.import_from_location()

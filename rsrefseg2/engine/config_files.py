@@ -127,7 +127,7 @@ def _names(path: str) -> tuple[set[str], set[str], set[str]]:
         target
         for node in tree.body
         if isinstance(node, (ast.Assign, ast.AnnAssign))
-        for target in getattr(node, 'targets', None) or [node.target]
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
     ]
     assigned = {
         node.id

@@ -108,7 +108,9 @@ def check_best(cfg: Mapping[str, Any], find: Callable[[str], Any], filename: str
     evaluators = cfg.get('val_evaluator')
     patterns = []
     for metric in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
-        scores = vars(find(metric['type'])).get('SCORES') if isinstance(metric, dict) else None
+        if not isinstance(metric, dict):
+            return
+        scores = vars(find(metric['type'])).get('SCORES')
         if scores is None:
             return
         prefix = metric.get('prefix')
@@ -185,6 +187,8 @@ def declared(built: Callable, key: str, where: str) -> Any:
 
 
 def lineage_of(built: Callable) -> tuple[Callable, ...]:
+    """The classes whose constructors share the arguments: the method resolution order; of a
+    function, itself."""
     return inspect.getmro(built) if inspect.isclass(built) else (built,)
 
 

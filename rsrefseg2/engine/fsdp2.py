@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from mmengine._strategy import DDPStrategy as MMEngineDDPStrategy
@@ -35,7 +35,7 @@ class FSDP2Strategy(NamedState, MMEngineDDPStrategy):
     """
 
     def __init__(
-        self, *, param_dtype: Literal['float32', 'bfloat16'] = 'float32', **kwargs
+        self, *, param_dtype: Literal['float32', 'bfloat16'] = 'float32', **kwargs: Any
     ) -> None:
         if param_dtype not in ('float32', 'bfloat16'):
             raise ValueError(f"param_dtype is 'float32' or 'bfloat16', not {param_dtype!r}")
@@ -84,6 +84,7 @@ class FSDP2Strategy(NamedState, MMEngineDDPStrategy):
         )
 
     def load_weights(self, state_dict: dict[str, Tensor]) -> None:
+        """As the base's; each rank keeps its part."""
         own = self.plain_model.state_dict()
         super().load_weights(
             {name: self._part(value, own[name]) for name, value in state_dict.items()}

@@ -7,10 +7,12 @@ import logging
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, print_log
+from mmengine.runner import FlexibleRunner
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -39,7 +41,9 @@ class ProgressBarHook(Hook):
         self._bars: dict[str, tqdm] = {}
         self._log = contextlib.ExitStack()
 
-    def _open(self, runner, total: int, name: str, done: int = 0, form: str | None = None) -> None:
+    def _open(
+        self, runner: FlexibleRunner, total: int, name: str, done: int = 0, form: str | None = None
+    ) -> None:
         if is_main_process() and sys.stderr.isatty():
             if not self._bars:  # lines are written above it
                 self._log.enter_context(logging_redirect_tqdm([runner.logger]))
@@ -64,41 +68,75 @@ class ProgressBarHook(Hook):
             if not self._bars:
                 self._log.close()
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: FlexibleRunner) -> None:
+        """Open the bar of the training, at the iteration that it starts from."""
         self._open(runner, runner.max_iters, 'train', runner.iter, TRAIN_BAR)
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+    def after_train_iter(
+        self,
+        runner: FlexibleRunner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Any = None,
+    ) -> None:
+        """One step, with the latest loss and speed."""
         if 'train' in self._bars:
             self._step('train', live_line(runner.message_hub))
 
-    def after_train(self, runner) -> None:
+    def after_train(self, runner: FlexibleRunner) -> None:
+        """Close the bar of the training."""
         self._close('train')
 
-    def before_val_epoch(self, runner) -> None:
+    def before_val_epoch(self, runner: FlexibleRunner) -> None:
+        """Open the bar of a validation."""
         self._open(runner, len(runner.val_dataloader), 'val')
 
-    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+    def after_val_iter(
+        self,
+        runner: FlexibleRunner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Any = None,
+    ) -> None:
+        """One step."""
         self._step('val')
 
-    def after_val_epoch(self, runner, metrics=None) -> None:
+    def after_val_epoch(
+        self, runner: FlexibleRunner, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Close the bar of the validation."""
         self._close('val')
 
-    def before_test_epoch(self, runner) -> None:
+    def before_test_epoch(self, runner: FlexibleRunner) -> None:
+        """Open the bar of a test."""
         self._open(runner, len(runner.test_dataloader), 'test')
 
-    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+    def after_test_iter(
+        self,
+        runner: FlexibleRunner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Any = None,
+    ) -> None:
+        """One step."""
         self._step('test')
 
-    def after_test_epoch(self, runner, metrics=None) -> None:
+    def after_test_epoch(
+        self, runner: FlexibleRunner, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Close the bar of the test."""
         self._close('test')
 
-    def before_control(self, runner, total) -> None:
+    def before_control(self, runner: FlexibleRunner, total: int) -> None:
+        """Open the bar of the second pass, with exchanged sentences; `total`: its batches."""
         self._open(runner, total, 'control')
 
-    def after_control_iter(self, runner) -> None:
+    def after_control_iter(self, runner: FlexibleRunner) -> None:
+        """One step."""
         self._step('control')
 
-    def after_control(self, runner) -> None:
+    def after_control(self, runner: FlexibleRunner) -> None:
+        """Close the bar of the second pass."""
         self._close('control')
 
 
@@ -117,10 +155,9 @@ def live_line(hub: MessageHub) -> str:
 
 @HOOKS.register_module()
 class MaskWarningHook(Hook):
-    """Warns once of the annotated masks that are used although they are odd: those that were
-    resized to their image, and empty ones. After the first epoch of training, validation, test.
+    """Warns once about empty or resized masks, after the first epoch of training, validation, test.
 
-    A loader's worker has no voice of its own: the samples carry what it saw, and all ranks count.
+    The workers of a loader do not log: the samples carry what they saw. All ranks are counted.
     """
 
     KINDS = {
@@ -130,10 +167,17 @@ class MaskWarningHook(Hook):
 
     def __init__(self) -> None:
         self._seen: dict[str, dict[str, set[str]]] = {}  # phase -> kind or 'all' -> sample ids
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
-    def _after_iter(self, runner, batch_idx, data_batch=None, outputs=None, mode='train') -> None:
-        if mode in self._told or data_batch is None:
+    def _after_iter(
+        self,
+        runner: FlexibleRunner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Any = None,
+        mode: str = 'train',
+    ) -> None:
+        if mode in self._reported or data_batch is None:
             return
         seen = self._seen.setdefault(mode, {'all': set(), **{kind: set() for kind in self.KINDS}})
         for sample in data_batch['data_samples']:
@@ -144,15 +188,15 @@ class MaskWarningHook(Hook):
                 if not sample.gt_mask.any():
                     seen['empty'].add(sample.sample_id)
 
-    def _after_epoch(self, runner, mode='train') -> None:
-        if mode in self._told:
+    def _after_epoch(self, runner: FlexibleRunner, mode: str = 'train') -> None:
+        if mode in self._reported:
             return
-        self._told.add(mode)
+        self._reported.add(mode)
         ranks = all_gather_object(self._seen.pop(mode, {}))
-        total, *odd = (
+        total, *found = (
             set().union(*(seen.get(kind, ()) for seen in ranks)) for kind in ('all', *self.KINDS)
         )
-        for ids, what in zip(odd, self.KINDS.values(), strict=True):
+        for ids, what in zip(found, self.KINDS.values(), strict=True):
             if ids:
                 print_log(
                     f'{mode}: {len(ids)} of {len(total)} masks {what}: samples '
@@ -174,7 +218,14 @@ class TruncatedSentenceHook(Hook):
         self._cut: dict[str, int] = {}  # phase -> sentences of this rank
         self._before = 0
 
-    def _after_iter(self, runner, batch_idx, data_batch=None, outputs=None, mode='train') -> None:
+    def _after_iter(
+        self,
+        runner: FlexibleRunner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Any = None,
+        mode: str = 'train',
+    ) -> None:
         model = getattr(runner.model, 'module', runner.model)
         total = model.data_preprocessor.n_cut
         self._cut[mode] = self._cut.get(mode, 0) + total - self._before
@@ -191,13 +242,20 @@ class TruncatedSentenceHook(Hook):
             )
         return total
 
-    def after_train(self, runner) -> None:
+    def after_train(self, runner: FlexibleRunner) -> None:
+        """Report the training's sentences that were cut."""
         self._tell('train')
 
-    def after_val_epoch(self, runner, metrics=None) -> None:
+    def after_val_epoch(
+        self, runner: FlexibleRunner, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Report the validation's."""
         self._tell('val')
 
-    def after_test_epoch(self, runner, metrics=None) -> None:
+    def after_test_epoch(
+        self, runner: FlexibleRunner, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Report the test's, and add their number to its metrics."""
         total = self._tell('test')
         if total and metrics is not None:
             metrics['cut_sentences'] = total

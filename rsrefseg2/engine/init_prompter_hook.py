@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from mmengine.hooks import Hook
+from mmengine.runner import FlexibleRunner
 from torch import Tensor, nn
 
 from ..bounds import PositiveInt
@@ -29,7 +30,8 @@ class InitPrompterFromTowersHook(Hook):
     def __init__(self, *, batches: PositiveInt = 64, sentences: PositiveInt = 6) -> None:
         self.batches, self.sentences = batches, sentences
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: FlexibleRunner) -> None:
+        """Set the start values, on all ranks alike, unless the run resumes or loads weights."""
         if runner.iter or runner._load_from is not None:
             return
         model = runner.strategy.plain_model

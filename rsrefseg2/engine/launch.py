@@ -27,9 +27,10 @@ def load_config(path: str, *, options: dict | None = None, work_dir: str | None 
             its parameter does not take; `work_dir` and an option of that name differ.
     """
     cfg = with_options(read_config(path), options, path)
-    if work_dir is not None and work_dir != (options or {}).get('work_dir', work_dir):
+    asked = (options or {}).get('work_dir', work_dir)
+    if work_dir is not None and work_dir != asked:
         raise UserError(
-            f'--work-dir {work_dir} and --cfg-options work_dir={options["work_dir"]} '
+            f'--work-dir {work_dir} and --cfg-options work_dir={asked} '
             'name two folders: give one of them'
         )
     if work_dir is not None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.evaluator import Evaluator
-from mmengine.runner import TestLoop, autocast
+from mmengine.logging import MMLogger
+from mmengine.runner import FlexibleRunner, TestLoop, autocast
 
 from ..errors import UserError
 from ..evaluation import COLUMNS, RATES, RefSegMetric, score_table, score_title
@@ -31,7 +33,7 @@ class RefSegTestLoop(TestLoop):
 
     def __init__(
         self,
-        runner,
+        runner: FlexibleRunner,
         dataloader: dict,
         evaluator: Evaluator | dict | list,
         fp16: bool = False,
@@ -110,7 +112,7 @@ class ControlLoop(TestLoop):
         return metrics
 
 
-def leave_out_what_is_done(dataloader: dict, evaluator: Evaluator, logger) -> dict:
+def leave_out_what_is_done(dataloader: dict, evaluator: Evaluator, logger: MMLogger) -> dict:
     """The loader of the samples that no interrupted test has scored."""
     metrics = [metric for metric in evaluator.metrics if hasattr(metric, 'start')]
     done = [metric.start() for metric in metrics]
@@ -132,7 +134,7 @@ def leave_out_what_is_done(dataloader: dict, evaluator: Evaluator, logger) -> di
     return {**dataloader, 'dataset': dataset}
 
 
-def set_scoring(cfg: Config, **options) -> None:
+def set_scoring(cfg: Config, **options: Any) -> None:
     """Puts options of RefSegMetric (protocol, dump, resume) into the config's test_evaluator; those
     that are None stay as the config has them.
 

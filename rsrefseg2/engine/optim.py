@@ -45,12 +45,12 @@ def group_parameters(
     """
     rates = dict(rates or {})
     groups: dict[tuple[float, bool], list] = {(1.0, True): []}
-    used = set()
+    used: set[str | None] = set()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             place = max((p for p in rates if name.startswith(p)), key=len, default=None)
             used.add(place)
-            key = rates.get(place, 1.0), decay_1d or parameter.ndim > 1
+            key = 1.0 if place is None else rates[place], decay_1d or parameter.ndim > 1
             groups.setdefault(key, []).append(parameter)
     if unused := set(rates) - used:
         raise UserError(

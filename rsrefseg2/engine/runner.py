@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine._strategy import BaseStrategy
@@ -48,6 +49,7 @@ class RefSegRunner(FlexibleRunner):
     """As mmengine's; it saves, loads and resumes in the format of `engine/checkpoint.py`."""
 
     _agreement: Agreement | None = None
+    _has_loaded: bool
     _locked = False  # the work dir, by this run
     _trains = False
     _begun: str | None = None  # the first start of this run
@@ -113,7 +115,7 @@ class RefSegRunner(FlexibleRunner):
         return os.path.basename(self.cfg.filename or f'{self.timestamp}.py')
 
     @staticmethod
-    def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
+    def build_dataloader(dataloader: DataLoader | dict, *args: Any, **kwargs: Any) -> DataLoader:
         """As mmengine's, with workers that are watched (`workers.py`)."""
         if isinstance(dataloader, dict):
             dataloader = loader_options(dataloader)
@@ -339,7 +341,7 @@ class TrainingRunner(RefSegRunner):
 
     _locked = True
 
-    def build_strategy(self, strategy: dict, **kwargs) -> BaseStrategy:
+    def build_strategy(self, strategy: dict, **kwargs: Any) -> BaseStrategy:
         """As mmengine's."""
         return super().build_strategy(dict(strategy, exclusive=True), **kwargs)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any
 
 import torch
 from mmengine._strategy import DDPStrategy as MMEngineDDPStrategy
@@ -20,6 +21,7 @@ from .rank_sync import PATIENCE, Agreement
 from .run_log import claim_stamp, plain_log, release_earlier_logs
 from .work_dir import lock_work_dir
 
+_Base: Any = object  # what the strategies below have beside it: mmengine's `BaseStrategy`
 DISTRIBUTED = ('DDPStrategy', 'ZeRO2Strategy', 'FSDP2Strategy')
 
 
@@ -46,7 +48,7 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
     cfg.env_cfg.dist_cfg.setdefault('timeout', int(PATIENCE.total_seconds()))
 
 
-class NamedState:
+class NamedState(_Base):
     """What a checkpoint holds, by parameter name and in float32, out of a strategy's own form.
 
     Every method is called on every rank. Optimizer state: `state` {name: {key: Tensor}} and, by
@@ -58,11 +60,11 @@ class NamedState:
         exclusive: lock the work dir for a training, before anything is written into it.
     """
 
-    def __init__(self, *, exclusive: bool = False, **kwargs) -> None:
+    def __init__(self, *, exclusive: bool = False, **kwargs: Any) -> None:
         self._exclusive = exclusive
         super().__init__(**kwargs)
 
-    def _setup_env(self, **kwargs) -> None:
+    def _setup_env(self, **kwargs: Any) -> None:
         """As mmengine's; the time stamp, which names log folder and logger, is this run's alone.
 
         Raises:
@@ -77,7 +79,7 @@ class NamedState:
             lock_work_dir(self.work_dir)
         return claim_stamp(self.work_dir, self._timestamp)
 
-    def build_logger(self, *args, **kwargs) -> MMLogger:
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """As mmengine's, with plain text in its files."""
         release_earlier_logs()
         return plain_log(super().build_logger(*args, **kwargs))
@@ -200,6 +202,8 @@ class SingleDeviceStrategy(NamedState, MMEngineSingleDeviceStrategy):
 @STRATEGIES.register_module()
 class DDPStrategy(NamedState, MMEngineDDPStrategy):
     """mmengine's DDP, on CPU ranks too: there DDP takes no device ids."""
+
+    model_wrapper: dict | None
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         if not torch.cuda.is_available():

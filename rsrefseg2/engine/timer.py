@@ -6,15 +6,16 @@ import resource
 import time
 from collections import deque
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.dist import all_gather_object, get_world_size, is_main_process
 from mmengine.hooks import IterTimerHook, LoggerHook
 from mmengine.logging import MessageHub
+from mmengine.runner import FlexibleRunner
 
 from ..bounds import PositiveFloat, PositiveInt
-from ..profiling.mfu import find_mfu
+from ..profiling.mfu import Mfu, find_mfu
 from ..registry import HOOKS
 from .train_loop import RefSegTrainLoop
 
@@ -59,38 +60,49 @@ class TimerHook(IterTimerHook):
             raise ValueError(f'window is at least 1, not {window}')
         super().__init__()
         self._steps: deque[Step] = deque(maxlen=window)
-        self._peak_tflops, self._peak_bytes, self._mfu = peak_tflops, 0, None
+        self._peak_tflops, self._peak_bytes = peak_tflops, 0
+        self._mfu: Mfu | None = None
         self._validation = 0.0  # seconds
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: FlexibleRunner) -> None:
+        """Drop an earlier process's scalars; find what one step costs, for the MFU."""
         super().before_train(runner)
         for name in NAMES:  # another process's, after a resume
             runner.message_hub.log_scalars.pop(f'train/{name}', None)
         if is_main_process():
             self._mfu = find_mfu(runner.strategy.plain_model, runner.cfg.model, self._peak_tflops)
 
-    def before_train_epoch(self, runner) -> None:
+    def before_train_epoch(self, runner: FlexibleRunner) -> None:
+        """The first batch of the epoch is asked for."""
         super().before_train_epoch(runner)
         self._asked = time.perf_counter()
 
-    def before_val_epoch(self, runner) -> None:
+    def before_val_epoch(self, runner: FlexibleRunner) -> None:
+        """Drop the earlier validation's scores."""
         super().before_val_epoch(runner)
         forget(runner.message_hub, 'val')
 
-    def before_test_epoch(self, runner) -> None:
+    def before_test_epoch(self, runner: FlexibleRunner) -> None:
+        """Drop the earlier test's scores."""
         super().before_test_epoch(runner)
         forget(runner.message_hub, 'test')
 
-    def before_data(self, runner) -> None:
+    def before_data(self, runner: FlexibleRunner) -> None:
         """The next batch is asked for: what lies between two iterations is no waiting for it."""
         self.t = time.time()
         self._asked = time.perf_counter()
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+    def before_train_iter(
+        self, runner: FlexibleRunner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
+        """The batch is here."""
         super().before_train_iter(runner, batch_idx, data_batch)
         self._waited = time.perf_counter() - self._asked
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+    def after_train_iter(
+        self, runner: FlexibleRunner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Add the iteration to the window; log what is due."""
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
         self._steps.append(
             Step(
@@ -110,19 +122,21 @@ class TimerHook(IterTimerHook):
         if done % EVERY == 0 or _is_logged(runner, batch_idx):
             self._tell(runner)
 
-    def before_val(self, runner) -> None:
+    def before_val(self, runner: FlexibleRunner) -> None:
+        """A validation begins."""
         self._validating = time.perf_counter()
 
-    def after_val(self, runner) -> None:
+    def after_val(self, runner: FlexibleRunner) -> None:
+        """The validation is over; the time left counts on its seconds."""
         self._validation = time.perf_counter() - self._validating
 
-    def _tell(self, runner) -> None:
+    def _tell(self, runner: FlexibleRunner) -> None:
         """Every rank takes part, at the same iterations."""
         self._peak_bytes = max(self._peak_bytes, peak_bytes())
-        seconds, waited, images, sentences = map(sum, zip(*self._steps, strict=True))
-        ranks = all_gather_object((seconds, waited / seconds, images, sentences, self._peak_bytes))
-        seconds, shares, images, sentences, peaks = zip(*ranks, strict=True)
-        seconds, images, sentences = max(seconds), sum(images), sum(sentences)
+        own = [sum(values) for values in zip(*self._steps, strict=True)]
+        ranks = all_gather_object((own[0], own[1] / own[0], *own[2:], self._peak_bytes))
+        of_ranks, shares, unique, triplets, peaks = zip(*ranks, strict=True)
+        seconds, images, sentences = max(of_ranks), sum(unique), sum(triplets)
         found = dict(
             images_per_s=images / seconds,
             sentences_per_s=sentences / seconds,
@@ -142,7 +156,7 @@ def forget(hub: MessageHub, mode: str) -> None:
             del kept[name]
 
 
-def _is_logged(runner, batch_idx: int) -> bool:
+def _is_logged(runner: FlexibleRunner, batch_idx: int) -> bool:
     """mmengine's logger writes a line after this iteration."""
     length = len(runner.train_dataloader)
     return any(

@@ -11,7 +11,7 @@ import torch
 from mmengine.dist import get_rank
 from mmengine.logging import print_log
 from mmengine.optim import BaseOptimWrapper
-from mmengine.runner import BaseLoop
+from mmengine.runner import BaseLoop, FlexibleRunner
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
@@ -51,7 +51,7 @@ class RefSegTrainLoop(BaseLoop):
 
     def __init__(
         self,
-        runner,
+        runner: FlexibleRunner,
         dataloader: DataLoader | dict,
         *,
         max_epochs: PositiveInt | None = None,
@@ -72,8 +72,8 @@ class RefSegTrainLoop(BaseLoop):
             )
         self.by_epoch = max_iters is None
         self.epoch_length = len(self.dataloader)
-        self._max_iters = max_epochs * self.epoch_length if self.by_epoch else max_iters
-        self._max_epochs = max_epochs if self.by_epoch else -(-max_iters // self.epoch_length)
+        self._max_iters = max_iters or (max_epochs or 0) * self.epoch_length
+        self._max_epochs = max_epochs or -(-self._max_iters // self.epoch_length)
         self._iter = 0
         self.val_interval, self.val_begin = val_interval, val_begin
         self.non_finite = non_finite
@@ -92,10 +92,12 @@ class RefSegTrainLoop(BaseLoop):
 
     @property
     def max_epochs(self) -> int:
+        """Epochs of the whole training, the last one perhaps not whole."""
         return self._max_epochs
 
     @property
     def max_iters(self) -> int:
+        """Iterations of the whole training."""
         return self._max_iters
 
     @property
@@ -216,7 +218,7 @@ class GuardedOptimWrapper:
         self._batch = batch
         self._statistics = [[buffer.clone() for buffer in norm.buffers()] for norm in self._norms]
 
-    def update_params(self, loss: Tensor, *args, **kwargs) -> None:
+    def update_params(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """The wrapped one's, if the loss is finite on every rank.
 
         Raises:

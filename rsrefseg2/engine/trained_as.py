@@ -149,7 +149,8 @@ def recorded_config(text: str) -> dict[str, Any] | None:
     """The config of a text as mmengine writes it, read as literals: a file's text is not to be
     executed. None: it is none, or not in literals."""
     try:
-        found = {node.targets[0].id: _literal(node.value) for node in ast.parse(text).body}
+        body: list[Any] = list(ast.parse(text).body)
+        found = {node.targets[0].id: _literal(node.value) for node in body}
     except (
         TypeError,
         ValueError,
@@ -164,7 +165,7 @@ def recorded_config(text: str) -> dict[str, Any] | None:
     return found or None
 
 
-def _literal(node: ast.expr) -> Any:
+def _literal(node: ast.expr | None) -> Any:
     """A node of literals and of dict(...)."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
         if not all(word.arg for word in node.keywords):
@@ -177,7 +178,7 @@ def _literal(node: ast.expr) -> Any:
     if isinstance(node, (ast.List, ast.Tuple)):
         kind = list if isinstance(node, ast.List) else tuple
         return kind(_literal(child) for child in node.elts)
-    return ast.literal_eval(node)
+    return ast.literal_eval(node or '')
 
 
 # ------------------------------------------------------------------ tokenizer and data

@@ -20,6 +20,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.queues import Queue
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import torch
@@ -51,7 +52,8 @@ def watch_workers(loader: DataLoader) -> DataLoader:
     would be answered."""
     if loader.num_workers > 0:
         context = copy.copy(loader.multiprocessing_context or multiprocessing.get_context())
-        context.Queue = functools.partial(BatchQueue, ctx=context, reason=lack_of_files(loader))
+        queue = functools.partial(BatchQueue, ctx=context, reason=lack_of_files(loader))
+        context.Queue = queue  # type: ignore[method-assign]
         loader.multiprocessing_context = context
         loader.worker_init_fn = functools.partial(_start, before=loader.worker_init_fn)
     return loader
@@ -65,7 +67,7 @@ def _start(worker: int, *, before: Callable[[int], None] | None) -> None:
         before(worker)
 
 
-def _not_handed_out(kind: type, error: BaseException, trace: object) -> None:
+def _not_handed_out(kind: type, error: BaseException, trace: TracebackType | None) -> None:
     """A connection that a stopping main process has closed is no reason to end: torch would raise
     that in whatever the main process does next."""
     _end_for_lack(error)
@@ -111,10 +113,10 @@ class BatchQueue(Queue):
         self._reason = reason
         super().__init__(maxsize, ctx=ctx)
 
-    def __getstate__(self) -> tuple:
+    def __getstate__(self) -> Any:
         return super().__getstate__(), self._reason
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: Any) -> None:
         base, self._reason = state
         super().__setstate__(base)
 
@@ -144,7 +146,7 @@ class BatchQueue(Queue):
     def _on_queue_feeder_error(self, error: Exception, item: Any) -> None:
         """In the thread that sends, of which Python offers no other sign."""
         if get_worker_info() is None or not isinstance(item, tuple) or isinstance(item, Parcel):
-            super()._on_queue_feeder_error(error, item)
+            super()._on_queue_feeder_error(error, item)  # type: ignore[misc]
             return
         self._reason = self._reason or ' '.join(str(error).split())
         try:

@@ -29,17 +29,17 @@ class ZeRO2Strategy(NamedState, DeepSpeedStrategy):
     `accumulative_counts`, as elsewhere.
     """
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         use_deepspeed()
         super().__init__(**kwargs)
 
     def _setup_distributed(
-        self, launcher: str | None = None, backend: str = 'nccl', **kwargs
+        self, launcher: str | None = None, backend: str = 'nccl', **kwargs: Any
     ) -> None:
         super()._setup_distributed(launcher, backend, auto_mpi_discovery=False, **kwargs)
 
     def prepare(
-        self, model: nn.Module | dict, *, dispatch_kwargs: dict | None = None, **kwargs
+        self, model: nn.Module | dict, *, dispatch_kwargs: dict | None = None, **kwargs: Any
     ) -> tuple:
         """As mmengine's; tells DeepSpeed the batch size."""
         batch = (dispatch_kwargs or {}).get('train_micro_batch_size_per_gpu', 1)
@@ -49,6 +49,7 @@ class ZeRO2Strategy(NamedState, DeepSpeedStrategy):
     def build_optim_wrapper(
         self, optim_wrapper: dict, model: nn.Module | None = None
     ) -> BaseOptimWrapper:
+        """As mmengine's; clipping and accumulation go to DeepSpeed's own config."""
         optim_wrapper = dict(optim_wrapper, type='DeepSpeedOptimWrapper')
         clip = optim_wrapper.pop('clip_grad', None)
         if clip is not None:
@@ -65,7 +66,7 @@ class ZeRO2Strategy(NamedState, DeepSpeedStrategy):
     @staticmethod
     def _step(engine: Any, step: Callable) -> Callable:
         @torch.no_grad()  # outside, the CPU optimizer's in-place update of a leaf is refused
-        def step_and_log(*args, **kwargs) -> None:
+        def step_and_log(*args: Any, **kwargs: Any) -> None:
             step(*args, **kwargs)
             norm = engine.get_global_grad_norm()  # what mmengine logs for every other strategy
             if norm is not None:
@@ -75,13 +76,16 @@ class ZeRO2Strategy(NamedState, DeepSpeedStrategy):
 
     @property
     def plain_model(self) -> nn.Module:
+        """The model inside DeepSpeed's engine."""
         return self.model.model.module
 
     @property
     def accumulation(self) -> int:
+        """Iterations that share one step of the optimizer."""
         return self.config.get('gradient_accumulation_steps', 1)
 
     def start_at(self, iteration: int) -> None:
+        """Set DeepSpeed's counters to `iteration`."""
         engine = self.model.model
         engine.micro_steps = iteration
         engine.global_steps = iteration // self.accumulation
@@ -111,6 +115,7 @@ class ZeRO2Strategy(NamedState, DeepSpeedStrategy):
                     safe_set_full_fp32_param(parameter, state_dict[name].float())
 
     def optimizer_state(self) -> dict:
+        """The moments of all ranks, by parameter name, in float32."""
         from deepspeed.utils import safe_get_full_optimizer_state
 
         self._link_moments()
@@ -129,6 +134,11 @@ class ZeRO2Strategy(NamedState, DeepSpeedStrategy):
         return dict(state=state, groups=list(map(scheduled, self.optim_wrapper.param_groups)))
 
     def load_optimizer_state(self, saved: dict) -> None:
+        """What `optimizer_state` gave, on this or on any other strategy.
+
+        Raises:
+            UserError: it is of other parameters.
+        """
         from deepspeed.utils import safe_set_full_optimizer_state
 
         trained, groups = dict(self._trained()), self.optim_wrapper.param_groups

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -96,7 +96,7 @@ def interval(values: np.ndarray) -> Interval:
     return Interval(*(float(v) for v in np.percentile(values, [tail, 100 - tail])))
 
 
-def score_intervals(sums: ImageSums, **options) -> dict[str, Interval]:
+def score_intervals(sums: ImageSums, **options: Any) -> dict[str, Interval]:
     """The 95 % interval of each score."""
     values = bootstrap(sums.table(), scores_of, **options)
     return {name: interval(value) for name, value in values.items()}
@@ -110,7 +110,7 @@ class Difference(NamedTuple):
     p: float  # two-sided: twice the share of the resamples on the other side of 0
 
 
-def score_differences(first: ImageSums, second: ImageSums, **options) -> dict[str, Difference]:
+def score_differences(first: ImageSums, second: ImageSums, **options: Any) -> dict[str, Difference]:
     """Each score's difference on the same resamples of the same images."""
     images = first.images
     tables = first.table(images), second.table(images)

@@ -49,17 +49,17 @@ class Annotated(TypedDict, total=False):
 class Line(Annotated, total=False):
     """A line of a dump."""
 
-    prediction: Required[Any]
+    prediction: Required[Any]  # type: ignore[misc]
 
 
 class Counted(Line, total=False):
     """A line that a test of ours wrote: its pixels are not counted again."""
 
-    intersection: Required[Count]
-    union: Required[Count]
+    intersection: Required[Count]  # type: ignore[misc]
+    union: Required[Count]  # type: ignore[misc]
 
 
-def read_dump(path: str | Path, kind: type[Annotated] = Line) -> Iterator[dict[str, Any]]:
+def read_dump(path: str | Path, kind: Any = Line) -> Iterator[dict[str, Any]]:
     """The records of a dump, one after the other, with `where` (file and line) added; ids are text.
 
     Raises:

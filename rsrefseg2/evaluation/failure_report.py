@@ -48,7 +48,7 @@ class ErrorReport:
     """Counts the causes of failures, for all samples and for each group; holds no record.
 
     Args:
-        thresholds: of the model; None: the causes are told from the predictions alone.
+        thresholds: of the model; None: the causes follow from the predictions alone.
     """
 
     def __init__(self, thresholds: Thresholds | None) -> None:

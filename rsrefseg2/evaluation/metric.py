@@ -64,7 +64,7 @@ class RefSegMetric(BaseMetric):
         prefix: str | None = None,
         beside: dict[str, dict[str, float]] | None = None,
         tables: bool = True,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         # mmengine warns when there is no prefix; here its absence is meant: the paper's names
         super().__init__(prefix=prefix or protocol, **kwargs)

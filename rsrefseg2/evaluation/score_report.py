@@ -82,7 +82,7 @@ class Report:
         """A text table of each breakdown, after a line on samples without a defined IoU."""
         tables = [self.undefined()] if self.all.undefined else []
         for name in self._telling():
-            rows: dict[str, Mapping[str, float]] = self.breakdown(name)
+            rows: dict[str, Mapping[str, float]] = {**self.breakdown(name)}
             if name == 'category':
                 rows['mean of categories'] = dict(gIoU=self.scores()['category_gIoU'])
             tables.append(

@@ -50,7 +50,8 @@ def annotated_samples(source: str | Path | Sequence) -> Iterator[Sample]:
             yield Sample({key: record.get(key) for key in told}, np.zeros_like(gt), gt)
         return
     for index in range(len(source)):
-        sample = source[index]['data_samples']
+        item: Any = source[index]
+        sample = item['data_samples']
         gt = sample.gt_mask.numpy()
         yield Sample(
             dict(

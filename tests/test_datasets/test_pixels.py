@@ -314,9 +314,9 @@ def test_a_mask_in_the_alpha_channel_is_refused(tmp_path, colour, channels):
 
 
 def test_a_transposed_mask_is_none_of_the_image():
-    fit_mask(np.ones((800, 800), bool), (800, 787), mask_where='here', img_path='1.jpg')
+    fit_mask(np.ones((800, 800), bool), (800, 787), mask_location='here', img_path='1.jpg')
     with pytest.raises(UserError, match='here: the mask is 787 x 800 .* is transposed'):
-        fit_mask(np.ones((787, 800), bool), (800, 787), mask_where='here', img_path='1.jpg')
+        fit_mask(np.ones((787, 800), bool), (800, 787), mask_location='here', img_path='1.jpg')
 
 
 def test_rle_in_all_its_forms_against_pycocotools():

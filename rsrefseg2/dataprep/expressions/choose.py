@@ -62,7 +62,7 @@ def meanings_of(picture: Picture) -> dict[int, Meanings]:
         if picture.clear(anchor) is None:
             continue
         for category, members in picture.members.items():
-            # "the plane left of the rightmost plane" is odd where there are two
+            # "the plane left of the rightmost plane" sounds wrong where there are two
             if category == anchor.category and len(members) < 3:
                 continue
             for where in (*SIDES, *CORNERS, 'closest'):

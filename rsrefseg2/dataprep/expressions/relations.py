@@ -48,10 +48,12 @@ class Thing(NamedTuple):
 
     @property
     def centre(self) -> tuple[float, float]:
+        """(x, y) of the box, in pixels."""
         return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
 
     @property
     def length(self) -> float:
+        """The box's longer side, in pixels."""
         return max(self.box[2] - self.box[0], self.box[3] - self.box[1])
 
 
@@ -92,8 +94,7 @@ class Picture:
 
     def clear(self, meaning: Phrase | Relation) -> int | None:
         """The one instance that `meaning` clearly names, else None."""
-        find = self._phrase if isinstance(meaning, Phrase) else self._relation
-        found = find(meaning)
+        found = self._phrase(meaning) if isinstance(meaning, Phrase) else self._relation(meaning)
         return None if found is None or self.things[found].doubtful else found
 
     def phrases(self, category: str) -> dict[str, list[Phrase]]:
@@ -158,7 +159,7 @@ class Picture:
         lead = sign * (self.things[first].centre[axis] - self.things[second].centre[axis])
         edges = {i: sign * self.things[i].box[axis + (2 if sign > 0 else 0)] for i in members}
         clear = lead >= max(LEAD * self.shape[axis], (box[axis + 2] - box[axis]) / 2)
-        return first if clear and max(edges, key=edges.get) == first else None
+        return first if clear and max(edges, key=edges.__getitem__) == first else None
 
     def _by_size(self, members: list[int], size: str) -> int | None:
         order = sorted(members, key=lambda i: self.things[i].area, reverse=size == 'largest')
@@ -230,7 +231,7 @@ class Picture:
         origin = self.things[anchor]
         far = {i: math.dist(self.things[i].centre, origin.centre) for i in members}
         gap = {i: _gap(self.things[i].box, origin.box) for i in members}
-        first, second = sorted(members, key=far.get)[:2]
+        first, second = sorted(members, key=far.__getitem__)[:2]
         clear = far[second] >= max(NEARER * far[first], far[first] + self._slack) and all(
             gap[i] >= NEARER * gap[first] + 2 for i in members if i != first
         )

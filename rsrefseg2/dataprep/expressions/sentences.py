@@ -40,7 +40,7 @@ ARTICLES = ('the', 'the', 'the', 'a', '')
 
 
 def _pick(rng: np.random.Generator, words: Sequence[str]) -> str:
-    return words[rng.integers(len(words))]
+    return words[int(rng.integers(len(words)))]
 
 
 def _upper(rng: np.random.Generator, words: str) -> list[str]:

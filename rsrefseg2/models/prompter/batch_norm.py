@@ -19,6 +19,9 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
     torch's SyncBatchNorm refuses the CPU. The running statistics stay in float32 under bf16.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+
     def _apply(self, fn: Callable, recurse: bool = True) -> nn.Module:
         super()._apply(fn, recurse)
         self.running_mean = at_least_float32(self.running_mean)

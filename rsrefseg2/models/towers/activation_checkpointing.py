@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -45,7 +46,7 @@ def recompute_in_backward(tower: nn.Module, stages: bool | Sequence[int] = True)
         layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
 
-def _of_stages(tower: nn.Module, blocks: list[nn.Module], stages: Sequence[int]) -> list[nn.Module]:
+def _of_stages(tower: nn.Module, blocks: list[nn.Module], stages: Any) -> list[nn.Module]:
     ends = getattr(getattr(tower, 'backbone', None), 'stage_ends', None)
     if ends is None:
         raise UserError(

@@ -8,6 +8,7 @@ CLIP, SigLIP and SigLIP2 checkpoints and the four SAM2.1.
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 # One transformer (either modality): the sizes that a name like `so400m` stands for.
 _WIDTHS = {
@@ -72,10 +73,10 @@ def _clip(vision: str, patch: int, image: int, *, text: dict, projection: int) -
     )
 
 
-_CLIP_B = dict(
+_CLIP_B: dict[str, Any] = dict(
     text=dict(hidden_size=512, intermediate_size=2048, num_attention_heads=8), projection=512
 )
-_CLIP_L = dict(
+_CLIP_L: dict[str, Any] = dict(
     text=dict(hidden_size=768, intermediate_size=3072, num_attention_heads=12), projection=768
 )
 

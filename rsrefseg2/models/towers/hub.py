@@ -13,7 +13,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +168,7 @@ def missing_tokenizer(folder: Path) -> list[str]:
     return [] if found else ['tokenizer.json']
 
 
-def fetch(checkpoint: str, missing) -> Path:
+def fetch(checkpoint: str, missing: Callable[[Path], Sequence[str]]) -> Path:
     """The folder of a pretrained checkpoint, complete by `missing(folder) -> names`.
 
     Tried in this order: a local folder, the hub's cache (no network), the hub. A hub that does

@@ -16,6 +16,7 @@ import re
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,6 +43,7 @@ class TowerTokenizer:
         self.vocab_size = vocab_size
 
     def sentence_ids(self, text: str) -> list[int]:
+        """The ids of one sentence, not padded."""
         raise NotImplementedError
 
     def encode(self, texts: list[str], max_length: int) -> tuple[Tensor, Tensor, int]:
@@ -73,7 +75,7 @@ class TowerTokenizer:
 class PretrainedTokenizer(TowerTokenizer):
     """The checkpoint's own tokenizer, through transformers."""
 
-    def __init__(self, tokenizer, *, source: str, with_bos: bool = False) -> None:
+    def __init__(self, tokenizer: Any, *, source: str, with_bos: bool = False) -> None:
         if tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
             raise UserError(
                 f'the tokenizer of {source} names no eos or no padding token '
@@ -91,6 +93,7 @@ class PretrainedTokenizer(TowerTokenizer):
         self.tokenizer = tokenizer
 
     def sentence_ids(self, text: str) -> list[int]:
+        """The ids of one sentence, not padded."""
         # The eos is taken off and put back by `encode`, so that a cut sentence keeps it, and a
         # tokenizer that forgets it gets it. So is CLIP's bos; SigLIP was trained without one.
         return self.tokenizer(
@@ -118,6 +121,7 @@ class StandInTokenizer(TowerTokenizer):
         super().__init__(pad_id=pad_id, eos_id=eos_id, vocab_size=vocab_size, bos_id=bos_id)
 
     def sentence_ids(self, text: str) -> list[int]:
+        """The ids of one sentence, not padded."""
         return [self._word_id(word) for word in re.findall(r'\w+|[^\w\s]', text.lower())]
 
     def _word_id(self, word: str) -> int:

@@ -75,6 +75,7 @@ class Recipe:
             )
 
     def make_layouts(self, root: Path) -> list[Layout]:
+        """The layouts to write below `root`, with their running numbers."""
         scenes = running_totals(self.scenes)
         sentences = running_totals(
             {
@@ -157,7 +158,8 @@ def summarise(root: Path, recipe: Recipe) -> dict[str, Any]:
     """Count what the scene files hold."""
     splits = {}
     for split in SPLITS:
-        levels, kinds, targets, objects = (collections.Counter() for _ in range(4))
+        new = collections.Counter[str]
+        levels, kinds, targets, objects = new(), new(), new(), new()
         for record in read_scenes(root, split):
             objects.update(thing['category'] for thing in record['objects'])
             for sentence in record['sentences']:

@@ -50,7 +50,8 @@ def _choose(
     weights: tuple[float, ...],
 ) -> list[Sentence] | None:
     """`count` different sentences of a level, of different targets where possible, or None."""
-    kinds, sentences, said, used = list(candidates), [], set(), set()
+    kinds, said, used = list(candidates), set(), set()
+    sentences: list[Sentence] = []
     while len(sentences) < count:
         order = [
             kinds[index] for index in rng.choice(len(kinds), len(kinds), replace=False, p=weights)
@@ -108,4 +109,4 @@ def make_scene(
             for level in LEVELS
         ]
         if all(chosen):
-            return scene, [sentence for sentences in chosen for sentence in sentences]
+            return scene, [sentence for sentences in chosen for sentence in sentences or ()]

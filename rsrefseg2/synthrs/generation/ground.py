@@ -50,7 +50,7 @@ def _region(rng: np.random.Generator, size: int) -> np.ndarray:
     return np.clip(distance * 40 + 0.5, 0, 1)[..., None]
 
 
-def _blend(image: np.ndarray, alpha: np.ndarray, colour: np.ndarray | float) -> None:
+def _blend(image: np.ndarray, alpha: np.ndarray, colour: np.ndarray | np.float32) -> None:
     image += alpha[..., None] * (colour - image)
 
 

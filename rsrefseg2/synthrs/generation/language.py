@@ -53,6 +53,7 @@ class Phrase(NamedTuple):
                 yield from (self._replace(**{field: word}) for word in words if word != own)
 
     def other_places(self) -> Iterator[Phrase]:
+        """Every phrase with another place of the same family."""
         for family in (HALVES, CORNERS, EXTREMES):
             if self.place in family:
                 yield from (self._replace(place=place) for place in family if place != self.place)
@@ -78,14 +79,19 @@ class Ground:
         self._known: dict[tuple[Phrase | Relation, float], tuple[int, ...]] = {}
 
     def count(self, category: str) -> int:
+        """How many objects of the category the scene has."""
         return len(self._of_category[category])
 
     def evaluate(self, meaning: Phrase | Relation, slack: float = 0.0) -> tuple[int, ...]:
         """The indices that `meaning` names; slack in pixels."""
         key = (meaning, slack)
         if key not in self._known:
-            find = self._phrase if isinstance(meaning, Phrase) else self._relation
-            self._known[key] = tuple(find(meaning, slack))
+            found = (
+                self._phrase(meaning, slack)
+                if isinstance(meaning, Phrase)
+                else self._relation(meaning, slack)
+            )
+            self._known[key] = tuple(found)
         return self._known[key]
 
     def clear(self, meaning: Phrase | Relation) -> int | None:

@@ -102,7 +102,8 @@ def _place(
         CATEGORIES[name].length * scale * rng.uniform(*SIZES[size_class])
         for name, _, size_class in plan
     ]
-    taken, spots = [], []
+    taken: list[Any] = []
+    spots = []
     for index in np.argsort(lengths)[::-1]:
         name, length = plan[index][0], float(lengths[index])
         for _ in range(PLACING_TRIES):
@@ -131,9 +132,9 @@ def _window(size: int, patch: np.ndarray, left: int, top: int) -> tuple[tuple, t
 
 def _paint_colour(rng: np.random.Generator, colour: str | None) -> tuple[int, int, int]:
     base = np.array(COLOURS[colour or 'white'])
-    return tuple(
-        int(value) for value in np.clip(base + rng.normal(0, 8) + rng.normal(0, 5, 3), 0, 255)
-    )
+    noisy = np.clip(base + rng.normal(0, 8) + rng.normal(0, 5, 3), 0, 255)
+    red, green, blue = (int(value) for value in noisy)
+    return red, green, blue
 
 
 def _describe(

@@ -83,8 +83,10 @@ class Pen:
 def shade(colour: tuple[int, int, int], factor: float) -> tuple[int, int, int]:
     """A darker (factor < 1) or lighter (factor > 1, towards white) colour."""
     if factor <= 1:
-        return tuple(int(channel * factor) for channel in colour)
-    return tuple(int(255 - (255 - channel) * (2 - factor)) for channel in colour)
+        red, green, blue = (int(channel * factor) for channel in colour)
+    else:
+        red, green, blue = (int(255 - (255 - channel) * (2 - factor)) for channel in colour)
+    return red, green, blue
 
 
 def contrast(colour: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -236,8 +238,8 @@ def _roundabout(pen: Pen, colour: tuple[int, int, int]) -> None:
     pen.disc(0, 0, 0.175, GRASS)
     for half_x, half_y in ((0.03, 0.016), (0.016, 0.03)):
         for side in (-1, 1):
-            place = (side * 0.45, 0) if half_x > half_y else (0, side * 0.45)
-            pen.box(*place, half_x, half_y, (226, 224, 216))
+            x, y = (side * 0.45, 0) if half_x > half_y else (0, side * 0.45)
+            pen.box(x, y, half_x, half_y, (226, 224, 216))
 
 
 def _helipad(pen: Pen, colour: tuple[int, int, int]) -> None:

@@ -142,11 +142,11 @@ def _filter_by_place(found: set[int], text: str, objects: Sequence[Item], size: 
     if where is None:
         raise NotUnderstood(f"no place is named in '{text}'")
     for word in where['words'].split():
-        found = {number for number in found if _inside(word, *objects[number]['centre'], size)}
+        found = {n for n in found if _inside(word, *objects[n]['centre'], size=size)}
     return found
 
 
-def _inside(word: str, x: float, y: float, size: int) -> bool:
+def _inside(word: str, x: float, y: float, *, size: int) -> bool:
     """Halves of the picture; the centre is its middle third both ways."""
     if word in ('center', 'middle'):
         return size / 3 < x < 2 * size / 3 and size / 3 < y < 2 * size / 3

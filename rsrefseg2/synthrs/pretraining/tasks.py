@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +41,7 @@ BENCHMARK_WORDS = """
     road round service sidewalk situated soccer station surface swimming tank toll track trailer
     train tree truck upper van vegetation which with , . -""".split()
 
-SIGLIP = dict(
+SIGLIP: dict[str, dict[str, Any]] = dict(
     vision_config=dict(vision_use_head=False),
     text_config=dict(
         num_hidden_layers=3,

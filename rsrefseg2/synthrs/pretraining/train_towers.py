@@ -7,13 +7,14 @@ learns to draw what a point or a coarse mask points at. Neither sees the referri
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TextIO
 
 import msgspec
 import torch
@@ -33,6 +34,7 @@ from .questions import questions
 from .tasks import SAM_SIZE, SamPretraining, SiglipPretraining, whiten_patches
 
 RECORD = 'pretraining.jsonl'
+IMAGES, RATES = {'siglip': 12, 'sam2': 4}, {'siglip': 2e-3, 'sam2': 1e-3}  # by tower
 WRITTEN = (RECORD, 'config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json')
 
 
@@ -171,18 +173,56 @@ def pretrain(
 
     Args:
         tower: 'siglip' or 'sam2'.  data_root: a SynthRS folder.  seed: of weights and batches.
-        images: of a batch; 12 for SigLIP, 4 for SAM.
-        lr: 2e-3 for SigLIP, 1e-3 for SAM.
+        images: of a batch.  lr: the highest rate.  None: those in IMAGES and RATES.
         patches: what the patch embedding starts from: `whiten_patches`, or random filters.
-        options: SigLIP's, of `SiglipPretraining`; SAM's `sentences`, the most of one image in a
-            batch, 4 (SigLIP's are `questions.ASKED`); its image is 192 x 192.
+        options: SigLIP's, of `SiglipPretraining`; SAM's `sentences`, the most of one image (4).
         start: a folder that this function wrote: go on from its weights.
-        device: as torch names it; the seed gives the same weights on a CPU alone.
-        overwrite: replace files in `out` that no pretraining wrote.
+        device: only a CPU repeats the weights.  overwrite: files that no pretraining wrote, too.
     Raises:
         UserError: such a file is there; a number is not positive; the data or `start` are wrong.
     """
-    for name, number in dict(options, steps=steps, images=images, lr=lr).items():
+    require_usable(dict(options, steps=steps, images=images, lr=lr), device)
+    torch.manual_seed(seed)
+    dataset = training_scenes(data_root)
+    recipe = read_json(data_root / 'summary.json', Summary, what='the summary of the data')
+    claim(out, tower, overwrite=overwrite)
+    images, lr = images or IMAGES[tower], lr or RATES[tower]
+    task = _build(tower, dataset, data_root, out, images=images, seed=seed, options=options)
+    module, model, stream, recorded = task.module, task.tower, task.stream, task.options
+    if start is not None:
+        load_start(model, start)
+        recorded.pop('positions', None)  # by what `start` holds: not this run's
+    else:
+        _start_patches(task, dataset, patches, seed)
+    module.to(device)
+    recorded |= dict(steps=steps, lr=lr, seed=seed, device=device, torch=torch.__version__)
+    with open(out / RECORD, 'w') as file:
+        log = functools.partial(_log_line, file)
+        log(_facts(tower, model, start, recipe, dict(images=images, **recorded)))
+        train(module, stream, steps=steps, lr=lr, log=log)
+        if tower == 'siglip':
+            log(dict(pointing=pointing_game(model, module.preprocess, data_root)))
+    with weights_written(out):
+        model.save_pretrained(out)
+
+
+def claim(out: Path, tower: str, *, overwrite: bool = False) -> None:
+    """Make the folder and begin its record: what is in it from here on, a pretraining wrote.
+
+    Raises:
+        UserError: see `require_free_tower`.
+    """
+    require_free_tower(out, overwrite=overwrite)
+    write_text(make_folder(out) / RECORD, to_json(dict(tower=tower)))
+
+
+def require_usable(numbers: dict[str, Any], device: str) -> None:
+    """The numbers are positive and the device is there.
+
+    Raises:
+        UserError: one is not, or it is not.
+    """
+    for name, number in numbers.items():
         if (
             isinstance(number, (int, float))
             and name != 'reading'
@@ -195,56 +235,63 @@ def pretrain(
         raise UserError(
             f'device {device} cannot be used ({str(error).splitlines()[0]}); try --device cpu'
         ) from None
-    torch.manual_seed(seed)
-    dataset = training_scenes(data_root)
-    recipe = read_json(data_root / 'summary.json', Summary, what='the summary of the data')
-    require_free_tower(out, overwrite=overwrite)
-    write_text(make_folder(out) / RECORD, to_json(dict(tower=tower)))  # from here on it is ours
+
+
+class _Task(NamedTuple):
+    """What is trained: `module` gives the losses of a batch of `stream`, `tower` is kept."""
+
+    module: SiglipPretraining | SamPretraining
+    tower: nn.Module
+    embedding: nn.Module  # of the tower's patches
+    stream: Iterator[dict]
+    options: dict[str, Any]  # for the record
+
+
+def _build(
+    tower: str,
+    dataset: RRSISD,
+    data_root: Path,
+    out: Path,
+    *,
+    images: int,
+    seed: int,
+    options: dict[str, Any],
+) -> _Task:
     if tower == 'siglip':
-        module = SiglipPretraining(out, **options)
-        model, images, lr = module.siglip, images or 12, lr or 2e-3
+        task = SiglipPretraining(out, **options)
         stream = questions(dataset, data_root, images=images, seed=seed)
-        embedding = model.vision_model.embeddings.patch_embedding
-    else:
-        sentences = options.pop('sentences', 4)
-        module = SamPretraining(**options)
-        options = dict(image_size=SAM_SIZE, sentences=sentences)
-        model, images, lr = module.sam, images or 4, lr or 1e-3
-        stream = batches(dataset, images=images, sentences=sentences, seed=seed)
-        embedding = model.vision_encoder.backbone.patch_embed.projection
-    if start is not None:
-        load_start(model, start)
-        options.pop('positions', None)  # by what `start` holds: not this run's
-    else:
-        options['patches'] = patches
-        if patches == 'whitened':
-            some = next(batches(dataset, images=256, sentences=1, seed=seed))
-            whiten_patches(embedding, module.images(some['inputs']))
-    module.to(device)
-    with open(out / RECORD, 'w') as file:
+        embedding = task.siglip.vision_model.embeddings.patch_embedding
+        return _Task(task, task.siglip, embedding, stream, dict(options))
+    rest = dict(options)
+    sentences = rest.pop('sentences', 4)
+    sam = SamPretraining(**rest)
+    stream = batches(dataset, images=images, sentences=sentences, seed=seed)
+    embedding = sam.sam.vision_encoder.backbone.patch_embed.projection
+    return _Task(sam, sam.sam, embedding, stream, dict(image_size=SAM_SIZE, sentences=sentences))
 
-        def log(line: dict) -> None:
-            print(json.dumps(line), flush=True)
-            file.write(json.dumps(line) + '\n')
-            file.flush()
 
-        log(
-            dict(
-                tower=tower,
-                start=start and start.name,
-                data=recipe.arguments,
-                images=images,
-                **options,
-                steps=steps,
-                lr=lr,
-                seed=seed,
-                device=device,
-                torch=torch.__version__,
-                parameters=sum(p.numel() for p in model.parameters()),
-            )
-        )
-        train(module, stream, steps=steps, lr=lr, log=log)
-        if tower == 'siglip':
-            log(dict(pointing=pointing_game(model, module.preprocess, data_root)))
-    with weights_written(out):
-        model.save_pretrained(out)
+def _start_patches(task: _Task, dataset: RRSISD, patches: str, seed: int) -> None:
+    task.options['patches'] = patches
+    if patches == 'whitened':
+        some = next(batches(dataset, images=256, sentences=1, seed=seed))
+        whiten_patches(task.embedding, task.module.images(some['inputs']))
+
+
+def _facts(
+    tower: str, model: nn.Module, start: Path | None, recipe: Summary, options: dict[str, Any]
+) -> dict[str, Any]:
+    """The first line of the record: what was trained, from what, on what, how."""
+    return dict(
+        tower=tower,
+        start=start and start.name,
+        data=recipe.arguments,
+        **options,
+        parameters=sum(p.numel() for p in model.parameters()),
+    )
+
+
+def _log_line(file: TextIO, line: dict) -> None:
+    """To the terminal and to the record."""
+    print(json.dumps(line), flush=True)
+    file.write(json.dumps(line) + '\n')
+    file.flush()
