@@ -32,7 +32,7 @@ def watch_log(logger: MMLogger) -> None:
             handler.handleError = _FileFault(handler)  # type: ignore[method-assign]
         else:
             handler.addFilter(_LeaveOut(FILE_ONLY))
-            handler.handleError = _ConsoleFault(logger, handler)  # type: ignore[method-assign]
+            handler.handleError = _ConsoleFault(logger, handler)
 
 
 @contextlib.contextmanager

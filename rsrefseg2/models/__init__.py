@@ -6,11 +6,7 @@ use_mmdet_losses()
 
 from . import losses  # noqa: E402
 from .data_preprocessor import ModelInputs, RefSegDataPreprocessor  # noqa: E402
-from .prompter import (  # noqa: E402
-    CascadedPrompter,
-    InterleavedPrompter,
-    SingleStagePrompter,
-)
+from .prompter import CascadedPrompter, InterleavedPrompter, SingleStagePrompter  # noqa: E402
 from .rsrefseg2 import RSRefSeg2  # noqa: E402
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -41,7 +41,7 @@ def write_card(facts: Facts) -> str:
 def _metadata(facts: Facts) -> ModelCardData:
     licences = {tower.licence for tower in facts.towers if not tower.drawn} | {'apache-2.0'}
     free = licences == {'apache-2.0'}
-    bases = [tower.name for tower in facts.towers if tower.on_hub]
+    bases = [tower.name for tower in facts.towers if tower.on_hub and tower.name]
     adapted = _adapted(facts.trained.get('model') or {})
     relation = 'finetune' if 'whole' in adapted else 'merge' if facts.merged else 'adapter'
     data = (facts.trained.get('train_dataloader') or {}).get('dataset') or {}
@@ -288,5 +288,5 @@ def _number(value: float) -> str:
     return f'{value:.2f}' if math.isfinite(value) else 'undefined'
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
     return '\n'.join(table(head, [tuple(map(str, row)) for row in rows]))

@@ -141,7 +141,7 @@ def write_files(
         model, source, given.names, merged=file if merge_lora else None, half=half
     )
     if scores and scores.tested:
-        check_tested(scores, given.checkpoint, source, content)
+        check_tested(scores.tested, scores.source, given.checkpoint, source, content)
     return Facts(
         name=name,
         weights=write_weights(stage, name, content),

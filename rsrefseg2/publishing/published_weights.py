@@ -15,9 +15,9 @@ from ..errors import UserError
 from ..models import RSRefSeg2
 from ..models.towers.fingerprints import given_keys, tower_sources
 from ..registry import MODELS
-from .card_facts import FAMILY, Scores
+from .card_facts import FAMILY
 from .official_checkpoint import write_checkpoint
-from .scores_files import weights_hash
+from .scores_files import Tested, weights_hash
 
 # Plain, and of no machine.
 META = ('epoch', 'iter', 'epoch_length', 'seed', 'torch', 'dataset', 'tokenizer')
@@ -86,17 +86,17 @@ def check_merged(config: Path, state: dict[str, Tensor]) -> tuple[set[str], dict
     }
 
 
-def check_tested(scores: Scores, path: str | Path, *published: dict) -> None:
+def check_tested(tested: Tested, source: str, path: str | Path, *published: dict) -> None:
     """The scores are of one of the checkpoints, the given or the written one.
 
     Raises:
         UserError: they are of another one.
     """
     hashes = [weights_hash(checkpoint) for checkpoint in published]
-    if scores.tested['sha256'] not in hashes:
+    if tested['sha256'] not in hashes:
         raise UserError(
-            f'{scores.source} holds the scores of other weights '
-            f'({scores.tested["file"]}, sha256 {scores.tested["sha256"][:12]}) than '
+            f'{source} holds the scores of other weights '
+            f'({tested["file"]}, sha256 {tested["sha256"][:12]}) than '
             f'{path} (sha256 {hashes[0][:12]}): give the scores.json of its own test'
         )
 
@@ -104,7 +104,7 @@ def check_tested(scores: Scores, path: str | Path, *published: dict) -> None:
 def write_weights(folder: Path, name: str, checkpoint: dict) -> str:
     """<name>-<first 8 hex digits of the file's SHA-256>.pth; returns the file's name."""
     unnamed = folder / f'{name}.pth'
-    write_checkpoint(checkpoint, unnamed)
+    write_checkpoint(checkpoint, str(unnamed))
     with open(unnamed, 'rb') as file:
         digest = hashlib.file_digest(file, 'sha256').hexdigest()
     named = f'{name}-{digest[:8]}.pth'

@@ -40,12 +40,12 @@ class BasePrompter(nn.Module):
         """
         if use not in ('query_key', 'attention', 'add'):
             raise ValueError(f"visual_position is 'query_key', 'attention' or 'add', not {use!r}")
-        self.grid_size, self.visual_position = tuple(towers.grid_size), use
+        h1, w1 = self.grid_size = towers.grid_size
+        self.visual_position = use
         if kind == 'sine':  # a constant: no checkpoint needs it
             positions = sine_positions(self.grid_size, towers.d1)
             self.register_buffer('visual_pe', positions, persistent=False)
         else:
-            h1, w1 = self.grid_size
             self.visual_pe = learnable_or_zero(
                 kind, h1 * w1, towers.d1, name="visual_pe is 'sine', or it", std=0.02
             )

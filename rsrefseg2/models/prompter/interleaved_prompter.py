@@ -23,7 +23,7 @@ class InterleavedPrompter(CascadedPrompter):
     """
 
     @staticmethod
-    def check_values(
+    def check_values(  # type: ignore[override]  # each class is asked by its own arguments
         *, inner: int, heads: int, interaction_blocks: int | tuple[int, int], prompt_blocks: int
     ) -> None:
         """Raise a UserError where options do not fit each other."""

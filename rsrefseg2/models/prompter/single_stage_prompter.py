@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -47,7 +47,7 @@ class SingleStagePrompter(BasePrompter):
     ) -> None:
         super().__init__()
         self.check_values(inner=inner, heads=heads)
-        width = dict(inner=inner, heads=heads, mlp_hidden=mlp_hidden)
+        width: dict[str, Any] = dict(inner=inner, heads=heads, mlp_hidden=mlp_hidden)
         self.add_positions(towers, visual_position, visual_pe)
         self.single_stage = TextVisualInteraction(
             d1=towers.d1, blocks=interaction_blocks, **width, **(interaction or {})
