@@ -2,6 +2,7 @@
 that forces, and does something."""
 
 import functools
+import inspect
 import json
 import re
 from pathlib import Path
@@ -14,6 +15,7 @@ from rsrefseg2.apis import ablations
 from rsrefseg2.engine import load_config
 from rsrefseg2.engine.config_check import check_config
 from rsrefseg2.errors import UserError
+from rsrefseg2.models import CascadedPrompter
 from rsrefseg2.models import rsrefseg2 as composer
 from rsrefseg2.models.symbols import Targets
 from rsrefseg2.models.towers import configs as tower_configs
@@ -149,6 +151,9 @@ def test_a_short_file_that_changes_what_its_table_varies(name):
         assert key in found, f'{key} is listed as forced and does not change'
 
 
+DEFAULTS = inspect.signature(CascadedPrompter).parameters
+
+
 @pytest.mark.parametrize('key', ['table06', 'table07', 'table08', 'table14'])
 def test_the_numbers_of_a_row_are_its_configs(key):
     """Where a column is one key: nothing but the number that the row prints."""
@@ -161,6 +166,8 @@ def test_the_numbers_of_a_row_are_its_configs(key):
                 found = 0 if found is None else found.r
             if place.endswith('image_size') and found is None:
                 found = 384  # the checkpoint's own
+            if found is None and place.startswith('model.prompter.'):
+                found = DEFAULTS[place.rpartition('.')[2]].default
             assert str(found) == value, (row.name, place)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 
 def _gather(x: Tensor) -> tuple[Tensor, list[int]]:
@@ -28,12 +29,14 @@ class _GatherWithGradient(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
+        """(b, ...) on each rank -> (sum of b, ...) in rank order."""
         gathered, ctx.counts = _gather(x)
         return gathered
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:
+        """(sum of b, ...) of this rank's loss -> (b, ...), summed over the ranks' losses."""
         grad = grad.contiguous().clone()
         dist.all_reduce(grad)
         return grad.split(ctx.counts)[dist.get_rank()]

@@ -75,11 +75,7 @@ class RSRefSeg2(BaseModel):
                 type='rsrefseg2.RefSegDataPreprocessor',
                 tokenizer=siglip['checkpoint'],
                 init=init,
-                max_length=encoder.max_length,
-                size_siglip=encoder.image_size,
-                size_sam=mask_generator.input_size[0],
-                mean_siglip=encoder.pixel_mean,
-                std_siglip=encoder.pixel_std,
+                **_inputs_of(encoder, mask_generator),
                 **(data_preprocessor or {}),
             )
         )
@@ -88,26 +84,11 @@ class RSRefSeg2(BaseModel):
         self.encoder, self.mask_generator = encoder, mask_generator
         self.autocast = autocast
         if frozen_dtype == 'bfloat16':
-            for tower in (
-                encoder.vision_model,
-                encoder.text_model,
-                mask_generator.sam.vision_encoder,
-            ):
+            sam = mask_generator.sam.vision_encoder
+            for tower in (encoder.vision_model, encoder.text_model, sam):
                 store_frozen_in_bfloat16(tower)
         self.upsample_via_sam_input = upsample_via_sam_input
-        self.prompter = MODELS.build(
-            dict(
-                prompter,
-                towers=TowerSpec(
-                    d1=encoder.d1,
-                    d2=mask_generator.d2,
-                    grid_size=encoder.grid_size,
-                    prompt_size=mask_generator.prompt_size,
-                    logit_scale=encoder.logit_scale,
-                    logit_bias=encoder.logit_bias,
-                ),
-            )
-        )
+        self.prompter = MODELS.build(dict(prompter, towers=_spec_of(encoder, mask_generator)))
         self.losses = nn.ModuleDict(
             {name: MODELS.build(loss) for name, loss in (losses or {}).items() if loss is not None}
         )
@@ -224,3 +205,26 @@ class RSRefSeg2(BaseModel):
             upsample(logits[None], shape)[0]
             for logits, shape in zip(mask_logits, ori_shapes, strict=True)
         ]
+
+
+def _inputs_of(encoder: DualModalityEncoder, mask_generator: MaskGenerator) -> dict:
+    """Arguments of `RefSegDataPreprocessor` that the towers fix."""
+    return dict(
+        max_length=encoder.max_length,
+        size_siglip=encoder.image_size,
+        size_sam=mask_generator.input_size[0],
+        mean_siglip=encoder.pixel_mean,
+        std_siglip=encoder.pixel_std,
+    )
+
+
+def _spec_of(encoder: DualModalityEncoder, mask_generator: MaskGenerator) -> TowerSpec:
+    """What the prompter is built for."""
+    return TowerSpec(
+        d1=encoder.d1,
+        d2=mask_generator.d2,
+        grid_size=encoder.grid_size,
+        prompt_size=mask_generator.prompt_size,
+        logit_scale=encoder.logit_scale,
+        logit_bias=encoder.logit_bias,
+    )

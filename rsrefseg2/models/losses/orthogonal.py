@@ -41,7 +41,6 @@ class OrthogonalLoss(nn.Module):
         prompts = outputs.prompts
         if prompts.t1 is None or prompts.t2 is None:
             raise UserError(
-                'OrthogonalLoss needs t1 and t2: set prompter.cascade to True, or '
-                'losses.ortho to None'
+                'OrthogonalLoss needs t1 and t2: use CascadedPrompter, or losses.ortho to None'
             )
         return {'loss_ortho': self.loss_weight * orthogonal_loss(prompts.t1, prompts.t2)}
