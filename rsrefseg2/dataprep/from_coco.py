@@ -84,10 +84,8 @@ def convert_coco(
         spoken = spoken_names(categories.values(), given=names)
         jobs = _jobs(path, file, images, seed, shares)
         rules: dict[str, Any] = dict(names=spoken, limits=limits, exclude=frozenset(exclude))
-        source: dict[str, Any] = dict(file=repr(path), categories=categories)
-        work = functools.partial(
-            _scene, seed=seed, boxes_as_masks=boxes_as_masks, **rules, **source
-        )
+        source: dict[str, Any] = dict(file=repr(path), categories=categories, seed=seed)
+        work = functools.partial(_scene, boxes_as_masks=boxes_as_masks, **rules, **source)
         records, counts = _described(work, jobs, path)
         summary = {
             **dict(source=os.path.basename(path), seed=seed, shares=list(shares)),
