@@ -7,12 +7,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from rsrefseg2.errors import UserError
 from rsrefseg2.models.losses import OrthogonalLoss, SampleContrastLoss, SpatialLoss
 from rsrefseg2.models.prompter import SingleStagePrompter
 from rsrefseg2.models.prompter.dense_prompt import DensePrompt, upsampled_cosine
 from rsrefseg2.models.prompter.init import sine_positions
 from rsrefseg2.models.symbols import EncodedImages, RefSegOutputs, Targets
+from tests.reference import dense as dense_reference
 from tests.reference import layers as ref_layers
+from tests.reference import losses as loss_reference
 from tests.reference import prompter as ref
 from tests.test_models.prompter_cases import (
     D1,
@@ -232,6 +235,73 @@ def test_t_sparse_is_one_more_prompt_projected_to_d1():
         DensePrompt(d1=4, size=(8, 8), logit_scale=0, logit_bias=0, text='t_sparse')
 
 
+@pytest.mark.parametrize('text', ['t_sent', 't2', 't2_act'])
+@pytest.mark.parametrize('visual', ['v', 'v2_act'])
+def test_what_the_dense_prompt_compares(text, visual):
+    """Table XIII, T-t2, T-t2', V-v: Eq. 7 literally, of the text's mean over n_t and the map."""
+    prompter = tiny_prompter(dense=dict(text=text, visual=visual))
+    v, encoded = inputs()
+    found = prompter(v, encoded)
+    means = {
+        't_sent': encoded.t_sent,
+        't2': sum(found.t2[:, k] for k in range(N_T)) / N_T,
+        't2_act': sum(found.t2_act[:, k] for k in range(N_T)) / N_T,
+    }
+    conv = {name.removeprefix('conv.'): x for name, x in prompter.dense.state_dict().items()}
+    wanted = dense_reference.dense_prompt(
+        {'v': v, 'v2_act': found.v2_act}[visual],
+        means[text],
+        conv,
+        scale=prompter.dense.logit_scale,
+        bias=prompter.dense.logit_bias,
+        size=GRID,
+        out_size=PROMPT,
+    )[:, 0]
+    assert same(found.p_dense, wanted, 1e-6)
+
+
+def test_an_mlp_on_the_text_of_the_dense_prompt():
+    """Table XIII, T-soft."""
+    prompter = tiny_prompter(dense=dict(text_mlp=True))
+    v, encoded = inputs()
+    found = prompter(v, encoded)
+    w = prompter.dense.state_dict()
+    hidden = encoded.t_sent @ w['text_mlp.0.weight'].T + w['text_mlp.0.bias']
+    text = hidden.clamp(min=0) @ w['text_mlp.2.weight'].T + w['text_mlp.2.bias']
+    cosine = upsampled_cosine(
+        prompter.dense.conv(found.v2_act.transpose(1, 2).unflatten(2, GRID)), text, PROMPT
+    )
+    assert same(
+        found.p_dense, prompter.dense.logit_scale.exp() * cosine + prompter.dense.logit_bias
+    )
+
+
+@pytest.mark.parametrize('align_corners', [True, False])
+def test_upsampling_after_the_dot_product(align_corners):
+    """Table XIII, post-up: the cosine of each patch, then bilinear."""
+    prompter = tiny_prompter(dense=dict(upsample='post', align_corners=align_corners))
+    v, encoded = inputs()
+    found = prompter(v, encoded)
+    features = prompter.dense.conv(found.v2_act.transpose(1, 2).unflatten(2, GRID))
+    at_patches = torch.einsum(
+        'bchw,bc->bhw', dense_reference.unit(features, 1), dense_reference.unit(encoded.t_sent, 1)
+    )[:, None]
+    cosine = dense_reference.bilinear(at_patches, PROMPT, align_corners)[:, 0]
+    assert same(
+        found.p_dense, prompter.dense.logit_scale.exp() * cosine + prompter.dense.logit_bias, 1e-6
+    )
+    before = tiny_prompter(dense=dict(align_corners=align_corners))
+    before.load_state_dict(prompter.state_dict())
+    assert not same(found.p_dense, before(v, encoded).p_dense, 1e-4)
+
+
+def test_a_text_that_is_not_made():
+    with pytest.raises(UserError, match='cascade=False makes no t2'):
+        tiny_prompter(cascade=False, dense=dict(text='t2'))
+    with pytest.raises(ValueError, match="upsample 'pre' or 'post'"):
+        DensePrompt(d1=4, size=(8, 8), logit_scale=0, logit_bias=0, upsample='no')
+
+
 @pytest.mark.parametrize(('conv', 'reach'), [('3x3', 2), ('1x1', 0), (None, 0)])
 def test_the_convolutions_of_the_dense_prompt(conv, reach):
     """How far a patch of v reaches, two convolutions deep."""
@@ -285,6 +355,23 @@ def test_what_the_sample_loss_compares(text, visual):
         F.cross_entropy(logits, torch.arange(3)) + F.cross_entropy(logits.T, torch.arange(3))
     ) / 2
     assert float(loss) == pytest.approx(float(wanted), rel=1e-5)
+
+
+@pytest.mark.parametrize('kind', ['ce', 'mil'])
+@pytest.mark.parametrize('text', ['t_sent', 't2'])
+@pytest.mark.parametrize('visual', ['v', 'v2_act'])
+def test_what_the_spatial_loss_compares(kind, text, visual):
+    outputs = outputs_of(tiny_prompter())
+    loss = SpatialLoss(kind=kind, text=text, visual=visual)(outputs, targets())['loss_spatial']
+    v = outputs.images.v if visual == 'v' else outputs.prompts.v2_act
+    t = outputs.text.t_sent[:, None] if text == 't_sent' else outputs.prompts.t2
+    masks = torch.stack(targets().masks).double()
+    area = loss_reference.area_average(masks, GRID)
+    if kind == 'ce':
+        wanted = loss_reference.spatial_ce(v, t, area, scale=1 / 0.07, bias=math.log(0.5))
+    else:
+        wanted = loss_reference.spatial_mil(v, t, area, scale=1 / 0.07)
+    assert float(loss.detach()) == pytest.approx(float(wanted.detach()), rel=1e-5)
 
 
 @pytest.mark.parametrize('options', [dict(text='t3'), dict(visual='v2'), dict(variant='ours')])

@@ -16,6 +16,15 @@ from ..distributed import gather_with_gradient, weight_of_rank
 from ..symbols import RefSegOutputs, Targets, at_least_float32
 
 
+TEXTS, VISUALS = ('t_sent', 't1', 't2'), ('v', 'v1_act', 'v2_act')
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise a ValueError where `value`, given as `name`, is none of `choices`."""
+    if value not in choices:
+        raise ValueError(f'{name} is one of {choices}, not {value!r}')
+
+
 def sample_contrast(v_object: Tensor, t: Tensor, scale: Tensor | float, positive: Tensor) -> Tensor:
     """Eq. 12: symmetric cross-entropy between objects and sentences, s = scale * v_object t^T.
 
@@ -76,13 +85,9 @@ class SampleContrastLoss(nn.Module):
         visual: Literal['v', 'v1_act', 'v2_act'] = 'v',
     ) -> None:
         super().__init__()
-        for name, value, choices in (
-            ('variant', variant, ('paper', 'release')),
-            ('text', text, ('t_sent', 't1', 't2')),
-            ('visual', visual, ('v', 'v1_act', 'v2_act')),
-        ):
-            if value not in choices:
-                raise ValueError(f'{name} is one of {choices}, not {value!r}')
+        check_choice('variant', variant, ('paper', 'release'))
+        check_choice('text', text, TEXTS)
+        check_choice('visual', visual, VISUALS)
         self.text, self.visual = text, visual
         self.loss_weight, self.variant = loss_weight, variant
         self.logit_scale = nn.Parameter(torch.tensor([-math.log(init_temperature)]))
@@ -186,13 +191,15 @@ class DenseLoss(nn.Module):
 
 @MODELS.register_module()
 class SpatialLoss(nn.Module):
-    """L_spat: every patch of v against t2, within one image.
+    """L_spat: every patch against a text, within one image (Table XV).
 
-    logits_n = scale * <v_n, t2> on L2-normed features, n over the h1 x w1 patches.
+    logits_n = scale * <v_n, t> on L2-normed features, n over the h1 x w1 patches.
 
     Args:
         kind: 'ce': binary cross-entropy of each patch with its covered area; 'mil': softmax over
             the patches, summed under the mask, minus its log (multi-instance).
+        text: 't_sent', or 't1', 't2', the mean over n_t.
+        visual: 'v', or as the prompter activated it; the table's v2 is 'v2_act'.
     """
 
     over_all_ranks = True  # weighs its own mean: over the sentences with a mask for MIL
@@ -203,10 +210,14 @@ class SpatialLoss(nn.Module):
         kind: Literal['ce', 'mil'],
         loss_weight: NonNegativeFloat = 1.0,
         init_temperature: PositiveFloat = 0.07,
+        text: Literal['t_sent', 't1', 't2'] = 't2',
+        visual: Literal['v', 'v1_act', 'v2_act'] = 'v',
     ) -> None:
         super().__init__()
-        if kind not in ('ce', 'mil'):
-            raise ValueError(f"kind is 'ce' or 'mil', not {kind!r}")
+        check_choice('kind', kind, ('ce', 'mil'))
+        check_choice('text', text, TEXTS)
+        check_choice('visual', visual, VISUALS)
+        self.text, self.visual = text, visual
         self.kind, self.loss_weight = kind, loss_weight
         self.logit_scale = nn.Parameter(torch.tensor([-math.log(init_temperature)]))
         if kind == 'ce':  # a softmax over patches ignores a bias
@@ -214,8 +225,8 @@ class SpatialLoss(nn.Module):
 
     def forward(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
         """-> `loss_spatial`, a scalar: the mean over sentences, for MIL over those with a mask."""
-        v = F.normalize(at_least_float32(outputs.images.v)[outputs.image_index], dim=-1)
-        t = F.normalize(text_feature(outputs, 't2'), dim=-1)
+        v = F.normalize(at_least_float32(image_tokens(outputs, self.visual)), dim=-1)
+        t = F.normalize(text_feature(outputs, self.text), dim=-1)
         area = targets.area(outputs.grid_size).flatten(1).to(v.dtype)  # (B, N)
         logits = at_least_float32(self.logit_scale).exp() * torch.einsum('bnd,bd->bn', v, t)
         if self.kind == 'ce':

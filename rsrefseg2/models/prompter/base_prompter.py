@@ -83,14 +83,20 @@ class BasePrompter(nn.Module):
         the image's position to the values too, which only Eq. 6 takes from v."""
         return (v + v_pe, t_pe, 0.0) if self.visual_position == 'attention' else (v, t_pe, v_pe)
 
-    def split_prompts(self, p: Tensor, t_sent: Tensor) -> tuple[Tensor, Tensor]:
-        """p (B, n_p or n_p + 1, d2), t_sent (B, d1) -> p_sparse (B, n_p, d2), and the text of Eq. 7:
-        t_sent, or T-sparse (B, d2)."""
-        return (p[:, :-1], p[:, -1]) if self.dense_reads_sparse else (p, t_sent)
+    def split_prompts(self, p: Tensor, **texts: Tensor) -> tuple[Tensor, Tensor]:
+        """p (B, n_p or n_p + 1, d2) -> p_sparse (B, n_p, d2), and the text of Eq. 7: t_sent (B, d1)
+        or, by Table XIII, the mean of t2 or t2_act (B, n_t, d1) over n_t, or T-sparse (B, d2)."""
+        if self.dense_reads_sparse:
+            return p[:, :-1], p[:, -1]
+        text = texts['t_sent' if self.dense is None else self.dense.text]
+        return p, text if text.ndim == 2 else text.mean(1)
 
-    def dense_prompt(self, v: Tensor, text: Tensor) -> Tensor | None:
-        """Eq. 7: v (B, h1*w1, d1), text (B, d1 or d2) -> logits (B, H2/4, W2/4); None: off."""
-        return None if self.dense is None else self.dense(v, text, self.grid_size)
+    def dense_prompt(self, text: Tensor, **maps: Tensor) -> Tensor | None:
+        """Eq. 7: text (B, d1 or d2), maps by name (B, h1*w1, d1), of which v2_act is read, or v by
+        Table XIII -> logits (B, H2/4, W2/4); None: off."""
+        if self.dense is None:
+            return None
+        return self.dense(maps[self.dense.visual], text, self.grid_size)
 
     def identity_start(self) -> dict[str, Tensor]:
         """{name: zeros} of what Eq. 5 adds to v: with these every step leaves v to its LN."""

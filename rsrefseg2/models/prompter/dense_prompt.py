@@ -93,6 +93,13 @@ def upsampled_cosine(
         )
 
 
+def cosine_map(features: Tensor, text: Tensor) -> Tensor:
+    """cos(features, text) at every cell: (B, C, h, w), (B, C) -> (B, h, w), at least float32."""
+    with torch.autocast(features.device.type, enabled=False):
+        features, text = at_least_float32(features), at_least_float32(text)
+        return torch.einsum('bchw,bc->bhw', F.normalize(features, dim=1), F.normalize(text, dim=1))
+
+
 class DensePrompt(nn.Module):
     """Eq. 7: p_dense = exp(scale) cos(up(Conv(v2_act)), t_sent) + bias.
 
@@ -104,11 +111,17 @@ class DensePrompt(nn.Module):
         size: (H2/4, W2/4).
         activation: 'relu' (paper) or 'gelu' (release).
         align_corners: of the upsampling; False, or True in the release's variant.
-        conv: the two convolutions' kernel, or None for none of them (Table XIII).
-        text: what the image is compared with (Table XIII): the sentence 't_sent', or 't_sparse',
-            a sparse prompt of width d2 more than SAM gets, projected to d1.
+        conv: the two convolutions' kernel, or None for none of them (Table XIII, V-soft).
+        text: what the image is compared with (Table XIII): the sentence 't_sent', the mean over
+            n_t of 't2' or 't2_act', or 't_sparse', a sparse prompt of width d2 more than SAM gets,
+            projected to d1. The prompter picks it.
+        text_mlp: an MLP d1 -> d1/2 -> d1 on the text (Table XIII, T-soft).
+        visual: the map that is compared (Table XIII): 'v2_act', or 'v' as the tower made it. The
+            prompter picks it.
+        upsample: the features before the dot product ('pre', Eq. 7), or the cosine after it
+            ('post', Table XIII).
     Raises:
-        ValueError: another conv or text; 't_sparse' without d2.
+        ValueError: another conv, text, visual or upsample; 't_sparse' without d2.
     """
 
     def __init__(
@@ -122,25 +135,46 @@ class DensePrompt(nn.Module):
         activation: Literal['relu', 'gelu'] = 'relu',
         align_corners: bool = False,
         conv: Literal['3x3', '1x1'] | None = '3x3',
-        text: Literal['t_sent', 't_sparse'] = 't_sent',
+        text: Literal['t_sent', 't2', 't2_act', 't_sparse'] = 't_sent',
+        text_mlp: bool = False,
+        visual: Literal['v2_act', 'v'] = 'v2_act',
+        upsample: Literal['pre', 'post'] = 'pre',
     ) -> None:
         super().__init__()
-        if text not in ('t_sent', 't_sparse') or (text == 't_sparse' and d2 is None):
-            raise ValueError(f"text is 't_sent', or 't_sparse' with d2, not {text!r}")
+        if text not in ('t_sent', 't2', 't2_act', 't_sparse') or (text == 't_sparse' and not d2):
+            raise ValueError(
+                f"text is 't_sent', 't2', 't2_act', or 't_sparse' with d2, not {text!r}"
+            )
+        if visual not in ('v2_act', 'v') or upsample not in ('pre', 'post'):
+            raise ValueError(
+                "visual is 'v2_act' or 'v', upsample 'pre' or 'post', "
+                f'not {visual!r} and {upsample!r}'
+            )
+        self.text, self.visual, self.upsample = text, visual, upsample
         self.size, self.align_corners = tuple(size), align_corners
         self.conv = _convolutions(d1, conv, activation)
         self.text_proj = nn.Linear(d2, d1) if text == 't_sparse' else None
+        self.text_mlp = _text_mlp(d1, activation) if text_mlp else None
         self.logit_scale = nn.Parameter(torch.tensor([float(logit_scale)]))
         self.logit_bias = nn.Parameter(torch.tensor([float(logit_bias)]))
 
     def forward(self, v: Tensor, text: Tensor, grid_size: tuple[int, int]) -> Tensor:
-        """v (B, h1*w1, d1), t_sent (B, d1) or t_sparse (B, d2) -> logits (B, H2/4, W2/4)."""
+        """v (B, h1*w1, d1), text (B, d1) or t_sparse (B, d2) -> logits (B, H2/4, W2/4)."""
         grid = v.transpose(1, 2).unflatten(2, grid_size)  # (B, N, d1) -> (B, d1, h1, w1)
         if self.text_proj is not None:
             text = self.text_proj(text)
-        cosine = upsampled_cosine(
-            self.conv(grid), text, self.size, align_corners=self.align_corners
-        )
+        if self.text_mlp is not None:
+            text = self.text_mlp(text)
+        features = self.conv(grid)
+        if self.upsample == 'pre':
+            cosine = upsampled_cosine(features, text, self.size, align_corners=self.align_corners)
+        else:
+            cosine = F.interpolate(
+                cosine_map(features, text)[:, None],
+                self.size,
+                mode='bilinear',
+                align_corners=self.align_corners,
+            )[:, 0]
         return at_least_float32(self.logit_scale).exp() * cosine + self.logit_bias
 
     @torch.no_grad()
@@ -179,6 +213,11 @@ class DensePrompt(nn.Module):
             '3.bias': u @ (mean - SHIFT * std),
         }
         return {f'conv.{name}': value.float() for name, value in values.items()}
+
+
+def _text_mlp(d1: int, activation: str) -> nn.Module:
+    """(B, d1) -> (B, d1), as wide inside as the convolutions."""
+    return nn.Sequential(nn.Linear(d1, d1 // 2), ACTIVATIONS[activation](), nn.Linear(d1 // 2, d1))
 
 
 def _convolutions(d1: int, kernel: str | None, activation: str) -> nn.Module:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ...bounds import PositiveInt
+from ...errors import UserError
 from ...registry import MODELS
 from ..symbols import EncodedText, Prompts, TowerSpec
 from .base_prompter import BasePrompter, Position, PositionKind
@@ -46,7 +47,7 @@ class SingleStagePrompter(BasePrompter):
         dense: dict | None = None,
     ) -> None:
         super().__init__()
-        self.check_values(inner=inner, heads=heads)
+        self.check_values(inner=inner, heads=heads, dense=dense)
         width: dict[str, Any] = dict(inner=inner, heads=heads, mlp_hidden=mlp_hidden)
         self.add_positions(towers, visual_position, visual_pe)
         self.single_stage = TextVisualInteraction(
@@ -54,6 +55,15 @@ class SingleStagePrompter(BasePrompter):
         )
         sparse = dict(blocks=prompt_blocks, **width, **(sparse or {}))
         self.add_prompts(towers, n_p=n_p, sparse=sparse, dense=dense)
+
+    @staticmethod
+    def check_values(  # type: ignore[override]  # each class is asked by its own arguments
+        *, inner: int, heads: int, dense: dict | None
+    ) -> None:
+        """Raise a UserError where options do not fit each other."""
+        BasePrompter.check_values(inner=inner, heads=heads)
+        if (dense or {}).get('text') in ('t2', 't2_act'):
+            raise UserError('SingleStagePrompter makes no t2 for the dense prompt to read')
 
     def forward(self, v: Tensor, text: EncodedText) -> Prompts:
         """v (B, h1*w1, d1), one row per sentence; text as encoded -> every symbol of Eqs. 5-7;
@@ -63,7 +73,7 @@ class SingleStagePrompter(BasePrompter):
         t_act, v_act = self.single_stage(text.t_word, v, 0.0, v_pe, text.word_mask)  # Eq. 5
 
         p = self.sparse(t_act, *self.read_by_prompts(v_act, 0.0, v_pe), text.word_mask)  # Eq. 6
-        p_sparse, t = self.split_prompts(p, text.t_sent)
+        p_sparse, t = self.split_prompts(p, t_sent=text.t_sent)
 
-        p_dense = self.dense_prompt(v_act, t)  # Eq. 7
+        p_dense = self.dense_prompt(t, v=v, v2_act=v_act)  # Eq. 7
         return Prompts(None, None, None, None, t_act, v_act, p_sparse, p_dense)
