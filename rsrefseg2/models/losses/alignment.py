@@ -15,7 +15,6 @@ from ...registry import MODELS
 from ..distributed import gather_with_gradient, weight_of_rank
 from ..symbols import RefSegOutputs, Targets, at_least_float32
 
-
 TEXTS, VISUALS = ('t_sent', 't1', 't2'), ('v', 'v1_act', 'v2_act')
 
 
