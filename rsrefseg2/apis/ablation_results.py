@@ -168,7 +168,6 @@ def as_json(table: Table, results: list[tuple[Row, dict[str, Result]]]) -> str:
                 {
                     'row': row.name,
                     'config': row.config,
-                    'known': row.known,
                     'setting': dict(zip(table.columns, row.values, strict=True)),
                     'scores': {
                         score: {**result._asdict(), 'difference': result.difference}

@@ -27,16 +27,11 @@ ABSENT = object()  # a key that the parent has and the row has not
 
 
 class Row(NamedTuple):
-    """One row of a table.
-
-    `known`: the setting, and the numbers of the paper that are given, stand in a source that was
-    at hand.
-    """
+    """One row of a table."""
 
     values: tuple[str, ...]  # by the table's columns, as printed
     config: str  # path from the repository's root; the † row's is the parent
-    paper: dict[str, float | None] = {}  # by score, as printed; None: not at hand
-    known: bool = True
+    paper: dict[str, float | None] = {}  # by score, as printed; empty: not the paper's
     forces: tuple[str, ...] = ()  # keys that change because of what the table varies
     tiny: dict[str, object] = {}  # values of its keys at tiny scale, where they are others
 
@@ -88,7 +83,6 @@ class RowEntry(TypedDict):
     values: list[str]
     config: str
     paper: NotRequired[dict[str, float | None]]
-    known: NotRequired[bool]
     forces: NotRequired[list[str]]
     tiny: NotRequired[dict[str, object]]
 
@@ -214,8 +208,7 @@ def readme(index: Index) -> str:
         f'{rows} rows; the † rows stand in every table. Of `{Path(INDEX).name}` by '
         '`python tools/ablate.py --list --markdown`; not to be edited.',
         '',
-        f'Numbers of the paper: {index.source}. - is a number that was not at hand; ? marks a '
-        'setting that was chosen here by the title of its table, not read in the paper.',
+        f'Numbers of the paper: {index.source}.',
         '',
         'A whole table: `python tools/ablate.py table06`; with tiny towers on a CPU: '
         '`python tools/ablate.py table06 --scale tiny`. One row: '
@@ -236,8 +229,7 @@ def readme(index: Index) -> str:
                 list(map(text, [*table.columns, 'config', *index.scores])),
                 (
                     [
-                        *map(text, row.values[:-1]),
-                        text(row.values[-1]) + ' ?' * (not row.known),
+                        *map(text, row.values),
                         text(row.config) + ' †' * (row.config == table.parent),
                         *(number(row.paper.get(score)) for score in index.scores),
                     ]

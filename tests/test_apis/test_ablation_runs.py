@@ -144,7 +144,7 @@ def test_another_config_in_the_same_place_is_refused(ablate, stand_in):
             '--cfg-options',
             'test_evaluator.baselines=False',
             'model.losses.dense.loss_weight=4',
-            rows=['t10_no_cascade'],
+            rows=['t10_no_dense'],
         )[0]
         == 0
     )
@@ -163,7 +163,7 @@ def test_a_row_that_runs_elsewhere_is_left(stand_in, tmp_path):
 
 
 def test_the_config_of_a_run(tmp_path):
-    (one,) = runs.plan(TEN, names=['t10_no_cascade'], seeds=[3], scale='paper', root=tmp_path)
+    (one,) = runs.plan(TEN, names=['t10_neither'], seeds=[3], scale='paper', root=tmp_path)
     runs.write_config(one, {'train_cfg.max_epochs': 2}, repository=ROOT)
     config = load_config(str(one.config))
     assert (config.randomness.seed, config.train_cfg.max_epochs) == (3, 2)
@@ -243,7 +243,6 @@ def test_what_there_is(run, ablate, stand_in, monkeypatch):
     states = dict(line.split()[::3] for line in ablate('--list', rows=())[1].splitlines())
     assert states == {
         't10_neither': 'new',
-        't10_no_cascade': 'new',
         't10_no_dense': 'finished',
         'rrsisd_ablation': 'new',
     }

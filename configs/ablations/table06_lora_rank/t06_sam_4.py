@@ -1,4 +1,4 @@
-# Table VI: SAM 4 (chosen here).
+# Table VI: sam-v, rank 4.
 # python tools/train.py configs/ablations/table06_lora_rank/t06_sam_4.py
 _base_ = '../../rrsisd_ablation.py'
 model = dict(sam=dict(lora=dict(r=4)))

@@ -1,4 +1,4 @@
-# Table VI: SAM 8 (chosen here).
+# Table VI: sam-v, rank 8.
 # python tools/train.py configs/ablations/table06_lora_rank/t06_sam_8.py
 _base_ = '../../rrsisd_ablation.py'
 model = dict(sam=dict(lora=dict(r=8)))

@@ -1,4 +1,4 @@
-# Table VII: decomposition 4 (chosen here).
+# Table VII: Decomp. 4 blocks.
 # python tools/train.py configs/ablations/table07_blocks/t07_decomposition_4.py
 _base_ = '../../rrsisd_ablation.py'
 model = dict(prompter=dict(decomposition_blocks=4))

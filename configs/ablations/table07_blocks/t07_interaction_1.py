@@ -1,4 +1,4 @@
-# Table VII: interaction 1 (chosen here).
+# Table VII: Interac. 1 blocks.
 # python tools/train.py configs/ablations/table07_blocks/t07_interaction_1.py
 _base_ = '../../rrsisd_ablation.py'
 model = dict(prompter=dict(interaction_blocks=1))

@@ -1,4 +1,4 @@
-# Table VIII: n_p 1 (chosen here).
+# Table VIII: Prompt, n_p 1.
 # python tools/train.py configs/ablations/table08_queries/t08_n_p_1.py
 _base_ = '../../rrsisd_ablation.py'
 model = dict(prompter=dict(n_p=1))

@@ -1,4 +1,4 @@
-# Table VIII: n_t 1 (chosen here).
+# Table VIII: Decomp., n_t 1.
 # python tools/train.py configs/ablations/table08_queries/t08_n_t_1.py
 _base_ = '../../rrsisd_ablation.py'
 model = dict(prompter=dict(n_t=1))

@@ -1,4 +1,4 @@
-# Table VIII: n_t 9 (chosen here).
+# Table VIII: Decomp., n_t 9.
 # python tools/train.py configs/ablations/table08_queries/t08_n_t_9.py
 _base_ = '../../rrsisd_ablation.py'
 model = dict(prompter=dict(n_t=9))

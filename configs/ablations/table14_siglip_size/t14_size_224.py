@@ -1,4 +1,4 @@
-# Table XIV: pixels 224 (chosen here).
+# Table XIV: 224 pixels.
 # python tools/train.py configs/ablations/table14_siglip_size/t14_size_224.py
 _base_ = '../../rrsisd_ablation.py'
 model = dict(siglip=dict(image_size=224))

@@ -1,4 +1,4 @@
-# Table XIV: pixels 448 (chosen here).
+# Table XIV: 448 pixels.
 # python tools/train.py configs/ablations/table14_siglip_size/t14_size_448.py
 _base_ = '../../rrsisd_ablation.py'
 model = dict(siglip=dict(image_size=448))

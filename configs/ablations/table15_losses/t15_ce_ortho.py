@@ -1,4 +1,6 @@
-# Table XV: sample ✗ (chosen here).
+# Table XV: ce, ortho.
 # python tools/train.py configs/ablations/table15_losses/t15_ce_ortho.py
 _base_ = '../../rrsisd_ablation.py'
-model = dict(losses=dict(sample=None))
+model = dict(
+    losses=dict(
+        sample=None))

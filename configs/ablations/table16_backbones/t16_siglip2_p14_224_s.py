@@ -1,4 +1,4 @@
-# Table XVI: encoder siglip2-p14-224, SAM sam2.1-s.
+# Table XVI: siglip2-p14-224, sam2.1-s.
 # python tools/train.py configs/ablations/table16_backbones/t16_siglip2_p14_224_s.py
 _base_ = '../../rrsisd_siglip2_sam21l.py'
 model = dict(

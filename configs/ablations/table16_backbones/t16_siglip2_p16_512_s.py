@@ -1,4 +1,5 @@
-# Table XVI: encoder siglip2-p16-512, SAM sam2.1-s (chosen here).
+# Table XVI: siglip2-p16-512, sam2.1-s.
 # python tools/train.py configs/ablations/table16_backbones/t16_siglip2_p16_512_s.py
 _base_ = '../../rrsisd_siglip2_sam21l.py'
-model = dict(sam=dict(checkpoint='facebook/sam2.1-hiera-small', lora=dict(r=32)))
+model = dict(
+    sam=dict(checkpoint='facebook/sam2.1-hiera-small', lora=dict(r=32)))

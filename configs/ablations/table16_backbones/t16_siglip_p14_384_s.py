@@ -1,4 +1,4 @@
-# Table XVI: encoder siglip-p14-384, SAM sam2.1-s (chosen here).
+# Table XVI: siglip-p14-384, sam2.1-s.
 # python tools/train.py configs/ablations/table16_backbones/t16_siglip_p14_384_s.py
 _base_ = '../../rrsisd_siglip2_sam21l.py'
 model = dict(

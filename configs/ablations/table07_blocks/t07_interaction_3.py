@@ -1,4 +1,0 @@
-# Table VII: interaction 3 (chosen here).
-# python tools/train.py configs/ablations/table07_blocks/t07_interaction_3.py
-_base_ = '../../rrsisd_ablation.py'
-model = dict(prompter=dict(interaction_blocks=3))

@@ -1,0 +1,4 @@
+# Table VII: Interac. 6 blocks.
+# python tools/train.py configs/ablations/table07_blocks/t07_interaction_6.py
+_base_ = '../../rrsisd_ablation.py'
+model = dict(prompter=dict(interaction_blocks=6))

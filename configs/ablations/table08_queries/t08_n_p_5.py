@@ -1,4 +1,0 @@
-# Table VIII: n_p 5 (chosen here).
-# python tools/train.py configs/ablations/table08_queries/t08_n_p_5.py
-_base_ = '../../rrsisd_ablation.py'
-model = dict(prompter=dict(n_p=5))

@@ -1,4 +1,0 @@
-# Table VIII: n_t 2 (chosen here).
-# python tools/train.py configs/ablations/table08_queries/t08_n_t_2.py
-_base_ = '../../rrsisd_ablation.py'
-model = dict(prompter=dict(n_t=2))

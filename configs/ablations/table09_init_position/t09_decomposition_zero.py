@@ -1,0 +1,4 @@
+# Table IX: Decomp., PE ✓, zero.
+# python tools/train.py configs/ablations/table09_init_position/t09_decomposition_zero.py
+_base_ = '../../rrsisd_ablation.py'
+model = dict(prompter=dict(decomposition=dict(init='zero')))

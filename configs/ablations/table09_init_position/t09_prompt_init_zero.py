@@ -1,4 +1,0 @@
-# Table IX: prompt init zero (chosen here).
-# python tools/train.py configs/ablations/table09_init_position/t09_prompt_init_zero.py
-_base_ = '../../rrsisd_ablation.py'
-model = dict(prompter=dict(sparse=dict(init='zero')))

@@ -1,5 +1,0 @@
-# Table X: cascade ✗.
-# Without t1 and t2 there is no L_ortho, and no NCE-t2.
-# python tools/train.py configs/ablations/table10_cascade_dense/t10_no_cascade.py
-_base_ = '../../rrsisd_ablation.py'
-model = dict(prompter=dict(type='SingleStagePrompter'), losses=dict(ortho=None, sample=None))

@@ -1,4 +1,0 @@
-# Table XIV: pixels 512 (chosen here).
-# python tools/train.py configs/ablations/table14_siglip_size/t14_size_512.py
-_base_ = '../../rrsisd_ablation.py'
-model = dict(siglip=dict(image_size=512))

@@ -1,0 +1,4 @@
+# Table XIV: 768 pixels.
+# python tools/train.py configs/ablations/table14_siglip_size/t14_size_768.py
+_base_ = '../../rrsisd_ablation.py'
+model = dict(siglip=dict(image_size=768))

@@ -1,6 +1,0 @@
-# Table XV: Dice ✓, sample ✗ (chosen here).
-# python tools/train.py configs/ablations/table15_losses/t15_ce_dice_ortho.py
-_base_ = '../../rrsisd_ablation.py'
-model = dict(losses=dict(
-    seg=dict(dice=dict(_delete_=True, type='mmdet.DiceLoss', naive_dice=True)),
-    sample=None))

@@ -1,5 +1,0 @@
-# Table XV: Dice ✓.
-# python tools/train.py configs/ablations/table15_losses/t15_ce_dice_ortho_nce_t2_v.py
-_base_ = '../../rrsisd_ablation.py'
-model = dict(
-    losses=dict(seg=dict(dice=dict(_delete_=True, type='mmdet.DiceLoss', naive_dice=True))))

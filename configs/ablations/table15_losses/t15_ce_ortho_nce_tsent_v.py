@@ -1,4 +1,0 @@
-# Table XV: sample NCE-tsent-v (chosen here).
-# python tools/train.py configs/ablations/table15_losses/t15_ce_ortho_nce_tsent_v.py
-_base_ = '../../rrsisd_ablation.py'
-model = dict(losses=dict(sample=dict(text='t_sent')))

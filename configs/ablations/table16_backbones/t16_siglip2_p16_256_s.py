@@ -1,6 +1,0 @@
-# Table XVI: encoder siglip2-p16-256, SAM sam2.1-s (chosen here).
-# python tools/train.py configs/ablations/table16_backbones/t16_siglip2_p16_256_s.py
-_base_ = '../../rrsisd_siglip2_sam21l.py'
-model = dict(
-    siglip=dict(checkpoint='google/siglip2-so400m-patch16-256'),
-    sam=dict(checkpoint='facebook/sam2.1-hiera-small', lora=dict(r=32)))
