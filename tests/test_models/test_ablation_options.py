@@ -296,8 +296,8 @@ def test_upsampling_after_the_dot_product(align_corners):
 
 
 def test_a_text_that_is_not_made():
-    with pytest.raises(UserError, match='cascade=False makes no t2'):
-        tiny_prompter(cascade=False, dense=dict(text='t2'))
+    with pytest.raises(UserError, match='SingleStagePrompter makes no t2'):
+        tiny_prompter(kind=SingleStagePrompter, dense=dict(text='t2'))
     with pytest.raises(ValueError, match="upsample 'pre' or 'post'"):
         DensePrompt(d1=4, size=(8, 8), logit_scale=0, logit_bias=0, upsample='no')
 

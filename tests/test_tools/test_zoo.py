@@ -104,7 +104,8 @@ def test_ours_in_table_iii_is_ours_in_table_xvi():
     (table,) = (table for table in INDEX.tables if table.number == 'XVI')
     (row,) = (row for row in table.rows if row.config == table.parent)
     beside = load_config(str(ROOT / 'configs/release/rrsisd.py')).test_evaluator.beside
-    assert dict(beside['the paper, Table III']) == row.paper
+    told = dict(beside['the paper, Table III'])
+    assert told.items() <= row.paper.items()
 
 
 def test_records_say_nothing_of_the_machine_and_their_logs_are_logs():
@@ -398,7 +399,7 @@ def test_the_rows_that_were_run(repository, tmp_path, run):
     dense = (
         '| ✓ | ✗ | [t10_no_dense](../configs/ablations/table10_cascade_dense/t10_no_dense.py)'
         ' | 0 1 5 | 80.00 ± 0.00 | 70.00 ± 0.00 | 62.00 ± 2.65 | 54.00 ± 5.29 '
-        '| 54.00 ± 5.29 | 54.00 ± 5.29 | - | 0.8 | - |'
+        '| 54.00 ± 5.29 | 54.00 ± 5.29 | 64.13 | 0.8 | - |'
     )  # of 60, 61 and 65
     assert dense in brief
     assert re.search(

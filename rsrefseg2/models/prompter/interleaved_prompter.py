@@ -49,7 +49,9 @@ class InterleavedPrompter(CascadedPrompter):
             t2_act, v2_act = activate(t2_act, v2_act, pe2, v_pe)  # Eq. 5 again
             read = self.read_by_prompts(v2_act, pe2, v_pe)
             p = self.sparse.step(prompt, p, t2_act, *read)  # Eq. 6
-        p_sparse, t = self.split_prompts(self.sparse.head(p), t_sent=text.t_sent, t2=t2, t2_act=t2_act)
+        p_sparse, t = self.split_prompts(
+            self.sparse.head(p), t_sent=text.t_sent, t2=t2, t2_act=t2_act
+        )
 
         p_dense = self.dense_prompt(t, v=v, v2_act=v2_act)  # Eq. 7
         return Prompts(t1, t2, t1_act, v1_act, t2_act, v2_act, p_sparse, p_dense)
