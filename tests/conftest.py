@@ -1,6 +1,8 @@
 """Every test alone, whatever ran before it and whatever the machine; what several folders share: a
 fabricated split, tiny towers, a tool in this process."""
 
+import ast
+import functools
 import gc
 import logging
 import os
@@ -40,6 +42,9 @@ for name in list(os.environ):
 import cv2
 import hypothesis
 import mmengine.config.config
+import mmengine.dataset.base_dataset
+import mmengine.model.utils
+import mmengine.utils.dl_utils
 import numpy as np
 import pytest
 import torch
@@ -70,20 +75,19 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile('rsrefseg2')
 
 
-def _once(function, found):
-    """`function` of a text and options, each called once."""
-
-    def call(text, **options):
-        key = text, repr(options)
-        if key not in found:
-            found[key] = function(text, **options)
-        return found[key]
-
-    return call
+def _unformatted(text, **_):
+    """yapf's `FormatCode` without its layout: a text that is no Python is refused just so."""
+    ast.parse(text)
+    return text, False
 
 
-# A run lays out the text of its config six times, which takes half as long as its training.
-mmengine.config.config.FormatCode = _once(mmengine.config.config.FormatCode, {})
+# What takes as long as a small training, and says nothing about this repository: the layout of a
+# config's text, a search for mmcv's operators in every module, a collection for every data set.
+mmengine.config.config.FormatCode = _unformatted
+mmengine.model.utils.mmcv_full_available = functools.cache(
+    mmengine.utils.dl_utils.mmcv_full_available
+)
+mmengine.dataset.base_dataset.gc = SimpleNamespace(collect=lambda: 0)
 
 
 def pytest_configure(config):
@@ -97,7 +101,7 @@ def pytest_unconfigure():
 
 
 def pytest_collection_finish():
-    # mmengine collects garbage for every data set; what was imported is none.
+    # what was imported is no garbage: no collection looks at it again
     gc.collect()
     gc.freeze()
 
@@ -106,7 +110,7 @@ def _seed(name):
     seed = zlib.crc32(name.encode())
     random.seed(seed)
     np.random.seed(seed)
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch's own also formats a stack for every device
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -45,6 +45,9 @@ def read_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ablations, 'load_config', functools.cache(load_config))
         yield
+    # thousands of modules, which every collection would look at from here on
+    for kept in (once, full_size, parent, of_parent):
+        kept.cache_clear()
 
 
 def changes(name):

@@ -35,6 +35,12 @@ def names(paths):
 BUILT = {}  # the benchmarks' configs have one model: it is built once
 
 
+@pytest.fixture(scope='module', autouse=True)
+def built():
+    yield
+    BUILT.clear()
+
+
 def build_once(model):
     if repr(model) not in BUILT:
         BUILT[repr(model)] = build_on_meta(model)

@@ -78,8 +78,8 @@ default_hooks['checkpoint'] = dict(interval=2, by_epoch=False)
     return path
 
 
-def train(config, folder, *hooks, **options):
-    runner, recorder = build_runner(prepare(config, folder, **options)), Recorder()
+def train(config, folder, *hooks, recorder=None, **options):
+    runner, recorder = build_runner(prepare(config, folder, **options)), recorder or Recorder()
     for hook in (recorder, *hooks):
         runner.register_hook(hook)
     try:
@@ -118,49 +118,65 @@ def test_what_is_compared_depends_on_every_generator(config, whole, tmp_path):
         ), name
 
 
-@pytest.mark.parametrize(
-    'how',
-    [
-        dict(iteration=1),
-        dict(iteration=3),
-        dict(iteration=4),
-        dict(iteration=6),
-        dict(iteration=3, in_validation=True),
-        dict(iteration=6, in_validation=True),
-    ],
-)
-def test_died_and_resumed(config, whole, tmp_path, how):
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path, StopAt(**how))
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    recorder = train(config, tmp_path, resume=True)
-    assert not differing(last(tmp_path), whole[0])
-    done = 6 if how == dict(iteration=6, in_validation=True) else (how['iteration'] - 1) // 2 * 2
-    done = 2 if how == dict(iteration=3, in_validation=True) else done
-    assert recorder.losses == whole[1].losses[done:]
-    assert [path.name for path in tmp_path.glob('best_*')] == [
-        path.name for path in whole[0].parent.glob('best_*')
-    ]
-
-
-@pytest.mark.parametrize(
-    'how',
-    [
-        dict(iteration=3),
-        dict(iteration=3, in_validation=True),
-        dict(iteration=5, number=signal.SIGINT),
-    ],
-)  # between two checkpoints
-def test_a_signal_saves_at_once_and_stops(config, whole, tmp_path, how):
-    with pytest.raises(SystemExit) as stop:
-        train(config, tmp_path, StopAt(how='ask', **how))
-    assert stop.value.code == 128 + how.get('number', signal.SIGTERM)
-    done = how['iteration']
-    assert find_newest(tmp_path)[0].name == f'iter_{done}.pth'
+def stopped(config, folder, stop, expected, **options):
+    """The losses of the iterations that a run did before `stop`."""
+    recorder = Recorder()
+    with pytest.raises(expected) as caught:
+        train(config, folder, stop, recorder=recorder, resume=True, **options)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
-    recorder = train(config, tmp_path, resume=True)
-    assert recorder.losses == whole[1].losses[done:]
+    return recorder.losses, caught.value
+
+
+def best_in(folder):
+    return [path.name for path in folder.glob('best_*')]
+
+
+def test_died_and_resumed(config, whole, tmp_path):
+    """At one point after the other; each time it goes on from the checkpoint before."""
+    saved, losses = 0, whole[1].losses
+    for at, in_validation, newest in (
+        (1, False, 0),
+        (3, False, 2),
+        (3, True, 2),
+        (4, False, 2),
+        (6, False, 4),
+        (6, True, 6),
+    ):
+        stop = StopAt(at, in_validation=in_validation)
+        found, _ = stopped(config, tmp_path, stop, KeyboardInterrupt)
+        # a death within an iteration comes before its loss is recorded
+        assert found == losses[saved : at if in_validation else at - 1], at
+        path, saved = find_newest(tmp_path)[0], newest
+        assert path == (last(tmp_path, f'iter_{newest}') if newest else None)
+    assert train(config, tmp_path, resume=True).losses == []
+    assert not differing(last(tmp_path), whole[0])
+    assert best_in(tmp_path) == best_in(whole[0].parent)
+
+
+def test_a_signal_saves_at_once_and_stops(config, whole, tmp_path):
+    """Between two checkpoints, within a validation, or by Ctrl-C."""
+    saved, losses = 0, whole[1].losses
+    for at, in_validation, number in (
+        (1, False, signal.SIGTERM),
+        (3, True, signal.SIGTERM),
+        (5, False, signal.SIGINT),
+    ):
+        stop = StopAt(at, how='ask', in_validation=in_validation, number=number)
+        found, error = stopped(config, tmp_path, stop, SystemExit)
+        assert error.code == 128 + number and found == losses[saved:at]
+        assert find_newest(tmp_path)[0].name == f'iter_{at}.pth'
+        saved = at
+    assert train(config, tmp_path, resume=True).losses == losses[saved:]
+    assert not differing(last(tmp_path), whole[0])
+    assert kept_in(tmp_path) == kept_in(whole[0].parent)
+
+
+def test_a_signal_before_a_validation(config, whole, tmp_path):
+    _, error = stopped(config, tmp_path, StopAt(3, how='ask'), SystemExit)
+    assert error.code == 128 + signal.SIGTERM
+    assert find_newest(tmp_path)[0].name == 'iter_3.pth'
+    assert train(config, tmp_path, resume=True).losses == whole[1].losses[3:]
     assert not differing(last(tmp_path), whole[0])
     assert kept_in(tmp_path) == kept_in(whole[0].parent)
 
@@ -235,12 +251,19 @@ def test_accumulated_gradients_are_not_torn_apart(config, tmp_path):
     assert not differing(last(tmp_path / 'broken'), last(tmp_path / 'whole'))
 
 
+@pytest.fixture(scope='module')
+def died_at_5(config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('died')
+    with pytest.raises(KeyboardInterrupt):
+        train(config, folder, StopAt(5))
+    return folder
+
+
 @pytest.mark.parametrize(
     'fault', ['cut off', 'optimizer missing', pytest.param('zeroed', marks=pytest.mark.slow)]
 )
-def test_a_torn_checkpoint_is_named_and_passed_over(config, whole, tmp_path, fault):
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path, StopAt(5))
+def test_a_torn_checkpoint_is_named_and_passed_over(config, whole, died_at_5, tmp_path, fault):
+    shutil.copytree(died_at_5, tmp_path, dirs_exist_ok=True)
     newest = tmp_path / 'iter_4.pth'
     second = optim_file(newest)
     content = newest.read_bytes()
