@@ -1,80 +1,8 @@
-"""Look through a split: an HTML page with images, masks, sentences, filters and statistics.
+"""`rsrefseg2 data browse`: see rsrefseg2/cli/data_browse_command.py."""
 
-    python tools/data/browse.py DATASET ROOT --split test --out page.html [--max 400]
+import sys
 
-The page needs no network and no other file. It shows --max samples, drawn by --seed; statistics are
-over all, beside the published figures where there are any.
-"""
-
-from __future__ import annotations
-
-import argparse
-from pathlib import Path
-
-from rsrefseg2.errors import make_folder, report_user_errors
-from rsrefseg2.options import READERS, positive, seed
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('dataset', choices=READERS, metavar='DATASET', help=', '.join(READERS))
-    parser.add_argument('root', help='its folder; data/README.md shows the trees')
-    parser.add_argument('--split', default='test', help='(%(default)s)')
-    parser.add_argument('--out', required=True, type=Path, help='the page to write')
-    parser.add_argument(
-        '--max',
-        type=positive,
-        default=400,
-        metavar='N',
-        help='samples on the page (%(default)s, about 15 KB each)',
-    )
-    parser.add_argument('--seed', type=seed, default=0, help='of their choice')
-    parser.add_argument(
-        '--thumbnail',
-        type=positive,
-        default=256,
-        metavar='PIXELS',
-        help='longer side of a thumbnail (%(default)s)',
-    )
-    parser.add_argument(
-        '--any-category',
-        action='store_true',
-        help='rrsisd: take the category names that the files have',
-    )
-    parser.add_argument(
-        '--overwrite',
-        action='store_true',
-        help='replace a file at --out that is no page of this command',
-    )
-    args = parser.parse_args()
-    if args.any_category and args.dataset != 'rrsisd':
-        parser.error('--any-category is for rrsisd; the other readers take any')
-    return args
-
-
-@report_user_errors()
-def main() -> None:
-    args = parse_args()
-    from rsrefseg2.apis.browse_dataset import write_browse_page
-
-    make_folder(args.out.parent)
-    options = dict(classes=None) if args.any_category else {}
-    for line in write_browse_page(
-        args.out,
-        args.dataset,
-        args.root,
-        split=args.split,
-        most=args.max,
-        seed=args.seed,
-        side=args.thumbnail,
-        overwrite=args.overwrite,
-        **options,
-    ):
-        print(line)
-    print(f'open {args.out} ({args.out.stat().st_size / 1e6:.1f} MB)')
-
+from rsrefseg2.cli import run_command
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_command('data browse'))
