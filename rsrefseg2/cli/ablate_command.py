@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ..errors import UserError
 from ..files import read_text
 from ..options import ABLATIONS as INDEX
-from ..options import add_cfg_options, positive, seed
+from ..options import add_shared, positive, seed
 from ..shipped import find_shipped
 from ..tables import plain_table
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'with the tiny towers on SynthRS, on a CPU',
     )
     parser.add_argument('--work-dir', default='work_dirs/ablations', help='(default: %(default)s)')
-    add_cfg_options(parser, help='override config keys in every row')
+    add_shared(parser, 'cfg-options')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm'],

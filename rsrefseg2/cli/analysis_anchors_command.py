@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import sys
 
+from ..options import add_shared
 from ..records import to_json
 
 
@@ -17,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument('dump', help='of rsrefseg2 test --dump on SynthRS')
     parser.add_argument('--data', default='data/synthrs', help='the SynthRS folder tested on')
-    parser.add_argument('--split', default='test')
+    add_shared(parser, 'split')
     parser.add_argument('--layout', default='rrsisd')
-    parser.add_argument('--json', action='store_true', help='print one JSON object, nothing else')
+    add_shared(parser, 'json')
 
 
 def run(args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ import argparse
 import contextlib
 import sys
 
-from ..options import PROTOCOLS, count, positive, seed
+from ..options import add_shared, count, positive
 from ..records import to_json
 
 
@@ -18,13 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument('first', help='a dump of rsrefseg2 test')
     parser.add_argument('second', help='another one of the same split')
-    parser.add_argument('--protocol', default='paper', help=f'one of {", ".join(PROTOCOLS)}')
+    add_shared(parser, 'protocol')
     parser.add_argument('--top', type=count, default=10, help='samples that changed most, each way')
     parser.add_argument('--resamples', type=positive, default=2000, help='of the bootstrap')
-    parser.add_argument('--seed', type=seed, default=0, help='of the bootstrap')
-    parser.add_argument(
-        '--json', action='store_true', help='print one JSON object, in percent, and nothing else'
-    )
+    add_shared(parser, 'seed')
+    add_shared(parser, 'json')
 
 
 def changes_text(title: str, changes: list[dict]) -> str:

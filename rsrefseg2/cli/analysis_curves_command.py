@@ -7,14 +7,17 @@ A run that was resumed is one curve; what it did twice counts once, as it was do
 
 import argparse
 
+from ..options import add_shared
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument(
         'runs', nargs='+', metavar='RUN', help='a work dir of rsrefseg2 train, or a scalars.json'
     )
-    parser.add_argument(
-        '--out',
+    add_shared(
+        parser,
+        'out',
         default='curves',
         metavar='FILE',
         help='FILE.png and FILE.pdf are written (%(default)s)',
@@ -25,11 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='KEY',
         help='what to draw, such as loss, loss_*, gIoU, val/time',
     )
-    parser.add_argument(
-        '--overwrite',
-        action='store_true',
-        help='replace files there that this command did not write',
-    )
+    add_shared(parser, 'overwrite')
 
 
 def run(args: argparse.Namespace) -> None:

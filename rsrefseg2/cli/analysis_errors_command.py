@@ -12,6 +12,7 @@ import contextlib
 import sys
 
 from ..errors import UserError
+from ..options import add_shared
 from ..records import to_json
 
 
@@ -25,17 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=('prompt', 'prediction'),
         help='(default: prompt, where the dump has its scores)',
     )
-    parser.add_argument(
-        '--json', action='store_true', help='print one JSON object, in percent, and nothing else'
-    )
+    add_shared(parser, 'json')
     parser.add_argument(
         '--plot', metavar='FILE', help='draw the causes by group, as FILE.png and FILE.pdf'
     )
-    parser.add_argument(
-        '--overwrite',
-        action='store_true',
-        help='replace files there that this command did not write',
-    )
+    add_shared(parser, 'overwrite')
 
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

@@ -10,29 +10,22 @@ import argparse
 import contextlib
 import sys
 
-from ..options import SPLITS, add_cfg_options
+from ..options import SPLITS, add_model, add_shared
 from ..records import to_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    parser.add_argument('config')
-    parser.add_argument('checkpoint')
-    parser.add_argument('--split', default='test', choices=SPLITS)
+    add_model(parser)
+    add_shared(parser, 'split')
     parser.add_argument('--thresholds-split', default='val', choices=SPLITS)
-    parser.add_argument(
-        '--json', action='store_true', help='print one JSON object, in percent, and nothing else'
-    )
+    add_shared(parser, 'json')
     parser.add_argument(
         '--plot', metavar='FILE', help='draw the curves over strength, as FILE.png and FILE.pdf'
     )
-    parser.add_argument(
-        '--overwrite',
-        action='store_true',
-        help='replace files there that this command did not write',
-    )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
-    add_cfg_options(parser, help='override entries of the config')
+    add_shared(parser, 'overwrite')
+    add_shared(parser, 'device')
+    add_shared(parser, 'cfg-options')
 
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

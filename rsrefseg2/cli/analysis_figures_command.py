@@ -16,7 +16,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..options import SPLITS, add_cfg_options, positive, positive_float
+from ..options import add_model, add_shared, positive, positive_float
 
 if TYPE_CHECKING:
     from ..visualization import Row
@@ -25,14 +25,10 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        '--out', required=True, metavar='STEM', help='STEM.png and STEM.pdf are written'
+    add_shared(
+        shared, 'out', required=True, metavar='STEM', help='STEM.png and STEM.pdf are written'
     )
-    shared.add_argument(
-        '--overwrite',
-        action='store_true',
-        help='replace files there that this command did not write',
-    )
+    add_shared(shared, 'overwrite')
     shared.add_argument('--ids', nargs='+', help='the samples, in this order')
     shared.add_argument(
         '--max',
@@ -70,11 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='folder of the images, where they are not where the dump says',
     )
     activation = commands.add_parser('activation', parents=[shared], help='Fig. 2, from a model')
-    activation.add_argument('config')
-    activation.add_argument('checkpoint')
-    activation.add_argument('--split', default='test', choices=SPLITS)
-    activation.add_argument('--device', help='cpu, cuda ... (default: a GPU if there is one)')
-    add_cfg_options(activation, help='override entries of the config')
+    add_model(activation)
+    add_shared(activation, 'split')
+    add_shared(activation, 'device')
+    add_shared(activation, 'cfg-options')
 
 
 def read_names(pairs: list[str]) -> dict[str, str]:

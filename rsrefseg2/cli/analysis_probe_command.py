@@ -12,22 +12,19 @@ import contextlib
 import itertools
 import sys
 
-from ..options import SPLITS, add_cfg_options, positive
+from ..options import SPLITS, add_model, add_shared, positive
 from ..records import to_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    parser.add_argument('config')
-    parser.add_argument('checkpoint')
-    parser.add_argument('--split', default='test', choices=SPLITS)
+    add_model(parser)
+    add_shared(parser, 'split')
     parser.add_argument('--fit-split', default='train', choices=SPLITS)
     parser.add_argument('--scenes', default=500, type=positive, help='of --fit-split')
-    parser.add_argument(
-        '--json', action='store_true', help='print one JSON object, in percent, and nothing else'
-    )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
-    add_cfg_options(parser, help='override entries of the config')
+    add_shared(parser, 'json')
+    add_shared(parser, 'device')
+    add_shared(parser, 'cfg-options')
 
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

@@ -7,21 +7,16 @@ rsrefseg2 test --report writes the same page, with the dense prompts of its case
 
 import argparse
 
-from ..options import PROTOCOLS, positive
+from ..options import add_shared, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument('dump', help='of rsrefseg2 test --dump, or of any model in its format')
-    parser.add_argument(
-        '--out', required=True, metavar='HTML', help='file, or folder for an index.html'
+    add_shared(
+        parser, 'out', required=True, metavar='HTML', help='file, or folder for an index.html'
     )
-    parser.add_argument(
-        '--protocol',
-        choices=PROTOCOLS,
-        default='paper',
-        help='how masks are compared (%(default)s)',
-    )
+    add_shared(parser, 'protocol')
     parser.add_argument(
         '--cases',
         type=positive,
@@ -35,11 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='folder of the images, where they are not where the dump says',
     )
     parser.add_argument('--title', help="the page's heading (default: the dump's name)")
-    parser.add_argument(
-        '--overwrite',
-        action='store_true',
-        help='replace files there that this command did not write',
-    )
+    add_shared(parser, 'overwrite')
 
 
 def run(args: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..options import PROTOCOLS, SPLITS, positive, seed
+from ..options import add_shared, positive
 from ..records import to_json
 
 if TYPE_CHECKING:
@@ -28,16 +28,14 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument('predictions', help='a dump of rsrefseg2 test, or a folder of masks')
-    parser.add_argument('--protocol', default='paper', help=f'one of {", ".join(PROTOCOLS)}')
+    add_shared(parser, 'protocol')
     parser.add_argument(
         '--ground-truth', metavar='FILE', help='for a folder: a dump of the same split, or a config'
     )
-    parser.add_argument('--split', default='test', choices=SPLITS, help='of the config')
+    add_shared(parser, 'split')
     parser.add_argument('--resamples', type=positive, default=2000, help='of the bootstrap')
-    parser.add_argument('--seed', type=seed, default=0, help='of the bootstrap')
-    parser.add_argument(
-        '--json', action='store_true', help='print one JSON object, in percent, and nothing else'
-    )
+    add_shared(parser, 'seed')
+    add_shared(parser, 'json')
 
 
 def open_samples(args: argparse.Namespace) -> Iterable[Sample]:

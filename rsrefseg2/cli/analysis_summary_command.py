@@ -8,19 +8,15 @@ import contextlib
 import sys
 
 from ..errors import UserError
-from ..options import add_cfg_options
+from ..options import add_model, add_shared
 from ..records import to_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    parser.add_argument('config', help='config file')
-    parser.add_argument(
-        '--json',
-        action='store_true',
-        help='print one JSON object of plain numbers and nothing else',
-    )
-    add_cfg_options(parser, help='override config keys, e.g. model.siglip.vision_lora.r=32')
+    add_model(parser, checkpoint=False)
+    add_shared(parser, 'json')
+    add_shared(parser, 'cfg-options')
 
 
 def run(args: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..errors import make_folder
 from ..files import require_free, write_text
-from ..options import BENCHMARKS, add_cfg_options
+from ..options import BENCHMARKS, add_shared
 from ..records import to_json
 
 
@@ -37,11 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--report', metavar='JSON', type=Path, help='write where every single key went'
     )
-    parser.add_argument('--overwrite', action='store_true', help='replace the files that are there')
-    parser.add_argument(
-        '--config', help='of another variant (default: configs/release/<dataset>.py)'
-    )
-    add_cfg_options(parser)
+    add_shared(parser, 'overwrite')
+    add_shared(parser, 'config', help='of another variant (default: configs/release/<dataset>.py)')
+    add_shared(parser, 'cfg-options')
 
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

@@ -12,15 +12,15 @@ import argparse
 from pathlib import Path
 
 from ..errors import make_folder
-from ..options import READERS, positive, seed
+from ..options import READERS, add_shared, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument('dataset', choices=READERS, metavar='DATASET', help=', '.join(READERS))
     parser.add_argument('root', help='its folder; data/README.md shows the trees')
-    parser.add_argument('--split', default='test', help='(%(default)s)')
-    parser.add_argument('--out', required=True, type=Path, help='the page to write')
+    add_shared(parser, 'split', choices=None)
+    add_shared(parser, 'out', required=True, type=Path, help='the page to write')
     parser.add_argument(
         '--max',
         type=positive,
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='N',
         help='samples on the page (%(default)s, about 15 KB each)',
     )
-    parser.add_argument('--seed', type=seed, default=0, help='of their choice')
+    add_shared(parser, 'seed')
     parser.add_argument(
         '--thumbnail',
         type=positive,
@@ -41,11 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='rrsisd: take the category names that the files have',
     )
-    parser.add_argument(
-        '--overwrite',
-        action='store_true',
-        help='replace a file at --out that is no page of this command',
-    )
+    add_shared(parser, 'overwrite')
 
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

@@ -22,9 +22,9 @@ from ..options import (
     PER_OBJECT,
     SHARES,
     SPLITS,
+    add_shared,
     fraction,
     positive,
-    seed,
 )
 from ..records import read_json
 
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('source', choices=[*BENCHMARKS, 'jsonl', 'coco'], help='what ROOT holds')
     parser.add_argument('root', help="the data set's folder; of coco: the instance file")
     parser.add_argument('--to', required=True, choices=LAYOUTS, help='layout to write')
-    parser.add_argument('--out', required=True, type=Path, help='new folder')
+    add_shared(parser, 'out', required=True, type=Path, help='new folder')
     parser.add_argument(
         '--splits',
         nargs='+',
@@ -44,12 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     coco = parser.add_argument_group('from coco')
     coco.add_argument('--images', help="the pictures' folder (default: beside the instance file)")
-    coco.add_argument(
-        '--seed',
-        type=seed,
-        default=0,
-        help='of the sentences, and of the split by the hash of the file name',
-    )
+    add_shared(coco, 'seed', note='it chooses sentences and splits')
     coco.add_argument(
         '--shares',
         nargs=3,

@@ -1,7 +1,7 @@
 """Get a benchmark into its folder, and say what is wrong with it there.
 
-    rsrefseg2 data fetch refsegrs [--to data/refsegrs]          # from the Hugging Face hub
-    rsrefseg2 data fetch rrsisd PART.zip ... [--to data/rrsisd]  # archives fetched by hand
+    rsrefseg2 data fetch refsegrs [--out data/refsegrs]          # from the Hugging Face hub
+    rsrefseg2 data fetch rrsisd PART.zip ... [--out data/rrsisd]  # archives fetched by hand
 
 Without archives, a benchmark that no program can fetch says where it is. An interrupted download
 goes on; HF_ENDPOINT names a mirror of the hub. Ends with rsrefseg2 data verify and its exit code.
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from ..errors import UserError, make_folder
-from ..options import BENCHMARKS
+from ..options import BENCHMARKS, add_old_spelling, add_shared
 
 ERROR_STATUS = 2  # a finding is 1
 
@@ -23,9 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument('dataset', choices=BENCHMARKS)
     parser.add_argument('archives', nargs='*', help='zip or tar files that are here already')
-    parser.add_argument(
-        '--to', help='folder (default: $RSREFSEG2_DATA/<dataset>, or data/<dataset>)'
-    )
+    add_shared(parser, 'out', help='folder (default: $RSREFSEG2_DATA/<dataset>, or data/<dataset>)')
+    add_old_spelling(parser, '--to', 'out')
     parser.add_argument('--keep', action='store_true', help='keep the downloaded archive')
 
 
@@ -34,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from ..dataprep.download import SOURCES, download, unpack
 
     source = SOURCES[args.dataset]
-    to = Path(args.to or Path(os.environ.get('RSREFSEG2_DATA', 'data')) / args.dataset)
+    to = Path(args.out or Path(os.environ.get('RSREFSEG2_DATA', 'data')) / args.dataset)
     archives, downloaded = args.archives, None
     if not archives:
         if source.hub is None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import make_folder
 from ..files import require_free, write_text
-from ..options import BENCHMARKS, READERS, positive
+from ..options import BENCHMARKS, READERS, add_shared, positive
 
 EXIT_CODES = {'clean': 0, 'warnings': 1, 'errors': 2}
 
@@ -34,8 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='jsonl: refsegrs, rrsisd or risbench',
     )
     parser.add_argument('--list', action='store_true', help='print every finding, not 3 of a kind')
-    parser.add_argument(
-        '--json',
+    add_shared(
+        parser,
+        'json',
+        action='store',
         nargs='?',
         const='-',
         metavar='FILE',
@@ -56,9 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='rrsisd: take the category names that the files have (default where '
         'rsrefseg2 data convert or rsrefseg2 synthrs generate wrote them)',
     )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace a FILE that is no report of this command'
-    )
+    add_shared(parser, 'overwrite')
 
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ..errors import UserError, make_folder
 from ..files import require_writable
-from ..options import add_cfg_options
+from ..options import add_shared
 from ..shipped import shipped_root
 
 INTERMIXED = True  # IMAGE --demo SENTENCE, too
@@ -34,17 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='IMAGE ... SENTENCE',
         help='files to look at, then what to look for in each',
     )
-    parser.add_argument('--config')
+    add_shared(parser, 'config')
     parser.add_argument('--checkpoint')
     parser.add_argument('--demo', action='store_true', help='the tiny model that is shipped')
-    parser.add_argument('--out', default='predictions', help='folder to write to (%(default)s)')
-    parser.add_argument(
-        '--overwrite',
-        action='store_true',
-        help='replace files that this tool did not write for the same image',
-    )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
-    add_cfg_options(parser, help='override entries of the config')
+    add_shared(parser, 'out', default='predictions', help='folder to write to (%(default)s)')
+    add_shared(parser, 'overwrite')
+    add_shared(parser, 'device')
+    add_shared(parser, 'cfg-options')
 
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 
-from ..options import PROTOCOLS, add_cfg_options
+from ..options import add_model, add_shared
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    parser.add_argument('config', help='the config of the run')
-    parser.add_argument('checkpoint', help='a *.pth from training')
-    parser.add_argument('--out', required=True, metavar='DIR', help='a folder, new or empty')
+    add_model(parser)
+    add_shared(parser, 'out', required=True, metavar='DIR', help='a folder, new or empty')
     tested = parser.add_mutually_exclusive_group()
     tested.add_argument(
         '--scores',
@@ -28,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tested.add_argument(
         '--dump', metavar='JSONL', help='of rsrefseg2 test: scored here, with 95 %% intervals'
     )
-    parser.add_argument(
-        '--protocol', choices=PROTOCOLS, help="of --dump (default: the config's, which is paper)"
+    add_shared(
+        parser, 'protocol', default=None, help="of --dump (default: the config's, which is paper)"
     )
     parser.add_argument(
         '--merge-lora',
@@ -51,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar='OWNER/NAME',
             help=f'the hub name of {family}, where the config names a folder',
         )
-    add_cfg_options(parser, help='override config keys, as in training')
+    add_shared(parser, 'cfg-options')
 
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

@@ -9,16 +9,27 @@ import argparse
 import os
 from pathlib import Path
 
-from ..options import LAYOUTS, LEVELS, RELATIONS, count, fraction, positive, seed
+from ..options import (
+    LAYOUTS,
+    LEVELS,
+    RELATIONS,
+    add_old_spelling,
+    add_shared,
+    count,
+    fraction,
+    positive,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    parser.add_argument('--out', default='data/synthrs', type=Path)
+    add_shared(
+        parser, 'out', default='data/synthrs', type=Path, help='folder to write (%(default)s)'
+    )
     parser.add_argument('--scenes-train', default=8000, type=count)
     parser.add_argument('--scenes-val', default=100, type=count)
     parser.add_argument('--scenes-test', default=250, type=count)
-    parser.add_argument('--seed', default=0, type=seed)
+    add_shared(parser, 'seed')
     parser.add_argument('--size', default=128, type=positive, help='side of the pictures in pixels')
     parser.add_argument(
         '--min-same',
@@ -59,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f'{" ".join(map(str, RELATIONS))})',
     )
     parser.add_argument('--workers', default=min(8, os.cpu_count() or 1), type=positive)
-    parser.add_argument('--force', action='store_true', help='replace another SynthRS dataset')
+    add_shared(parser, 'overwrite', help='replace another SynthRS dataset')
+    add_old_spelling(parser, '--force', 'overwrite', action='store_true')
 
 
 def run(args: argparse.Namespace) -> None:
@@ -77,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
         relations=tuple(args.relations),
         levels=tuple(level for level in LEVELS if level in args.levels),
     )
-    summary = build(args.out, recipe, workers=args.workers, force=args.force)
+    summary = build(args.out, recipe, workers=args.workers, force=args.overwrite)
     for split, counts in summary['splits'].items():
         levels = ', '.join(f'{level} {number}' for level, number in counts['levels'].items())
         print(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..options import positive, positive_float, seed, weight
+from ..options import add_shared, positive, positive_float, weight
 
 # Options of this tower alone.
 SIGLIP = ('image_size', 'patch_size', 'layers', 'width', 'positions', 'reading')
@@ -20,19 +20,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument('tower', choices=['siglip', 'sam2'])
     parser.add_argument('--data', default='data/synthrs', type=Path, help='a SynthRS folder')
-    parser.add_argument('--out', type=Path, help='default: work_dirs/towers/<tower>')
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace files in --out that no pretraining wrote'
-    )
+    add_shared(parser, 'out', type=Path, help='default: work_dirs/towers/<tower>')
+    add_shared(parser, 'overwrite')
     parser.add_argument('--steps', default=6000, type=positive)
-    parser.add_argument('--seed', default=0, type=seed)
+    add_shared(parser, 'seed')
     parser.add_argument('--images', type=positive, help='in a batch (12 for SigLIP, 4 for SAM)')
     parser.add_argument('--sentences', type=positive, help='of one image in a batch, SAM alone (4)')
     parser.add_argument(
         '--lr', type=positive_float, help='highest rate (2e-3 for SigLIP, 1e-3 for SAM)'
     )
     parser.add_argument('--start', type=Path, help="go on from this folder's weights")
-    parser.add_argument('--device', default='cpu')
+    add_shared(parser, 'device', default='cpu', help='cpu, cuda, cuda:1 ... (%(default)s)')
     parser.add_argument(
         '--patches',
         default='whitened',

@@ -2,6 +2,7 @@
 
 With --dump FILE each sample becomes a JSON line with its masks, as it goes; a test that was
 interrupted continues with --dump FILE --resume. --report writes one self-contained page of them.
+--split val scores another split in the same way and writes scores_val.json.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ..files import write_text
-from ..options import PROTOCOLS, add_cfg_options
+from ..options import add_model, add_shared
 from ..records import to_json
 
 if TYPE_CHECKING:
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='a *.pth from training')
+    add_model(parser)
     parser.add_argument(
         '--work-dir', help='where scores.json and logs go (default: work_dirs/<name of the config>)'
     )
-    parser.add_argument(
-        '--protocol',
-        choices=PROTOCOLS,
+    add_shared(
+        parser,
+        'protocol',
+        default=None,
         help="how masks are compared (default: the config's, which is paper)",
     )
     parser.add_argument('--dump', metavar='JSONL', help='write one line per sample, with masks')
@@ -42,10 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--resume', action='store_true', help='continue the dump of an interrupted test'
     )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace the files at --dump and --report'
-    )
-    add_cfg_options(parser, help='override config keys, e.g. test_dataloader.dataset.split=val')
+    add_shared(parser, 'overwrite')
+    add_shared(parser, 'split')
+    add_shared(parser, 'cfg-options')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS
@@ -87,15 +87,18 @@ def run(args: argparse.Namespace) -> None:
         ranks_end_together,
         read_checkpoint,
         set_scoring,
+        test_on,
     )
     from ..publishing.scores_files import describe_tested
 
     cfg = load_config(args.config, options=args.cfg_options, work_dir=args.work_dir)
     cfg.load_from = args.checkpoint
+    suffix = '' if args.split == 'test' else f'_{args.split}'
+    test_on(cfg, args.split)
     if args.report:
         # made before the test, so that a wrong path is known at once
         page_path(args.report, overwrite=args.overwrite)
-        args.dump = args.dump or os.path.join(cfg.work_dir, 'dump.jsonl')
+        args.dump = args.dump or os.path.join(cfg.work_dir, f'dump{suffix}.jsonl')
     # Checkpoints are plain state dicts: whatever trained them, a test needs no sharding.
     cfg.strategy = dict(type='SingleDeviceStrategy')
     read_checkpoint(args.checkpoint)  # before the towers are built
@@ -113,7 +116,7 @@ def run(args: argparse.Namespace) -> None:
         if is_main_process():
             reports = [metric.report for metric in runner.test_loop.evaluator.metrics]
             metrics.update(reports[0] if len(reports) == 1 else {'evaluators': reports})
-            path = os.path.join(cfg.work_dir, 'scores.json')
+            path = os.path.join(cfg.work_dir, f'scores{suffix}.json')
             metrics['checkpoint'] = describe_tested(args.checkpoint)
             write_text(path, to_json(metrics, indent=2))
             print(f'scores written to {path}')

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from ..options import add_cfg_options
+from ..options import add_model, add_shared
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    parser.add_argument('config', help='config file')
+    add_model(parser, checkpoint=False)
     parser.add_argument(
         '--work-dir', help='where logs and checkpoints go (default: work_dirs/<name of the config>)'
     )
@@ -20,9 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='CHECKPOINT',
         help='continue from CHECKPOINT, or from the newest one of the work dir',
     )
-    add_cfg_options(
-        parser, help='override config keys, e.g. model.init=random train_dataloader.batch_size=8'
-    )
+    add_shared(parser, 'cfg-options')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import make_folder
 from ..files import require_free
-from ..options import SPLITS, add_cfg_options, positive
+from ..options import add_model, add_shared, positive
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -23,15 +23,10 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    parser.add_argument('config')
-    parser.add_argument('checkpoint')
-    parser.add_argument('--out', required=True, help='folder to write to')
-    parser.add_argument(
-        '--overwrite',
-        action='store_true',
-        help='replace files there that this command did not write',
-    )
-    parser.add_argument('--split', default='test', choices=SPLITS)
+    add_model(parser)
+    add_shared(parser, 'out', required=True, help='folder to write to')
+    add_shared(parser, 'overwrite')
+    add_shared(parser, 'split')
     parser.add_argument(
         '--max', type=positive, default=24, metavar='N', help='panels (%(default)s)'
     )
@@ -41,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='JSON',
         help='scores.json of rsrefseg2 test, to stand on top of the page',
     )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
-    add_cfg_options(parser, help='override entries of the config')
+    add_shared(parser, 'device')
+    add_shared(parser, 'cfg-options')
 
 
 def read_scores(path: str | None) -> dict[str, float]:
