@@ -1,8 +1,6 @@
 """`rsrefseg2 ablate`: see rsrefseg2/cli/ablate_command.py."""
 
-import sys
-
 from rsrefseg2.cli import run_command
 
 if __name__ == '__main__':
-    sys.exit(run_command('ablate'))
+    run_command('ablate')

@@ -1,8 +1,6 @@
 """`rsrefseg2 convert-release`: see rsrefseg2/cli/convert_release_command.py."""
 
-import sys
-
 from rsrefseg2.cli import run_command
 
 if __name__ == '__main__':
-    sys.exit(run_command('convert-release'))
+    run_command('convert-release')

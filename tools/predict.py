@@ -1,8 +1,6 @@
 """`rsrefseg2 predict`: see rsrefseg2/cli/predict_command.py."""
 
-import sys
-
 from rsrefseg2.cli import run_command
 
 if __name__ == '__main__':
-    sys.exit(run_command('predict'))
+    run_command('predict')

@@ -1,8 +1,6 @@
 """`rsrefseg2 synthrs pretrain`: see rsrefseg2/cli/synthrs_pretrain_command.py."""
 
-import sys
-
 from rsrefseg2.cli import run_command
 
 if __name__ == '__main__':
-    sys.exit(run_command('synthrs pretrain'))
+    run_command('synthrs pretrain')

@@ -1,8 +1,6 @@
 """`rsrefseg2 publish`: see rsrefseg2/cli/publish_command.py."""
 
-import sys
-
 from rsrefseg2.cli import run_command
 
 if __name__ == '__main__':
-    sys.exit(run_command('publish'))
+    run_command('publish')

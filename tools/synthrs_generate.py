@@ -1,8 +1,6 @@
 """`rsrefseg2 synthrs generate`: see rsrefseg2/cli/synthrs_generate_command.py."""
 
-import sys
-
 from rsrefseg2.cli import run_command
 
 if __name__ == '__main__':
-    sys.exit(run_command('synthrs generate'))
+    run_command('synthrs generate')

@@ -1,8 +1,6 @@
 """`rsrefseg2 test`: see rsrefseg2/cli/test_command.py."""
 
-import sys
-
 from rsrefseg2.cli import run_command
 
 if __name__ == '__main__':
-    sys.exit(run_command('test'))
+    run_command('test')

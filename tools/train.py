@@ -1,8 +1,6 @@
 """`rsrefseg2 train`: see rsrefseg2/cli/train_command.py."""
 
-import sys
-
 from rsrefseg2.cli import run_command
 
 if __name__ == '__main__':
-    sys.exit(run_command('train'))
+    run_command('train')

@@ -1,8 +1,6 @@
 """`rsrefseg2 visualize`: see rsrefseg2/cli/visualize_command.py."""
 
-import sys
-
 from rsrefseg2.cli import run_command
 
 if __name__ == '__main__':
-    sys.exit(run_command('visualize'))
+    run_command('visualize')

@@ -10,7 +10,7 @@ import argparse
 import contextlib
 import sys
 
-from ..options import add_shared, count, positive
+from ..options import PROTOCOLS, add_shared, count, positive
 from ..records import to_json
 
 
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument('first', help='a dump of rsrefseg2 test')
     parser.add_argument('second', help='another one of the same split')
-    add_shared(parser, 'protocol')
+    add_shared(parser, 'protocol', choices=None, note=f'one of {", ".join(PROTOCOLS)}')
     parser.add_argument('--top', type=count, default=10, help='samples that changed most, each way')
     parser.add_argument('--resamples', type=positive, default=2000, help='of the bootstrap')
     add_shared(parser, 'seed')

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..options import add_shared, positive
+from ..options import PROTOCOLS, add_shared, positive
 from ..records import to_json
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument('predictions', help='a dump of rsrefseg2 test, or a folder of masks')
-    add_shared(parser, 'protocol')
+    add_shared(parser, 'protocol', choices=None, note=f'one of {", ".join(PROTOCOLS)}')
     parser.add_argument(
         '--ground-truth', metavar='FILE', help='for a folder: a dump of the same split, or a config'
     )

@@ -1,8 +1,6 @@
 """`rsrefseg2 analysis compare`: see rsrefseg2/cli/analysis_compare_command.py."""
 
-import sys
-
 from rsrefseg2.cli import run_command
 
 if __name__ == '__main__':
-    sys.exit(run_command('analysis compare'))
+    run_command('analysis compare')

@@ -1,8 +1,6 @@
 """`rsrefseg2 analysis errors`: see rsrefseg2/cli/analysis_errors_command.py."""
 
-import sys
-
 from rsrefseg2.cli import run_command
 
 if __name__ == '__main__':
-    sys.exit(run_command('analysis errors'))
+    run_command('analysis errors')

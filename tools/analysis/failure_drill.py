@@ -1,8 +1,6 @@
 """`rsrefseg2 analysis failure-drill`: see rsrefseg2/cli/analysis_failure_drill_command.py."""
 
-import sys
-
 from rsrefseg2.cli import run_command
 
 if __name__ == '__main__':
-    sys.exit(run_command('analysis failure-drill'))
+    run_command('analysis failure-drill')

@@ -1,8 +1,6 @@
 """`rsrefseg2 analysis figures`: see rsrefseg2/cli/analysis_figures_command.py."""
 
-import sys
-
 from rsrefseg2.cli import run_command
 
 if __name__ == '__main__':
-    sys.exit(run_command('analysis figures'))
+    run_command('analysis figures')

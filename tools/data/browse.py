@@ -1,8 +1,6 @@
 """`rsrefseg2 data browse`: see rsrefseg2/cli/data_browse_command.py."""
 
-import sys
-
 from rsrefseg2.cli import run_command
 
 if __name__ == '__main__':
-    sys.exit(run_command('data browse'))
+    run_command('data browse')
