@@ -137,7 +137,7 @@ def use_deepspeed() -> None:
         from deepspeed.ops import __compatible_ops__
     except ImportError as error:
         raise UserError(
-            f'the ZeRO-2 strategy needs deepspeed ({error}): pip install deepspeed, or '
+            f'the ZeRO-2 strategy needs deepspeed ({error}): pip install "rsrefseg2[deepspeed]", or '
             f'choose _base_/strategies/single.py or ddp.py'
         ) from error
     strategy.deepspeed = deepspeed

@@ -111,11 +111,40 @@ def _parse_scalar(text: str) -> Any:
     return {'true': True, 'false': False}.get(text.lower(), None if text == 'None' else text)
 
 
-def add_cfg_options(parser: argparse.ArgumentParser, help: str = 'override config keys') -> None:
-    """The option `--cfg-options`."""
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help=help
-    )
+def add_shared(parser: argparse.ArgumentParser, *names: str, **changes: Any) -> None:
+    """Adds options that several commands have, each spelt and described once, in `SHARED`.
+
+    Args:
+        parser: where they are added.
+        names: 'device' for --device, and so on.
+        changes: what differs in this command, of one name: default, required, metavar ...
+            `note` is put behind the help text.
+
+    Raises:
+        ValueError: a name that is not in `SHARED`; changes of several names.
+    """
+    if unknown := set(names) - set(SHARED):
+        raise ValueError(f'unknown shared options {sorted(unknown)}, expected of {sorted(SHARED)}')
+    if changes and len(names) > 1:
+        raise ValueError(f'changes {sorted(changes)} are of one option, not of {names}')
+    note = changes.pop('note', '')
+    for name in names:
+        known = {**SHARED[name], **changes}
+        if note:
+            known['help'] = f'{known["help"]}; {note}'
+        parser.add_argument(f'--{name}', **known)
+
+
+def add_old_spelling(parser: argparse.ArgumentParser, old: str, dest: str, **how: Any) -> None:
+    """An option's earlier name: still understood, no longer in the help."""
+    parser.add_argument(old, dest=dest, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **how)
+
+
+def add_model(parser: argparse.ArgumentParser, *, checkpoint: bool = True) -> None:
+    """The arguments CONFIG and CHECKPOINT, the second one where it is wanted."""
+    parser.add_argument('config', help=SHARED['config']['help'])
+    if checkpoint:
+        parser.add_argument('checkpoint', help='a *.pth of training, or of a published folder')
 
 
 def positive(text: str) -> int:
@@ -176,3 +205,26 @@ def _number(text: str) -> float:
     if not math.isfinite(number):
         raise argparse.ArgumentTypeError(f'{text!r} is not a number')
     return number
+
+
+# Shared options: name -> what argparse is told. Below the types that they name.
+SHARED: dict[str, dict[str, Any]] = {
+    'config': dict(metavar='CONFIG', help='config file; configs/... are found anywhere'),
+    'cfg-options': dict(
+        nargs='+',
+        action=CfgOptions,
+        metavar='KEY=VALUE',
+        help='override config keys, e.g. train_dataloader.batch_size=8',
+    ),
+    'device': dict(help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)'),
+    'seed': dict(type=seed, default=0, help='of the random numbers (%(default)s)'),
+    'split': dict(choices=SPLITS, default='test', help='split of the data (%(default)s)'),
+    'out': dict(help='where the result is written'),
+    'json': dict(action='store_true', help='print one JSON object, in percent, and nothing else'),
+    'overwrite': dict(
+        action='store_true', help='replace files there that this command did not write'
+    ),
+    'protocol': dict(
+        choices=PROTOCOLS, default='paper', help='how masks are compared (%(default)s)'
+    ),
+}

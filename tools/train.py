@@ -1,54 +1,6 @@
-"""Train a config: python tools/train.py CONFIG [--work-dir DIR] [--resume [CHECKPOINT]]."""
+"""`rsrefseg2 train`: see rsrefseg2/cli/train_command.py."""
 
-from __future__ import annotations
-
-import argparse
-
-from rsrefseg2.errors import report_user_errors
-from rsrefseg2.options import add_cfg_options
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
-    parser.add_argument(
-        '--work-dir', help='where logs and checkpoints go (default: work_dirs/<name of the config>)'
-    )
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        metavar='CHECKPOINT',
-        help='continue from CHECKPOINT, or from the newest one of the work dir',
-    )
-    add_cfg_options(
-        parser, help='override config keys, e.g. model.init=random train_dataloader.batch_size=8'
-    )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS
-    )  # passed by older launchers
-    return parser.parse_args()
-
-
-@report_user_errors()
-def main() -> None:
-    args = parse_args()
-    from rsrefseg2.engine import (
-        build_runner,
-        explain_out_of_memory,
-        load_config,
-        ranks_end_together,
-    )
-
-    cfg = load_config(args.config, options=args.cfg_options, work_dir=args.work_dir)
-    if args.resume is not None:
-        cfg.resume = True
-        if args.resume != 'auto':
-            cfg.load_from = args.resume
-    with explain_out_of_memory(cfg, 'train_dataloader'), ranks_end_together():
-        build_runner(cfg, launcher=args.launcher, training=True).train()
-
+from rsrefseg2.cli import run_command
 
 if __name__ == '__main__':
-    main()
+    run_command('train')

@@ -11,7 +11,7 @@ from .hooks import MaskWarningHook, ProgressBarHook, TruncatedSentenceHook
 from .init_prompter_hook import InitPrompterFromTowersHook
 from .launch import build_runner, load_config, with_options
 from .load_model import find_device, load_model
-from .loops import RefSegTestLoop, identify_run, set_scoring
+from .loops import RefSegTestLoop, identify_run, set_scoring, test_on
 from .optim import TrainableOptimWrapperConstructor
 from .out_of_memory import explain_out_of_memory
 from .panel_hook import PanelHook, case_of
@@ -51,5 +51,6 @@ __all__ = [
     'ranks_end_together',
     'read_checkpoint',
     'set_scoring',
+    'test_on',
     'with_options',
 ]

@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import FlexibleRunner
 
 from ..errors import UserError, make_folder, os_errors_located
+from ..shipped import find_shipped
 from .config_check import check_config, check_top_keys
 from .config_files import read_config
 from .runner import RefSegRunner, TrainingRunner, check_start
@@ -26,6 +27,7 @@ def load_config(path: str, *, options: dict | None = None, work_dir: str | None 
         UserError: the file does not exist or cannot be read; an unknown key or class, a value that
             its parameter does not take; `work_dir` and an option of that name differ.
     """
+    path = find_shipped(path)
     cfg = with_options(read_config(path), options, path)
     asked = (options or {}).get('work_dir', work_dir)
     if work_dir is not None and work_dir != asked:
@@ -109,10 +111,11 @@ def _warn_of_batch(runner: FlexibleRunner, cfg: Config) -> None:
     )
     product = runner.world_size * batch * accumulation
     if product != recipe:
+        rate = cfg.optim_wrapper.optimizer.lr
         runner.logger.warning(
             f'global batch {product} ({runner.world_size} ranks x {batch} x accumulation '
-            f'{accumulation}), but the learning rate is for {recipe}: change '
-            f'train_dataloader.batch_size or the rate'
+            f'{accumulation}), but the learning rate {rate:g} is for {recipe}: by linear scaling '
+            f'optim_wrapper.optimizer.lr={rate * product / recipe:.3g} fits'
         )
 
 

@@ -134,6 +134,32 @@ def leave_out_what_is_done(dataloader: dict, evaluator: Evaluator, logger: MMLog
     return {**dataloader, 'dataset': dataset}
 
 
+def test_on(cfg: Config, split: str) -> None:
+    """Lets the test read another split: its data set, with the test's pipeline and metric.
+
+    Args:
+        cfg: changed in place; `test_dataloader.dataset` becomes that of `<split>_dataloader`.
+        split: 'train', 'val' or 'test'; 'test' changes nothing.
+
+    Raises:
+        UserError: the config has no `<split>_dataloader`, or no test_dataloader.
+    """
+    if split == 'test':
+        return
+    for name in ('test', split):
+        if cfg.get(f'{name}_dataloader') is None:
+            raise UserError(f'{cfg.filename} has no {name}_dataloader; choose another split')
+    dataset = copy.deepcopy(cfg[f'{split}_dataloader'].dataset)
+    pipeline = cfg.test_dataloader.dataset.get('pipeline')
+    if pipeline is not None:
+        dataset.pipeline = copy.deepcopy(pipeline)
+    cfg.test_dataloader.dataset = dataset
+    evaluators = cfg.test_evaluator
+    for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
+        if evaluator.get('type') == 'ObjectHitMetric':  # it reads the split's scenes
+            evaluator.split = split
+
+
 def set_scoring(cfg: Config, **options: Any) -> None:
     """Puts options of RefSegMetric (protocol, dump, resume) into the config's test_evaluator; those
     that are None stay as the config has them.

@@ -34,7 +34,7 @@ from rsrefseg2.models.towers.fingerprints import (
     set_source,
     tower_sources,
 )
-from rsrefseg2.options import add_cfg_options
+from rsrefseg2.options import add_shared
 from rsrefseg2.registry import MODELS
 
 
@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config')
     parser.add_argument('--repeats', type=int, default=3)
-    add_cfg_options(parser)
+    add_shared(parser, 'cfg-options')
     args = parser.parse_args()
     cfg = load_config(args.config, options={'model.init': 'random', **(args.cfg_options or {})})
     model = MODELS.build(cfg.model)

@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_map
 from rsrefseg2.datasets import unique_images_collate
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import report_user_errors
-from rsrefseg2.options import add_cfg_options
+from rsrefseg2.options import add_shared
 from rsrefseg2.registry import MODELS
 from rsrefseg2.structures import RefSegDataSample
 
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument(
         '--float32-products', action='store_true', help='for a processor without BF16 instructions'
     )
-    add_cfg_options(parser)
+    add_shared(parser, 'cfg-options')
     args = parser.parse_args()
     cfg = load_config(args.config, options={'model.init': 'random', **(args.cfg_options or {})})
     torch.manual_seed(0)

@@ -36,7 +36,7 @@ from rsrefseg2.engine import load_config
 from rsrefseg2.engine.optim import group_parameters
 from rsrefseg2.errors import UserError, report_user_errors
 from rsrefseg2.models import ModelInputs
-from rsrefseg2.options import add_cfg_options
+from rsrefseg2.options import add_shared
 from rsrefseg2.profiling.complexity import build_on_meta
 from rsrefseg2.registry import MODELS
 from rsrefseg2.structures import RefSegDataSample
@@ -281,7 +281,7 @@ def parse_args() -> argparse.Namespace:
         help=f'of {", ".join(map(repr, CASES))}; the first is compared with',
     )
     parser.add_argument('--json', metavar='FILE', help='write the numbers, too')
-    add_cfg_options(parser)
+    add_shared(parser, 'cfg-options')
     parser.add_argument('--one', choices=CASES, help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.sentences = args.sentences or args.images
