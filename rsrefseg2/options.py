@@ -111,7 +111,7 @@ def _parse_scalar(text: str) -> Any:
     return {'true': True, 'false': False}.get(text.lower(), None if text == 'None' else text)
 
 
-def add_shared(parser: argparse.ArgumentParser, *names: str, **changes: Any) -> None:
+def add_shared(parser: argparse._ActionsContainer, *names: str, **changes: Any) -> None:
     """Adds options that several commands have, each spelt and described once, in `SHARED`.
 
     Args:

@@ -9,6 +9,8 @@ the share of resamples on the other side of 0.
 import argparse
 import contextlib
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from ..options import PROTOCOLS, add_shared, count, positive
 from ..records import to_json
@@ -35,20 +37,41 @@ def changes_text(title: str, changes: list[dict]) -> str:
     return '\n'.join([title, *(lines or ['  none'])])
 
 
+def _table(
+    args: argparse.Namespace, found: Any, differences: Mapping[str, Any], protocol: Any
+) -> str:
+    """One row a score: both models, their difference and its interval."""
+    from ..evaluation import COLUMNS, score_table
+
+    columns: dict[str, dict[str, Any]] = {
+        name: dict(
+            first=found.reports[0].scores()[name],
+            second=found.reports[1].scores()[name],
+            difference=d.difference,
+            low=d.interval.low,
+            high=d.interval.high,
+            p=f'{d.p:.3f}',
+        )
+        for name in COLUMNS
+        for d in [differences[name]]
+    }
+    return score_table(
+        columns,
+        f'{args.second} minus {args.first}, {len(found.changes)} samples, '
+        f'95 % paired bootstrap intervals over {len(found.images[0].images)} images, '
+        f'protocol `{protocol.name}` ({protocol.rules})',
+        head='score',
+        columns=('first', 'second', 'difference', 'low', 'high', 'p'),
+    )
+
+
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
     # Libraries write notices to stdout while they are imported; there, only the result belongs.
     with contextlib.redirect_stdout(sys.stderr):
         from tqdm import tqdm
 
-        from ..evaluation import (
-            COLUMNS,
-            compare,
-            dumped_samples,
-            find_protocol,
-            score_differences,
-            score_table,
-        )
+        from ..evaluation import compare, dumped_samples, find_protocol, score_differences
 
         protocol = find_protocol(args.protocol)
         first, second = (
@@ -80,27 +103,6 @@ def run(args: argparse.Namespace) -> None:
             )
         )
         return
-    columns = {
-        name: dict(
-            first=found.reports[0].scores()[name],
-            second=found.reports[1].scores()[name],
-            difference=d.difference,
-            low=d.interval.low,
-            high=d.interval.high,
-            p=f'{d.p:.3f}',
-        )
-        for name in COLUMNS
-        for d in [differences[name]]
-    }
-    print(
-        score_table(
-            columns,
-            f'{args.second} minus {args.first}, {len(found.changes)} samples, '
-            f'95 % paired bootstrap intervals over {len(found.images[0].images)} images, '
-            f'protocol `{protocol.name}` ({protocol.rules})',
-            head='score',
-            columns=('first', 'second', 'difference', 'low', 'high', 'p'),
-        )
-    )
+    print(_table(args, found, differences, protocol))
     print('\n' + changes_text('most better: IoU first -> second, id, sentence', better))
     print('\n' + changes_text('most worse', worse))

@@ -35,6 +35,7 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
 
 
 def measure(args: argparse.Namespace) -> dict:
+    """Thresholds, interventions and the oracle of one model, as data."""
     from tqdm import tqdm
 
     from ..apis import load_split

@@ -34,6 +34,7 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
 
 
 def measure(args: argparse.Namespace) -> dict:
+    """Fits the probes to one split and measures them on the other."""
     from tqdm import tqdm
 
     from ..apis import load_split

@@ -42,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=SPLITS,
         help='of a layout: the splits to convert (all)',
     )
-    coco = parser.add_argument_group('from coco')
+    _add_coco_arguments(parser.add_argument_group('from coco'))
+
+
+def _add_coco_arguments(coco: argparse._ArgumentGroup) -> None:
     coco.add_argument('--images', help="the pictures' folder (default: beside the instance file)")
     add_shared(coco, 'seed', note='it chooses sentences and splits')
     coco.add_argument(
@@ -85,12 +88,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_names(path: Path | None) -> dict[str, list[str]] | None:
+    """{category: its names in sentences}; None without a file."""
     if path is None:
         return None
     return read_json(path, dict[str, list[str]], what='the file of names')
 
 
 def from_coco(args: argparse.Namespace) -> None:
+    """Converts a COCO instance file and prints what came of it."""
     from ..dataprep.expressions import Limits
     from ..dataprep.from_coco import convert_coco
 
@@ -107,7 +112,8 @@ def from_coco(args: argparse.Namespace) -> None:
         exclude=args.exclude,
         boxes_as_masks=args.boxes_as_masks,
     )
-    pictures, total = summary['pictures'], collections.Counter()
+    pictures = summary['pictures']
+    total: collections.Counter[str] = collections.Counter()
     print(
         f'{pictures["with sentences"]} of {pictures["annotated"]} annotated pictures have sentences'
     )

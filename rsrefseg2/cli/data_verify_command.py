@@ -70,6 +70,7 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
 
 
 def token_counter(checkpoint: str | None) -> Callable[[str], int]:
+    """Counts a sentence's tokens, by a checkpoint's tokenizer or the stand-in."""
     from ..models.towers.load import load_tokenizer
     from ..models.towers.tokenizers import StandInTokenizer
 

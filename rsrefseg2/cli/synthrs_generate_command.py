@@ -44,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='LAYOUT',
         help=f'of {", ".join(LAYOUTS)}, or all',
     )
+    _add_sentence_arguments(parser)
+    parser.add_argument('--workers', default=min(8, os.cpu_count() or 1), type=positive)
+    add_shared(parser, 'overwrite', help='replace another SynthRS dataset')
+    add_old_spelling(parser, '--force', 'overwrite', action='store_true')
+
+
+def _add_sentence_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--levels',
         nargs='+',
@@ -69,9 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='how often each kind of relation is asked for; sums to 1 (default: '
         f'{" ".join(map(str, RELATIONS))})',
     )
-    parser.add_argument('--workers', default=min(8, os.cpu_count() or 1), type=positive)
-    add_shared(parser, 'overwrite', help='replace another SynthRS dataset')
-    add_old_spelling(parser, '--force', 'overwrite', action='store_true')
 
 
 def run(args: argparse.Namespace) -> None:

@@ -48,11 +48,8 @@ def read_scores(path: str | None) -> dict[str, float]:
     from ..publishing.scores_files import percentages, read_scores_file
 
     scores = percentages(read_scores_file(path, needs=()))
-    return {
-        key: math.nan if scores[key] is None else scores[key]
-        for key in (*COLUMNS, 'shuffled')
-        if key in scores
-    }
+    shown = {key: scores[key] for key in (*COLUMNS, 'shuffled') if key in scores}
+    return {key: math.nan if value is None else value for key, value in shown.items()}
 
 
 def read_levels(config: Config, split: str) -> dict[str, str] | None:

@@ -155,9 +155,10 @@ def test_on(cfg: Config, split: str) -> None:
         dataset.pipeline = copy.deepcopy(pipeline)
     cfg.test_dataloader.dataset = dataset
     evaluators = cfg.test_evaluator
-    for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
+    several: list[dict] = [evaluators] if isinstance(evaluators, dict) else evaluators
+    for evaluator in several:
         if evaluator.get('type') == 'ObjectHitMetric':  # it reads the split's scenes
-            evaluator.split = split
+            evaluator['split'] = split
 
 
 def set_scoring(cfg: Config, **options: Any) -> None:
