@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
-EXTRAS = ('deepspeed', 'dev', 'tensorboard', 'tests', 'wandb')
+EXTRAS = ('docs', 'deepspeed', 'dev', 'tensorboard', 'tests', 'wandb')
 
 
 class BuildWithShippedFiles(build_py):
