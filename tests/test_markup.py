@@ -129,10 +129,10 @@ def test_scores_of_other_weights_are_refused(tmp_path):
         json.dumps(GOOD | dict(checkpoint=dict(file='a.pth', sha256=weights_hash(one))))
     )
     scores = read_scores(path)
-    check_tested(scores, 'b.pth', wrapped)
-    check_tested(scores, 'b.pth', other, one)
+    check_tested(scores.tested, scores.source, 'b.pth', wrapped)
+    check_tested(scores.tested, scores.source, 'b.pth', other, one)
     with pytest.raises(UserError, match='scores of other weights .a.pth'):
-        check_tested(scores, 'b.pth', other)
+        check_tested(scores.tested, scores.source, 'b.pth', other)
 
 
 def test_a_name_that_not_every_system_has_is_refused():

@@ -603,7 +603,7 @@ def test_a_recorded_config_may_have_keys_that_are_no_names():
     """mmengine writes them as dict({...})."""
     rates = {'encoder.': 0.05, 'prompter.sparse.': 1.0}
     text = Config(dict(optim_wrapper=dict(rates=rates, clip=None))).pretty_text
-    assert 'dict({' in text
+    assert re.search(r'dict\(\s*\{', text)
     assert recorded_config(text) == dict(optim_wrapper=dict(rates=rates, clip=None))
     assert recorded_config('a = dict([1], b=2)') is None
 
