@@ -3,7 +3,7 @@
 A checkpoint is a hub name, a local folder in the hub's format, or a dict (a transformers config).
 `init='pretrained'` loads weights and fails if any would stay random; `init='random'` builds the
 same architecture with transformers' own initialization (from torch's global generator) and never
-asks the network: a hub name is then looked up in known_towers.py.
+asks the network: a hub name is then looked up in catalogue.py.
 """
 
 from __future__ import annotations
