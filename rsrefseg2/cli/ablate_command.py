@@ -15,9 +15,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..files import read_text
 from ..options import ABLATIONS as INDEX
 from ..options import add_shared, positive, seed
+from ..records import to_json
 from ..shipped import find_shipped
 from ..tables import plain_table
 
@@ -79,10 +79,21 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
         parser.error('--list --markdown is the README of the tables of the paper')
 
 
-def list_tables(index: Index, path: str, form: str | None) -> None:
-    """All tables, or the data as they are."""
+def list_tables(index: Index, form: str | None) -> None:
+    """All tables; as JSON one object a row."""
     if form == 'json':
-        print(read_text(path), end='')
+        rows = [
+            {
+                'table': table.key,
+                'row': row.name,
+                'config': row.config,
+                'setting': dict(zip(table.columns, row.values, strict=True)),
+                'paper': row.paper,
+            }
+            for table in index.tables
+            for row in table.rows
+        ]
+        print(to_json(rows, indent=2, ascii_only=False))
     elif form == 'markdown':
         from ..apis.ablations import readme
 
@@ -146,7 +157,7 @@ def run(args: argparse.Namespace) -> None:
     args.index = find_shipped(args.index, what='index')
     index = read_index(index=args.index)
     if args.table is None:
-        list_tables(index, args.index, args.form)
+        list_tables(index, args.form)
         return
     table = index.table(args.table)
     planned = plan(table, names=args.rows, seeds=args.seeds, scale=args.scale, root=args.work_dir)

@@ -232,8 +232,8 @@ def test_what_there_is(run, ablate, stand_in, monkeypatch):
     code, out, _ = run('ablate.py', '--list')
     assert code == 0 and len(out.splitlines()) == 11 and out.startswith('table06')
     out = run('ablate.py', '--list', '--json')[1]
-    assert [table['table'] for table in json.loads(out)['tables']] == [
-        table.key for table in INDEX.tables
+    assert [(row['table'], row['config'], row['paper']) for row in json.loads(out)] == [
+        (table.key, row.config, row.paper) for table in INDEX.tables for row in table.rows
     ]
     assert (
         run('ablate.py', '--list', '--markdown')[1]
