@@ -60,9 +60,7 @@ def test_it_agrees_with_one_device(tmp_path, strategy):
         for row in rows[1:4]:  # ZeRO-2 rounds weights and norms too
             assert row['gradient'] < 4 * bf16['gradient'] and row['loss'] < 0.01, (row, bf16)
     else:
-        # The worst single tensor is a bias whose gradient nearly cancels: 2.6e-4 of it is rounding.
-        assert all(max(row['gradient'], row['loss']) < FLOAT32 for row in rows), rows
-        assert all(row['gradient_worst'] < 10 * FLOAT32 for row in rows), rows
+        assert all(max(row['gradient_worst'], row['loss']) < FLOAT32 for row in rows), rows
 
 
 def test_the_slurm_launcher(tmp_path, towers, rrsisd_root):
