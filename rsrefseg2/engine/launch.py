@@ -111,11 +111,15 @@ def _warn_of_batch(runner: FlexibleRunner, cfg: Config) -> None:
     )
     product = runner.world_size * batch * accumulation
     if product != recipe:
-        rate = cfg.optim_wrapper.optimizer.lr
+        rate = (cfg.optim_wrapper.get('optimizer') or {}).get('lr')
+        advice = (
+            ''
+            if rate is None
+            else f': by linear scaling optim_wrapper.optimizer.lr={rate * product / recipe:.3g} fits'
+        )
         runner.logger.warning(
             f'global batch {product} ({runner.world_size} ranks x {batch} x accumulation '
-            f'{accumulation}), but the learning rate {rate:g} is for {recipe}: by linear scaling '
-            f'optim_wrapper.optimizer.lr={rate * product / recipe:.3g} fits'
+            f'{accumulation}), but the learning rate is for {recipe}{advice}'
         )
 
 

@@ -81,7 +81,7 @@ def _refer_dataset(node: MutableMapping[str, Any]) -> None:
     """RRSIS-D's layout with other data in it was `RRSISD` with classes=None."""
     if node.get('classes', ()) is not None:
         return
-    if 'synthrs_generate.py' in node.get('made_by', ''):
+    if 'synthrs_generate.py' in (node.get('made_by') or ''):
         del node['classes'], node['made_by']
         node['type'] = node['type'].replace('RRSISD', 'SynthRS')
     elif 'made_by' in node:
