@@ -12,18 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / 'rsrefseg2'
 MOST_LINES = 50  # from `def` to the last line
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # Not there yet: take a file out of the list with the change that brings it there.
-PENDING = {
-    'apis/browse_dataset.py',
-    'apis/gallery.py',
-    'engine/visualizer.py',
-    'publishing/official_checkpoint.py',
-    'publishing/publish.py',
-    'publishing/scores_files.py',
-    'visualization/browse_page.py',
-    'visualization/grid.py',
-    'visualization/page.py',
-    'visualization/panel.py',
-}
+PENDING = {'engine/visualizer.py', 'publishing/scores_files.py'}
 FILES = [
     path
     for path in sorted(PACKAGE.rglob('*.py'))
