@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -74,7 +74,7 @@ class CascadedPrompter(BasePrompter):
             interaction_blocks=interaction_blocks,
             prompt_blocks=prompt_blocks,
         )
-        width = dict(inner=inner, heads=heads, mlp_hidden=mlp_hidden)
+        width: dict[str, Any] = dict(inner=inner, heads=heads, mlp_hidden=mlp_hidden)
         self.decomposition = SemanticDecomposition(
             d1=towers.d1, n_t=n_t, blocks=decomposition_blocks, **width, **(decomposition or {})
         )
@@ -87,7 +87,7 @@ class CascadedPrompter(BasePrompter):
         self.add_prompts(towers, n_p=n_p, sparse=sparse, dense=dense)
 
     @staticmethod
-    def check_values(
+    def check_values(  # type: ignore[override]  # each class is asked by its own arguments
         *, inner: int, heads: int, interaction_blocks: int | tuple[int, int], prompt_blocks: int
     ) -> None:
         """Raise a UserError where options do not fit each other."""
