@@ -4,8 +4,9 @@
 
 configs/synthrs_tiny* from the same weights, seed and global batch, on this machine's CPU. For each
 case, against `single` in the same call: the gradients of the first iteration (Adam's first moment
-in the checkpoint; norm of the difference over norm, of all together and of the worst tensor), the
-losses as logged, the seconds an iteration takes (median) and the peak memory of a rank in GiB.
+in the checkpoint; norm of the difference over norm, of all together and of the worst layer, weight
+and bias as one vector: a bias before BatchNorm or of keys has no gradient but rounding), the losses
+as logged, the seconds an iteration takes (median) and the peak memory of a rank in GiB.
 `2 nodes` are two torchrun groups that meet on the loopback address. `autocast`, one device with
 model.autocast=bfloat16, shows what BF16 alone changes, beside ZeRO-2.
 """
@@ -15,12 +16,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 
 import torch
@@ -37,9 +38,6 @@ CONFIGS = {
 }
 ONE_DEVICE = ('single', 'autocast')
 GLOBAL_BATCH = 24
-# A key bias adds one number to all keys: its gradient is rounding alone. So is the gradient of a
-# bias before BatchNorm.
-NO_GRADIENT = re.compile(r'k_proj\.bias$|prompter\.dense\.conv\.0\.bias$')
 
 
 def run(folder: Path, data: Path, strategy: str, ranks: int, nodes: int, *options: str) -> None:
@@ -113,11 +111,7 @@ def run(folder: Path, data: Path, strategy: str, ranks: int, nodes: int, *option
 def gradients(folder: Path) -> dict[str, torch.Tensor]:
     """Adam's first moment after one step: 0.1 times the clipped gradient."""
     state = torch.load(optim_file(folder / 'iter_1.pth'), weights_only=True)['optimizer']['state']
-    return {
-        name: entry['exp_avg'].double()
-        for name, entry in state.items()
-        if not NO_GRADIENT.search(name)
-    }
+    return {name: entry['exp_avg'].double() for name, entry in state.items()}
 
 
 def log(folder: Path) -> list[dict]:
@@ -149,19 +143,23 @@ def measure(
 def compare(found: dict, single: dict) -> dict:
     """What the table shows of a case."""
     assert found['gradients'].keys() == single['gradients'].keys()
-    worst = {
-        name: float((found['gradients'][name] - value).norm() / value.norm())
+    apart = {
+        name: (found['gradients'][name] - value).norm()
         for name, value in single['gradients'].items()
     }
-    apart, whole = (
-        torch.stack([tensor.norm() for tensor in tensors]).norm()
-        for tensors in (
-            [found['gradients'][name] - value for name, value in single['gradients'].items()],
-            single['gradients'].values(),
-        )
-    )
+    size = {name: value.norm() for name, value in single['gradients'].items()}
+    layers = defaultdict(list)
+    for name in size:
+        layers[name.rpartition('.')[0]].append(name)
+
+    def ratio(names: list[str]) -> float:
+        norms = ([parts[name] for name in names] for parts in (apart, size))
+        above, below = (torch.stack(parts).norm() for parts in norms)
+        return float(above / below)
+
+    worst = {layer: ratio(names) for layer, names in layers.items()}
     return dict(
-        gradient=float(apart / whole),
+        gradient=ratio(list(size)),
         gradient_worst=max(worst.values()),
         worst_name=max(worst, key=worst.get),
         loss=max(abs(a / b - 1) for a, b in zip(found['losses'], single['losses'], strict=True)),
