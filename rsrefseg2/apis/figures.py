@@ -141,7 +141,9 @@ def native_cosine(
     v = encoder.encode_images(inputs.images_siglip)
     t_sent = encoder.encode_text(inputs.input_ids, inputs.lengths).t_sent
     grid = v.transpose(1, 2).unflatten(2, encoder.grid_size)  # (1, N, d1) -> (1, d1, h1, w1)
-    return upsampled_cosine(grid, t_sent, model.mask_generator.prompt_size)[0].cpu().numpy()
+    cosine = upsampled_cosine(grid, t_sent, model.mask_generator.prompt_size)[0]
+    shape = batch['data_samples'][0].ori_shape
+    return model.data_preprocessor.crop_border(cosine, shape).cpu().numpy()
 
 
 def activation_rows(

@@ -144,7 +144,11 @@ class Predictor:
         outputs = self.model.segment(image.features, torch.zeros_like(lengths), input_ids, lengths)
         logits = self.model.masks(outputs.mask_logits, [image.shape] * len(sentences))
         dense = outputs.prompts.p_dense
-        dense = [None] * len(sentences) if dense is None else dense.float().cpu().numpy()
+        if dense is None:
+            dense = [None] * len(sentences)
+        else:
+            dense = self.model.data_preprocessor.crop_border(dense.float(), image.shape)
+            dense = dense.cpu().numpy()
         return [
             Prediction(text, (mask > 0).cpu().numpy(), mask.float().cpu().numpy(), prompt)
             for text, mask, prompt in zip(sentences, logits, dense, strict=True)

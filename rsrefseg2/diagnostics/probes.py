@@ -126,7 +126,8 @@ def read_stages(model: RSRefSeg2, scenes: Scenes) -> Iterator[Read]:
             },
         }
         dense = dense_of(prompts)
-        targets = Targets([sample.gt_mask.cpu() for sample in samples], None)
+        add_border = model.data_preprocessor.add_border
+        targets = Targets([add_border(sample.gt_mask.cpu()) for sample in samples], None)
         said = [set(sample.text.lower().split()) for sample in samples]
         yield Read(
             {name: value.float().cpu() for name, value in found.items() if value is not None},

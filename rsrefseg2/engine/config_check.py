@@ -40,6 +40,11 @@ PLACES: dict[str, tuple[str, str, str]] = {
         ('model.siglip.vision_lora', 'model.siglip.text_lora', 'model.sam.lora'),
         ('rsrefseg2.models.towers.lora:inject_lora', 'tower family', ''),
     ),
+    'model.sam.stability_rule': (
+        'rsrefseg2.models.mask_generator:use_stability_rule',
+        'decoder',
+        '',
+    ),
     'model.prompter': ('', 'towers', ''),
     'model.prompter.decomposition': (
         'rsrefseg2.models.prompter.semantic_decomposition:SemanticDecomposition',

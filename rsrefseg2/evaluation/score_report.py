@@ -36,18 +36,20 @@ class Report:
         """The sums of one group, made where it is new."""
         groups = self.groups.setdefault(breakdown, {})
         if group not in groups:
-            groups[group] = Sums(self.protocol)
+            groups[group] = Sums(self.protocol, defined_only=breakdown == 'category')
         return groups[group]
 
     def scores(self) -> dict[str, float]:
         """The overall scores in percent; with categories also 'category_gIoU', Table IV's rule: the
-        mean over a category's samples, then over the named categories."""
+        mean over a category's samples, then over the named categories. Samples without a defined
+        IoU (protocol release) count in the overall mean alone, as there."""
         scores = self.all.scores()
-        named = [
+        by_category = [
             sums.scores()['gIoU']
             for name, sums in self.groups.get('category', {}).items()
             if name != UNKNOWN
         ]
+        named = [mean for mean in by_category if not math.isnan(mean)]
         if named:
             scores['category_gIoU'] = math.fsum(named) / len(named)
         return scores

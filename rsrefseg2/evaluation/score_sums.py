@@ -28,10 +28,14 @@ class Sums:
     gIoU is the mean of the per-sample IoU, which others call mIoU; cIoU is the sum of intersections
     over the sum of unions, which others call oIoU. gIoU is unrelated to the box loss of that name.
     Every sum is an integer, that of the IoUs in units of 2^-128: addition is exact.
+
+    Args:
+        defined_only: gIoU is the mean over the samples whose IoU is a number, as the release's mean
+            by category is; otherwise one that is not makes it NaN.
     """
 
-    def __init__(self, protocol: Protocol) -> None:
-        self.protocol = protocol
+    def __init__(self, protocol: Protocol, *, defined_only: bool = False) -> None:
+        self.protocol, self.defined_only = protocol, defined_only
         self.samples = self.intersection = self.union = self.iou = 0
         self.passed = [0] * len(TENTHS)
         self.rates = dict.fromkeys(RATES, 0)
@@ -58,11 +62,13 @@ class Sums:
 
     def scores(self) -> dict[str, float]:
         """'gIoU', 'cIoU', 'Pr@0.5' ... 'Pr@0.9' in percent, and the mean of each of RATES that
-        records hold; gIoU is NaN where an IoU is not a number."""
+        records hold; gIoU is NaN where an IoU is not a number, with `defined_only` where none is."""
         if not self.samples:
             raise ValueError('no samples to score')
+        defined = self.samples - len(self.undefined)
+        known = defined > 0 if self.defined_only else not self.undefined
         return {
-            'gIoU': math.nan if self.undefined else percent(self.iou, self.samples),
+            'gIoU': percent(self.iou, defined) if known else math.nan,
             'cIoU': 100 * self.intersection / self.union if self.union else 0.0,
             **{
                 name: 100 * passed / self.samples

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Literal, NamedTuple
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
@@ -51,8 +53,8 @@ current_batch: ContextVar[BatchShape | None] = ContextVar('current_batch', defau
 class RefSegDataPreprocessor(BaseDataPreprocessor):
     """I_1 (SigLIP's square), I_2 (SAM's square), token ids, unique images.
 
-    Images are squashed, antialiased when they shrink. SigLIP: mean and std 0.5; CLIP: its own; SAM:
-    ImageNet's.
+    Images are squashed to both squares, antialiased when they shrink. SigLIP: mean and std 0.5;
+    CLIP: its own; SAM: ImageNet's.
 
     Args:
         tokenizer: the SigLIP checkpoint whose tokenizer is used; `RSRefSeg2` injects it.
@@ -60,12 +62,19 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         max_length: positions of the text tower; `RSRefSeg2` injects it.
         size_siglip, size_sam: H1 = W1 and H2 = W2; `RSRefSeg2` injects them.
         mean_siglip, std_siglip: of I_1's pixels, by channel; `RSRefSeg2` injects them.
-        lower_case: lower-case sentences before the tokenizer.
+        lower_case: lower-case sentences before the tokenizer; False (the release's variant): keep
+            their case, in a tokenizer that would lower-case by itself, too.
         padding: pad the ids to the tower's positions ('full'), or to the longest sentence of the
             batch ('longest', the release's variant): SigLIP reads its padding, so a prediction
             then depends on its batch.
         siglip_from: I_1 is made from the original image, or from I_2 before it is normalised,
             without antialiasing ('sam_input', the release's variant).
+        sam_resize: I_2 is resized in float32 with antialiasing, or as the release does
+            ('uint8'): by OpenCV, bilinear without antialiasing, rounded to grey levels.
+        fit: an image that is not square is squashed ('squash'), or keeps its aspect ratio and gets
+            a black border at the right or the bottom ('pad', the release's variant).
+    Raises:
+        ValueError: another value than these.
     """
 
     def __init__(
@@ -81,14 +90,22 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         lower_case: bool = True,
         padding: Literal['full', 'longest'] = 'full',
         siglip_from: Literal['original', 'sam_input'] = 'original',
+        sam_resize: Literal['float32', 'uint8'] = 'float32',
+        fit: Literal['squash', 'pad'] = 'squash',
     ) -> None:
         super().__init__()
-        if padding not in ('full', 'longest'):
-            raise ValueError(f"padding is 'full' or 'longest', not {padding!r}")
-        if siglip_from not in ('original', 'sam_input'):
-            raise ValueError(f"siglip_from is 'original' or 'sam_input', not {siglip_from!r}")
+        for name, value, choices in (
+            ('padding', padding, ('full', 'longest')),
+            ('siglip_from', siglip_from, ('original', 'sam_input')),
+            ('sam_resize', sam_resize, ('float32', 'uint8')),
+            ('fit', fit, ('squash', 'pad')),
+        ):
+            if value not in choices:
+                first, second = map(repr, choices)
+                raise ValueError(f'{name} is {first} or {second}, not {value!r}')
         self.padding, self.siglip_from = padding, siglip_from
-        self.tokenizer = load_tokenizer(tokenizer, init=init)
+        self.sam_resize, self.fit = sam_resize, fit
+        self.tokenizer = load_tokenizer(tokenizer, init=init, keep_case=not lower_case)
         self.max_length, self.lower_case = max_length, lower_case
         self.size_siglip, self.size_sam = size_siglip, size_sam
         self.mean_siglip, self.std_siglip = tuple(mean_siglip), tuple(std_siglip)
@@ -125,18 +142,46 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
 
     def images(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """U uint8 (3, H, W) RGB -> I_1 (U, 3, H1, H1), I_2 (U, 3, H2, H2), float32, normalised."""
-        where, how = [], []
+        images_siglip, images_sam = [], []
         for image in images:
-            image = image.to(self.device, torch.float32)[None] / 255
-            large = squash(image, self.size_sam)
+            large = self._square(image, self.size_sam, self.sam_resize)
             small = (
-                squash(image, self.size_siglip)
+                self._square(image, self.size_siglip, 'float32')
                 if self.siglip_from == 'original'
-                else squash(large, self.size_siglip, antialias=False)
+                else squash(large, (self.size_siglip, self.size_siglip), antialias=False)
             )
-            where.append(normalise(small, self.mean_siglip, self.std_siglip))
-            how.append(normalise(large, IMAGENET_MEAN, IMAGENET_STD))
-        return torch.cat(where), torch.cat(how)
+            images_siglip.append(normalise(small, self.mean_siglip, self.std_siglip))
+            images_sam.append(normalise(large, IMAGENET_MEAN, IMAGENET_STD))
+        return torch.cat(images_siglip), torch.cat(images_sam)
+
+    def _square(self, image: Tensor, side: int, resize: str) -> Tensor:
+        """uint8 (3, H, W) -> (1, 3, side, side) float32 in [0, 1], as `fit` says."""
+        height, width = self.content_size(image.shape[-2:], side)
+        if resize == 'uint8':
+            image = squash_in_uint8(image, (height, width))
+        image = squash(image.to(self.device, torch.float32)[None] / 255, (height, width))
+        return F.pad(image, (0, side - width, 0, side - height))  # black
+
+    def content_size(self, shape: Sequence[int], side: int) -> tuple[int, int]:
+        """Height and width of an image of `shape` (H, W) within its square of `side`."""
+        if self.fit == 'squash':
+            return side, side
+        scale = side / max(shape)
+        height, width = (max(1, int(length * scale + 0.5)) for length in shape)
+        return height, width
+
+    def crop_border(self, maps: Tensor, shape: Sequence[int]) -> Tensor:
+        """Maps (..., side, side) of an image of `shape` (H, W) without the border of `fit`."""
+        height, width = self.content_size(shape, maps.shape[-1])
+        return maps[..., :height, :width]
+
+    def add_border(self, mask: Tensor) -> Tensor:
+        """A mask (H, W) with the border of `fit`: (S, S), S = max(H, W); as it is when squashed."""
+        if self.fit == 'squash':
+            return mask
+        height, width = mask.shape
+        side = max(height, width)
+        return F.pad(mask, (0, side - width, 0, side - height))
 
     def tokenize(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
         """B sentences -> ids (B, max_length) padded right, lengths (B,) with eos, on the device;
@@ -180,13 +225,18 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
                 )
 
 
-def squash(image: Tensor, size: int, *, antialias: bool = True) -> Tensor:
-    """(1, 3, H, W) -> (1, 3, size, size), bilinear, antialiased when shrinking."""
-    if image.shape[-2:] == (size, size):
+def squash(image: Tensor, size: tuple[int, int], *, antialias: bool = True) -> Tensor:
+    """(1, 3, H, W) -> (1, 3, *size), bilinear, antialiased when shrinking."""
+    if image.shape[-2:] == size:
         return image
-    return F.interpolate(
-        image, (size, size), mode='bilinear', align_corners=False, antialias=antialias
-    )
+    return F.interpolate(image, size, mode='bilinear', align_corners=False, antialias=antialias)
+
+
+def squash_in_uint8(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 (3, H, W) -> uint8 (3, *size) on the CPU, by OpenCV: bilinear, not antialiased."""
+    pixels = np.ascontiguousarray(image.movedim(0, -1).cpu().numpy())
+    pixels = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return torch.from_numpy(pixels).movedim(-1, 0)
 
 
 def normalise(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

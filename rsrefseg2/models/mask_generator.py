@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from transformers import Sam2Model
 
-from ..bounds import PositiveInt
+from ..bounds import Fraction, NonNegativeFloat, PositiveInt
 from ..errors import UserError
 from .towers.activation_checkpointing import recompute_in_backward
 from .towers.load import Init, load_sam
 from .towers.lora import freeze, inject_lora
 
-# No loss reaches these: only mask token 0 is read. (decoder attribute, what it predicts)
+# No loss reaches these: it reads mask token 0 alone. (decoder attribute, what it predicts)
 UNREACHED_HEADS = {
     'iou_prediction_head': 'the IoU score',
     'pred_obj_score_head': 'the object score (SAM 2)',
@@ -38,6 +38,11 @@ class MaskGenerator(nn.Module):
             or SAM 2's stages alone: [1, 2] has the least second work for what it spares.
         train_prompt_encoder: train the prompt encoder too (the release's variant) where a loss
             reaches it: the convolutions that read the dense prompt.
+        stability_rule: `delta` and `threshold` of SAM 2's rule for a mask that is not stable
+            (`use_stability_rule`), outside of training alone; the release tests with
+            dict(delta=0.05, threshold=0.98). None: mask token 0 always, as the paper says.
+    Raises:
+        UserError: options do not fit each other, or the checkpoint.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class MaskGenerator(nn.Module):
         trainable: bool = False,
         recompute: bool | Sequence[PositiveInt] = False,
         train_prompt_encoder: bool = False,
+        stability_rule: dict | None = None,
     ) -> None:
         super().__init__()
         self.check_values(trainable=trainable, lora=lora)
@@ -66,6 +72,10 @@ class MaskGenerator(nn.Module):
         for name, head in self.sam.mask_decoder.named_modules():
             if name in UNREACHED_HEADS:
                 freeze(head)
+        if stability_rule is not None:
+            if not self.is_sam2:
+                raise UserError('stability_rule is a rule of SAM 2, not of SAM 1: set it to None')
+            use_stability_rule(self.sam.mask_decoder, **stability_rule)
         prompt = self.sam.prompt_encoder
         self.d2 = self.sam.mask_decoder.hidden_size
         self.input_size = (prompt.input_image_size, prompt.input_image_size)
@@ -99,7 +109,8 @@ class MaskGenerator(nn.Module):
         p_dense: Tensor | None,
     ) -> Tensor:
         """One row per sentence: image_embeddings (B, d2, ...), p_sparse (B, n_p, d2),
-        p_dense (B, H2/4, W2/4) or None -> mask_logits (B, H2/4, W2/4)."""
+        p_dense (B, H2/4, W2/4) or None -> mask_logits (B, H2/4, W2/4) of mask token 0, or of the
+        token that `stability_rule` chooses."""
         prompt = self.sam.prompt_encoder
         if p_dense is None:
             dense = prompt.no_mask_embed.weight.reshape(1, -1, 1, 1).expand_as(image_embeddings)
@@ -116,3 +127,12 @@ class MaskGenerator(nn.Module):
             **kwargs,
         )[0]
         return masks[:, 0, 0]  # (B, point batch 1, token 0, h, w) -> (B, h, w)
+
+
+def use_stability_rule(decoder: nn.Module, *, delta: NonNegativeFloat, threshold: Fraction) -> None:
+    """Switch on SAM 2's rule, in test: with S = |logits > delta| / |logits > -delta| of mask token
+    0 (1 where both are empty), S < threshold takes the mask of tokens 1 to 3 whose predicted IoU is
+    the highest."""
+    decoder.dynamic_multimask_via_stability = True
+    decoder.dynamic_multimask_stability_delta = delta
+    decoder.dynamic_multimask_stability_thresh = threshold

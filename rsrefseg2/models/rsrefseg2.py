@@ -34,7 +34,7 @@ class RSRefSeg2(BaseModel):
         prompter: config of the prompter, without `towers` (a `TowerSpec`), which is added here.
         losses: name -> config of a loss or None (off); absent for a model that only predicts.
         init: 'pretrained', or 'random': architectures with random weights, without a network.
-        data_preprocessor: options of `RefSegDataPreprocessor` (`lower_case`).
+        data_preprocessor: options of `RefSegDataPreprocessor` (`lower_case`, `fit`).
         autocast: 'bfloat16': the forward pass runs under torch.autocast, on every device and with
             every strategy, in training, validation, test and prediction alike. Weights, their
             gradients, the optimizer, BatchNorm's statistics and the losses stay in float32.
@@ -117,7 +117,8 @@ class RSRefSeg2(BaseModel):
         if mode == 'predict':
             return self.predict(outputs, data_samples)
         if mode == 'loss':
-            return self.loss(outputs, Targets([s.gt_mask for s in data_samples], inputs.image_ids))
+            masks = [self.data_preprocessor.add_border(s.gt_mask) for s in data_samples]
+            return self.loss(outputs, Targets(masks, inputs.image_ids))
         raise ValueError(f"mode is 'tensor', 'predict' or 'loss', not {mode!r}")
 
     def encode_images(self, images_siglip: Tensor, images_sam: Tensor) -> EncodedImages:
@@ -182,7 +183,8 @@ class RSRefSeg2(BaseModel):
         for i, (sample, mask) in enumerate(zip(data_samples, masks, strict=True)):
             sample.pred_mask = mask > 0
             if outputs.prompts.p_dense is not None:
-                sample.dense_prompt = outputs.prompts.p_dense[i].float()
+                dense = outputs.prompts.p_dense[i].float()
+                sample.dense_prompt = self.data_preprocessor.crop_border(dense, sample.ori_shape)
         return data_samples
 
     def masks(self, mask_logits: Tensor, ori_shapes: list[tuple[int, int]]) -> list[Tensor]:
@@ -201,8 +203,9 @@ class RSRefSeg2(BaseModel):
             )
         if self.upsample_via_sam_input:
             mask_logits = upsample(mask_logits, self.mask_generator.input_size)
+        crop = self.data_preprocessor.crop_border
         return [
-            upsample(logits[None], shape)[0]
+            upsample(crop(logits[None], shape), shape)[0]
             for logits, shape in zip(mask_logits, ori_shapes, strict=True)
         ]
 

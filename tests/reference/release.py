@@ -1,13 +1,15 @@
 """The release on its own names: prompter and losses (``state/*`` of release_prompter.npz), and the
 whole model from a checkpoint's ``state_dict``."""
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from .layers import part
 from .losses import cross_entropy, orthogonal, sample_contrast, threshold_mask
 from .prompter import prompter
-from .sam2 import decode, encode_image
+from .sam2 import choose_by_stability, decode_all, encode_image
 from .siglip import image_tower, text_tower
 
 N_T, N_HEADS, N_BLOCKS = 3, 8, 2
@@ -116,29 +118,31 @@ def release_losses(t1, t2, visual, mask, scale, bias, *, size):
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def release_images(images, side_where, side_how):
-    """uint8 (3, H, W), all H = W -> SigLIP's and SAM's input: SigLIP's is SAM's, shrunk."""
-    how = torch.cat(
-        [
-            F.interpolate(
-                image[None].double() / 255,
-                (side_how, side_how),
-                mode='bilinear',
-                align_corners=False,
-            )
-            for image in images
-        ]
-    )
-    where = F.interpolate(
-        (how - 0.5) / 0.5, (side_where, side_where), mode='bilinear', align_corners=False
+def release_images(images, side_siglip, side_sam):
+    """uint8 (3, H, W) -> SigLIP's and SAM's input: SigLIP's is SAM's, shrunk.
+
+    The longer side becomes SAM's, in 8 bits; what is left at the right or the bottom is black.
+    """
+    squares = []
+    for image in images:
+        height, width = image.shape[1:]
+        scale = side_sam / max(height, width)
+        new = int(width * scale + 0.5), int(height * scale + 0.5)
+        pixels = cv2.resize(image.permute(1, 2, 0).numpy(), new)
+        square = np.zeros((side_sam, side_sam, 3), np.uint8)
+        square[: new[1], : new[0]] = pixels
+        squares.append(torch.from_numpy(square).permute(2, 0, 1).double() / 255)
+    sam = torch.stack(squares)
+    siglip = F.interpolate(
+        (sam - 0.5) / 0.5, (side_siglip, side_siglip), mode='bilinear', align_corners=False
     )
     mean, std = (
-        torch.tensor(x, dtype=how.dtype)[:, None, None] for x in (IMAGENET_MEAN, IMAGENET_STD)
+        torch.tensor(x, dtype=sam.dtype)[:, None, None] for x in (IMAGENET_MEAN, IMAGENET_STD)
     )
-    return where, (how - mean) / std
+    return siglip, (sam - mean) / std
 
 
-def release_forward(state, where, how, ids, *, sizes):
+def release_forward(state, siglip, sam_images, ids, *, sizes):
     """A checkpoint's ``state_dict`` (official names) on one image per sentence -> all by name.
 
     ``ids`` (B, L) are padded to the longest sentence; every position is read. ``sizes``: heads of
@@ -148,12 +152,12 @@ def release_forward(state, where, how, ids, *, sizes):
         part(state, f'clip_{name}_encoder.base_model.model.model') for name in ('vision', 'text')
     )
     sam = part(state, 'backbone.model')
-    v = image_tower(where, vision, sizes['siglip_heads'])
+    v = image_tower(siglip, vision, sizes['siglip_heads'])
     t_word, t_sent = text_tower(ids, text, sizes['siglip_heads'])
     scale, bias = (
         state[f'clip_text_encoder.base_model.model.logit_{name}'] for name in ('scale', 'bias')
     )
-    embeddings, high_resolution = encode_image(how, sam, sizes['trunk'])
+    embeddings, high_resolution = encode_image(sam_images, sam, sizes['trunk'])
     grid = state['prompter.img_pe'].shape[2:]
     found = release_prompter(
         part(state, 'prompter'),
@@ -166,7 +170,7 @@ def release_forward(state, where, how, ids, *, sizes):
         out_size=[4 * side for side in embeddings.shape[2:]],
         n_heads=sizes['prompter_heads'],
     )
-    mask_logits = decode(
+    masks, ious = decode_all(
         embeddings,
         high_resolution,
         found['p_sparse'],
@@ -174,6 +178,7 @@ def release_forward(state, where, how, ids, *, sizes):
         sam,
         sizes['decoder_heads'],
     )
+    mask_logits, tokens = choose_by_stability(masks, ious)
     return dict(
         found,
         v=v,
@@ -181,14 +186,18 @@ def release_forward(state, where, how, ids, *, sizes):
         t_sent=t_sent,
         image_embeddings=embeddings,
         mask_logits=mask_logits,
+        tokens=tokens,
     )
 
 
-def release_mask(mask_logits, side_how, shape):
-    """(B, 4h, 4w) -> (B, *shape): first to SAM's input, from there to the original size."""
+def release_mask(mask_logits, side_sam, shape):
+    """(B, 4h, 4w) -> (B, *shape): to SAM's input, its border cut off, then to the original size."""
     large = F.interpolate(
-        mask_logits[:, None], (side_how, side_how), mode='bilinear', align_corners=False
+        mask_logits[:, None], (side_sam, side_sam), mode='bilinear', align_corners=False
     )
+    scale = side_sam / max(shape)
+    height, width = (int(length * scale + 0.5) for length in shape)
+    large = large[:, :, :height, :width]
     return F.interpolate(large, shape, mode='bilinear', align_corners=False)[:, 0]
 
 

@@ -188,8 +188,8 @@ def two_way(tokens, image, position, w, heads):
     return x, image
 
 
-def decode(embeddings, high_resolution, sparse, mask_prompt, state, heads):
-    """-> (B, 4h, 4w), the logits of mask token 0."""
+def decode_all(embeddings, high_resolution, sparse, mask_prompt, state, heads):
+    """-> logits (B, 4, 4h, 4w) of the mask tokens and their predicted IoU (B, 4)."""
     prompts, w = part(state, 'sam_prompt_encoder'), part(state, 'sam_mask_decoder')
     size = embeddings.shape[2:]
     own = torch.cat(
@@ -207,8 +207,39 @@ def decode(embeddings, high_resolution, sparse, mask_prompt, state, heads):
     image = double(image, part(up, '0')) + high_resolution[1]
     image = F.gelu(layer_norm_2d(image, part(up, '1')))
     image = F.gelu(double(image, part(up, '3')) + high_resolution[0])
-    hyper = part(w, 'output_hypernetworks_mlps.0')
-    y = x[:, 2]  # after the object-score and the IoU token
-    for i in (0, 1):
-        y = linear(y, part(hyper, f'layers.{i}')).relu()
-    return torch.einsum('bc,bchw->bhw', linear(y, part(hyper, 'layers.2')), image)
+
+    def head(y, weights):
+        for i in (0, 1):
+            y = linear(y, part(weights, f'layers.{i}')).relu()
+        return linear(y, part(weights, 'layers.2'))
+
+    masks = [  # after the object-score and the IoU token
+        torch.einsum(
+            'bc,bchw->bhw', head(x[:, 2 + i], part(w, f'output_hypernetworks_mlps.{i}')), image
+        )
+        for i in range(4)
+    ]
+    return torch.stack(masks, 1), head(x[:, 1], part(w, 'iou_prediction_head')).sigmoid()
+
+
+def decode(*inputs):
+    """-> (B, 4h, 4w), the logits of mask token 0."""
+    return decode_all(*inputs)[0][:, 0]
+
+
+def stability(logits, delta):
+    """How much of the mask at -delta is left at +delta: 1 for a mask without a pixel."""
+    inner, outer = int((logits > delta).sum()), int((logits > -delta).sum())
+    return inner / outer if outer else 1.0
+
+
+def choose_by_stability(masks, ious, delta=0.05, threshold=0.98):
+    """(B, 4, h, w), (B, 4) -> (B, h, w) and the chosen token of each: token 0 where its mask is
+    stable, else the one of the others that promises the highest IoU."""
+    tokens = []
+    for logits, promised in zip(masks, ious):
+        if stability(logits[0], delta) >= threshold:
+            tokens.append(0)
+        else:
+            tokens.append(max((1, 2, 3), key=lambda i: float(promised[i])))
+    return torch.stack([masks[i, token] for i, token in enumerate(tokens)]), tokens

@@ -102,6 +102,27 @@ def test_a_dump_by_every_protocol(protocol, tmp_path):
         ]
 
 
+def test_the_releases_mean_by_category_leaves_undefined_samples_out(tmp_path):
+    """They count in the overall mean alone; a category without any other has no mean."""
+    masks = list(random_masks(3000, seed=3))
+    empty = np.zeros((4, 4), bool)
+    masks += [(empty, empty)] * 2
+    names = [f'category {i % 3}' for i in range(3000)] + ['void'] * 2
+    dump = write_dump(tmp_path / 'dump.jsonl', masks, category=lambda i: names[i])
+    found = score(dumped_samples(dump), PROTOCOLS['release'])[0].to_dict()
+    ious = np.array(
+        [(p & g).sum() / (p | g).sum() if (p | g).any() else math.nan for p, g in masks]
+    )
+    means = {
+        name: 100 * np.nanmean(ious[[i for i, other in enumerate(names) if other == name]])
+        for name in sorted(set(names) - {'void'})
+    }
+    for name, mean in means.items():
+        assert found['by_category'][name]['gIoU'] == pytest.approx(mean, rel=1e-12)
+    assert math.isnan(found['by_category']['void']['gIoU']) and math.isnan(found['gIoU'])
+    assert found['category_gIoU'] == pytest.approx(np.mean(list(means.values())), rel=1e-12)
+
+
 def test_sizes_that_differ(tmp_path):
     """At the original size they are an error; squashed they are not."""
     pair = np.ones((4, 6), bool), np.ones((8, 6), bool)

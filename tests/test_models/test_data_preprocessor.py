@@ -2,12 +2,14 @@
 
 import logging
 
+import cv2
 import pytest
 import torch
 from mmengine.registry import DefaultScope
 
 from rsrefseg2.datasets import unique_images_collate
 from rsrefseg2.errors import UserError
+from rsrefseg2.models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
 from rsrefseg2.registry import MODELS
 from tests import tiny_towers
 
@@ -175,9 +177,49 @@ def test_siglips_image_from_sams():
     assert torch.equal(same, how) and (direct - where).abs().max() > 1e-2
 
 
+def test_sams_image_in_grey_levels():
+    """Resized by OpenCV in 8 bits: whole grey levels, at most one from the exact ones."""
+    image = torch.randint(0, 256, (3, 20, 20), dtype=torch.uint8)
+    _, found = build(sam_resize='uint8').images([image])
+    _, exact = build().images([image])
+    mean, std = (torch.tensor(x)[:, None, None] for x in (IMAGENET_MEAN, IMAGENET_STD))
+    levels = (found * std + mean) * 255
+    assert (levels - levels.round()).abs().max() < 1e-3
+    wanted = cv2.resize(image.permute(1, 2, 0).numpy(), (12, 12))
+    assert torch.equal(levels[0].round().permute(1, 2, 0).byte(), torch.from_numpy(wanted))
+    large = torch.randint(0, 256, (3, 6, 6), dtype=torch.uint8)  # grows: no antialiasing
+    _, found = build(sam_resize='uint8').images([large])
+    _, exact = build().images([large])
+    assert 0 < (found - exact).abs().max() < 1 / 255 / min(IMAGENET_STD)
+
+
+@pytest.mark.parametrize('sam_resize', ['float32', 'uint8'])
+@pytest.mark.parametrize(('shape', 'size'), [((20, 10), (12, 6)), ((9, 15), (7, 12))])
+def test_a_border_instead_of_squashing(shape, size, sam_resize):
+    """7.2 rows are 7; the rest of the square is black; a square image gets no border."""
+    preprocessor = build(fit='pad', sam_resize=sam_resize)
+    _, found = preprocessor.images([torch.full((3, *shape), 255, dtype=torch.uint8)])
+    mean, std = (torch.tensor(x)[:, None, None] for x in (IMAGENET_MEAN, IMAGENET_STD))
+    grey = (found * std + mean)[0]
+    height, width = size
+    assert torch.allclose(grey[:, :height, :width], torch.ones(1), atol=1e-5)
+    assert grey[:, height:].abs().sum() + grey[:, :, width:].abs().sum() < 1e-4
+    assert preprocessor.content_size(shape, 12) == size
+    assert preprocessor.crop_border(found, shape).shape[-2:] == size
+    mask = torch.ones(shape, dtype=torch.bool)
+    padded = preprocessor.add_border(mask)
+    assert padded.shape == (max(shape), max(shape)) and padded.sum() == mask.sum()
+    assert torch.equal(padded[: shape[0], : shape[1]], mask)
+    square = torch.randint(0, 256, (3, 20, 20), dtype=torch.uint8)
+    for a, b in zip(preprocessor.images([square]), build(sam_resize=sam_resize).images([square])):
+        assert torch.equal(a, b)
+
+
 @pytest.mark.parametrize(
     ('options', 'says'),
     [
+        (dict(sam_resize='bytes'), "sam_resize is 'float32' or 'uint8', not 'bytes'"),
+        (dict(fit='crop'), "fit is 'squash' or 'pad', not 'crop'"),
         (dict(padding='left'), "padding is 'full' or 'longest', not 'left'"),
         (dict(siglip_from='where'), "siglip_from is 'original' or 'sam_input', not 'where'"),
     ],

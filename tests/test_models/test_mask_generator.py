@@ -5,6 +5,7 @@ import pytest
 import torch
 from transformers import Sam2Model, SamModel
 
+from rsrefseg2.errors import UserError
 from rsrefseg2.models import mask_generator
 from rsrefseg2.models.mask_generator import MaskGenerator
 from tests import tiny_towers
@@ -89,6 +90,13 @@ def check_eq8(kind, folder, training=False, tolerance=TOLERANCE):
 @pytest.mark.parametrize('kind', KINDS)
 def test_eq8(kind, training, folders):
     check_eq8(kind, folders[kind], training)
+
+
+def test_sam_1_has_no_stability_rule(folders):
+    with pytest.raises(UserError, match='stability_rule is a rule of SAM 2, not of SAM 1'):
+        MaskGenerator(
+            checkpoint=str(folders['sam']), stability_rule=dict(delta=0.05, threshold=0.98)
+        )
 
 
 # --- and it notices a seeded fault ---------------------------------------------------------------

@@ -549,6 +549,9 @@ def test_siglip_1_tokenizer(tmp_path):
         )
     )
     tokenizer = load_tokenizer(tmp_path)
+    kept = load_tokenizer(tmp_path, keep_case=True)
+    assert tokenizer.sentence_ids('Red') == tokenizer.sentence_ids('red')
+    assert kept.sentence_ids('Red') != kept.sentence_ids('red') == tokenizer.sentence_ids('red')
     assert tokenizer.pad_id == tokenizer.eos_id == 1
     n_tokens = len(tokenizer.sentence_ids('red'))
     ids, lengths, _ = tokenizer.encode(['red', 'the red car'], 16)
@@ -568,6 +571,42 @@ def test_siglip_2_tokenizer_pads_on_the_right(tmp_path):
     assert tokenizer.tokenizer.padding_side == 'left'
     ids, lengths, _ = tokenizer.encode(['Red car.'], 16)
     assert lengths.tolist() == [9] and ids[0, 8] == 1 and (ids[0, 9:] == 0).all()
+
+
+def write_letters(folder, kind):
+    """A tokenizer of letters, small and capital, of one of transformers' classes."""
+    from transformers import GemmaTokenizer, Siglip2Tokenizer
+
+    letters = [*'▁abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.']
+    names = ['<pad>', '<eos>', '<bos>', '<unk>', '<mask>', *letters]
+    make = {'Siglip2Tokenizer': Siglip2Tokenizer, 'GemmaTokenizer': GemmaTokenizer}[kind]
+    make(vocab={name: i for i, name in enumerate(names)}, merges=[]).save_pretrained(str(folder))
+    config = tiny_towers.siglip_config()
+    config['text_config']['vocab_size'] = len(names) + 4
+    (folder / 'config.json').write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ('kind', 'lowers'), [('Siglip2Tokenizer', True), ('GemmaTokenizer', False)]
+)
+def test_the_case_is_kept_whatever_the_class(tmp_path, kind, lowers):
+    """`keep_case` switches off what transformers' SigLIP 2 class does by itself, and no more."""
+    write_letters(tmp_path, kind)
+    own, kept = load_tokenizer(tmp_path), load_tokenizer(tmp_path, keep_case=True)
+    assert (own.sentence_ids('Red Car.') == own.sentence_ids('red car.')) is lowers
+    assert kept.sentence_ids('Red Car.') != kept.sentence_ids('red car.')
+    assert kept.sentence_ids('red car.') == own.sentence_ids('red car.')
+
+
+def test_the_case_is_kept_by_the_word_tokenizer_and_the_stand_in(tmp_path):
+    folder = tiny_towers.write_siglip(tmp_path, words=['red', 'car'])
+    own, kept = load_tokenizer(folder), load_tokenizer(folder, keep_case=True)
+    assert own.sentence_ids('Red car') == own.sentence_ids('red car') == [3, 4]
+    assert kept.sentence_ids('Red car') == [2, 4] and kept.sentence_ids('red car') == [3, 4]
+    for keep_case in (False, True):
+        stand_in = load_tokenizer(FULL, init='random', keep_case=keep_case)
+        same = stand_in.sentence_ids('Red car') == stand_in.sentence_ids('red car')
+        assert same is not keep_case
 
 
 def test_tokenizer_larger_than_its_tower(tmp_path):

@@ -13,7 +13,6 @@ import torch
 from rsrefseg2.datasets import unique_images_collate
 from rsrefseg2.engine import load_config, load_model
 from rsrefseg2.errors import UserError
-from rsrefseg2.models.symbols import Targets
 from rsrefseg2.publishing import from_release, to_release
 from rsrefseg2.publishing.official_checkpoint import Skipped, _check, read_release
 from rsrefseg2.publishing.official_layout import place_model, to_official, to_ours, why_unused
@@ -52,34 +51,34 @@ def model(converted):
 # ------------------------------------------------------------------ the proof, end to end
 
 
-def square_items(which=range(4)):
+def items_of(which=range(4), shape=(SIDE, SIDE)):
     """Images of one size, as the release stacks its annotations; two sentences share one."""
     found = items(which)
     for i, item in enumerate(found):
         seed = torch.Generator().manual_seed(10 + min(i, 2))
-        item['inputs'] = torch.randint(0, 256, (3, SIDE, SIDE), generator=seed, dtype=torch.uint8)
-        mask = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+        item['inputs'] = torch.randint(0, 256, (3, *shape), generator=seed, dtype=torch.uint8)
+        mask = torch.zeros(shape, dtype=torch.bool)
         mask[3 + 5 * i : 30 + 2 * i, 4 : 25 + 5 * i] = True
         item['data_samples'].gt_mask = mask
-        item['data_samples'].set_metainfo(dict(ori_shape=(SIDE, SIDE)))
+        item['data_samples'].set_metainfo(dict(ori_shape=shape))
     return found
 
 
-def both_ways(model, state, which=range(4)):
+def both_ways(model, state, which=range(4), shape=(SIDE, SIDE)):
     """Our model's outputs and losses, and those of the plain functions."""
-    samples = square_items(which)
+    samples = items_of(which, shape)
     data = model.data_preprocessor(unique_images_collate(samples))
     with torch.no_grad():
         found = model(data['inputs'])
-        losses = model.loss(
-            found, Targets([s.gt_mask for s in data['data_samples']], data['inputs'].image_ids)
-        )
+        losses = model(**data, mode='loss')
         double = {k: v.double() if v.is_floating_point() else v for k, v in state.items()}
-        where, how = release_images([item['inputs'] for item in samples], 32, 64)
-        wanted = release_forward(double, where, how, data['inputs'].input_ids, sizes=official.SIZES)
-        wanted_losses = release_recipe(
-            double, wanted, torch.stack([item['data_samples'].gt_mask for item in samples])
+        images = release_images([item['inputs'] for item in samples], 32, 64)
+        wanted = release_forward(double, *images, data['inputs'].input_ids, sizes=official.SIZES)
+        masks = torch.zeros(len(samples), max(shape), max(shape), dtype=torch.bool)
+        masks[:, : shape[0], : shape[1]] = torch.stack(
+            [item['data_samples'].gt_mask for item in samples]
         )
+        wanted_losses = release_recipe(double, wanted, masks)
     return data, found, losses, wanted, wanted_losses
 
 
@@ -88,11 +87,19 @@ def relative(found, wanted):
     return float((found - wanted).abs().max() / wanted.abs().max())
 
 
-@pytest.mark.parametrize(('dtype', 'tolerance'), [(torch.float32, 1e-5), (torch.float64, 1e-6)])
-def test_the_converted_model_is_the_release(model, state, dtype, tolerance):
+@pytest.mark.parametrize(
+    ('dtype', 'tolerance', 'shape'),
+    [
+        (torch.float32, 1e-5, (SIDE, SIDE)),
+        (torch.float64, 1e-6, (SIDE, SIDE)),
+        (torch.float64, 1e-6, (SIDE, 41)),  # a border at the right
+        (torch.float64, 1e-6, (35, SIDE)),  # and at the bottom
+    ],
+)
+def test_the_converted_model_is_the_release(model, state, dtype, tolerance, shape):
     """In float64 what is left is the images, which are float32 in our preprocessor."""
     model = copy.deepcopy(model).to(dtype)
-    data, found, losses, wanted, wanted_losses = both_ways(model, state)
+    data, found, losses, wanted, wanted_losses = both_ways(model, state, shape=shape)
     assert data['inputs'].input_ids.shape[1] == data['inputs'].lengths.max()  # the longest, eos too
     index = data['inputs'].image_index
     pairs = {name: (getattr(found.prompts, name), wanted[name]) for name in SYMBOLS} | {
@@ -111,9 +118,48 @@ def test_the_converted_model_is_the_release(model, state, dtype, tolerance):
     # the sentences and images matter, so that equality says something
     assert relative(found.mask_logits[[0]], found.mask_logits[[1]]) > 1e-2
     for i, sample in enumerate(model.predict(found, data['data_samples'])):
-        mask = release_mask(wanted['mask_logits'][[i]], 64, (SIDE, SIDE))[0] > 0
+        mask = release_mask(wanted['mask_logits'][[i]], 64, shape)[0] > 0
         assert 0 < mask.float().mean() < 1
         assert (sample.pred_mask != mask).float().mean() < 1e-3  # a logit of nearly 0
+
+
+HEAD = 'backbone.model.sam_mask_decoder.output_hypernetworks_mlps.0.layers.2.'
+PROMISE = 'backbone.model.sam_mask_decoder.iou_prediction_head.layers.2.'
+
+
+def with_stable_masks(state):
+    """Mask token 0 with ten times the logits: two of the four masks are then stable, two not."""
+    return state | {HEAD + name: 10 * state[HEAD + name] for name in ('weight', 'bias')}
+
+
+def convert_into(model, state):
+    model = copy.deepcopy(model)
+    model.load_state_dict(to_ours(state, place_model(model.state_dict(), (4, 4))))
+    return model
+
+
+def test_the_stability_rule_of_the_release(model, state):
+    """In validation and test, not in training; with the IoU head's and all masks' weights."""
+    state = with_stable_masks(state)
+    model = convert_into(model, state)
+    _, found, _, wanted, _ = both_ways(model, state)
+    assert wanted['tokens'] == [0, 2, 2, 0]
+    assert relative(found.mask_logits, wanted['mask_logits']) < 1e-5
+    model.mask_generator.train()  # all else would switch BatchNorm, too
+    _, trained, *_ = both_ways(model, state)
+    stable = torch.tensor([True, False, False, True])
+    same = (trained.mask_logits - found.mask_logits).flatten(1).abs().amax(1) < 1e-5
+    assert torch.equal(same, stable)
+
+
+def test_the_rule_reads_the_promised_iou(model, state):
+    """Promises of tokens 1 and 2 exchanged: the unstable masks come from token 1."""
+    state = with_stable_masks(state)
+    for name in ('weight', 'bias'):
+        state[PROMISE + name] = state[PROMISE + name][[0, 2, 1, 3]]
+    _, found, _, wanted, _ = both_ways(convert_into(model, state), state)
+    assert wanted['tokens'] == [0, 1, 1, 0]
+    assert relative(found.mask_logits, wanted['mask_logits']) < 1e-5
 
 
 def test_a_prediction_depends_on_its_batch(model, state):
@@ -162,7 +208,7 @@ def test_a_prediction_depends_on_its_batch(model, state):
 )
 def test_a_weight_in_a_wrong_place_is_seen(model, state, a, b):
     """The comparison above: with two of the release's weights exchanged the masks are others."""
-    data = model.data_preprocessor(unique_images_collate(square_items([0, 1])))['inputs']
+    data = model.data_preprocessor(unique_images_collate(items_of([0, 1])))['inputs']
     placing = place_model(model.state_dict(), model.prompter.grid_size)
     swapped = to_ours(state | {a: state[b], b: state[a]}, placing)
     with torch.no_grad():

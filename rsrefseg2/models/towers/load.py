@@ -76,8 +76,10 @@ def load_sam(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> Sam2Model 
     return _load('sam', checkpoint, init)
 
 
-def load_tokenizer(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> TowerTokenizer:
-    """The tokenizer of a SigLIP or CLIP checkpoint.
+def load_tokenizer(
+    checkpoint: Checkpoint, *, init: Init = 'pretrained', keep_case: bool = False
+) -> TowerTokenizer:
+    """The tokenizer of a SigLIP or CLIP checkpoint; with `keep_case` it never lower-cases.
 
     With `init='random'` and a hub name, a dict or a folder without tokenizer files: a stand-in of
     the same vocabulary size. Pretrained towers never get the stand-in: its ids mean nothing to
@@ -85,10 +87,10 @@ def load_tokenizer(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> Towe
     """
     checkpoint = _checked(checkpoint, init)
     if init == 'pretrained':
-        return _read_tokenizer(hub.fetch(checkpoint, hub.missing_tokenizer))
+        return _read_tokenizer(hub.fetch(checkpoint, hub.missing_tokenizer), keep_case)
     folder = hub.find_local(checkpoint) if isinstance(checkpoint, str) else None
     if folder is not None and not hub.missing_tokenizer(folder):
-        return _read_tokenizer(folder)
+        return _read_tokenizer(folder, keep_case)
     config = random_config('siglip', checkpoint)
     text = config.text_config
     eos = _inside(text.eos_token_id, text.vocab_size, otherwise=1)
@@ -98,6 +100,7 @@ def load_tokenizer(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> Towe
         eos_id=eos,
         bos_id=bos if isinstance(config, CLIPConfig) else None,
         pad_id=_inside(text.pad_token_id, text.vocab_size, otherwise=eos),
+        keep_case=keep_case,
     )
 
 
@@ -157,7 +160,7 @@ def _build(family: str, checkpoint: str | dict) -> PreTrainedModel:
     return model
 
 
-def _read_tokenizer(folder: Path) -> PretrainedTokenizer:
+def _read_tokenizer(folder: Path, keep_case: bool) -> PretrainedTokenizer:
     hub.require_regular(folder)
     hub.check_tokenizer_settings(folder)
     config = make_config('siglip', hub.read_config(folder), str(folder))
@@ -180,7 +183,7 @@ def _read_tokenizer(folder: Path) -> PretrainedTokenizer:
             f'only {vocab_size}: they do not belong together'
         )
     return PretrainedTokenizer(
-        tokenizer, source=str(folder), with_bos=isinstance(config, CLIPConfig)
+        tokenizer, source=str(folder), with_bos=isinstance(config, CLIPConfig), keep_case=keep_case
     )
 
 

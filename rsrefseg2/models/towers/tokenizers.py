@@ -6,12 +6,14 @@ padding token is eos, and a test of `id != pad` would be wrong.
 
 Case: whether a checkpoint's own tokenizer lower-cases depends on the class that its
 tokenizer_config.json names: transformers' Siglip and Siglip2 tokenizers do, the Gemma class that
-older SigLIP 2 folders name does not. Nothing is lower-cased here on top of that; lower-casing for
-all of them alike is the data preprocessor's option.
+older SigLIP 2 folders name does not. The data preprocessor's `lower_case` makes them alike: True
+lower-cases every sentence before its tokenizer, False switches the tokenizer's own lower-casing
+off (`keep_case`).
 """
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
 from collections.abc import Iterable
@@ -73,9 +75,12 @@ class TowerTokenizer:
 
 
 class PretrainedTokenizer(TowerTokenizer):
-    """The checkpoint's own tokenizer, through transformers."""
+    """The checkpoint's own tokenizer, through transformers; with `keep_case` it does not
+    lower-case, whatever its class."""
 
-    def __init__(self, tokenizer: Any, *, source: str, with_bos: bool = False) -> None:
+    def __init__(
+        self, tokenizer: Any, *, source: str, with_bos: bool = False, keep_case: bool = False
+    ) -> None:
         if tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
             raise UserError(
                 f'the tokenizer of {source} names no eos or no padding token '
@@ -90,6 +95,8 @@ class PretrainedTokenizer(TowerTokenizer):
             unk_id=None if unk_id == tokenizer.eos_token_id else unk_id,
             bos_id=tokenizer.bos_token_id if with_bos else None,
         )
+        if keep_case:
+            keep_case_of(tokenizer)
         self.tokenizer = tokenizer
 
     def sentence_ids(self, text: str) -> list[int]:
@@ -101,28 +108,58 @@ class PretrainedTokenizer(TowerTokenizer):
         )['input_ids']
 
 
+def keep_case_of(tokenizer: Any) -> None:
+    """Switch off the lower-casing of one of transformers' tokenizers, and nothing else of it."""
+    if hasattr(tokenizer, 'do_lower_case'):  # in Python: SigLIP 1's
+        tokenizer.do_lower_case = False
+    core = getattr(tokenizer, 'backend_tokenizer', None)  # in Rust: all others
+    if core is None or core.normalizer is None:
+        return
+    state = json.loads(core.normalizer.__getstate__())
+    steps = state['normalizers'] if state['type'] == 'Sequence' else [state]
+    kept = [
+        step | {'lowercase': False} if 'lowercase' in step else step
+        for step in steps
+        if step['type'] != 'Lowercase'
+    ]
+    if kept != steps:
+        from tokenizers import normalizers
+
+        normalizer = normalizers.Sequence([])
+        normalizer.__setstate__(json.dumps({'type': 'Sequence', 'normalizers': kept}).encode())
+        core.normalizer = normalizer
+
+
 class StandInTokenizer(TowerTokenizer):
     """Deterministic ids for towers with random weights: a stable hash of each word.
 
-    Words and punctuation marks of the lower-cased sentence; the same word has the same id on every
-    machine and in every process. The first four ids stay reserved (pad, eos, bos, unk), and so do
+    Words and punctuation marks of the sentence, lower-cased without `keep_case`; the same word has
+    the same id on every machine and in every process. The first four ids stay reserved (pad, eos, bos, unk), and so do
     the pad and eos of the tower's own config.
     """
 
     N_RESERVED = 4
 
     def __init__(
-        self, *, vocab_size: int, pad_id: int, eos_id: int, bos_id: int | None = None
+        self,
+        *,
+        vocab_size: int,
+        pad_id: int,
+        eos_id: int,
+        bos_id: int | None = None,
+        keep_case: bool = False,
     ) -> None:
         if vocab_size <= self.N_RESERVED + 2:
             raise ValueError(f'vocab_size must exceed {self.N_RESERVED + 2}, got {vocab_size}')
         if not (0 <= pad_id < vocab_size and 0 <= eos_id < vocab_size):
             raise ValueError(f'pad {pad_id} and eos {eos_id} must lie in 0..{vocab_size - 1}')
         super().__init__(pad_id=pad_id, eos_id=eos_id, vocab_size=vocab_size, bos_id=bos_id)
+        self.keep_case = keep_case
 
     def sentence_ids(self, text: str) -> list[int]:
         """The ids of one sentence, not padded."""
-        return [self._word_id(word) for word in re.findall(r'\w+|[^\w\s]', text.lower())]
+        text = text if self.keep_case else text.lower()
+        return [self._word_id(word) for word in re.findall(r'\w+|[^\w\s]', text)]
 
     def _word_id(self, word: str) -> int:
         free = self.vocab_size - self.N_RESERVED
