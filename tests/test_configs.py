@@ -182,11 +182,7 @@ def test_the_releases_recipe(name):
     cfg = load_config(str(CONFIGS / f'release/{name}.py'))
     paper = load_config(str(CONFIGS / f'{name}_siglip2_sam21l.py'))
     assert cfg.model.pop('data_preprocessor') == dict(
-        lower_case=False,
-        padding='longest',
-        siglip_from='sam_input',
-        sam_resize='uint8',
-        fit='pad',
+        lower_case=False, padding='longest', siglip_from='sam_input', sam_resize='uint8', fit='pad'
     )
     assert cfg.model.sam.pop('stability_rule') == dict(delta=0.05, threshold=0.98)
     assert cfg.model.pop('upsample_via_sam_input') and cfg.model.siglip.pop('keep_padding_tokens')

@@ -45,6 +45,8 @@ class RefSegMetric(BaseMetric):
         run: what the dump belongs to (checkpoint, config); another run's is not continued.
         beside: rows of published scores, {whose: {column: percent}}; the test loop prints them below
             one's own.
+        category_beside: columns of published gIoU by category (Table IV), {whose: {category:
+            percent}}, which the table by category gets beside one's own.
         tables: log the scores by group; the test loop prints the overall ones.
 
     A subclass extends `record` (what is kept of a sample) and `compute_report`; `SCORES` are the
@@ -63,6 +65,7 @@ class RefSegMetric(BaseMetric):
         run: dict[str, Any] | None = None,
         prefix: str | None = None,
         beside: dict[str, dict[str, float]] | None = None,
+        category_beside: dict[str, dict[str, float]] | None = None,
         tables: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -72,6 +75,7 @@ class RefSegMetric(BaseMetric):
         self.protocol = find_protocol(protocol)
         self.dump, self.resume, self.overwrite = dump, resume, overwrite
         self.beside, self.tables = beside or {}, tables
+        self.category_beside = category_beside or {}
         self.run = {**(run or {}), 'protocol': protocol}  # a line's integers are of one protocol
         self.report: dict[str, Any] = {}
         self.skipped = 0  # samples of the split that a continued test does not predict again
@@ -196,7 +200,7 @@ class RefSegMetric(BaseMetric):
         for record in records:
             report.add(record)
         self.report = report.to_dict()
-        for table in report.group_tables() if self.tables else ():
+        for table in report.group_tables(self.category_beside) if self.tables else ():
             self.log(table)
         return report.scores()
 

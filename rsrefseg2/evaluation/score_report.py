@@ -10,6 +10,8 @@ from .breakdowns import BREAKDOWNS, UNKNOWN, in_order
 from .protocols import Protocol
 from .score_sums import COLUMNS, RATES, Record, Sums, score_table
 
+MEAN = 'mean of categories'  # the last row of the table by category
+
 
 def score_title(what: str, protocol: Protocol) -> str:
     """The line above a table of scores: it names the protocol."""
@@ -80,16 +82,23 @@ class Report:
             *self.group_tables(),
         ]
 
-    def group_tables(self) -> list[str]:
-        """A text table of each breakdown, after a line on samples without a defined IoU."""
+    def group_tables(
+        self, category_beside: Mapping[str, Mapping[str, float]] | None = None
+    ) -> list[str]:
+        """A text table of each breakdown, after a line on samples without a defined IoU.
+
+        Args:
+            category_beside: more columns for the table by category: whose -> category -> gIoU.
+        """
         tables = [self.undefined()] if self.all.undefined else []
         for name in self._telling():
             rows: dict[str, Mapping[str, float]] = {**self.breakdown(name)}
             if name == 'category':
-                rows['mean of categories'] = dict(gIoU=self.scores()['category_gIoU'])
-            tables.append(
-                score_table(rows, self.title(f'by {name}'), head=name, columns=self._columns(rows))
-            )
+                rows[MEAN] = dict(gIoU=self.scores()['category_gIoU'])
+            beside = (category_beside or {}) if name == 'category' else {}
+            columns = (*self._columns(rows), *beside)
+            rows = {group: {**row, **_of_group(beside, group)} for group, row in rows.items()}
+            tables.append(score_table(rows, self.title(f'by {name}'), head=name, columns=columns))
         return tables
 
     def undefined(self) -> str:
@@ -115,3 +124,12 @@ class Report:
     def _telling(self) -> list[str]:
         """The breakdowns that say something: of categories, only where one is named."""
         return [name for name, groups in self.groups.items() if groups and set(groups) != {UNKNOWN}]
+
+
+def _of_group(beside: Mapping[str, Mapping[str, float]], group: str) -> dict[str, float]:
+    """A row's cells of the columns that stand beside; the last row has their means."""
+    return {
+        whose: math.fsum(column.values()) / len(column) if group == MEAN else column[group]
+        for whose, column in beside.items()
+        if group == MEAN or group in column
+    }

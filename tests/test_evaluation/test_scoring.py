@@ -123,6 +123,28 @@ def test_the_releases_mean_by_category_leaves_undefined_samples_out(tmp_path):
     assert found['category_gIoU'] == pytest.approx(np.mean(list(means.values())), rel=1e-12)
 
 
+def test_published_numbers_stand_beside_the_table_by_category(tmp_path):
+    """A column more, with its own mean over all that it has; '-' where it has none."""
+    full, half = np.ones((4, 4), bool), np.ones((4, 4), bool)
+    half[:, 2:] = False
+    dump = write_dump(
+        tmp_path / 'dump.jsonl', [(full, full), (half, full)], category=lambda i: ['dam', 'pond'][i]
+    )
+    report = score(dumped_samples(dump), PROTOCOLS['paper'])[0]
+    (table,) = (
+        text
+        for text in report.group_tables({'Table IV': {'dam': 65.83, 'ship': 71.65}})
+        if 'by category' in text
+    )
+    head, dam, pond, mean = [line.split() for line in table.splitlines() if '--' not in line[:3]][
+        -4:
+    ]
+    assert head[-2:] == ['Table', 'IV']
+    assert (dam[0], dam[-1], pond[0], pond[-1]) == ('dam', '65.83', 'pond', '-')
+    assert mean[:3] == ['mean', 'of', 'categories'] and mean[-1] == '68.74'
+    assert all('Table IV' not in text for text in report.group_tables())
+
+
 def test_sizes_that_differ(tmp_path):
     """At the original size they are an error; squashed they are not."""
     pair = np.ones((4, 6), bool), np.ones((8, 6), bool)
