@@ -121,15 +121,7 @@ def read_index(root: str | Path = '.', index: str = INDEX) -> Index:
     given = read_json(path, IndexFile, what='the index')
     tables = []
     for table in given['tables']:
-        rows = tuple(
-            Row(
-                **{
-                    key: tuple(value) if isinstance(value, list) else value
-                    for key, value in row.items()
-                }
-            )
-            for row in table['rows']
-        )
+        rows = tuple(map(_row, table['rows']))
         for row in rows:
             if len(row.values) != len(table['columns']):
                 raise UserError(
@@ -149,6 +141,16 @@ def read_index(root: str | Path = '.', index: str = INDEX) -> Index:
             )
         )
     return Index(given['source'], given['note'], tuple(given['scores']), tuple(tables))
+
+
+def _row(entry: RowEntry) -> Row:
+    return Row(
+        tuple(entry['values']),
+        entry['config'],
+        entry.get('paper', {}),
+        tuple(entry.get('forces', ())),
+        entry.get('tiny', {}),
+    )
 
 
 def differences(given: Mapping, parent: Mapping, where: str = '') -> dict[str, object]:

@@ -48,7 +48,8 @@ class Conversion(NamedTuple):
 
     def lines(self) -> list[str]:
         """For people: placed weights by part, unused ones by reason, notes."""
-        keys, numbers = Counter(), Counter()
+        keys: Counter[tuple[str, str]] = Counter()
+        numbers: Counter[tuple[str, str]] = Counter()
         for ours, names in self.placed.items():
             part = (_head(names[0]), _head(ours))
             keys[part] += len(names)
@@ -114,13 +115,14 @@ def from_release(
         if name not in placing.shapes and (why := why_unused(name)) is not None
     }
     _check(state, placing, unused, path, cfg)
-    ours, towers = to_ours(state, placing), {}
+    ours = to_ours(state, placing)
+    towers: dict[str, dict] = {}
     notes = [] if named else ['the file does not say which data set it was trained on']
     if skipped:
         notes.append(f'objects in it were not read, nor their code run: {", ".join(skipped)}')
     if thin:
-        ours, towers, told = _without_towers(ours, cfg, path)
-        notes.append(told)
+        ours, towers, note = _without_towers(ours, cfg, path)
+        notes.append(note)
     write_checkpoint(
         dict(
             state_dict=ours,
@@ -161,12 +163,12 @@ def read_release(path: str) -> tuple[dict, list[str]]:
 def named_dataset(checkpoint: dict) -> str | None:
     """The data set that a file's own `meta` names, if it names one alone."""
     meta = checkpoint.get('meta')
-    told = (
+    texts = (
         [meta.get(key) for key in ('dataset', 'experiment_name', 'cfg')]
         if isinstance(meta, dict)
         else []
     )
-    text = ' '.join(part for part in told if isinstance(part, str)).lower().replace('-', '')
+    text = ' '.join(part for part in texts if isinstance(part, str)).lower().replace('-', '')
     found = [name for name in RELEASED if name in text]
     return found[0] if len(found) == 1 else None
 
@@ -203,11 +205,11 @@ def _check(
         ],
     }
     if any(faults.values()):
-        told = '; '.join(
+        listed = '; '.join(
             f'{len(names)} {fault} ({_some(names)})' for fault, names in faults.items() if names
         )
         raise UserError(
-            f'{path} is not a checkpoint of {cfg.filename}: keys {told}: nothing is '
+            f'{path} is not a checkpoint of {cfg.filename}: keys {listed}: nothing is '
             'written; if it is of another variant, give its config with --config'
         )
 
@@ -233,16 +235,16 @@ def _without_towers(
                 if given
                 else "the config's towers have no files"
             )
-            + ': leave --thin away'
+            + ': drop --thin'
         )
     sources = tower_sources(model)
-    told = f'{len(given)} weights are left to ' + ', '.join(
+    note = f'{len(given)} weights are left to ' + ', '.join(
         f'{name} ({checkpoint}, sha256 {sha[:12]})' for name, (checkpoint, sha) in sources.items()
     )
     return (
         {key: value for key, value in state.items() if key not in given},
         {name: source._asdict() for name, source in sources.items()},
-        told,
+        note,
     )
 
 
@@ -274,7 +276,7 @@ def to_release(path: str, out: str, *, cfg: Config, dataset: str) -> Conversion:
         official = to_official(state, placing)
     except ValueError as error:
         raise UserError(f'{path}: {error}') from error
-    unused = {name: why_unused(name) for name in kept['unused']}
+    unused = {name: why_unused(name) or 'kept from the release' for name in kept['unused']}
     lacking = [
         f'the release has besides, and this file does not: {why}'
         for _, why in UNUSED[:3]  # no constant

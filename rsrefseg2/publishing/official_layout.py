@@ -64,7 +64,7 @@ _DECODER, _PROMPTS = _SAM + 'sam_mask_decoder.', _SAM + 'sam_prompt_encoder.'
 
 def _by_table(prefix: str, table: dict[str, str]) -> Callable[[re.Match], str]:
     """A replacement: the last group through a table, the groups before it as they are."""
-    return lambda m: prefix.format(*m.groups()[:-1]) + table[m[m.lastindex]]
+    return lambda m: prefix.format(*m.groups()[:-1]) + table[m.groups()[-1]]
 
 
 # Beginnings of our names -> the release's; the first that matches.
@@ -230,7 +230,9 @@ class Placing(NamedTuple):
 
 def place_model(state: dict[str, Tensor], grid_size: tuple[int, int]) -> Placing:
     """The places of a model's state dict; its tensors may be without data (device 'meta')."""
-    places, shapes, homeless = {}, {}, []
+    places: dict[str, Place] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    homeless: list[str] = []
     for key, value in state.items():
         place = place_of(key, grid_size)
         if place is None:

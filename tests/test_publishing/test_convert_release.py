@@ -157,7 +157,7 @@ def test_thin_is_refused_where_a_tower_differs(case, run, tmp_path):
     (line,) = [line for line in stderr.splitlines() if line.startswith('error: ')]
     assert re.fullmatch(
         rf'error: {re.escape(str(theirs))} cannot be thin: 1 of its \d+ frozen '
-        rf"weights are not the towers' own \({re.escape(key)}\): leave --thin away",
+        rf"weights are not the towers' own \({re.escape(key)}\): drop --thin",
         line,
     )
 

@@ -151,7 +151,7 @@ class DensePrompt(nn.Module):
                 f'not {visual!r} and {upsample!r}'
             )
         self.text, self.visual, self.upsample = text, visual, upsample
-        self.size, self.align_corners = tuple(size), align_corners
+        self.size, self.align_corners = (size[0], size[1]), align_corners
         self.conv = _convolutions(d1, conv, activation)
         self.text_proj = nn.Linear(d2, d1) if text == 't_sparse' else None
         self.text_mlp = _text_mlp(d1, activation) if text_mlp else None
