@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import functools
 import io
 import math
 import statistics
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import UserError
 from ..markup import csv_cell, text
@@ -35,7 +34,7 @@ class Result(NamedTuple):
     @property
     def difference(self) -> float | None:
         """Ours minus the paper's."""
-        return None if None in (self.mean, self.paper) else self.mean - self.paper
+        return None if self.mean is None or self.paper is None else self.mean - self.paper
 
     @property
     def text(self) -> str:
@@ -75,15 +74,10 @@ def look_up(scores: Mapping, name: str) -> float:
     Raises:
         UserError: there is none.
     """
-    try:
-        value = (
-            scores[name]
-            if name in scores
-            else functools.reduce(dict.__getitem__, name.split('.'), scores)
-        )
-    except (KeyError, TypeError):  # TypeError: a part of the name is a score itself
-        value = ''
-    if isinstance(value, (str, dict, list)):
+    value: Any = scores
+    for key in [name] if name in scores else name.split('.'):
+        value = value.get(key, '') if isinstance(value, Mapping) else ''
+    if isinstance(value, (str, Mapping, list)):
         raise UserError(
             f'a scores.json has no {name}: test with an evaluator that gives it '
             '(ObjectHitMetric for scores by level)'
@@ -105,7 +99,7 @@ def cells(
     table: Table, results: list[tuple[Row, dict[str, Result]]]
 ) -> tuple[list[str], list[list[str]]]:
     """Header and a line per row: its name and setting, and by score ours, the paper's and the
-    difference; the last two are left out where the paper's are not at hand for any row."""
+    difference; the last two are left out where the paper prints none for any row."""
     printed = {
         score
         for _, by_score in results
@@ -137,7 +131,7 @@ def as_csv(index: Index, table: Table, results: list[tuple[Row, dict[str, Result
     parts = ('mean', 'spread', 'paper', 'difference')
     out = io.StringIO()
     writer = csv.writer(out, lineterminator='\n')
-    lines = [
+    lines: list[list[object]] = [
         [
             'row',
             *table.columns,

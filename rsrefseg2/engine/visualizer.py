@@ -51,7 +51,7 @@ class RefSegVisualizer(Visualizer):
         *,
         save_dir: str,
         tensorboard: bool = False,
-        wandb: bool | dict = False,
+        wandb: bool | dict | None = False,
         vis_backends: list[dict] | None = None,
     ) -> None:
         work_dir = os.path.dirname(save_dir)
@@ -60,7 +60,7 @@ class RefSegVisualizer(Visualizer):
         if tensorboard:
             _need('tensorboard')
             trackers.append(TensorBoard(os.path.join(work_dir, 'tensorboard')))
-        if wandb not in (False, None):
+        if wandb is not None and wandb is not False:
             _need('wandb')
             trackers.append(WeightsAndBiases(work_dir, {} if wandb is True else dict(wandb)))
         super().__init__(
@@ -186,7 +186,7 @@ class WeightsAndBiases(Tracker, WandbVisBackend):
 
     def _init_env(self) -> None:
         kept = Path(self._save_dir) / 'wandb_run_id'
-        if self.first_step > 1 and kept.is_file():
+        if self.first_step is not None and self.first_step > 1 and kept.is_file():
             self._init_kwargs.setdefault('id', kept.read_text().strip())
             self._init_kwargs.setdefault('resume', 'allow')
         try:

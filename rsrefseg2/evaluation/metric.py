@@ -155,13 +155,14 @@ class RefSegMetric(BaseMetric):
     def evaluate(self, size: int) -> dict[str, float]:
         """Scores the split, of which `size` samples were to be predicted now, each sample once,
         whatever a sampler padded, on any number of ranks."""
-        records = self._open().every()
+        kept = self._open()
+        records = kept.every()
         answer: list[Any] = [None]
         if is_main_process():
             answer = [self._on_main(lambda: self._add_up(records, size + self.skipped))]
         for _ in records:  # the other ranks, or what an error has left
             pass
-        self._records.close()
+        kept.close()
         self._records, self.skipped = None, 0
         broadcast_object_list(answer)
         prefix = f'{self.prefix}/' if self.prefix else ''

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..registry import MODELS
-from .towers.load import load_tokenizer
+from .towers.load import Init, load_tokenizer
 
 SIGLIP_MEAN = SIGLIP_STD = (0.5, 0.5, 0.5)
 MAX_TOLD = 10
@@ -81,7 +81,7 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         self,
         *,
         tokenizer: str | dict,
-        init: str,
+        init: Init,
         max_length: int,
         size_siglip: int,
         size_sam: int,

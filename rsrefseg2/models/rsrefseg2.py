@@ -114,12 +114,14 @@ class RSRefSeg2(BaseModel):
         outputs = self.segment(images, inputs.image_index, inputs.input_ids, inputs.lengths)
         if mode == 'tensor':
             return outputs
-        if mode == 'predict':
+        if mode == 'predict' and data_samples is not None:
             return self.predict(outputs, data_samples)
-        if mode == 'loss':
+        if mode == 'loss' and data_samples is not None:
             masks = [self.data_preprocessor.add_border(s.gt_mask) for s in data_samples]
             return self.loss(outputs, Targets(masks, inputs.image_ids))
-        raise ValueError(f"mode is 'tensor', 'predict' or 'loss', not {mode!r}")
+        raise ValueError(
+            f"mode is 'tensor', or 'predict' or 'loss' with data_samples, not {mode!r}"
+        )
 
     def encode_images(self, images_siglip: Tensor, images_sam: Tensor) -> EncodedImages:
         """I_1 (U, 3, H1, W1), I_2 (U, 3, H2, W2) -> what depends on the U images alone."""

@@ -19,7 +19,8 @@ from ..evaluation import COLUMNS, RATES, find_protocol
 from ..models.towers.fingerprints import state_hash
 from ..records import convert, read_json
 
-Percent = Annotated[float, Meta(ge=0, le=100)] | None
+Percentage = Annotated[float, Meta(ge=0, le=100)]
+Percent = Percentage | None
 Count = Annotated[int, Meta(ge=0)]
 PERCENTAGES = (*COLUMNS, *RATES, 'category_gIoU', 'shuffled')
 Groups = dict[str, dict[str, float | None]]
@@ -70,8 +71,8 @@ def read_scores_file(
     for name, value in given.items():
         if name.startswith('by_'):
             convert(value, Groups, where=f'{where}: {name}')
-        elif name in PERCENTAGES or name.endswith('_hit'):
-            convert(value, Percent, where=f'{where}: {name}')
+        elif value is not None and (name in PERCENTAGES or name.endswith('_hit')):
+            convert(value, Percentage, where=f'{where}: {name}')
     return given
 
 

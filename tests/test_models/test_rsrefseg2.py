@@ -300,6 +300,9 @@ def test_no_dense_prompt_and_unknown_choices():
         assert 'dense_prompt' not in model(**batch(model, [0]), mode='predict')[0]
     with pytest.raises(ValueError, match="'guess'"):
         model(**batch(model, [0]), mode='guess')
+    for mode in ('predict', 'loss'):
+        with pytest.raises(ValueError, match='data_samples'):
+            model(batch(model, [0])['inputs'], mode=mode)
 
 
 def test_losses_by_name_and_off():

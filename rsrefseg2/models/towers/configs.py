@@ -14,6 +14,7 @@ from transformers import (
     CLIPConfig,
     CLIPModel,
     PreTrainedConfig,
+    PreTrainedModel,
     Sam2Config,
     Sam2Model,
     SamConfig,
@@ -57,7 +58,7 @@ PARTS = {
 }
 
 
-def model_class(family: str, config: PreTrainedConfig) -> type:
+def model_class(family: str, config: PreTrainedConfig) -> type[PreTrainedModel]:
     """The transformers model that `config` describes."""
     return next(model for kind, model in MODEL_TYPES[family].values() if isinstance(config, kind))
 

@@ -174,29 +174,29 @@ def fetch(checkpoint: str, missing: Callable[[Path], Sequence[str]]) -> Path:
     Tried in this order: a local folder, the hub's cache (no network), the hub. A hub that does
     not answer within `PROBE_SECONDS` is an error at once: its client would retry for minutes.
     """
-    folder = find_local(checkpoint)
-    if folder is not None:
-        lacking = missing(folder)
+    local = find_local(checkpoint)
+    if local is not None:
+        lacking = missing(local)
         if lacking:
             raise UserError(
-                f'checkpoint {checkpoint!r}: the folder {folder} lacks '
+                f'checkpoint {checkpoint!r}: the folder {local} lacks '
                 f'{", ".join(lacking[:3])}; fetch or save it again'
             )
-        return folder
+        return local
     if not is_hub_name(checkpoint):
         tried = ' and '.join(str(path) for path in local_candidates(checkpoint))
         raise UserError(
             f'checkpoint {checkpoint!r} is not a folder (looked for {tried}) and not '
             'a hub name (owner/name)'
         )
-    cached = _snapshot(checkpoint, local_files_only=True)
+    cached = _cached(checkpoint)
     if cached is not None and not missing(cached):
         return cached
     _require_hub(checkpoint)
     try:
-        folder = _snapshot(checkpoint, local_files_only=False)
+        folder = _snapshot(checkpoint, HUB_PATTERNS)
         if missing(folder) == [WEIGHT_FILES[0]]:  # none at all: an older checkpoint
-            folder = _snapshot(checkpoint, local_files_only=False, patterns=PICKLES)
+            folder = _snapshot(checkpoint, HUB_PATTERNS + PICKLES)
     except Exception as error:  # the client raises httpx, OS and its own errors
         raise _unreachable(checkpoint, _first_line(error)) from error
     lacking = missing(folder)
@@ -205,25 +205,29 @@ def fetch(checkpoint: str, missing: Callable[[Path], Sequence[str]]) -> Path:
     return folder
 
 
-def _snapshot(name: str, *, local_files_only: bool, patterns: tuple[str, ...] = ()) -> Path | None:
+def _cached(name: str) -> Path | None:
     """The folder of the hub's cache that holds `name`; None when the cache has none."""
-    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(
-            snapshot_download(
-                name,
-                allow_patterns=[*HUB_PATTERNS, *patterns],
-                cache_dir=constants.HF_HUB_CACHE,
-                endpoint=constants.ENDPOINT,
-                local_files_only=local_files_only,
-            )
-        )
+        return _snapshot(name, HUB_PATTERNS, local_files_only=True)
     except LocalEntryNotFoundError:
-        if local_files_only:
-            return None
-        raise
+        return None
+
+
+def _snapshot(name: str, patterns: Sequence[str], *, local_files_only: bool = False) -> Path:
+    """The files of `name` that match `patterns`, in the hub's cache; downloads what it lacks."""
+    from huggingface_hub import constants, snapshot_download
+
+    return Path(
+        snapshot_download(
+            name,
+            allow_patterns=list(patterns),
+            cache_dir=constants.HF_HUB_CACHE,
+            endpoint=constants.ENDPOINT,
+            local_files_only=local_files_only,
+        )
+    )
 
 
 def _require_hub(name: str) -> None:

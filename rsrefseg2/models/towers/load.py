@@ -85,13 +85,15 @@ def load_tokenizer(
     the same vocabulary size. Pretrained towers never get the stand-in: its ids mean nothing to
     them.
     """
-    checkpoint = _checked(checkpoint, init)
+    _check_init(init)
     if init == 'pretrained':
-        return _read_tokenizer(hub.fetch(checkpoint, hub.missing_tokenizer), keep_case)
-    folder = hub.find_local(checkpoint) if isinstance(checkpoint, str) else None
+        name = _named(checkpoint)
+        return _read_tokenizer(hub.fetch(name, hub.missing_tokenizer), keep_case)
+    given = _named_or_described(checkpoint)
+    folder = hub.find_local(given) if isinstance(given, str) else None
     if folder is not None and not hub.missing_tokenizer(folder):
         return _read_tokenizer(folder, keep_case)
-    config = random_config('siglip', checkpoint)
+    config = random_config('siglip', given)
     text = config.text_config
     eos = _inside(text.eos_token_id, text.vocab_size, otherwise=1)
     bos = _inside(text.bos_token_id, text.vocab_size, otherwise=2)
@@ -105,10 +107,11 @@ def load_tokenizer(
 
 
 def _load(family: str, checkpoint: Checkpoint, init: Init) -> PreTrainedModel:
-    checkpoint = _checked(checkpoint, init)
+    _check_init(init)
     if init == 'random':
-        return _build(family, checkpoint)
-    folder = hub.fetch(checkpoint, hub.missing_weights)
+        return _build(family, _named_or_described(checkpoint))
+    name = _named(checkpoint)
+    folder = hub.fetch(name, hub.missing_weights)
     hub.require_regular(folder)
     config = make_config(family, hub.read_config(folder), str(folder))
     described, held = count_weights(family, config, str(folder)), hub.held_weights(folder)
@@ -133,9 +136,9 @@ def _load(family: str, checkpoint: Checkpoint, init: Init) -> PreTrainedModel:
                 f'the weights in {folder} cannot be read: {type(error).__name__}: '
                 f'{" ".join(str(error).split())}; fetch or save them again'
             ) from error
-    _check_loaded(family, f'{checkpoint!r} ({folder})', info)
-    _check_finite(f'{checkpoint!r} ({folder})', model)
-    set_source(model, TowerSource(checkpoint, content_hash(model)))
+    _check_loaded(family, f'{name!r} ({folder})', info)
+    _check_finite(f'{name!r} ({folder})', model)
+    set_source(model, TowerSource(name, content_hash(model)))
     return model
 
 
@@ -221,17 +224,22 @@ def _check_finite(source: str, model: PreTrainedModel) -> None:
         )
 
 
-def _checked(checkpoint: Checkpoint, init: str) -> str | dict:
-    """The checkpoint as a str, or as plain dicts all the way down (mmengine has its own kind)."""
+def _check_init(init: str) -> None:
     if init not in ('pretrained', 'random'):
         raise ValueError(f"init must be 'pretrained' or 'random', got {init!r}")
+
+
+def _named_or_described(checkpoint: Checkpoint) -> str | dict:
+    """The checkpoint as a str, or as plain dicts all the way down (mmengine has its own kind)."""
+    return _plain(checkpoint) if isinstance(checkpoint, Mapping) else _named(checkpoint)
+
+
+def _named(checkpoint: Checkpoint) -> str:
+    """The hub name or folder of a checkpoint that has weights."""
     if isinstance(checkpoint, Mapping):
-        if init == 'pretrained':
-            raise UserError(
-                'a tower given as a dict has neither weights nor a tokenizer: it '
-                "needs init='random'"
-            )
-        return _plain(checkpoint)
+        raise UserError(
+            "a tower given as a dict has neither weights nor a tokenizer: it needs init='random'"
+        )
     if isinstance(checkpoint, str | Path) and str(checkpoint):
         return str(checkpoint)
     raise UserError(f'a checkpoint is a hub name, a folder or a dict, got {checkpoint!r}')
