@@ -128,19 +128,15 @@ def use_deepspeed() -> None:
     import mmengine._strategy.deepspeed as strategy
     import torch
 
-    from .errors import UserError
+    from .extras import require_extra
 
     if not torch.cuda.is_available():
         os.environ.setdefault('DS_ACCELERATOR', 'cpu')
-    try:
-        import deepspeed
-        from deepspeed.ops import __compatible_ops__
-    except ImportError as error:
-        raise UserError(
-            f'the ZeRO-2 strategy needs deepspeed ({error}): pip install "rsrefseg2[deepspeed]", or '
-            f'choose _base_/strategies/single.py or ddp.py'
-        ) from error
-    strategy.deepspeed = deepspeed
+    strategy.deepspeed = require_extra(
+        'deepspeed', 'the ZeRO-2 strategy', otherwise='choose _base_/strategies/single.py or ddp.py'
+    )
+    from deepspeed.ops import __compatible_ops__
+
     strategy.register_deepspeed_optimizers = lambda: []
     if not torch.cuda.is_available():
         __compatible_ops__['deepspeed_shm_comm'] = False

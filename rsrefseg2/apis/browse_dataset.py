@@ -25,9 +25,9 @@ from ..datasets.content import on_all_cores
 from ..datasets.masks import mask_of
 from ..datasets.readers import open_split, own_names, splits_of
 from ..errors import UserError
+from ..extras import require_extra
 from ..files import require_free, write_text
 from ..visualization.browse_page import Plot, Sample, browse_page, thumbnail
-from ..visualization.drawing import require_matplotlib
 from ..visualization.page import MARK
 from ..visualization.plots import bars, columns, density
 
@@ -62,7 +62,7 @@ def write_browse_page(
         UserError: such a file is there; the split cannot be read; matplotlib is not installed.
     """
     require_free(path, mark=MARK, overwrite=overwrite)
-    require_matplotlib()
+    require_extra('plots', 'the page')
     options = {**own_names(name, data_root), **options}
     options['serialize_data'] = False  # no worker shares it; mmengine would collect all garbage
     dataset = open_split(name, data_root, split, **options)

@@ -24,6 +24,7 @@ from ..evaluation import (
     kind,
     score_record,
 )
+from ..extras import require_extra
 from ..files import require_free
 from ..models import RSRefSeg2
 from ..visualization import (
@@ -99,8 +100,10 @@ def page_path(out: str | Path, *, overwrite: bool = False) -> Path:
     made.
 
     Raises:
-        UserError: a file there was not written by this package, and not `overwrite`.
+        UserError: a file there was not written by this package, and not `overwrite`; matplotlib,
+            which draws its plots, is not installed.
     """
+    require_extra('plots', 'the page')
     out = Path(out) if str(out).endswith('.html') else Path(out) / 'index.html'
     make_folder(out.parent)
     require_free(out, mark=MARK, overwrite=overwrite)

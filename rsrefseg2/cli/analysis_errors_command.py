@@ -12,6 +12,7 @@ import contextlib
 import sys
 
 from ..errors import UserError
+from ..extras import require_extra
 from ..options import add_shared
 from ..records import to_json
 
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
         from ..evaluation import attribute_dump, has_prompts, read_thresholds
         from ..visualization import free_paths, plot_causes, save
     if args.plot:
+        require_extra('plots', '--plot', otherwise='drop it')
         free_paths(args.plot, option='--plot', overwrite=args.overwrite)
     source = args.source or ('prompt' if has_prompts(args.dump) else 'prediction')
     if source == 'prompt' and not args.thresholds:

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import sys
 
+from ..extras import require_extra
 from ..options import SPLITS, add_model, add_shared
 from ..records import to_json
 
@@ -74,6 +75,7 @@ def run(args: argparse.Namespace) -> None:
         from ..diagnostics.oracle import oracle_table
         from ..visualization import free_paths, plot_interventions, save
     if args.plot:
+        require_extra('plots', '--plot', otherwise='drop it')
         free_paths(args.plot, option='--plot', overwrite=args.overwrite)
     with contextlib.redirect_stdout(sys.stderr):
         result = measure(args)

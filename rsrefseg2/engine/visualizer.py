@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import os
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
+from mmengine.runner import FlexibleRunner
 from mmengine.visualization import (
     LocalVisBackend,
     TensorboardVisBackend,
@@ -21,6 +21,7 @@ from mmengine.visualization import (
 from mmengine.visualization.vis_backend import BaseVisBackend
 
 from ..errors import UserError, os_errors_located, suggest
+from ..extras import require_extra
 from ..registry import HOOKS, VISUALIZERS
 
 
@@ -58,10 +59,9 @@ class RefSegVisualizer(Visualizer):
         self._folder = os.path.join(save_dir, 'vis_data')
         trackers: list[Tracker] = []
         if tensorboard:
-            _need('tensorboard')
+            require_extra('tensorboard', 'visualizer.tensorboard', otherwise='drop it')
             trackers.append(TensorBoard(os.path.join(work_dir, 'tensorboard')))
         if wandb is not None and wandb is not False:
-            _need('wandb')
             trackers.append(WeightsAndBiases(work_dir, {} if wandb is True else dict(wandb)))
         super().__init__(
             name=name,
@@ -70,13 +70,13 @@ class RefSegVisualizer(Visualizer):
         )
 
     @master_only
-    def add_config(self, config: Config, **kwargs) -> None:
+    def add_config(self, config: Config, **kwargs: Any) -> None:
         """As mmengine's."""
         with os_errors_located(self._folder):
             super().add_config(config, **kwargs)
 
     @master_only
-    def add_scalars(self, scalar_dict: dict, step: int = 0, **kwargs) -> None:
+    def add_scalars(self, scalar_dict: dict, step: int = 0, **kwargs: Any) -> None:
         """As mmengine's."""
         with os_errors_located(self._folder):
             super().add_scalars(scalar_dict, step=step, **kwargs)
@@ -102,7 +102,8 @@ class TrackerHook(Hook):
 
     priority = 'VERY_HIGH'
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: FlexibleRunner) -> None:
+        """Tells the visualizer how many iterations an earlier start made."""
         if isinstance(runner.visualizer, RefSegVisualizer):
             runner.visualizer.begin(runner.cfg, runner.iter)
 
@@ -118,13 +119,13 @@ class Tracker(BaseVisBackend):
         self.first_step = iteration + 1
         self.add_config(config)
 
-    def add_config(self, config: Config, **kwargs) -> None:
+    def add_config(self, config: Config, **kwargs: Any) -> None:
         """The run's config, once."""
         if self.first_step is not None:
             super().add_config(config, **kwargs)
 
     def add_scalars(
-        self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs
+        self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
         """What the logger writes after an iteration, with its number, or after a validation."""
         if self.first_step is not None:
@@ -136,7 +137,7 @@ class Tracker(BaseVisBackend):
             }
             self.write(named, step)
 
-    def add_scalar(self, name: str, value: float, step: int = 0, **kwargs) -> None:
+    def add_scalar(self, name: str, value: float, step: int = 0, **kwargs: Any) -> None:
         """One scalar by its full name."""
         if self.first_step is not None:
             self.write({name: value}, step)
@@ -146,7 +147,7 @@ class Tracker(BaseVisBackend):
         for name, value in values.items():
             super().add_scalar(name, value, step)
 
-    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs) -> None:
+    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
         """(H, W, 3) uint8."""
         if self.first_step is not None:
             super().add_image(name, image, step, **kwargs)
@@ -168,8 +169,7 @@ class WeightsAndBiases(Tracker, WandbVisBackend):
 
     def __init__(self, save_dir: str, options: dict) -> None:
         super().__init__(save_dir, options)
-        import wandb
-
+        wandb = require_extra('wandb', 'visualizer.wandb', otherwise='drop it')
         known = inspect.signature(wandb.init).parameters
         for key in options:
             if key not in known:
@@ -178,7 +178,7 @@ class WeightsAndBiases(Tracker, WandbVisBackend):
                 )
         self._errors = wandb.errors
 
-    def add_config(self, config: Config, **kwargs) -> None:
+    def add_config(self, config: Config, **kwargs: Any) -> None:
         """Given to `wandb.init`; mmengine's would upload the code beside it."""
         if self.first_step is not None:
             self._init_kwargs.setdefault('config', config.to_dict())
@@ -202,7 +202,7 @@ class WeightsAndBiases(Tracker, WandbVisBackend):
         """As Tracker's, at the iteration `step`."""
         self._wandb.log(values, step=step)
 
-    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs) -> None:
+    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
         """(H, W, 3) uint8."""
         if self.first_step is not None:
             self.write({name: self._wandb.Image(image)}, step)
@@ -211,11 +211,3 @@ class WeightsAndBiases(Tracker, WandbVisBackend):
         """Ends the run; mmengine calls `wandb.join`, which is gone."""
         if hasattr(self, '_wandb'):
             self._wandb.finish()
-
-
-def _need(package: str) -> None:
-    if importlib.util.find_spec(package) is None:
-        raise UserError(
-            f'visualizer.{package}: the package {package} is not installed: '
-            f'pip install "rsrefseg2[{package}]", or leave visualizer.{package} away'
-        )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import html
-import importlib.util
 import io
 import re
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import UserError
+from ..extras import require_extra
 from ..terminal import visible
 
 if TYPE_CHECKING:
@@ -22,16 +21,6 @@ ACCENT = '#c2410c'
 PAGE_COLOURS = {ACCENT: 'var(--accent)', QUIET: 'var(--quiet)', EDGE: 'var(--edge)'}
 
 
-def require_matplotlib() -> None:
-    """Check that plots can be drawn.
-
-    Raises:
-        UserError: matplotlib is not installed.
-    """
-    if importlib.util.find_spec('matplotlib') is None:
-        raise UserError('plots need matplotlib: pip install "rsrefseg2[plots]"')
-
-
 def new_figure(
     width: float, height: float, *, layout: Literal['constrained'] | None = 'constrained'
 ) -> Figure:
@@ -40,7 +29,7 @@ def new_figure(
     Raises:
         UserError: matplotlib is not installed.
     """
-    require_matplotlib()
+    require_extra('plots', 'a plot')
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout=layout)

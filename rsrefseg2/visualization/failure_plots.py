@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .drawing import QUIET, clean_axes, literal, new_figure, require_matplotlib
+from ..extras import require_extra
+from .drawing import QUIET, clean_axes, literal, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +24,7 @@ BREAKDOWNS = ('kind', 'level', 'category', 'length', 'size')
 
 def plot_causes(report: Mapping[str, Any]) -> Figure:
     """Stacked bars of `ErrorReport.to_dict()`, a bar for each group of each breakdown."""
-    require_matplotlib()
+    require_extra('plots', 'a plot')
     from matplotlib.patches import Patch
 
     rows = _rows(report)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..errors import make_folder
+from ..extras import require_extra
 from ..files import replacing, require_free
-from .drawing import new_figure, require_matplotlib
+from .drawing import new_figure
 from .page import PICTURE_MARK
 from .panel import heat, overlay, resize_image, resize_mask, wrap
 
@@ -75,7 +76,7 @@ def grid(rows: Sequence[Row], heads: Sequence[str], *, width: float = 7.16) -> F
         raise ValueError(
             f'{len(heads)} columns, but rows of {[len(row.tiles) for row in rows]} tiles'
         )
-    require_matplotlib()
+    require_extra('plots', 'a figure')
     column = (width - GAP * (len(heads) - 1)) / len(heads)
     blocks = [_Block(row, column, width) for row in rows]
     names = [wrap(head, _length(HEAD, 'bold'), column) for head in heads]

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UserError, suggest
+from ..extras import require_extra
 from ..files import read_text
-from .drawing import clean_axes, literal, new_figure, require_matplotlib
+from .drawing import clean_axes, literal, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -150,7 +151,7 @@ def plot_runs(runs: Sequence[Run], keys: Sequence[str] | None = None) -> Figure:
     Args:
         keys: see `choose`.
     """
-    require_matplotlib()
+    require_extra('plots', 'a plot')
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 

@@ -216,7 +216,9 @@ def test_what_is_missing_or_misspelt_is_one_line_before_the_towers(watched, tmp_
     wandb, config = watched.wandb, watched.config
     for package in ('tensorboard', 'wandb'):
         monkeypatch.setitem(sys.modules, package, None)
-        with pytest.raises(UserError, match=rf'pip install "rsrefseg2\[{package}\]"'):
+        with pytest.raises(
+            UserError, match=rf"visualizer.{package} needs .*'rsrefseg2\[{package}\]'"
+        ):
             build_runner(prepare(config, tmp_path / package, **{f'visualizer.{package}': True}))
     monkeypatch.setitem(sys.modules, 'wandb', wandb)
     with pytest.raises(UserError, match="no option 'projekt' .did you mean project"):

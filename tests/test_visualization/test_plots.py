@@ -3,6 +3,7 @@
 import ast
 import math
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_matplotlib_is_imported_late():
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+    monkeypatch.setitem(sys.modules, 'matplotlib', None)
     with pytest.raises(UserError, match=r'rsrefseg2\[plots\]'):
         new_figure(1, 1)
 
