@@ -33,8 +33,9 @@ class Tested(TypedDict):
     sha256: str  # of its weights, by name (`tower_sources.state_hash`)
 
 
-# What a file holds beside percentages and the groups, `by_<breakdown>`.
 class Known(TypedDict, total=False):
+    """What a file holds beside percentages and the groups, `by_<breakdown>`."""
+
     protocol: str
     samples: Count
     images: Count
@@ -56,23 +57,23 @@ def read_scores_file(
     Raises:
         UserError: it cannot be read; it is of several evaluators; a field is no score.
     """
-    where = os.fspath(path)
+    location = os.fspath(path)
     given = read_json(path, dict[str, Any], what='the file of scores')
     if 'evaluators' in given:
-        raise UserError(f"{where} holds several evaluators' scores: give a file of one of them")
+        raise UserError(f"{location} holds several evaluators' scores: give a file of one of them")
     missing = [name for name in needs if name not in given]
     if missing:
         raise UserError(
-            f'{where} names no {" and no ".join(missing)}: give a scores.json of tools/test.py'
+            f'{location} names no {" and no ".join(missing)}: give a scores.json of tools/test.py'
         )
-    convert(given, Known, where=where)
+    convert(given, Known, where=location)
     if 'protocol' in given:
         find_protocol(given['protocol'])
     for name, value in given.items():
         if name.startswith('by_'):
-            convert(value, Groups, where=f'{where}: {name}')
+            convert(value, Groups, where=f'{location}: {name}')
         elif value is not None and (name in PERCENTAGES or name.endswith('_hit')):
-            convert(value, Percentage, where=f'{where}: {name}')
+            convert(value, Percentage, where=f'{location}: {name}')
     return given
 
 
