@@ -67,12 +67,20 @@ def test_the_wheel_works_from_another_folder(tmp_path):
     subprocess.run([*pip, 'install', '--no-deps', '--target', tmp_path / 'site', wheel], check=True)
     away = tmp_path / 'away'
     away.mkdir()
-    done = subprocess.run(
-        [sys.executable, '-m', 'rsrefseg2.cli', 'predict', '--demo', '--out', 'out'],
-        cwd=away,
-        env={**os.environ, 'PYTHONPATH': str(tmp_path / 'site')},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    scenes = '--scenes-train 4 --scenes-val 2 --scenes-test 2 --workers 1'
+    row = '--rows t10_neither --scale tiny --cfg-options train_cfg.max_iters=1'
+    for command in (
+        'predict --demo --out out',
+        f'synthrs generate --out data/synthrs {scenes}',
+        f'ablate table10 {row} train_dataloader.batch_size=4',
+    ):
+        done = subprocess.run(
+            [sys.executable, '-m', 'rsrefseg2.cli', *command.split()],
+            cwd=away,
+            env={**os.environ, 'PYTHONPATH': str(tmp_path / 'site')},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
     assert list((away / 'out').glob('*_mask.png'))
+    assert (away / 'work_dirs/ablations/tiny/t10_neither/seed0/scores.json').is_file()

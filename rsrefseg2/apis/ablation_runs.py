@@ -134,20 +134,20 @@ def write_config(run: Run, options: dict | None = None, repository: str | Path =
 
 
 def train_command(run: Run, launcher: Launcher = 'none', ranks: int = 1) -> list[str]:
-    """tools/train.py, from the newest checkpoint if there is one."""
-    return _command('tools/train.py', run, [], launcher, ranks) + ['--resume']
+    """`rsrefseg2 train`, from the newest checkpoint if there is one."""
+    return _command('train', run, [], launcher, ranks) + ['--resume']
 
 
 def test_command(
     run: Run, checkpoint: str, launcher: Launcher = 'none', ranks: int = 1
 ) -> list[str]:
-    """tools/test.py, which writes `run.scores` and `run.dump`; goes on with a dump begun."""
+    """`rsrefseg2 test`, which writes `run.scores` and `run.dump`; goes on with a dump begun."""
     return _command(
-        'tools/test.py', run, [checkpoint, '--dump', str(run.dump), '--resume'], launcher, ranks
+        'test', run, [checkpoint, '--dump', str(run.dump), '--resume'], launcher, ranks
     )
 
 
-def _command(tool: str, run: Run, more: list[str], launcher: Launcher, ranks: int) -> list[str]:
+def _command(name: str, run: Run, more: list[str], launcher: Launcher, ranks: int) -> list[str]:
     start = {
         'none': [sys.executable],
         'slurm': ['srun', sys.executable],
@@ -161,7 +161,9 @@ def _command(tool: str, run: Run, more: list[str], launcher: Launcher, ranks: in
     }[launcher]
     return [
         *start,
-        tool,
+        '-m',
+        'rsrefseg2.cli',  # not a file of the checkout: the wheel runs tables in any folder
+        name,
         str(run.config),
         *more,
         '--work-dir',

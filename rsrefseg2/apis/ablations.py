@@ -19,6 +19,7 @@ from ..markup import code, text
 from ..markup import table as markdown
 from ..options import ABLATIONS as INDEX
 from ..records import read_json
+from ..shipped import find_shipped
 
 WHERE = 'projects/localisation_study/configs/index.json'
 TINY = 'configs/ablations/tiny.py'
@@ -188,7 +189,7 @@ def tiny_config(table: Table, row: Row, root: str | Path = '.') -> Config:
         _assign(config, key.split('.'), row.tiny.get(key, value))
     if config['model']['prompter'].get('dense') is None:
         config['model']['losses']['dense'] = None
-    return Config(config, filename=row.config)
+    return Config(config, filename=find_shipped(str(Path(root) / row.config)))
 
 
 def _assign(config: dict, keys: list[str], value: object) -> None:

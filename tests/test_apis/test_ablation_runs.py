@@ -7,6 +7,7 @@ import io
 import json
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,14 +24,15 @@ INDEX = read_index(ROOT)
 TEN = INDEX.table('table10')
 STAND_IN = """
 import json, pathlib, sys
-tool, config, *more = sys.argv[1:]
+dash_m, module, command, config, *more = sys.argv[1:]
+assert [dash_m, module] == ['-m', 'rsrefseg2.cli']
 folder = pathlib.Path(more[more.index('--work-dir') + 1])
 calls = folder.parents[2] / 'calls'
-calls.write_text((calls.read_text() if calls.is_file() else '') + ' '.join(sys.argv[1:]) + '\\n')
+calls.write_text((calls.read_text() if calls.is_file() else '') + ' '.join(sys.argv[3:]) + '\\n')
 seed = int(folder.name.removeprefix('seed'))
 if (folder.parents[2] / 'fail').is_file():
     sys.exit('the machine is on fire')
-if tool.endswith('train.py'):
+if command == 'train':
     (folder / 'iter_2.pth').touch()
     (folder / 'last_checkpoint').write_text(str(folder / 'iter_2.pth'))
     (folder / 'best_gIoU_iter_1.pth').touch()
@@ -44,7 +46,7 @@ else:
 
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
-    """`python tools/...` of the runs is the stand-in; -> the lines of its calls."""
+    """`python -m rsrefseg2.cli` of the runs is the stand-in; -> the lines of its calls."""
     script = tmp_path / 'stand_in.py'
     script.write_text(STAND_IN)
     monkeypatch.chdir(ROOT)
@@ -78,8 +80,8 @@ def ablate(run, tmp_path):
 def test_each_row_once_and_the_dagger_for_every_table(ablate, stand_in):
     code, out, err = ablate()
     assert code == 0
-    assert [Path(call.split()[0]).name for call in stand_in()] == ['train.py', 'test.py'] * 2
-    assert all('--resume' in call for call in stand_in() if 'train.py' in call)
+    assert [call.split()[0] for call in stand_in()] == ['train', 'test'] * 2
+    assert all('--resume' in call for call in stand_in() if call.startswith('train '))
     assert 't10_no_dense, seed 0: finished' in err and 'Table X' in out
     ablate()
     assert len(stand_in()) == 4, 'a finished row ran again'
@@ -184,7 +186,9 @@ def test_torchrun():
         '--nproc-per-node=4',
     ]
     assert command[5:] == [
-        'tools/train.py',
+        '-m',
+        'rsrefseg2.cli',
+        'train',
         'work_dirs/a/paper/t10_neither/seed0.py',
         '--work-dir',
         'work_dirs/a/paper/t10_neither/seed0',
@@ -192,6 +196,15 @@ def test_torchrun():
         'pytorch',
         '--resume',
     ]
+
+
+@pytest.mark.parametrize('name', ['train', 'test'])
+def test_the_commands_start_in_any_folder(tmp_path, name):
+    (one,) = runs.plan(TEN, names=['t10_neither'], seeds=[0], scale='tiny', root=tmp_path)
+    command = dict(train=runs.train_command(one), test=runs.test_command(one, 'x.pth'))[name]
+    start = command[: command.index(name) + 1]
+    done = subprocess.run([*start, '--help'], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and f'rsrefseg2 {name}' in done.stdout, done.stderr
 
 
 def test_slurm_submits_a_run_once(ablate, stand_in, tmp_path, monkeypatch):
@@ -218,7 +231,7 @@ def test_slurm_submits_a_run_once(ablate, stand_in, tmp_path, monkeypatch):
     assert len(submitted.read_text().splitlines()) == 1
     (tmp_path / 'busy').unlink()  # the job is lost: submitted again, and now it runs
     assert 'job 17' in ablate(*arguments, rows=['t10_no_dense'])[2]
-    assert [call.split()[0] for call in stand_in()] == ['tools/train.py', 'tools/test.py']
+    assert [call.split()[0] for call in stand_in()] == ['train', 'test']
     assert all(call.split()[-1] in ('slurm', '--resume') for call in stand_in())
     assert 'finished' in ablate(*arguments, rows=['t10_no_dense'])[2]
     assert len(submitted.read_text().splitlines()) == 2
@@ -300,7 +313,7 @@ def test_the_wrong_scale(ablate):
 def test_the_real_commands(run, ablate, tmp_path, monkeypatch):
     """A row trains for two iterations, is tested, and is not run again."""
     monkeypatch.setenv('RSREFSEG2_DATA', str(tmp_path / 'data'))
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(tmp_path)  # the configs are the shipped ones
     assert (
         run(
             'synthrs_generate.py',
