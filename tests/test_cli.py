@@ -68,11 +68,12 @@ def test_the_wheel_works_from_another_folder(tmp_path):
     away = tmp_path / 'away'
     away.mkdir()
     scenes = '--scenes-train 4 --scenes-val 2 --scenes-test 2 --workers 1'
-    row = '--rows t10_neither --scale tiny --cfg-options train_cfg.max_iters=1'
+    row = '--rows t10_neither --scale tiny --cfg-options train_cfg.max_iters=2'
+    short = 'train_cfg.val_interval=2 default_hooks.checkpoint.interval=1'
     for command in (
         'predict --demo --out out',
         f'synthrs generate --out data/synthrs {scenes}',
-        f'ablate table10 {row} train_dataloader.batch_size=4',
+        f'ablate table10 {row} {short} train_dataloader.batch_size=6',
     ):
         done = subprocess.run(
             [sys.executable, '-m', 'rsrefseg2.cli', *command.split()],
