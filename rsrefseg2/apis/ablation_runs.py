@@ -142,9 +142,7 @@ def test_command(
     run: Run, checkpoint: str, launcher: Launcher = 'none', ranks: int = 1
 ) -> list[str]:
     """`rsrefseg2 test`, which writes `run.scores` and `run.dump`; goes on with a dump begun."""
-    return _command(
-        'test', run, [checkpoint, '--dump', str(run.dump), '--resume'], launcher, ranks
-    )
+    return _command('test', run, [checkpoint, '--dump', str(run.dump), '--resume'], launcher, ranks)
 
 
 def _command(name: str, run: Run, more: list[str], launcher: Launcher, ranks: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Is the cause of a failure told right? Failures made on purpose on SynthRS, and the oracle.
+"""Is the cause of a failure found? Failures made on purpose on SynthRS, and the oracle.
 
     rsrefseg2 analysis failure-drill CONFIG CHECKPOINT [--plot curves]
 
@@ -53,17 +53,17 @@ def measure(args: argparse.Namespace) -> dict:
     data = {name: load_split(config, name) for name in (args.thresholds_split, args.split)}
     model = load_model(config, args.checkpoint, args.device)
 
-    def told(scenes, what):
+    def progress(scenes, what):
         return tqdm(scenes, desc=what, unit=' scenes', leave=False, disable=not sys.stderr.isatty())
 
     thresholds = measure_thresholds(
-        told(answer_scenes(model, data[args.thresholds_split]), 'thresholds'),
+        progress(answer_scenes(model, data[args.thresholds_split]), 'thresholds'),
         f'the {args.thresholds_split} split',
     )
     result = measure_interventions(
-        told(answer_scenes(model, data[args.split]), 'interventions'), thresholds
+        progress(answer_scenes(model, data[args.split]), 'interventions'), thresholds
     )
-    rows = oracle_scores(model, told(run_scenes(model, data[args.split]), 'oracle'))
+    rows = oracle_scores(model, progress(run_scenes(model, data[args.split]), 'oracle'))
     return dict(split=args.split, thresholds=thresholds._asdict(), **result, oracle=rows)
 
 
@@ -81,7 +81,10 @@ def run(args: argparse.Namespace) -> None:
         result = measure(args)
     if args.plot:
         save(
-            plot_interventions(result['told']), args.plot, option='--plot', overwrite=args.overwrite
+            plot_interventions(result['interventions']),
+            args.plot,
+            option='--plot',
+            overwrite=args.overwrite,
         )
     if args.json:
         print(to_json(result))

@@ -118,7 +118,7 @@ DISTORTIONS: dict[str, Callable[[np.ndarray, int, str], np.ndarray]] = {
 # ---------------------------------------------------------------------- measuring
 
 
-class Told:
+class Attributions:
     """Counts what each definition says of each intervention at each strength."""
 
     def __init__(self, thresholds: Thresholds) -> None:
@@ -154,7 +154,7 @@ class Told:
 
     def to_dict(self) -> dict[str, list[dict[str, Any]]]:
         """definition -> rows: 'intervention', 'truth', 'pixels', the counts 'changed', 'failures'
-        and of each cause, 'failed' (% of the changed), 'told' (% of the failures; None: none)."""
+        and of each cause, 'failed' (% of the changed), 'correct' (% of the failures; None: none)."""
         rows: dict[str, list[dict[str, Any]]] = {name: [] for name in DEFINITIONS}
         for (definition, intervention, truth, pixels), n in sorted(self.counts.items()):
             rows[definition].append(
@@ -166,7 +166,7 @@ class Told:
                     failures=n['failures'],
                     **{cause: n[cause] for cause in CAUSES},
                     failed=100 * n['failures'] / n['changed'],
-                    told=100 * n[truth] / n['failures'] if n['failures'] else None,
+                    correct=100 * n[truth] / n['failures'] if n['failures'] else None,
                 )
             )
         return rows
@@ -179,9 +179,10 @@ def measure_interventions(scenes: Iterable[list[Answer]], thresholds: Thresholds
         scenes: the answers of one scene at a time.
         thresholds: from another split.
     Returns:
-        'samples', 'right', 'pairs' (of exchanged sentences), 'told' (see `Told.to_dict`).
+        'samples', 'right', 'pairs' (of exchanged sentences), 'interventions' (see
+        `Attributions.to_dict`).
     """
-    told = Told(thresholds)
+    attributions = Attributions(thresholds)
     counts: Counter[str] = Counter()
     for answers in scenes:
         right = [a for a in answers if not fails(*overlap(a.logits > 0, a.gt))]
@@ -190,13 +191,13 @@ def measure_interventions(scenes: Iterable[list[Answer]], thresholds: Thresholds
         for a in right:
             c = coarse_localisation(a.dense_prompt, a.gt)
             for name, pixels, pred, q in changed[a.sample_id]:
-                told.add(name, 'how', pixels, pred=pred, gt=a.gt, c=c, q=q)
+                attributions.add(name, 'how', pixels, pred=pred, gt=a.gt, c=c, q=q)
         for a, b in permutations(right, 2):  # a's target, b's sentence
             if (a.gt & b.gt).any():  # the same object under another sentence
                 continue
             counts['pairs'] += 1
             c, pred = coarse_localisation(b.dense_prompt, a.gt), b.logits > 0
-            told.add(
+            attributions.add(
                 'exchange',
                 'where',
                 _distance(a.gt, b.gt),
@@ -206,19 +207,20 @@ def measure_interventions(scenes: Iterable[list[Answer]], thresholds: Thresholds
                 q=mask_agreement(b.dense_prompt, pred),
             )
             for name, pixels, pred, q in changed[b.sample_id]:
-                told.add(f'exchange + {name}', 'both', pixels, pred=pred, gt=a.gt, c=c, q=q)
-    return {**{key: counts[key] for key in ('samples', 'right', 'pairs')}, 'told': told.to_dict()}
+                attributions.add(f'exchange + {name}', 'both', pixels, pred=pred, gt=a.gt, c=c, q=q)
+    totals = {key: counts[key] for key in ('samples', 'right', 'pairs')}
+    return {**totals, 'interventions': attributions.to_dict()}
 
 
 def intervention_tables(result: dict[str, Any]) -> list[str]:
     """Text tables of `measure_interventions`, one for each definition."""
     tables = []
-    for definition, rows in result['told'].items():
+    for definition, rows in result['interventions'].items():
         lines: dict[str, dict[str, Any]] = {}
         for row in rows:
             lines[f'{row["intervention"]}, {row["pixels"]} px'] = {
                 **row,
-                'told right, %': row['told'],
+                'correct, %': row['correct'],
             }
         exchanged = [row for row in rows if row['intervention'] == 'exchange']
         if exchanged:
@@ -228,14 +230,14 @@ def intervention_tables(result: dict[str, Any]) -> list[str]:
             lines['exchange, any distance'] = {
                 **total,
                 'truth': 'where',
-                'told right, %': 100 * total['where'] / max(1, total['failures']),
+                'correct, %': 100 * total['where'] / max(1, total['failures']),
             }
         tables.append(
             score_table(
                 lines,
                 f'Interventions on the {result["right"]} of {result["samples"]} samples that '
-                f'are right, {result["pairs"]} pairs of sentences; told from the {definition}',
-                columns=('truth', 'changed', 'failures', *CAUSES, 'told right, %'),
+                f'are right, {result["pairs"]} pairs of sentences; cause from the {definition}',
+                columns=('truth', 'changed', 'failures', *CAUSES, 'correct, %'),
             )
         )
     return tables

@@ -80,12 +80,12 @@ def _rows(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any] | None
 
 
 def plot_interventions(measured: Mapping[str, list[Mapping[str, Any]]]) -> Figure:
-    """The curves of `synthrs.measure_interventions`: above, the share of an intervention's
+    """The curves of `interventions.measure_interventions`: above, the share of an intervention's
     failures that is attributed correctly; below, how many failures it made."""
     figure = new_figure(7.2, 5)
     grid = figure.subplots(2, 2, sharex=True, sharey=True)
     for column, (definition, rows) in enumerate(measured.items()):
-        for row, key in enumerate(('told', 'failed')):
+        for row, key in enumerate(('correct', 'failed')):
             axes = grid[row, column]
             for name, (colour, marker) in STYLES.items():
                 points = [

@@ -91,10 +91,10 @@ def scenes(dataset, *, points_at=lambda a, others: a, wrong=()):
 
 
 def rows_of(result, definition, *names):
-    return [row for row in result['told'][definition] if row['intervention'] in names]
+    return [row for row in result['interventions'][definition] if row['intervention'] in names]
 
 
-def test_a_model_that_points_right_is_told_right(dataset):
+def test_a_model_that_points_right_is_attributed_right(dataset):
     answers = list(scenes(dataset))
     result = measure_interventions(answers, LIMITS)
     total = sum(map(len, answers))
@@ -110,7 +110,7 @@ def test_a_model_that_points_right_is_told_right(dataset):
     )
     for row in rows_of(result, 'dense prompt', *HOW):
         assert row['changed'] == total and row['failures'] <= total
-        assert row['how'] == row['failures'] and row['told'] in (100, None)
+        assert row['how'] == row['failures'] and row['correct'] in (100, None)
     for definition in ('dense prompt', 'prediction'):
         exchanged = rows_of(result, definition, 'exchange')
         assert sum(row['changed'] for row in exchanged) == result['pairs']
@@ -120,7 +120,7 @@ def test_a_model_that_points_right_is_told_right(dataset):
         for row in rows_of(result, 'prediction', *HOW)
         if row['pixels'] == max(PIXELS)
     }
-    # what is gone or lies elsewhere cannot be told from the prediction
+    # what is gone or lies elsewhere cannot be seen in the prediction
     assert strongest['erode']['undecided'] == strongest['erode']['failures'] == total
     assert strongest['shift']['where'] > 0
     # a wrong place and a mask that is gone
@@ -249,7 +249,7 @@ def test_intervene_tool(many, monkeypatch, run, tmp_path):
     assert 40 <= result['thresholds']['successes'] < 54
     assert 8 < result['right'] < 15
     for row in rows_of(result, 'dense prompt', *HOW, 'exchange'):
-        assert row['told'] is None or row['told'] > 80
+        assert row['correct'] is None or row['correct'] > 80
     picture = np.asarray(Image.open(tmp_path / 'new/curves.png').convert('RGB'))
     assert (picture == (213, 94, 0)).all(-1).any() and (picture == (0, 158, 115)).all(-1).any()
 
