@@ -120,6 +120,13 @@ def test_the_variants_of_where():
                 )
 
 
+@pytest.mark.parametrize('index', [ablations.INDEX, ablations.WHERE])
+def test_the_index_says_what_each_config_changes(index):
+    for table in ablations.read_index(ROOT, index).tables:
+        for row in table.rows:
+            ablations.check_row(table, row, ROOT, index)
+
+
 def test_a_table_by_any_of_its_names():
     for name in ('table06', 'table6', '6', '06'):
         assert INDEX.table(name).number == 'VI'

@@ -8,6 +8,7 @@ is there. The † row has one run, whatever the table.
 from __future__ import annotations
 
 import contextlib
+import copy
 import fcntl
 import shlex
 import subprocess
@@ -115,13 +116,15 @@ def write_config(run: Run, options: dict | None = None, repository: str | Path =
     """The run's whole config, with its seed, where `run.config` says.
 
     Raises:
-        UserError: it was begun with another one.
+        UserError: it was begun with another one; `options` name another data set than the table's.
     """
     path = str(Path(repository) / run.row.config)
     if run.scale == 'tiny':
-        config = with_options(tiny_config(run.table, run.row, repository), options, path)
+        own = tiny_config(run.table, run.row, repository)
+        config = with_options(copy.deepcopy(own), options, path)
     else:
-        config = load_config(path, options=options)
+        own, config = load_config(path), load_config(path, options=options)
+    _check_datasets(run, own, config)
     config.merge_from_dict({'randomness.seed': run.seed, 'work_dir': str(run.folder)})
     text = Config(config.to_dict()).pretty_text
     if run.config.is_file() and read_text(run.config) != text:
@@ -131,6 +134,17 @@ def write_config(run: Run, options: dict | None = None, repository: str | Path =
         )
     make_folder(run.folder)
     write_text(run.config, text)
+
+
+def _check_datasets(run: Run, own: Config, config: Config) -> None:
+    for split in ('train', 'val', 'test'):
+        wanted, given = (cfg[f'{split}_dataloader'].dataset.type for cfg in (own, config))
+        if given != wanted:
+            raise UserError(
+                f'{run.table.key} is of {wanted}, and {split}_dataloader.dataset.type={given} '
+                'makes it another table: drop that option, or train the row by itself with '
+                f'tools/train.py {run.row.config}'
+            )
 
 
 def train_command(run: Run, launcher: Launcher = 'none', ranks: int = 1) -> list[str]:

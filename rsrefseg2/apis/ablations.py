@@ -33,7 +33,8 @@ class Row(NamedTuple):
     values: tuple[str, ...]  # by the table's columns, as printed
     config: str  # path from the repository's root; the † row's is the parent
     paper: dict[str, float | None] = {}  # by score, as printed; empty: not the paper's
-    forces: tuple[str, ...] = ()  # keys that change because of what the table varies
+    changes: Mapping[str, object] = {}  # what its config sets otherwise than the parent, by key
+    forces: tuple[str, ...] = ()  # of these, keys outside of what the table varies
     tiny: dict[str, object] = {}  # values of its keys at tiny scale, where they are others
 
     @property
@@ -84,6 +85,7 @@ class RowEntry(TypedDict):
     values: list[str]
     config: str
     paper: NotRequired[dict[str, float | None]]
+    changes: NotRequired[dict[str, object]]
     forces: NotRequired[list[str]]
     tiny: NotRequired[dict[str, object]]
 
@@ -149,6 +151,7 @@ def _row(entry: RowEntry) -> Row:
         tuple(entry['values']),
         entry['config'],
         entry.get('paper', {}),
+        entry.get('changes', {}),
         tuple(entry.get('forces', ())),
         entry.get('tiny', {}),
     )
@@ -172,6 +175,23 @@ def row_differences(table: Table, row: Row, root: str | Path = '.') -> dict[str,
     found = differences(config.to_dict(), parent.to_dict())
     found.pop('work_dir', None)
     return found
+
+
+def check_row(table: Table, row: Row, root: str | Path = '.', index: str = INDEX) -> None:
+    """Hold a row of the index to its config.
+
+    Raises:
+        UserError: the config changes another key or value of the parent than the index says.
+    """
+    found = row_differences(table, row, root)
+    for key in (*row.changes, *found):
+        says, sets = row.changes.get(key, 'nothing'), found.get(key, "the parent's value")
+        if says != sets:
+            raise UserError(
+                f'{index}: {table.key}, row {row.name}: by the index {key} becomes {says}, by '
+                f'{row.config} {"a key that is not set" if sets is ABSENT else sets}: make them '
+                'agree'
+            )
 
 
 def tiny_config(table: Table, row: Row, root: str | Path = '.') -> Config:

@@ -104,9 +104,13 @@ def list_tables(index: Index, form: str | None) -> None:
 
 
 def run_all(planned: list[Run], args: argparse.Namespace) -> None:
-    """Every run that is not finished; one line each. Fails at the end where one failed."""
+    """Every run that is not finished; one line each. Fails at the end where one failed, and before
+    the first where a row and its config disagree."""
     from ..apis import ablation_runs as runs
+    from ..apis.ablations import check_row
 
+    for run in {run.row.name: run for run in planned}.values():
+        check_row(run.table, run.row, index=args.index)
     failed = []
     for i, run in enumerate(planned, 1):
         what = f'[{i}/{len(planned)}] {run.row.name}, seed {run.seed}'

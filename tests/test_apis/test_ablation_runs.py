@@ -6,6 +6,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from rsrefseg2.apis import ablation_results as results
 from rsrefseg2.apis import ablation_runs as runs
+from rsrefseg2.apis.ablations import INDEX as INDEX_FILE
 from rsrefseg2.apis.ablations import WHERE, read_index
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError
@@ -62,12 +64,11 @@ def stand_in(tmp_path, monkeypatch):
 def ablate(run, tmp_path):
     """ablate(*arguments) -> exit code, stdout, stderr, of two rows of Table X at tiny scale."""
 
-    def ablate(*arguments, table='table10', rows=('t10_no_dense', 'rrsisd_ablation')):
+    def ablate(*arguments, table='table10', rows=('t10_no_dense', 'rrsisd_ablation'), scale='tiny'):
         return run(
             'ablate.py',
             table,
-            '--scale',
-            'tiny',
+            *(['--scale', scale] if scale else []),
             '--work-dir',
             tmp_path / 'runs',
             *(['--rows', *rows] if rows else []),
@@ -150,6 +151,54 @@ def test_another_config_in_the_same_place_is_refused(ablate, stand_in):
         )[0]
         == 0
     )
+
+
+@pytest.mark.parametrize(
+    ('edit', 'says'),
+    [
+        (
+            lambda row: row['changes'].update({'model.prompter.n_t': 1}),
+            "model.prompter.n_t becomes 1, by .*t10_no_dense.py the parent's value",
+        ),
+        (lambda row: row.pop('changes'), 'model.prompter.dense becomes nothing, by .* None'),
+        (
+            lambda row: row.update(config='configs/ablations/table07_blocks/t07_prompt_1.py'),
+            "model.prompter.dense becomes None, by .*t07_prompt_1.py the parent's value",
+        ),
+    ],
+)
+def test_an_index_that_disagrees_with_a_config(ablate, stand_in, tmp_path, edit, says):
+    """Edited by hand: said before the first run."""
+    index = json.loads((ROOT / INDEX_FILE).read_text(encoding='utf-8'))
+    (table,) = (table for table in index['tables'] if table['table'] == 'table10')
+    (row,) = (row for row in table['rows'] if row['config'].endswith('t10_no_dense.py'))
+    edit(row)
+    path = tmp_path / 'index.json'
+    path.write_text(json.dumps(index))
+    names = {Path(row['config']).stem for row in table['rows']} - {'t10_neither'}
+    code, _, err = run_with_index(ablate, path, names)
+    assert code == 1 and re.search(f'index.json: table10, row .*{says}: make them agree', err), err
+    assert not stand_in()
+
+
+def run_with_index(ablate, path, names):
+    return ablate('--index', path, rows=sorted(names), scale=None)
+
+
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_another_data_set_than_the_tables(ablate, stand_in, split):
+    code, _, err = ablate('--cfg-options', f'{split}_dataloader.dataset.type=RRSISD')
+    assert code == 1 and not stand_in()
+    assert (
+        f'table10 is of SynthRS, and {split}_dataloader.dataset.type=RRSISD makes it another '
+        'table: drop that option, or train the row by itself'
+    ) in err
+
+
+def test_a_row_that_is_not_there(ablate, stand_in):
+    code, _, err = ablate(rows=['t10_no_dens'])
+    assert code == 1 and not stand_in()
+    assert "table10 has no row 't10_no_dens' (did you mean t10_no_dense?)" in err
 
 
 def test_a_row_that_runs_elsewhere_is_left(stand_in, tmp_path):
