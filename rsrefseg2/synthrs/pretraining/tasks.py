@@ -305,7 +305,7 @@ class SamPretraining(nn.Module):
     def images(self, images: list[Tensor]) -> Tensor:
         """uint8 (3, H, W), equally large -> (U, 3, 192, 192), normalised."""
         stacked = torch.stack(images).to(self.sam.device).float() / 255
-        return normalise(squash(stacked, SAM_SIZE), IMAGENET_MEAN, IMAGENET_STD)
+        return normalise(squash(stacked, (SAM_SIZE, SAM_SIZE)), IMAGENET_MEAN, IMAGENET_STD)
 
     def forward(self, batch: dict) -> dict[str, Tensor]:
         """-> `ce`, `dice`: losses at the masks' own size; `iou`: of the prediction at 0."""
