@@ -20,6 +20,7 @@ from rsrefseg2.markup import code, link, text
 from rsrefseg2.markup import table as markdown
 from rsrefseg2.publishing.scores_files import read_scores_file
 from rsrefseg2.records import read_json
+from tools.dev.claims import claims_section
 from tools.dev.run_records import RECORDS, Record, read_records
 
 PAGE = 'docs/model_zoo.md'
@@ -92,6 +93,8 @@ def zoo_page(root: str | Path = '.', folders: Sequence[str] = (RECORDS,)) -> str
         ]
     )
     sections += _settings(index, ablations)
+    tiny = [run for run in ablations if (run['scale'], run['trained']) == ('tiny', 'iter_300')]
+    sections += [claims_section(index, tiny)] * bool(tiny)
     if placed:
         sections.append(
             [
