@@ -72,7 +72,7 @@ def read_text(path: str | os.PathLike, *, what: str = 'the file') -> str:
     return as_utf8(read_bytes(path, what=what), os.fsdecode(path))
 
 
-def as_utf8(raw: bytes, where: str) -> str:
+def as_utf8(raw: bytes, location: str) -> str:
     """The text of UTF-8 bytes, a byte order mark at their start left out.
 
     Raises:
@@ -85,12 +85,12 @@ def as_utf8(raw: bytes, where: str) -> str:
         found = error.object  # without the byte order mark, as error.start counts
         line = found.count(b'\n', 0, error.start) + 1
         raise UserError(
-            f'{where}: not UTF-8 (byte 0x{found[error.start]:02x} in line {line}): '
+            f'{location}: not UTF-8 (byte 0x{found[error.start]:02x} in line {line}): '
             'save the file as UTF-8'
         ) from None
 
 
-def confined(root: str | os.PathLike, name: str, *, where: str) -> str:
+def confined(root: str | os.PathLike, name: str, *, location: str) -> str:
     """`root`/`name`, for a file name that came with data.
 
     Raises:
@@ -99,7 +99,7 @@ def confined(root: str | os.PathLike, name: str, *, where: str) -> str:
     parts = name.replace(os.sep, '/').split('/')
     if parts[0] == '' or '..' in parts or not set(parts) - {'', '.'} or '\0' in name:
         raise UserError(
-            f'{where}: the file name {name!r} leads out of its folder '
+            f'{location}: the file name {name!r} leads out of its folder '
             f'{os.fspath(root)!r}: correct the record'
         )
     return os.path.join(root, name)

@@ -57,7 +57,7 @@ _FINITE = json.JSONDecoder(
 )  # slower
 
 
-def parse_json(text: str, *, where: str) -> Any:
+def parse_json(text: str, *, location: str) -> Any:
     """The value of strict JSON.
 
     Raises:
@@ -70,19 +70,19 @@ def parse_json(text: str, *, where: str) -> Any:
             json.dumps(value, ensure_ascii=False).encode('utf-8')
         return value
     except _NotFinite as error:
-        raise UserError(f'{where}: {_place_of_one(text)}{error}') from None
+        raise UserError(f'{location}: {_place_of_one(text)}{error}') from None
     except _NoJSON as error:
-        raise UserError(f'{where}: {error}') from None
+        raise UserError(f'{location}: {error}') from None
     except UnicodeEncodeError:
         raise UserError(
-            f'{where}: a text holds half a surrogate pair, which is no character: '
+            f'{location}: a text holds half a surrogate pair, which is no character: '
             'write the file again as UTF-8'
         ) from None
     except RecursionError:
-        raise UserError(f'{where}: JSON nested too deep: no file of this kind') from None
+        raise UserError(f'{location}: JSON nested too deep: no file of this kind') from None
     except ValueError as error:  # JSONDecodeError, and whole numbers of over 4,300 digits
         raise UserError(
-            f'{where}: no JSON ({error}): the file is damaged, or of another kind'
+            f'{location}: no JSON ({error}): the file is damaged, or of another kind'
         ) from None
 
 
@@ -108,11 +108,11 @@ def _place_of_one(text: str) -> str:
         return ''
 
 
-def convert(value: Any, kind: type[T], *, where: str) -> T:
+def convert(value: Any, kind: type[T], *, location: str) -> T:
     """`value`, as JSON or pickle gave it, as a `kind`. No value is cast: '1' is no number.
 
     Raises:
-        UserError: file and record (`where`), the field, what was expected and what was found.
+        UserError: file and record (`location`), the field, what was expected and what was found.
     """
     try:
         return msgspec.convert(value, kind)
@@ -120,26 +120,28 @@ def convert(value: Any, kind: type[T], *, where: str) -> T:
         what, _, place = str(error).partition(' - at `$')
         place = place.rstrip('`').lstrip('.')
         raise UserError(
-            f'{where}: {f"{place}: " if place else ""}'
+            f'{location}: {f"{place}: " if place else ""}'
             f'{what[:1].lower()}{what[1:].replace("`", "")}: correct the record'
         ) from None
     except (OverflowError, RecursionError) as error:
-        raise UserError(f'{where}: a value is out of range ({error}): correct the record') from None
+        raise UserError(
+            f'{location}: a value is out of range ({error}): correct the record'
+        ) from None
     except (UnicodeEncodeError, AttributeError) as error:  # of a pickle: no JSON has these
         raise UserError(
-            f'{where}: a value or text that no record can hold ({error}): correct the record'
+            f'{location}: a value or text that no record can hold ({error}): correct the record'
         ) from None
 
 
-def decode_json(text: str | bytes, kind: type[T], *, where: str) -> T:
+def decode_json(text: str | bytes, kind: type[T], *, location: str) -> T:
     """The `kind` that strict JSON text holds.
 
     Raises:
         UserError: see `parse_json` and `convert`; bytes are not UTF-8.
     """
     if isinstance(text, bytes):
-        text = as_utf8(text, where)
-    return convert(parse_json(text, where=where), kind, where=where)
+        text = as_utf8(text, location)
+    return convert(parse_json(text, location=location), kind, location=location)
 
 
 def read_json(
@@ -153,7 +155,7 @@ def read_json(
     Raises:
         UserError: see `files.read_bytes` and `decode_json`.
     """
-    return decode_json(read_bytes(path, what=what), kind, where=os.fsdecode(path))
+    return decode_json(read_bytes(path, what=what), kind, location=os.fsdecode(path))
 
 
 def read_json_lines(
@@ -172,8 +174,8 @@ def read_json_lines(
     with open_regular(path, what=what) as file, os_errors_told(f'reading {name}'):
         for number, line in enumerate(file, start=1):
             if line.strip():
-                where = f'{name}:{number}'
-                yield where, decode_json(line, kind, where=where)
+                location = f'{name}:{number}'
+                yield location, decode_json(line, kind, location=location)
 
 
 def to_json(value: Any, *, indent: int | None = None, ascii_only: bool = True) -> str:

@@ -28,25 +28,25 @@ def encode(mask: np.ndarray) -> dict[str, Any]:
     return {'size': list(rle['size']), 'counts': rle['counts'].decode('ascii')}
 
 
-def decode(rle: Any, *, where: str) -> np.ndarray:
+def decode(rle: Any, *, location: str) -> np.ndarray:
     """(H, W) bool of an RLE (see `runs_of`).
 
     Raises:
         UserError: see `runs_of`.
     """
-    (height, width), runs = runs_of(rle, where=where)
+    (height, width), runs = runs_of(rle, location=location)
     ones = np.arange(len(runs)) % 2 == 1
     # (W, H), column by column -> (H, W)
     return np.repeat(ones, runs).reshape(width, height).T
 
 
-def checked(rle: Any, *, where: str) -> dict[str, Any]:
+def checked(rle: Any, *, location: str) -> dict[str, Any]:
     """The RLE as COCO's C code may have it: `{'size': [H, W], 'counts': bytes}`, compressed.
 
     Raises:
         UserError: see `runs_of`.
     """
-    (height, width), runs = runs_of(rle, where=where)
+    (height, width), runs = runs_of(rle, location=location)
     counts = rle['counts']
     if isinstance(counts, str):
         counts = counts.encode('ascii')
@@ -57,7 +57,7 @@ def checked(rle: Any, *, where: str) -> dict[str, Any]:
     return {'size': [height, width], 'counts': counts}
 
 
-def runs_of(rle: Any, *, where: str) -> tuple[tuple[int, int], np.ndarray]:
+def runs_of(rle: Any, *, location: str) -> tuple[tuple[int, int], np.ndarray]:
     """((H, W), (R,) int64 run lengths) of `{'size': [H, W], 'counts': text, bytes or a list}`.
 
     Raises:
@@ -65,35 +65,35 @@ def runs_of(rle: Any, *, where: str) -> tuple[tuple[int, int], np.ndarray]:
     """
     if not isinstance(rle, dict) or not {'size', 'counts'} <= rle.keys():
         raise UserError(
-            f'{where}: no run-length mask but {_kind(rle)}: expected '
+            f'{location}: no run-length mask but {_kind(rle)}: expected '
             '{"size": [H, W], "counts": "..."}'
         )
-    height, width = size_of(rle['size'], where=where)
+    height, width = size_of(rle['size'], location=location)
     counts = rle['counts']
     if isinstance(counts, (str, bytes)):
-        runs = _uncompressed(counts, where)
+        runs = _uncompressed(counts, location)
     elif isinstance(counts, (list, tuple)):
         if any(type(n) is not int or not 0 <= n <= MOST_PIXELS for n in counts):
             raise UserError(
-                f'{where}: a run length of the mask is no whole number from 0 to '
+                f'{location}: a run length of the mask is no whole number from 0 to '
                 f'{MOST_PIXELS}: correct the record'
             )
         runs = np.asarray(counts, dtype=np.int64)
     else:
         raise UserError(
-            f"{where}: the mask's counts are {_kind(counts)}, expected text or a list "
+            f"{location}: the mask's counts are {_kind(counts)}, expected text or a list "
             'of run lengths'
         )
     total = int(runs.sum())
     if total != height * width:
         raise UserError(
-            f'{where}: the run lengths sum to {total}, a mask of {height} x {width} '
+            f'{location}: the run lengths sum to {total}, a mask of {height} x {width} '
             f'(height x width) has {height * width} pixels: the record is damaged'
         )
     return (height, width), runs
 
 
-def size_of(size: Any, *, where: str) -> tuple[int, int]:
+def size_of(size: Any, *, location: str) -> tuple[int, int]:
     """(H, W) of a mask or image, each a positive int.
 
     Raises:
@@ -105,21 +105,21 @@ def size_of(size: Any, *, where: str) -> tuple[int, int]:
         or any(type(n) is not int or n < 1 for n in size)
     ):
         raise UserError(
-            f'{where}: the size of the mask is {_shown(size)}, expected [height, '
+            f'{location}: the size of the mask is {_shown(size)}, expected [height, '
             'width], two positive whole numbers'
         )
     if size[0] * size[1] > MOST_PIXELS:
         raise UserError(
-            f'{where}: the size of the mask is {_shown(size[0])} x {_shown(size[1])}, '
+            f'{location}: the size of the mask is {_shown(size[0])} x {_shown(size[1])}, '
             f'more than {MOST_PIXELS} pixels: the record is damaged'
         )
     return size[0], size[1]
 
 
-def _uncompressed(counts: str | bytes, where: str) -> np.ndarray:
+def _uncompressed(counts: str | bytes, location: str) -> np.ndarray:
     """(R,) int64 run lengths of the compressed text."""
     fault = UserError(
-        f'{where}: the run lengths of the mask are cut off or damaged: fetch or make '
+        f'{location}: the run lengths of the mask are cut off or damaged: fetch or make '
         'the record again'
     )
     try:
@@ -149,7 +149,7 @@ def _uncompressed(counts: str | bytes, where: str) -> np.ndarray:
     return numbers
 
 
-def from_polygons(polygons: Any, size: Sequence[int], *, where: str) -> dict[str, Any]:
+def from_polygons(polygons: Any, size: Sequence[int], *, location: str) -> dict[str, Any]:
     """The RLE of COCO polygons, each a flat list x, y, x, y ... of at least 3 points, in an image
     of `size` (H, W); their union.
 
@@ -157,25 +157,25 @@ def from_polygons(polygons: Any, size: Sequence[int], *, where: str) -> dict[str
         UserError: no such list; a coordinate is not finite, or lies farther from the image than
             the image is long.
     """
-    height, width = size_of(list(size), where=where)
+    height, width = size_of(list(size), location=location)
     if not isinstance(polygons, (list, tuple)) or not polygons:
         raise UserError(
-            f'{where}: the segmentation is {_kind(polygons)}, expected a list of polygons'
+            f'{location}: the segmentation is {_kind(polygons)}, expected a list of polygons'
         )
     for number, polygon in enumerate(polygons, 1):
         if not isinstance(polygon, (list, tuple)) or len(polygon) < 6 or len(polygon) % 2:
             raise UserError(
-                f'{where}: polygon {number} is no flat list x, y, x, y ... of at least '
+                f'{location}: polygon {number} is no flat list x, y, x, y ... of at least '
                 '3 points: correct the annotation'
             )
-        require_within(polygon, (height, width), where=where, what=f'polygon {number}')
+        require_within(polygon, (height, width), location=location, what=f'polygon {number}')
     return coco_mask.merge(
         coco_mask.frPyObjects([list(map(float, p)) for p in polygons], height, width)
     )
 
 
 def require_within(
-    coordinates: Sequence[Any], size: Sequence[int], *, where: str, what: str
+    coordinates: Sequence[Any], size: Sequence[int], *, location: str, what: str
 ) -> None:
     """x, y, x, y ... are numbers, finite, and at most one image's length outside the image of
     `size` (H, W): COCO's C code takes memory by the coordinates, 24 GB for one NaN.
@@ -187,7 +187,7 @@ def require_within(
         length = size[1 - i % 2]
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise UserError(
-                f'{where}: {what} holds {_shown(value)}, expected numbers: correct the annotation'
+                f'{location}: {what} holds {_shown(value)}, expected numbers: correct the annotation'
             )
         if (
             not (math.isfinite(value) if isinstance(value, float) else True)
@@ -195,7 +195,7 @@ def require_within(
         ):
             shown = f'{value:.6g}' if isinstance(value, float) else _shown(value, 20)
             raise UserError(
-                f'{where}: {what} has the coordinate {"xy"[i % 2]} = {shown}, far '
+                f'{location}: {what} has the coordinate {"xy"[i % 2]} = {shown}, far '
                 f'outside the image of {size[0]} x {size[1]} (height x width): correct '
                 'the annotation'
             )

@@ -112,7 +112,7 @@ def test_where_it_cannot_be_written(tmp_path):
 @settings(max_examples=80)
 def test_a_name_stays_in_its_folder(name):
     try:
-        path = files.confined('/data/images', name, where='f.json:3')
+        path = files.confined('/data/images', name, location='f.json:3')
     except UserError as error:
         assert str(error).startswith('f.json:3: ')
         inside = os.path.normpath(f'/data/images/{name}').startswith('/data/images/')

@@ -29,7 +29,7 @@ class Sample(msgspec.Struct):
 
 def refusal(call, *arguments):
     with pytest.raises(UserError, match='^f.json:3: ') as caught:
-        call(*arguments, where='f.json:3')
+        call(*arguments, location='f.json:3')
     assert '\n' not in str(caught.value) and len(str(caught.value)) < 400
     return str(caught.value)
 
@@ -38,8 +38,8 @@ def refusal(call, *arguments):
 @settings(max_examples=60)
 def test_json_comes_back(value, ascii_only):
     text = json.dumps(value, ensure_ascii=ascii_only)
-    assert parse_json(text, where='here') == value
-    assert decode_json(text.encode(), object, where='here') == value
+    assert parse_json(text, location='here') == value
+    assert decode_json(text.encode(), object, location='here') == value
     assert json.loads(to_json(value)) == value
 
 
@@ -71,7 +71,7 @@ def test_what_is_no_json_is_refused(text):
 
 @pytest.mark.parametrize('text', ['1e308', '-1e-999', '0.' + '1' * 400, r'"\ud83d\ude80"'])
 def test_what_looks_like_it_is_read(text):
-    assert parse_json(text, where='here') == json.loads(text)
+    assert parse_json(text, location='here') == json.loads(text)
 
 
 @given(st.binary(max_size=12), st.booleans())
@@ -123,7 +123,7 @@ NOT_JSON = (
 @settings(max_examples=100)
 def test_any_value_is_of_the_kind_or_refused(value, kind):
     try:
-        found = convert(value, kind, where='f.json:3')
+        found = convert(value, kind, location='f.json:3')
     except UserError:
         refusal(convert, value, kind)
     else:
@@ -179,4 +179,4 @@ def test_what_is_written_is_strict(value):
             return [nulls(child) for child in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    assert parse_json(to_json(value), where='here') == nulls(value)
+    assert parse_json(to_json(value), location='here') == nulls(value)

@@ -21,7 +21,7 @@ def in_form(mask, form):
     if form == 'bytes':
         given['counts'] = given['counts'].encode()
     elif form != 'text':
-        runs = rle.runs_of(given, where='here')[1].tolist()
+        runs = rle.runs_of(given, location='here')[1].tolist()
         given['counts'] = runs if form == 'list' else tuple(runs)
     return given
 
@@ -29,13 +29,13 @@ def in_form(mask, form):
 def settled(damaged):
     """The mask and COCO's own reading of it; or None, where it is refused in one line."""
     try:
-        found = rle.decode(damaged, where='f.json:3')
+        found = rle.decode(damaged, location='f.json:3')
     except UserError as error:
         assert str(error).startswith('f.json:3: ') and '\n' not in str(error)
         with pytest.raises(UserError):
-            rle.checked(damaged, where='f.json:3')
+            rle.checked(damaged, location='f.json:3')
         return None
-    return found, coco_mask.decode(rle.checked(damaged, where='f.json:3')).astype(bool)
+    return found, coco_mask.decode(rle.checked(damaged, location='f.json:3')).astype(bool)
 
 
 @given(MASKS, st.sampled_from(FORMS))
@@ -110,7 +110,7 @@ CORNERS = st.lists(st.floats(-9, 18) | st.integers(-9, 18), min_size=6, max_size
 @given(st.lists(CORNERS, min_size=1, max_size=3))
 @settings(max_examples=40)
 def test_polygons_are_their_union(polygons):
-    found = coco_mask.decode(rle.from_polygons(polygons, (9, 9), where='here'))
+    found = coco_mask.decode(rle.from_polygons(polygons, (9, 9), location='here'))
     each = [
         coco_mask.decode(coco_mask.frPyObjects([list(map(float, polygon))], 9, 9)[0])
         for polygon in polygons
@@ -129,5 +129,5 @@ def test_polygons_are_their_union(polygons):
 def test_a_coordinate_that_is_none_is_named(polygon, index, value):
     polygon[index] = value
     with pytest.raises(UserError, match='^f.json:3: polygon 1 ') as caught:
-        rle.from_polygons([polygon], (9, 9), where='f.json:3')
+        rle.from_polygons([polygon], (9, 9), location='f.json:3')
     assert '\n' not in str(caught.value) and len(str(caught.value)) < 300

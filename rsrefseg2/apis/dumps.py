@@ -49,7 +49,7 @@ def load_picture(sample: Sample, images: str | Path | None) -> np.ndarray:
     path = Path(file) if images is None else Path(images) / Path(file).name
     if not path.is_file():
         raise UserError(
-            f'{sample.record["where"]}: image {path} does not exist: run this where '
+            f'{sample.record["location"]}: image {path} does not exist: run this where '
             'the test ran, or give the folder of the images with --images'
         )
     return read_image(str(path))

@@ -84,7 +84,7 @@ def _compare_row(samples: Sequence[Sample], images: str | Path | None) -> Row:
     named = next((sample for sample in samples if sample.record.get('file')), None)
     if named is None:
         raise UserError(
-            f'{first.record["where"]}: no dump names the image of sample '
+            f'{first.record["location"]}: no dump names the image of sample '
             f'{first.record["id"]}: one of them needs `file`'
         )
     _check_same(samples)
@@ -107,8 +107,8 @@ def _check_same(samples: Sequence[Sample]) -> None:
         if len(sentences) > 1 or (other.shape == gt.shape and (other != gt).any()):
             what = 'sentence' if len(sentences) > 1 else 'ground truth'
             raise UserError(
-                f'{sample.record["where"]}: sample {sample.record["id"]} has another '
-                f'{what} than in {first.record["where"]}: give dumps of one split'
+                f'{sample.record["location"]}: sample {sample.record["id"]} has another '
+                f'{what} than in {first.record["location"]}: give dumps of one split'
             )
 
 

@@ -61,22 +61,24 @@ def load_instances(path: str) -> Instances:
     Raises:
         UserError: it is no such file; the record and field that is wrong.
     """
-    content = decode_json(read_bytes(path, what='the COCO instance file'), _File, where=repr(path))
+    content = decode_json(
+        read_bytes(path, what='the COCO instance file'), _File, location=repr(path)
+    )
     images = [
-        convert(record, ImageRecord, where=f'{path!r}, image {number}')
+        convert(record, ImageRecord, location=f'{path!r}, image {number}')
         for number, record in enumerate(content.images)
     ]
     annotations = [
         convert(
             record,
             Annotation,
-            where=f'{path!r}, annotation {record.get("id", f"number {number}")!s:.80}',
+            location=f'{path!r}, annotation {record.get("id", f"number {number}")!s:.80}',
         )
         for number, record in enumerate(content.annotations)
     ]
     categories: dict[Id, str] = {}
     for number, record in enumerate(content.categories):
-        category = convert(record, Category, where=f'{path!r}, category {number}')
+        category = convert(record, Category, location=f'{path!r}, category {number}')
         if categories.setdefault(category.id, category.name) != category.name:
             raise UserError(
                 f'{path!r}: {categories[category.id]!r} and {category.name!r} are both '

@@ -131,7 +131,7 @@ def _scenes(dataset: RefSegDataset, *, keep_category: bool) -> list[dict[str, An
 
 def _rle(sample: dict[str, Any]) -> dict[str, Any]:
     if 'mask_rle' in sample:
-        return text_rle(checked(sample['mask_rle'], where=sample['mask_location']))
+        return text_rle(checked(sample['mask_rle'], location=sample['mask_location']))
     mask = read_mask(sample['mask_path'])
     return text_rle(coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))))
 

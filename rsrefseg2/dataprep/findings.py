@@ -36,7 +36,7 @@ class Finding(NamedTuple):
 
     kind: str
     split: str | None
-    where: str
+    location: str
     what: str
 
     @property
@@ -93,7 +93,7 @@ def as_text(report: Report, *, most: int | None = 3) -> str:
         lines += ['', f'{found[0].severity}: {kind}, {len(found)} times. What to do: {found[0].do}']
         for finding in found[:most]:
             split = '' if finding.split is None else f'[{finding.split}] '
-            lines.append(f'  {split}{finding.where}: {finding.what}')
+            lines.append(f'  {split}{finding.location}: {finding.what}')
         if most is not None and len(found) > most:
             lines.append(f'  ... and {len(found) - most} more: --list shows all')
     counts = [sum(f.severity == severity for f in report.findings) for severity in SEVERITIES]

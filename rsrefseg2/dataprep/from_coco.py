@@ -160,7 +160,7 @@ def _jobs(path: str, file: Instances, images: str, seed: int, shares: Sequence[f
         if image.id in ids:
             raise UserError(f'{location}: id {image.id} occurs twice')
         ids.add(image.id)
-        picture = confined(images, image.file_name, where=location)
+        picture = confined(images, image.file_name, location=location)
         if image.id not in of_image:
             continue
         if not is_file(picture):
@@ -193,12 +193,12 @@ def _mask(
     """The instance's mask as RLE, and what it was made of."""
     segmentation = annotation.segmentation
     if isinstance(segmentation, dict):
-        rle, kind = checked(segmentation, where=location), 'run lengths'
+        rle, kind = checked(segmentation, location=location), 'run lengths'
     elif segmentation:
-        rle, kind = from_polygons(segmentation, size, where=location), 'polygons'
+        rle, kind = from_polygons(segmentation, size, location=location), 'polygons'
     elif boxes_as_masks:
         x0, y0, x1, y1 = _corners(_box(annotation, size, location))
-        rle = from_polygons([[x0, y0, x1, y0, x1, y1, x0, y1]], size, where=location)
+        rle = from_polygons([[x0, y0, x1, y0, x1, y1, x0, y1]], size, location=location)
         kind = 'filled boxes'
     else:
         raise UserError(
@@ -360,7 +360,7 @@ def _size(job: Job, file: str) -> tuple[tuple[int, int], bool]:
 def _box(annotation: Annotation, size: tuple[int, int], location: str) -> list[float]:
     if annotation.bbox is None:
         raise UserError(f'{location}: bbox is missing: give [x, y, width, height]')
-    require_within(_corners(annotation.bbox), size, where=location, what='bbox')
+    require_within(_corners(annotation.bbox), size, location=location, what='bbox')
     return list(annotation.bbox)
 
 

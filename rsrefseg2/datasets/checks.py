@@ -172,7 +172,7 @@ def split_of(record: Any, location: str) -> str:
     """`record['split']`, a known one: a record of no split would be lost without a word."""
     if type(record) is dict and record.get('split') in SPLITS:  # nearly all are
         return record['split']
-    split = convert(record, _OfSplit, where=location).split
+    split = convert(record, _OfSplit, location=location).split
     try:
         check_split(split)
     except UserError as error:

@@ -99,11 +99,11 @@ class RefSegJSONL(RefSegDataset):
         for number, raw in read_lines(path):
             location = f'{path}:{number}'
             with self.faults:
-                record = parse_json(decode_line(raw, location), where=location)
+                record = parse_json(decode_line(raw, location), location=location)
                 split = split_of(record, location)
                 if split == self.split:
                     yield self._triplet(
-                        convert(record, Line, where=location), folder, location, times
+                        convert(record, Line, location=location), folder, location, times
                     )
                 elif of_one_split:
                     raise UserError(
@@ -147,7 +147,7 @@ class RefSegJSONL(RefSegDataset):
             category=line.category_name,
             location=location,
             mask_location=location,
-            img_path=confined(folder, line.file_name, where=location),
+            img_path=confined(folder, line.file_name, location=location),
             mask_rle=as_rle(line.segmentation, location),
         )
 

@@ -32,8 +32,8 @@ def as_rle(segmentation: Any, location: str) -> dict[str, Any]:
         segmentation = segmentation[0]
     counts = segmentation.get('counts') if isinstance(segmentation, dict) else None
     if not isinstance(counts, (str, bytes)) or 'size' not in segmentation:
-        return checked(segmentation, where=location)
-    return {'size': list(size_of(segmentation['size'], where=location)), 'counts': counts}
+        return checked(segmentation, location=location)
+    return {'size': list(size_of(segmentation['size'], location=location)), 'counts': counts}
 
 
 def read_mask(path: str | os.PathLike) -> np.ndarray:
@@ -120,7 +120,7 @@ def mask_of(
     if 'mask_rle' in record:
         if image_size is not None:  # before a damaged size takes memory
             _require_fit(tuple(record['mask_rle']['size']), image_size, **fit)
-        mask = decode(record['mask_rle'], where=location)
+        mask = decode(record['mask_rle'], location=location)
     else:
         mask = read_mask(record['mask_path'])
     return (mask if image_size is None else fit_mask(mask, image_size, **fit)), mask.shape

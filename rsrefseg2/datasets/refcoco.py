@@ -115,8 +115,8 @@ class RefCOCO(RefSegDataset):
         folder = require_folder([os.path.join(self.data_root, 'train2014')], title=self.TITLE)
         refs = load_refs(refs_path)
         sentences = _sentences(refs, self.split, refs_path)
-        content = parse_json(as_utf8(read_bytes(path), repr(path)), where=repr(path))
-        instances = convert(content, _Instances, where=repr(path))
+        content = parse_json(as_utf8(read_bytes(path), repr(path)), location=repr(path))
+        instances = convert(content, _Instances, location=repr(path))
         images = by_id(instances.images, f'{path!r}, images')
         annotations = by_id(instances.annotations, f'{path!r}, annotations')
         categories = by_id(instances.categories, f'{path!r}, categories')
@@ -125,7 +125,7 @@ class RefCOCO(RefSegDataset):
         for index in range(len(data)):
             info = data.get_data_info(index)
             image = images[info['img_id']]
-            confined(folder, image.file_name, where=f'{path!r}, image {image.id}')
+            confined(folder, image.file_name, location=f'{path!r}, image {image.id}')
             expected = sentences.pop(image.id)
             if [text.lower() for _, text, _ in expected] != info['text']:
                 raise UserError(
@@ -185,7 +185,7 @@ def _sentences(refs: list, split: str, path: str) -> dict[int, list[tuple]]:
     """image_id -> (sent_id, sentence, ann_id) of each sentence, in the order of the file."""
     found: dict[int, list[tuple]] = {}
     for number, record in enumerate(refs):
-        ref = convert(record, _Ref, where=f'{path!r}, record {number}')
+        ref = convert(record, _Ref, location=f'{path!r}, record {number}')
         if ref.split == split:
             found.setdefault(ref.image_id, []).extend(
                 (sentence.sent_id, sentence.raw, ref.ann_id) for sentence in ref.sentences
@@ -196,5 +196,5 @@ def _sentences(refs: list, split: str, path: str) -> dict[int, list[tuple]]:
 def _rle(segmentation: Any, size: tuple[int, int], location: str) -> dict:
     """COCO has polygons, and run lengths for crowds."""
     if isinstance(segmentation, list):
-        return from_polygons(segmentation, size, where=location)
+        return from_polygons(segmentation, size, location=location)
     return as_rle(segmentation, location)

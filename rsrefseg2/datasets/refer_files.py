@@ -105,7 +105,7 @@ def refer_triplets(
             if split_of(record, location) == split:
                 location = f'{location} (ref_id {record.get("ref_id")})'
                 yield from _triplets_of_ref(
-                    convert(record, Ref, where=location), instances, images, location
+                    convert(record, Ref, location=location), instances, images, location
                 )
 
 
@@ -114,7 +114,7 @@ def _triplets_of_ref(ref: Ref, instances: Instances, folder: str, location: str)
     rle_location = f'{instances.path!r}, annotation {ref.ann_id}'
     rle = as_rle(annotation.segmentation, rle_location)
     category = instances.category(ref, annotation, location)
-    path = confined(folder, image.file_name, where=f'{instances.path!r}, image {image.id}')
+    path = confined(folder, image.file_name, location=f'{instances.path!r}, image {image.id}')
     if not ref.sentences:
         raise UserError(f'{location}: the ref has no sentence: write one or remove the record')
     for sentence in ref.sentences:
@@ -155,7 +155,7 @@ class Instances:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        content = decode_json(read_bytes(path), _File, where=repr(path))
+        content = decode_json(read_bytes(path), _File, location=repr(path))
         self.images = by_id(content.images, f'{path!r}, images')
         self.annotations = by_id(content.annotations, f'{path!r}, annotations')
         categories = by_id(content.categories, f'{path!r}, categories')

@@ -54,7 +54,7 @@ def anchor_scores(
     for record in read_dump(dump):
         if record['id'] not in known:
             raise UserError(
-                f"{record['where']}: sample '{record['id']}' is not in {data_root}, "
+                f"{record['location']}: sample '{record['id']}' is not in {data_root}, "
                 f'split {split}, layout {layout}: name the dataset that was tested on'
             )
         scene, sentence = known[record['id']]
@@ -73,9 +73,9 @@ def _compare(
     """One sentence, what `_row` takes the mean of: the share of the reader's answers that are
     right; is the model's right; is the anchor needed; the chance; does the reader name one other
     object; does the model give the reader's only answer."""
-    place, objects, target = record['where'], scene['objects'], sentence['target']
-    pred = decode(record['prediction'], where=f'{place} prediction')
-    masks = [decode(thing['rle'], where=source) for thing in objects]
+    place, objects, target = record['location'], scene['objects'], sentence['target']
+    pred = decode(record['prediction'], location=f'{place} prediction')
+    masks = [decode(thing['rle'], location=source) for thing in objects]
     if pred.shape != masks[target].shape:
         raise UserError(
             f"{place}: the prediction is {pred.shape}, the scene's masks are "

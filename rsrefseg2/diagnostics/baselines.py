@@ -39,7 +39,7 @@ def _iou(first: np.ndarray, second: np.ndarray) -> float:
 def _pairs(record: dict[str, Any]) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """(sentence, its target's mask (H, W) bool) of a scene."""
     for sentence in record['sentences']:
-        yield sentence, decode(record['objects'][sentence['target']]['rle'], where=WHERE)
+        yield sentence, decode(record['objects'][sentence['target']]['rle'], location=WHERE)
 
 
 class TextOnly:
@@ -105,7 +105,7 @@ def _shrink(mask: np.ndarray) -> np.ndarray:
 def _scene_scores(record: dict[str, Any], text_only: TextOnly) -> Iterator[dict[str, Any]]:
     """Per sentence its level and the (expected) IoU of every baseline."""
     objects = record['objects']
-    masks = [decode(thing['rle'], where=WHERE) for thing in objects]
+    masks = [decode(thing['rle'], location=WHERE) for thing in objects]
     largest = max(range(len(objects)), key=lambda index: objects[index]['area'])
     for sentence in record['sentences']:
         target = masks[sentence['target']]

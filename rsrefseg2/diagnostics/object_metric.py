@@ -95,7 +95,7 @@ class ObjectHitMetric(RefSegMetric):
         pred, gt = self.masks(sample)
         scene, sentence = self._find(sample['sample_id'])
         objects, target = scene['objects'], sentence['target']
-        masks = [decode(thing['rle'], where=str(self.file)) for thing in objects]
+        masks = [decode(thing['rle'], location=str(self.file)) for thing in objects]
         if gt.shape != masks[target].shape or (gt != masks[target]).any():
             raise UserError(
                 f"sample '{sample['sample_id']}' has another mask in {self.file} than "

@@ -55,7 +55,7 @@ def trained_keys(model: nn.Module) -> Iterator[str]:
     return (key for key in model.state_dict() if key not in given)
 
 
-def check_fits(model: nn.Module, checkpoint: dict, *, where: str) -> None:
+def check_fits(model: nn.Module, checkpoint: dict, *, location: str) -> None:
     """The checkpoint gives every key that the model's towers do not, and no other; the towers are
     those that it was trained on.
 
@@ -88,33 +88,33 @@ def check_fits(model: nn.Module, checkpoint: dict, *, where: str) -> None:
             sorted({tower['checkpoint'] for tower in checkpoint.get('towers', {}).values()})
         )
         raise UserError(
-            f'checkpoint {where} is not of this model: {told}: use the config and the '
+            f'checkpoint {location} is not of this model: {told}: use the config and the '
             f'towers it was trained with{trained_on and f" ({trained_on})"}'
         )
     if given and given == given_keys(model) and not checkpoint.get('towers'):  # weights alone
         print_log(
-            f'checkpoint {where} does not say which towers it was trained on: those of the '
+            f'checkpoint {location} does not say which towers it was trained on: those of the '
             'config are taken for them',
             'current',
             logging.WARNING,
         )
     elif given:
-        _check_towers(model, checkpoint.get('towers', {}), where)
+        _check_towers(model, checkpoint.get('towers', {}), location)
 
 
-def _check_towers(model: nn.Module, towers: dict, where: str) -> None:
+def _check_towers(model: nn.Module, towers: dict, location: str) -> None:
     for name, source in tower_sources(model).items():
         expected = towers.get(name, {})
         if expected.get('sha256') != source.sha256:
             raise UserError(
-                f'checkpoint {where} was trained on other weights of {name}: on '
+                f'checkpoint {location} was trained on other weights of {name}: on '
                 f'{expected.get("checkpoint")} (sha256 {str(expected.get("sha256"))[:12]}), not '
                 f'on {source.checkpoint} (sha256 {source.sha256[:12]}): give its tower in the '
                 'config'
             )
 
 
-def check_tokenizer(model: nn.Module, checkpoint: dict, *, where: str) -> None:
+def check_tokenizer(model: nn.Module, checkpoint: dict, *, location: str) -> None:
     """The model reads sentences as the checkpoint's did.
 
     Raises:
@@ -123,7 +123,7 @@ def check_tokenizer(model: nn.Module, checkpoint: dict, *, where: str) -> None:
     mark = checkpoint.get('meta', {}).get('tokenizer')
     if mark is not None and mark != tokenizer_mark(model.data_preprocessor.tokenizer):
         raise UserError(
-            f'checkpoint {where} was trained with another tokenizer than the one '
+            f'checkpoint {location} was trained with another tokenizer than the one '
             'beside the text tower (model.siglip.checkpoint): words would get other '
             'numbers: give its tower in the config'
         )
@@ -136,8 +136,8 @@ def load_checkpoint(model: nn.Module, path: str | os.PathLike) -> dict:
         UserError: see `read_checkpoint` and `check_fits`.
     """
     checkpoint = read_checkpoint(path)
-    check_fits(model, checkpoint, where=str(path))
-    check_tokenizer(model, checkpoint, where=str(path))
+    check_fits(model, checkpoint, location=str(path))
+    check_tokenizer(model, checkpoint, location=str(path))
     model.load_state_dict(checkpoint['state_dict'], strict=False)
     return checkpoint
 
@@ -176,21 +176,21 @@ def differing(
     return list(_unequal(ends[0], ends[1]))
 
 
-def _unequal(one: object, other: object, where: str = '') -> Iterator[str]:
+def _unequal(one: object, other: object, location: str = '') -> Iterator[str]:
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         if (one.shape, one.dtype) != (other.shape, other.dtype) or not torch.equal(
             *(tensor.flatten().view(torch.uint8) for tensor in (one, other))
         ):  # NaNs too
-            yield where
+            yield location
     elif isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         for key in one:
-            yield from _unequal(one[key], other[key], f'{where}/{key}'.lstrip('/'))
+            yield from _unequal(one[key], other[key], f'{location}/{key}'.lstrip('/'))
     elif (
         isinstance(one, (list, tuple))
         and isinstance(other, (list, tuple))
         and (len(one) == len(other))
     ):
         for i, pair in enumerate(zip(one, other, strict=True)):
-            yield from _unequal(*pair, f'{where}/{i}')
+            yield from _unequal(*pair, f'{location}/{i}')
     elif one != other:
-        yield f'{where}: {one} and {other}'
+        yield f'{location}: {one} and {other}'

@@ -168,8 +168,8 @@ def read_checkpoint(path: str | os.PathLike, *, ours: bool = True) -> dict:
             else ': give the *.pth in a work dir'
         )
         raise UserError(f'checkpoint {path} holds no "state_dict"{other}')
-    where = f'checkpoint {path}'
-    weights = _weights(content['state_dict'], f'{where}: state_dict')
+    location = f'checkpoint {path}'
+    weights = _weights(content['state_dict'], f'{location}: state_dict')
     if weights and all(name.startswith('module.') for name in weights):
         weights = {name.removeprefix('module.'): value for name, value in weights.items()}
     bad = [
@@ -179,15 +179,15 @@ def read_checkpoint(path: str | os.PathLike, *, ours: bool = True) -> dict:
     ]
     if bad:
         raise UserError(
-            f'{where}: {len(bad)} of {len(weights)} weights are NaN or infinite '
+            f'{location}: {len(bad)} of {len(weights)} weights are NaN or infinite '
             f'({_some(bad)}): the training diverged or the file is damaged: take '
             'another one'
         )
     if ours:
-        _hold(content.get('towers', {}), dict[str, Tower], f'{where}: towers')
-        _hold(content.get('meta', {}), Meta, f'{where}: meta')
-        release = _hold(content.get('release', {}), Release, f'{where}: release')
-        _weights(release.get('unused', {}), f'{where}: release.unused')
+        _hold(content.get('towers', {}), dict[str, Tower], f'{location}: towers')
+        _hold(content.get('meta', {}), Meta, f'{location}: meta')
+        release = _hold(content.get('release', {}), Release, f'{location}: release')
+        _weights(release.get('unused', {}), f'{location}: release.unused')
     return dict(content, state_dict=weights)
 
 
@@ -204,18 +204,18 @@ def read_optim(path: str | os.PathLike, checkpoint: dict) -> dict:
             'optimizer, is not beside it: put it there, or start from the weights '
             'alone with --cfg-options load_from=...'
         )
-    optim, where = _read(second), f'checkpoint {second}'
-    _hold(optim, Second, where)
+    optim, location = _read(second), f'checkpoint {second}'
+    _hold(optim, Second, location)
     for name, entry in optim['optimizer']['state'].items():
         tensors = {key: value for key, value in entry.items() if isinstance(value, Tensor)}
-        _weights(tensors, f'{where}: optimizer.state of {name}')
+        _weights(tensors, f'{location}: optimizer.state of {name}')
         rest = {key: value for key, value in entry.items() if key not in tensors}
-        _hold(rest, dict[str, float], f'{where}: optimizer.state of {name}')
+        _hold(rest, dict[str, float], f'{location}: optimizer.state of {name}')
     for name, pair in optim['message_hub']['log_scalars'].items():
-        _weights(dict(enumerate(pair)), f'{where}: message_hub.log_scalars of {name}', names=int)
+        _weights(dict(enumerate(pair)), f'{location}: message_hub.log_scalars of {name}', names=int)
         if pair[0].ndim != 1 or pair[0].shape != pair[1].shape:
             raise UserError(
-                f'{where}: message_hub.log_scalars of {name} are no two equal rows: '
+                f'{location}: message_hub.log_scalars of {name} are no two equal rows: '
                 'take another checkpoint'
             )
     meta = checkpoint.get('meta', {})
@@ -233,14 +233,14 @@ def read_optim(path: str | os.PathLike, checkpoint: dict) -> dict:
 
 
 def _read(path: str | os.PathLike) -> dict:
-    where = f'checkpoint {path}'
+    location = f'checkpoint {path}'
     if not os.path.lexists(path):
-        raise UserError(f'{where} does not exist: give the *.pth in a work dir')
+        raise UserError(f'{location} does not exist: give the *.pth in a work dir')
     with open_regular(path, what='the checkpoint') as file:
         named = HASHED.fullmatch(Path(path).name)
         if named and not hashlib.file_digest(file, 'sha256').hexdigest().startswith(named[2]):
             raise UserError(
-                f'{where} is not what was published under this name, its SHA-256 does '
+                f'{location} is not what was published under this name, its SHA-256 does '
                 f'not begin with {named[2]}: fetch it again, or rename what was '
                 'changed on purpose'
             )
@@ -253,26 +253,26 @@ def _read(path: str | os.PathLike) -> dict:
     except Exception as error:  # arbitrary bytes: each of the readers' errors is the file's
         if str(error).startswith('Weights only load failed'):
             raise UserError(
-                f'{where} cannot be read: it holds more than tensors and numbers, and '
+                f'{location} cannot be read: it holds more than tensors and numbers, and '
                 'loading that would execute code: save its state_dict alone, '
                 "torch.save(model.state_dict(), 'weights.pth')"
             ) from error
         reason = (str(error) or type(error).__name__).splitlines()[0].split('. ')[0]
         raise UserError(
-            f'{where} cannot be read, it is torn or no checkpoint ({reason}): take another one'
+            f'{location} cannot be read, it is torn or no checkpoint ({reason}): take another one'
         ) from error
     if broken is not None:
         raise UserError(
-            f'{where} is damaged, {broken} in it is not what was written: take another one'
+            f'{location} is damaged, {broken} in it is not what was written: take another one'
         )
     return content if isinstance(content, dict) else {}
 
 
-def _weights(value: Any, where: str, *, names: type = str) -> dict[str, Tensor]:
+def _weights(value: Any, location: str, *, names: type = str) -> dict[str, Tensor]:
     """`value`, if it is names and plain tensors that the file holds whole."""
     if not isinstance(value, dict):
         raise UserError(
-            f'{where} is no dict of names and tensors but of type '
+            f'{location} is no dict of names and tensors but of type '
             f'{type(value).__name__}: take another checkpoint'
         )
     for name, tensor in value.items():
@@ -288,11 +288,11 @@ def _weights(value: Any, where: str, *, names: type = str) -> dict[str, Tensor]:
             fault = f'{name!r} of shape {tuple(tensor.shape)} is larger than what is stored of it'
         else:
             continue
-        raise UserError(f'{where}: {fault}: take another checkpoint')
+        raise UserError(f'{location}: {fault}: take another checkpoint')
     return value
 
 
-def _hold(value: Any, kind: type[T], where: str) -> T:
+def _hold(value: Any, kind: type[T], location: str) -> T:
     """`value` as it is, if it is a `kind`."""
     try:
         msgspec.convert(value, kind)
@@ -301,7 +301,7 @@ def _hold(value: Any, kind: type[T], where: str) -> T:
         place = place.rstrip('`').lstrip('$.')
         told = what[:1].lower() + what[1:].replace('`', '')
         raise UserError(
-            f'{where}{"." * bool(place)}{place}: {told}: take another checkpoint'
+            f'{location}{"." * bool(place)}{place}: {told}: take another checkpoint'
         ) from None
     return value
 

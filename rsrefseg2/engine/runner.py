@@ -237,8 +237,8 @@ class RefSegRunner(FlexibleRunner):
 
     def _load(self, checkpoint: dict, path: str | os.PathLike) -> None:
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        check_fits(self.strategy.plain_model, checkpoint, where=str(path))
-        check_tokenizer(self.strategy.plain_model, checkpoint, where=str(path))
+        check_fits(self.strategy.plain_model, checkpoint, location=str(path))
+        check_tokenizer(self.strategy.plain_model, checkpoint, location=str(path))
         self.strategy.load_weights(checkpoint['state_dict'])
         self.logger.info(f'weights of {path}')
 

@@ -94,9 +94,9 @@ def gather_parts(path: str | Path, run: dict[str, Any]) -> list[str]:
             continue
         try:
             head, *lines = as_utf8(whole, str(part)).split('\n')
-            found = decode_json(head, Head, where=f'{part}:1')['run']
+            found = decode_json(head, Head, location=f'{part}:1')['run']
             ids = [
-                str(decode_json(line, Counted, where=f'{part}:{number}')['id'])
+                str(decode_json(line, Counted, location=f'{part}:{number}')['id'])
                 for number, line in enumerate(lines, start=2)
             ]
         except UserError as error:

@@ -60,7 +60,7 @@ class Counted(Line, total=False):
 
 
 def read_dump(path: str | Path, kind: Any = Line) -> Iterator[dict[str, Any]]:
-    """The records of a dump, one after the other, with `where` (file and line) added; ids are text.
+    """The records of a dump, one after the other, with `location` (file and line) added; ids are text.
 
     Raises:
         UserError: the file is missing, a line is no JSON object of the `kind`, an id occurs twice.
@@ -72,14 +72,14 @@ def read_dump(path: str | Path, kind: Any = Line) -> Iterator[dict[str, Any]]:
             'tools/test.py --dump writes one'
         )
     seen: dict[str, str] = {}
-    for where, record in read_json_lines(path, kind, what='the dump'):
+    for location, record in read_json_lines(path, kind, what='the dump'):
         name = str(record['id'])
         if name in seen:
             raise UserError(
-                f'{where}: id {name!r} occurs twice, first in {seen[name]}: one line per sample'
+                f'{location}: id {name!r} occurs twice, first in {seen[name]}: one line per sample'
             )
-        seen[name] = where
-        yield {**record, 'id': name, 'where': where}
+        seen[name] = location
+        yield {**record, 'id': name, 'location': location}
     if not seen:
         raise UserError(f'dump {path} holds no sample')
 
@@ -90,13 +90,13 @@ def masks_of(record: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         UserError: see `rle.runs_of`; one is the other's transpose by its size.
     """
-    where = record['where']
+    location = record['location']
     pred, gt = (
-        decode(record[key], where=f'{where} {key}') for key in ('prediction', 'ground_truth')
+        decode(record[key], location=f'{location} {key}') for key in ('prediction', 'ground_truth')
     )
     if pred.shape != gt.shape and pred.shape == gt.shape[::-1]:
         raise UserError(
-            f'{where}: the prediction is {pred.shape[0]} x {pred.shape[1]} (height x '
+            f'{location}: the prediction is {pred.shape[0]} x {pred.shape[1]} (height x '
             f'width), the annotated mask {gt.shape[0]} x {gt.shape[1]}: one of the two '
             'is transposed: write both as [height, width]'
         )

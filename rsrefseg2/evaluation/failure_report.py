@@ -155,7 +155,7 @@ def read_thresholds(path: str | Path, *, other_than: str | Path) -> Thresholds:
             f'{path} holds no thresholds: give the dump of another split, or the JSON '
             'of tools/analysis/errors.py on one'
         )
-    return Thresholds(**convert(given, ThresholdsEntry, where=f'{path}: thresholds'))
+    return Thresholds(**convert(given, ThresholdsEntry, location=f'{path}: thresholds'))
 
 
 def has_prompts(path: str | Path) -> bool:

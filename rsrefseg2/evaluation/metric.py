@@ -112,7 +112,7 @@ class RefSegMetric(BaseMetric):
         `coarse_localisation`, `mask_agreement`, too."""
         pred, gt = self.masks(sample)
         name = sample['sample_id']
-        intersection, union = self.protocol.overlap(pred, gt, where=f'sample {name}')
+        intersection, union = self.protocol.overlap(pred, gt, location=f'sample {name}')
         record = dict(
             id=name,
             file=sample.get('img_path'),

@@ -35,7 +35,7 @@ class Protocol:
     both_empty: float
     rules: str
 
-    def overlap(self, pred: np.ndarray, gt: np.ndarray, *, where: str) -> tuple[int, int]:
+    def overlap(self, pred: np.ndarray, gt: np.ndarray, *, location: str) -> tuple[int, int]:
         """Intersection and union, in pixels, of two masks (H, W) bool.
 
         Raises:
@@ -45,7 +45,7 @@ class Protocol:
             pred, gt = squash(pred, self.size), squash(gt, self.size)
         if pred.shape != gt.shape:
             raise UserError(
-                f'{where}: the predicted mask is {pred.shape}, the annotated one '
+                f'{location}: the predicted mask is {pred.shape}, the annotated one '
                 f'{gt.shape}; protocol {self.name} compares both at the original '
                 'size (H, W): resize the prediction to it'
             )

@@ -45,9 +45,9 @@ def annotated_samples(source: str | Path | Sequence) -> Iterator[Sample]:
     items are `{'data_samples': RefSegDataSample}`); the predictions are empty."""
     if isinstance(source, (str, Path)):
         for record in read_dump(source, Annotated):
-            gt = decode(record['ground_truth'], where=f'{record["where"]} ground_truth')
-            told = ('id', 'file', 'sentence', 'category', 'level', 'rule', 'where')
-            yield Sample({key: record.get(key) for key in told}, np.zeros_like(gt), gt)
+            gt = decode(record['ground_truth'], location=f'{record["location"]} ground_truth')
+            keys = ('id', 'file', 'sentence', 'category', 'level', 'rule', 'location')
+            yield Sample({key: record.get(key) for key in keys}, np.zeros_like(gt), gt)
         return
     for index in range(len(source)):
         item: Any = source[index]
@@ -102,7 +102,7 @@ def with_masks(
 def score_record(sample: Sample, protocol: Protocol) -> dict[str, Any]:
     """The sample's record with area, intersection, union and iou under the protocol."""
     intersection, union = protocol.overlap(
-        sample.prediction, sample.ground_truth, where=name_of(sample.record)
+        sample.prediction, sample.ground_truth, location=name_of(sample.record)
     )
     return {
         **sample.record,
@@ -186,8 +186,8 @@ def fingerprint(mask: np.ndarray) -> tuple[tuple[int, ...], int]:
 def name_of(record: Mapping[str, Any]) -> str:
     """A sample for a message: where its record stands, if that is known, and its id."""
     return (
-        f'{record["where"]}: sample {record["id"]}'
-        if 'where' in record
+        f'{record["location"]}: sample {record["id"]}'
+        if 'location' in record
         else (f'sample {record["id"]}')
     )
 

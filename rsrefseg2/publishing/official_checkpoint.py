@@ -271,7 +271,7 @@ def to_release(path: str, out: str, *, cfg: Config, dataset: str) -> Conversion:
     placing, state = _place(model, cfg), checkpoint['state_dict']
     if checkpoint.get('towers'):
         state = load_model(cfg, path, 'cpu').state_dict()
-    check_fits(model, dict(checkpoint, state_dict=state), where=path)
+    check_fits(model, dict(checkpoint, state_dict=state), location=path)
     try:
         official = to_official(state, placing)
     except ValueError as error:

@@ -66,14 +66,14 @@ def read_scores_file(
         raise UserError(
             f'{location} names no {" and no ".join(missing)}: give a scores.json of tools/test.py'
         )
-    convert(given, Known, where=location)
+    convert(given, Known, location=location)
     if 'protocol' in given:
         find_protocol(given['protocol'])
     for name, value in given.items():
         if name.startswith('by_'):
-            convert(value, Groups, where=f'{location}: {name}')
+            convert(value, Groups, location=f'{location}: {name}')
         elif value is not None and (name in PERCENTAGES or name.endswith('_hit')):
-            convert(value, Percentage, where=f'{location}: {name}')
+            convert(value, Percentage, location=f'{location}: {name}')
     return given
 
 

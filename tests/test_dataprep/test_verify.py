@@ -28,7 +28,7 @@ def test_every_fault_is_found(dataset, fault, tmp_path):
     lost = 8 - sum(report.samples.values())
     assert set(report.samples) == {'train', 'val', 'test'} and lost <= 8
     message = {**AT_START[dataset], **AT_SAMPLE[dataset]}[fault].replace('{root}', str(root))
-    found = [without_reason(f'{f.where}: {f.what}') for f in errors]
+    found = [without_reason(f'{f.location}: {f.what}') for f in errors]
     if kinds(report) & {'missing image', 'missing mask'}:  # each file, not the first three
         assert all(f.kind.startswith('missing') for f in errors)
         assert len(errors) == int(fault == 'missing masks') + 1
@@ -95,9 +95,9 @@ def test_warnings(tmp_path):
         'long sentence',
     }
     by_kind = {finding.kind: finding for finding in report.findings}
-    assert by_kind['orphan'].where.endswith('images/99.tif')
+    assert by_kind['orphan'].location.endswith('images/99.tif')
     assert by_kind['shared image'].what == 'one picture in test (8.tif), train (12.tif)'
-    assert by_kind['contradiction'].where == 'samples 12, 471'
+    assert by_kind['contradiction'].location == 'samples 12, 471'
     assert by_kind['resized mask'].what == 'the mask is 49 x 64, its image 48 x 64'
     assert by_kind['long sentence'].what == '83 tokens, the text tower reads 64'
     assert by_kind['tiny mask'].what == '24 pixels, sample 20'
@@ -110,7 +110,7 @@ def test_warnings(tmp_path):
         train['unknown category'],
     ) == (4, 3, 1, 2, 2)
     assert as_text(report).count('What to do: ') == 8
-    assert {'severity', 'kind', 'split', 'where', 'what', 'do'} == set(
+    assert {'severity', 'kind', 'split', 'location', 'what', 'do'} == set(
         as_dict(report)['findings'][0]
     )
 

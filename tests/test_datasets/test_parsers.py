@@ -182,7 +182,7 @@ def test_any_value_anywhere_in_refcocos_files(data, refcoco):
         files[0].write_bytes(pickle.dumps(contents[0]))
         files[1].write_text(json.dumps(contents[1]))
         found = RefCOCO(data_root=str(refcoco), split='train', serialize_data=False)
-        assert [decode(record['mask_rle'], where='here').shape for record in found] == [
+        assert [decode(record['mask_rle'], location='here').shape for record in found] == [
             (48, 64)
         ] * len(found) or place[-1] in ('height', 'width', 'size')
     except UserError as error:
@@ -277,9 +277,9 @@ def test_run_lengths_round_trip(drawn):
     runs = np.diff([0, *edges, flat.size]).tolist()
     for counts in (rle['counts'], rle['counts'].decode(), runs):
         found = as_rle([{'size': [height, width], 'counts': counts}], 'here')
-        assert checked(found, where='here')['counts'] == rle['counts']
-        np.testing.assert_array_equal(decode(found, where='here'), mask)
-        assert coco_mask.area(checked(found, where='here')) == mask.sum()
+        assert checked(found, location='here')['counts'] == rle['counts']
+        np.testing.assert_array_equal(decode(found, location='here'), mask)
+        assert coco_mask.area(checked(found, location='here')) == mask.sum()
 
 
 @FEW
@@ -289,7 +289,7 @@ def test_run_lengths_round_trip(drawn):
 )
 def test_any_run_lengths_are_a_mask_or_an_error(counts, size):
     try:
-        mask = decode(as_rle({'size': size, 'counts': counts}, 'here'), where='here')
+        mask = decode(as_rle({'size': size, 'counts': counts}, 'here'), location='here')
     except UserError as error:
         assert str(error).startswith('here: ')
     else:
@@ -301,10 +301,10 @@ def test_any_run_lengths_are_a_mask_or_an_error(counts, size):
 )
 def test_no_polygons(polygons):
     with pytest.raises(UserError, match='here: (the segmentation is|polygon 1 (is no|holds))'):
-        from_polygons(polygons, (8, 9), where='here')
+        from_polygons(polygons, (8, 9), location='here')
 
 
 def test_polygons_are_joined():
     left, right = [0, 0, 4, 0, 4, 8, 0, 8], [3, 0, 9, 0, 9, 8, 3, 8]
-    mask = decode(from_polygons([left, right], (8, 9), where='here'), where='here')
+    mask = decode(from_polygons([left, right], (8, 9), location='here'), location='here')
     assert mask.shape == (8, 9) and mask.all()

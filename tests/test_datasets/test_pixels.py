@@ -327,7 +327,7 @@ def test_rle_in_all_its_forms_against_pycocotools():
     size = list(rle['size'])
     text = {'size': size, 'counts': rle['counts'].decode()}
     for form in (rle, text, [text], {'size': size, 'counts': runs}, [{**rle, 'more': 1}]):
-        np.testing.assert_array_equal(decode(as_rle(form, 'here'), where='here'), MASK)
+        np.testing.assert_array_equal(decode(as_rle(form, 'here'), location='here'), MASK)
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_published_records(file, image_id):
     lines = (real('records') / file).read_text().splitlines()
     record = next(r for r in map(json.loads, lines) if str(r['image_id']) == image_id)
     rle = as_rle(record['segmentation'], file)
-    mask = decode(rle, where=file)
+    mask = decode(rle, location=file)
     area, box = RECORDS[file, image_id]
     assert list(mask.shape) == rle['size'] and mask.sum() == area
     if box is not None:

@@ -167,7 +167,7 @@ def test_a_test_that_died_goes_on_where_it_stopped(trained, config, tmp_path, ru
     assert re.search('continuing: [123] of 4 samples were scored before', log)
     assert again == scores
     for record in records + found:
-        record.pop('where')
+        record.pop('location')
     assert found == records
 
 

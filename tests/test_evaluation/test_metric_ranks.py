@@ -71,7 +71,7 @@ def interrupt(path, ranks):
 
 
 def content(path):
-    return {record.pop('id'): record for record in read_dump(path) if record.pop('where')}
+    return {record.pop('id'): record for record in read_dump(path) if record.pop('location')}
 
 
 def test_any_number_of_ranks_scores_as_one(tmp_path):

@@ -159,10 +159,10 @@ def test_rle_is_cocos():
         rle = encode(pred)
         assert json.loads(json.dumps(rle)) == rle
         assert coco_mask.area({**rle, 'counts': rle['counts'].encode()}) == pred.sum()
-        assert (decode(rle, where='') == pred).all()
+        assert (decode(rle, location='') == pred).all()
         runs = np.flatnonzero(np.diff(np.r_[False, pred.T.ravel(), False].astype(int)))
         counts = np.diff(np.r_[0, runs, pred.size]).tolist()  # uncompressed, column by column
-        assert (decode({'size': rle['size'], 'counts': counts}, where='') == pred).all()
+        assert (decode({'size': rle['size'], 'counts': counts}, location='') == pred).all()
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def parts(size: int, repeats: int) -> None:
     dense, paper = low.numpy(), PROTOCOLS['paper']
     found = {
         'upsampling': milliseconds(lambda: upsample(low[None], shape)[0] > 0, repeats),
-        'overlap': milliseconds(lambda: paper.overlap(pred, gt, where=''), repeats),
+        'overlap': milliseconds(lambda: paper.overlap(pred, gt, location=''), repeats),
         'RLE of both masks (dump)': milliseconds(lambda: (encode(pred), encode(gt)), repeats),
         'coarse localisation (dump)': milliseconds(lambda: coarse_localisation(dense, gt), repeats),
         'mask agreement (dump)': milliseconds(lambda: mask_agreement(dense, pred), repeats),

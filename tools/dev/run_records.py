@@ -72,7 +72,7 @@ def read_record_file(path: Path) -> list[Record]:
         UserError: it cannot be read, or holds no records.
     """
     given = read_json(path, dict[str, Any], what='the file of records')
-    convert(given, RecordFile, where=str(path))
+    convert(given, RecordFile, location=str(path))
     return given['runs']
 
 

@@ -86,7 +86,7 @@ def make_config(family: str, given: dict, source: str, *, strict: bool = False) 
         UserError: a field is of another type or out of bounds, the sizes do not fit, or the model
             is of another family.
     """
-    convert(given, TowerRecord, where=source)
+    convert(given, TowerRecord, location=source)
     kind = given.get('model_type', DEFAULT_TYPE[family])
     _check_kind(family, kind, source)
     config_class = MODEL_TYPES[family][kind][0]

@@ -89,7 +89,7 @@ def weight_files(folder: Path) -> list[Path]:
             shards = set(
                 read_json(index, ShardIndex, what='the index of the weights').weight_map.values()
             )
-            return [Path(confined(folder, shard, where=str(index))) for shard in sorted(shards)]
+            return [Path(confined(folder, shard, location=str(index))) for shard in sorted(shards)]
     return [folder / WEIGHT_FILES[0]]
 
 

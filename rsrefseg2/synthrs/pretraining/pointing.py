@@ -67,7 +67,7 @@ def _shows_most(scene: dict, patch: int, side: int) -> int | None:
     cell = scene['size'] / side
     rows, columns = (slice(int(k * cell), math.ceil((k + 1) * cell)) for k in (row, column))
     pixels = [
-        int(decode(thing['rle'], where='an object of a scene')[rows, columns].sum())
+        int(decode(thing['rle'], location='an object of a scene')[rows, columns].sum())
         for thing in scene['objects']
     ]
     most = max(pixels)

@@ -129,7 +129,7 @@ def questions(dataset: RRSISD, data_root: Path, *, images: int, seed: int) -> It
             for text, meaning, target in ask(things, scene['size'], rng):
                 sample = RefSegDataSample(metainfo=dict(text=text, meaning=meaning))
                 sample.gt_mask = torch.from_numpy(
-                    decode(things[target].rle, where=f'a scene of {data_root}').copy()
+                    decode(things[target].rle, location=f'a scene of {data_root}').copy()
                 )
                 batch['data_samples'].append(sample)
                 index.append(u)
