@@ -90,9 +90,9 @@ def _open_file(error: OSError) -> str | None:
 
 
 @contextlib.contextmanager
-def os_errors_told(doing: str) -> Iterator[None]:
+def os_errors_explained(doing: str) -> Iterator[None]:
     """Within the block, what the system refuses is a UserError that says what was being done:
-    `with os_errors_told(f'writing {path}'):`."""
+    `with os_errors_explained(f'writing {path}'):`."""
     try:
         yield
     except OSError as error:

@@ -12,7 +12,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError, os_errors_told
+from .errors import UserError, os_errors_explained
 
 _KINDS = {
     stat.S_IFDIR: 'a folder',
@@ -59,7 +59,7 @@ def read_bytes(path: str | os.PathLike, *, what: str = 'the file') -> bytes:
     Raises:
         UserError: see `open_regular`; it cannot be read to its end.
     """
-    with open_regular(path, what=what) as file, os_errors_told(f'reading {os.fsdecode(path)}'):
+    with open_regular(path, what=what) as file, os_errors_explained(f'reading {os.fsdecode(path)}'):
         return file.read()
 
 
@@ -114,7 +114,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         UserError: it cannot be written (a full or read-only disk, no such folder, a folder there).
     """
     path = Path(path)
-    with os_errors_told(f'writing {path}'):
+    with os_errors_explained(f'writing {path}'):
         # Writers tell the format by the suffix; what follows the last dot of a long name is none.
         suffix = path.suffix if len(path.suffix) <= 16 else ''
         handle, name = tempfile.mkstemp(dir=path.parent, prefix='.', suffix=suffix)
@@ -207,5 +207,5 @@ def require_writable(folder: str | os.PathLike) -> None:
     Raises:
         UserError: they cannot (a read-only disk, no permission).
     """
-    with os_errors_told(f'writing to {os.fspath(folder)}'):
+    with os_errors_explained(f'writing to {os.fspath(folder)}'):
         tempfile.TemporaryFile(dir=os.fspath(folder)).close()

@@ -207,7 +207,7 @@ def _number(text: str) -> float:
     return number
 
 
-# Shared options: name -> what argparse is told. Below the types that they name.
+# Shared options: name -> what argparse gets. Below the types that they name.
 SHARED: dict[str, dict[str, Any]] = {
     'config': dict(metavar='CONFIG', help='config file; configs/... are found anywhere'),
     'cfg-options': dict(

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from .errors import UserError, os_errors_told
+from .errors import UserError, os_errors_explained
 from .files import as_utf8, open_regular, read_bytes
 
 T = TypeVar('T')
@@ -171,7 +171,7 @@ def read_json_lines(
         UserError: see `files.read_bytes` and `decode_json`.
     """
     name = os.fsdecode(path)
-    with open_regular(path, what=what) as file, os_errors_told(f'reading {name}'):
+    with open_regular(path, what=what) as file, os_errors_explained(f'reading {name}'):
         for number, line in enumerate(file, start=1):
             if line.strip():
                 location = f'{name}:{number}'

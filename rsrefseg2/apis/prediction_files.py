@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ..errors import UserError, os_errors_told
+from ..errors import UserError, os_errors_explained
 from ..files import open_regular, require_free, write_with
 from ..visualization import panel
 from .predictor import Prediction
@@ -111,7 +111,7 @@ def _place(path: str | Path) -> str:
 
 def _mark(path: str) -> str:
     """What a file written for this picture bears."""
-    with open_regular(path, what='the image') as file, os_errors_told(f'reading {path}'):
+    with open_regular(path, what='the image') as file, os_errors_explained(f'reading {path}'):
         return f'RSRefSeg2 predict {hashlib.file_digest(file, "sha256").hexdigest()}'
 
 

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
             'split of the same model), or --from prediction'
         )
     if source == 'prediction' and args.thresholds:
-        raise UserError(f'{args.dump} has no dense prompts: leave --thresholds away')
+        raise UserError(f'{args.dump} has no dense prompts: drop --thresholds')
     thresholds = None
     if source == 'prompt':
         thresholds = read_thresholds(args.thresholds, other_than=args.dump)

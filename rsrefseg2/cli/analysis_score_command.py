@@ -47,9 +47,7 @@ def open_samples(args: argparse.Namespace) -> Iterable[Sample]:
         raise UserError(f'{path} does not exist: give a dump or a folder of masks')
     if not path.is_dir():
         if args.ground_truth:
-            raise UserError(
-                f'{path} is a dump and holds its ground truth: leave --ground-truth away'
-            )
+            raise UserError(f'{path} is a dump and holds its ground truth: drop --ground-truth')
         return dumped_samples(path)
     if not args.ground_truth:
         raise UserError(

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
-from rsrefseg2.errors import UserError, make_folder, os_errors_told
+from rsrefseg2.errors import UserError, make_folder, os_errors_explained
 from rsrefseg2.files import open_regular, replacing
 
 
@@ -171,7 +171,7 @@ def _write_entries(
             continue
         make_folder(target.parent)
         with opened(entry) as source, replacing(target) as partial:
-            with open(partial, 'wb') as file, os_errors_told(f'unpacking {target}'):
+            with open(partial, 'wb') as file, os_errors_explained(f'unpacking {target}'):
                 while block := source.read(2**20):
                     file.write(block)
         written += 1

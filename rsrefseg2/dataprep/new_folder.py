@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from rsrefseg2.errors import UserError, make_folder, os_errors_told
+from rsrefseg2.errors import UserError, make_folder, os_errors_explained
 
 
 @contextlib.contextmanager
@@ -30,7 +30,7 @@ def complete_folder(out: str | Path, *, own: Collection[str] = ()) -> Iterator[P
     out = Path(os.path.realpath(out))
     with _claimed(out):
         _require_nothing_but(own, out)
-        with os_errors_told(f'writing beside {out}'):
+        with os_errors_explained(f'writing beside {out}'):
             root = Path(tempfile.mkdtemp(prefix=f'.{out.name}-', dir=out.parent))
             root.chmod(0o755)
         try:
@@ -48,7 +48,7 @@ def _claimed(out: Path) -> Iterator[None]:
     missing = not os.path.lexists(out)
     if not missing and not out.is_dir():
         raise UserError(f'{out} is there and no folder: choose another --out')
-    with os_errors_told(f'opening {make_folder(out)}'):
+    with os_errors_explained(f'opening {make_folder(out)}'):
         handle = os.open(out, os.O_RDONLY)
     try:
         if not _lock(handle, out):

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from rsrefseg2.errors import UserError, os_errors_told, suggest
+from rsrefseg2.errors import UserError, os_errors_explained, suggest
 from rsrefseg2.options import SPLITS as SPLITS
 from rsrefseg2.records import convert
 
@@ -68,7 +68,7 @@ def is_folder(path: str) -> bool:
 
 
 def _mode(path: str) -> int | None:
-    with os_errors_told(path):
+    with os_errors_explained(path):
         try:
             return os.stat(path).st_mode
         except (FileNotFoundError, NotADirectoryError):
@@ -129,7 +129,7 @@ def missing_files(paths: Iterable[str]) -> dict[str, list[str]]:
         wanted.setdefault(folder, {})[name] = None
     missing = {}
     for folder, names in wanted.items():
-        with os_errors_told(folder):
+        with os_errors_explained(folder):
             present = set(os.listdir(folder or '.')) if is_folder(folder or '.') else set()
         missing[folder] = [name for name in names if name not in present]
     return {folder: names for folder, names in missing.items() if names}

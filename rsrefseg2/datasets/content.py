@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from rsrefseg2.errors import UserError, make_folder, os_errors_told
+from rsrefseg2.errors import UserError, make_folder, os_errors_explained
 from rsrefseg2.files import read_bytes, write_text
 from rsrefseg2.records import read_json, to_json
 
@@ -134,7 +134,7 @@ def in_processes(
 
 
 def _stamp(path: str) -> Stamp:
-    with os_errors_told(path):
+    with os_errors_explained(path):
         status = os.stat(path)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from rsrefseg2.errors import UserError, os_errors_told
+from rsrefseg2.errors import UserError, os_errors_explained
 from rsrefseg2.files import confined
 from rsrefseg2.records import convert, parse_json
 from rsrefseg2.registry import DATASETS
@@ -156,7 +156,7 @@ def _lines_files(folder: str) -> list[str]:
     """The `*.jsonl` in a folder that may be missing."""
     if not is_folder(folder):
         return []
-    with os_errors_told(folder):
+    with os_errors_explained(folder):
         return sorted(
             os.path.join(folder, name)
             for name in os.listdir(folder)

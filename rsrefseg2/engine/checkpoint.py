@@ -79,7 +79,7 @@ def check_fits(model: nn.Module, checkpoint: dict, *, location: str) -> None:
         ],
     }
     if any(faults.values()):
-        told = '; '.join(
+        listed = '; '.join(
             f'{len(keys)} {fault} ({", ".join(keys[:3])}{", ..." * (len(keys) > 3)})'
             for fault, keys in faults.items()
             if keys
@@ -88,7 +88,7 @@ def check_fits(model: nn.Module, checkpoint: dict, *, location: str) -> None:
             sorted({tower['checkpoint'] for tower in checkpoint.get('towers', {}).values()})
         )
         raise UserError(
-            f'checkpoint {location} is not of this model: {told}: use the config and the '
+            f'checkpoint {location} is not of this model: {listed}: use the config and the '
             f'towers it was trained with{trained_on and f" ({trained_on})"}'
         )
     if given and given == given_keys(model) and not checkpoint.get('towers'):  # weights alone

@@ -299,9 +299,9 @@ def _hold(value: Any, kind: type[T], location: str) -> T:
     except (msgspec.ValidationError, OverflowError, RecursionError, UnicodeEncodeError) as error:
         what, _, place = str(error).partition(' - at `')
         place = place.rstrip('`').lstrip('$.')
-        told = what[:1].lower() + what[1:].replace('`', '')
+        message = what[:1].lower() + what[1:].replace('`', '')
         raise UserError(
-            f'{location}{"." * bool(place)}{place}: {told}: take another checkpoint'
+            f'{location}{"." * bool(place)}{place}: {message}: take another checkpoint'
         ) from None
     return value
 

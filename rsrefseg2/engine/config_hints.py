@@ -108,10 +108,10 @@ def describe(hint: Any) -> str:
     """What a parameter declared as `hint` takes, in words: 'a whole number of at least 1'."""
     kind, args = typing.get_origin(hint) or hint, typing.get_args(hint)
     if kind is Annotated:
-        told = describe(args[0])
+        described = describe(args[0])
         for meta in args[1:]:
-            told = _describe_bounds(told, meta)
-        return told
+            described = _describe_bounds(described, meta)
+        return described
     if kind in UNIONS:
         return _describe_union(args)
     if kind is Literal:
@@ -147,18 +147,18 @@ def _describe_union(args: tuple) -> str:
     return ' or '.join(dict.fromkeys([*(n for n in names if n not in lists), *none, *lists]))
 
 
-def _describe_bounds(told: str, meta: object) -> str:
+def _describe_bounds(described: str, meta: object) -> str:
     if not isinstance(meta, Meta):
-        return told
+        return described
     if meta.min_length is not None:
-        return told.replace('a list', f'a list of {meta.min_length} or more', 1)
+        return described.replace('a list', f'a list of {meta.min_length} or more', 1)
     most = None if meta.le == LARGEST else meta.le
     if meta.ge is not None and most is not None:
-        return f'{told} from {meta.ge} to {most}'
+        return f'{described} from {meta.ge} to {most}'
     bounds = [
         f' of at least {meta.ge}' if meta.ge is not None else '',
         f' above {meta.gt}' if meta.gt is not None else '',
         f' up to {most}' if most is not None else '',
         f' below {meta.lt}' if meta.lt is not None else '',
     ]
-    return told + ' and'.join(filter(None, bounds))
+    return described + ' and'.join(filter(None, bounds))

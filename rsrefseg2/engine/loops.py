@@ -120,7 +120,7 @@ def leave_out_what_is_done(dataloader: dict, evaluator: Evaluator, logger: MMLog
         return dataloader
     if len(evaluator.metrics) > 1:
         raise UserError(
-            'a test with several evaluators cannot be continued: leave --resume away, '
+            'a test with several evaluators cannot be continued: drop --resume, '
             'or score the dump with tools/analysis/score.py'
         )
     dataset = DATASETS.build(dataloader['dataset'])

@@ -62,7 +62,7 @@ def explain_out_of_memory(cfg: Config, loader: str | None = None) -> Iterator[No
             )
         raise UserError(
             f'{what} with {cfg.model.siglip.checkpoint} and '
-            f'{cfg.model.sam.checkpoint}{_told(shape)}: lower or set, in this order: '
+            f'{cfg.model.sam.checkpoint}{_batch_text(shape)}: lower or set, in this order: '
             f'{"; ".join(levers)}'
         ) from error
 
@@ -113,7 +113,7 @@ def levers_of(cfg: Config, loader: str | None) -> list[str]:
     return [*levers, 'a smaller model.sam.checkpoint']
 
 
-def _told(shape: BatchShape | None) -> str:
+def _batch_text(shape: BatchShape | None) -> str:
     """The batch, as a clause."""
     if shape is None:
         return ''

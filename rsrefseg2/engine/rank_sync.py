@@ -74,9 +74,9 @@ class Agreement:
                 value = action()
             except UserError as error:
                 fault = error
-        value, told = self.from_main((value, fault and str(fault)))
-        if told is not None:
-            raise fault or UserError(told)
+        value, message = self.from_main((value, fault and str(fault)))
+        if message is not None:
+            raise fault or UserError(message)
         return value
 
     def gather(self, value: Any) -> list[Any]:

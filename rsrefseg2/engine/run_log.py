@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from mmengine.logging import MMLogger
 from mmengine.logging.logger import MMFormatter
 
-from ..errors import os_errors_told
+from ..errors import os_errors_explained
 from ..terminal import visible
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def claim_stamp(work_dir: str | os.PathLike, stamp: str) -> str:
     for name in names:
         if name not in _claimed:
             folder = os.path.join(work_dir, name)
-            with os_errors_told(f'making {folder}'), contextlib.suppress(FileExistsError):
+            with os_errors_explained(f'making {folder}'), contextlib.suppress(FileExistsError):
                 os.mkdir(folder)
                 break
     _claimed.add(name)

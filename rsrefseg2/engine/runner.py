@@ -231,7 +231,7 @@ class RefSegRunner(FlexibleRunner):
         except UserError as error:
             if not self._trains:
                 raise
-            self.logger.warning(str(error))  # the training may mend it
+            self.logger.warning(str(error))  # the training may repair it
         self._load(checkpoint, path)
         return checkpoint
 
@@ -347,7 +347,7 @@ class TrainingRunner(RefSegRunner):
 
 
 def check_start(cfg: Config) -> None:
-    """The checkpoint that a run was told to start from can be read, and resumed by this config:
+    """The checkpoint that a run is to start from can be read, and resumed by this config:
     asked before the towers are built.
 
     Raises:

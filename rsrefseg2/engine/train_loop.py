@@ -237,7 +237,7 @@ class GuardedOptimWrapper:
             f'{sample.sample_id} ({sample.img_path})' for sample in self._batch['data_samples']
         )
         # The main process alone has a log, and the samples may be another rank's.
-        told = '; '.join(
+        message = '; '.join(
             filter(
                 None,
                 self._agreement.gather(
@@ -249,12 +249,12 @@ class GuardedOptimWrapper:
         )
         if self._non_finite == 'stop':
             raise UserError(
-                f'{told}: look at them, lower the learning rate, or leave such batches '
+                f'{message}: look at them, lower the learning rate, or leave such batches '
                 "out with train_cfg.non_finite='skip'"
             )
         if self._skipped >= MOST_SKIPPED:
             raise UserError(
-                f'{told}: the {self._skipped}th batch in a row: the weights have '
+                f'{message}: the {self._skipped}th batch in a row: the weights have '
                 'diverged; go on from an earlier checkpoint with a lower rate'
             )
-        print_log(f'{told}: its update is skipped', 'current', logging.WARNING)
+        print_log(f'{message}: its update is skipped', 'current', logging.WARNING)

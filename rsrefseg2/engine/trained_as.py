@@ -30,7 +30,7 @@ NO_FUNCTION = re.compile(
     r'|.*\.dropout|.*\.trainable|sam\.train_prompt_encoder|frozen_dtype'
     r'|autocast|data_preprocessor\.(type|tokenizer|init)'
 )
-# Of a run, what is told where a resume changes it. Where data lie is no change of them.
+# Of a run, what is reported where a resume changes it. Where data lie is no change of them.
 OF_THE_RUN = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg')
 NO_CHANGE = (
     'data_root',
@@ -124,9 +124,9 @@ def check_function(model: Mapping, checkpoint: dict, path: str | os.PathLike) ->
     before = {**{s.key: s.default for s in settings if s.default is not None}, **recorded}
     differing = _differing(before, {s.key: s.value for s in settings})
     if differing:
-        told = ', '.join(f'model.{line}' for line in differing)
+        lines = ', '.join(f'model.{line}' for line in differing)
         raise UserError(
-            f'checkpoint {path} was trained as another model, here is {told}: its '
+            f'checkpoint {path} was trained as another model, here is {lines}: its '
             'weights would compute something else: give the config of its training'
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..errors import UserError, os_errors_told
+from ..errors import UserError, os_errors_explained
 
 LOCK = '.training.lock'
 CHECKPOINT = re.compile(r'(best_[^/]+_)?(epoch|iter)_\d+\.pth')  # as CheckpointHook names them
@@ -22,7 +22,7 @@ def lock_work_dir(folder: str | os.PathLike) -> None:
         UserError: another training does, or no lock can be had.
     """
     lock = FileLock(os.path.join(folder, LOCK))
-    with os_errors_told(f'locking {lock.lock_file}'):
+    with os_errors_explained(f'locking {lock.lock_file}'):
         try:
             lock.acquire(blocking=False)
         except Timeout:

@@ -18,7 +18,7 @@ from typing import Any, TextIO, TypedDict
 
 from mmengine.dist import broadcast_object_list, get_rank, get_world_size
 
-from ..errors import UserError, make_folder, os_errors_told
+from ..errors import UserError, make_folder, os_errors_explained
 from ..files import (
     MARK_WITHIN,
     as_utf8,
@@ -104,8 +104,8 @@ def gather_parts(path: str | Path, run: dict[str, Any]) -> list[str]:
             raise UserError(f'{fault}: no part of a dump: {start_anew}') from None
         differ = [key for key in run if found.get(key) != run[key]]
         if differ:
-            told = '; '.join(f'{key} {found.get(key)!r}, now {run[key]!r}' for key in differ)
-            raise UserError(f'{part} belongs to another test ({told}): {start_anew}')
+            changes = '; '.join(f'{key} {found.get(key)!r}, now {run[key]!r}' for key in differ)
+            raise UserError(f'{part} belongs to another test ({changes}): {start_anew}')
         done.update(zip(ids, lines, strict=True))
     if parts:
         gathered = Path(f'{path}.part')
@@ -185,7 +185,7 @@ class Lines(Records):
 
     def write(self, records: Iterable[dict[str, Any]]) -> None:
         """Appends the records; after this a kill does not lose them."""
-        with os_errors_told(f'writing {self._name}'):
+        with os_errors_explained(f'writing {self._name}'):
             self._file.writelines(to_json(record) + '\n' for record in records)
             self._file.flush()
 

@@ -20,7 +20,7 @@ from ..registry import MODELS
 from .towers.load import Init, load_tokenizer
 
 SIGLIP_MEAN = SIGLIP_STD = (0.5, 0.5, 0.5)
-MAX_TOLD = 10
+MAX_WARNED = 10
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -110,7 +110,7 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         self.size_siglip, self.size_sam = size_siglip, size_sam
         self.mean_siglip, self.std_siglip = tuple(mean_siglip), tuple(std_siglip)
         self.n_cut = 0
-        self._told: set[str] = set()  # sentences without a known word that were warned of
+        self._warned: set[str] = set()  # sentences without a known word that were warned of
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """{'inputs': U uint8 (3, H, W), 'image_index': (B,), 'image_ids': (B,), 'data_samples': B}
@@ -188,8 +188,8 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         with padding='longest' ids (B, the longest length).
 
         A sentence longer than the tower's positions is cut, its eos kept; the cuts are counted
-        (`n_cut`, told by TruncatedSentenceHook) and warned of once. One whose words are all unknown to
-        the tokenizer is warned of, up to MAX_TOLD different ones.
+        (`n_cut`, reported by TruncatedSentenceHook) and warned of once. One whose words are all unknown to
+        the tokenizer is warned of, up to MAX_WARNED different ones.
 
         Raises:
             UserError: a sentence is empty.
@@ -215,8 +215,8 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         marks = 1 if self.tokenizer.bos_id is None else 2  # eos, and bos
         unknown = (ids == self.tokenizer.unk_id).sum(1) == lengths - marks
         for row in unknown.nonzero().flatten().tolist():
-            if sentences[row] not in self._told and len(self._told) < MAX_TOLD:
-                self._told.add(sentences[row])
+            if sentences[row] not in self._warned and len(self._warned) < MAX_WARNED:
+                self._warned.add(sentences[row])
                 print_log(
                     f'the tokenizer knows no word of the sentence {sentences[row]!r}: the '
                     f'mask cannot follow it',

@@ -33,7 +33,7 @@ class Scores(NamedTuple):
     """What a test found, in percent."""
 
     values: dict[str, float]
-    intervals: dict[str, Interval]  # 95 %, over images; {}: not at hand
+    intervals: dict[str, Interval]  # 95 %, over images; {}: not computed
     protocol: Protocol
     samples: int | None
     source: str
@@ -55,7 +55,7 @@ class Tower(NamedTuple):
         return self.name is not None and is_hub_name(self.name)
 
     @property
-    def told(self) -> str:
+    def described(self) -> str:
         """Where it comes from, for people."""
         if self.name is None:
             return 'drawn at random' if self.drawn else f'a folder of the author ({UNKNOWN} which)'
@@ -137,12 +137,12 @@ def public_names(cfg: Config, given: dict[str, str]) -> dict[str, str | None]:
     """
     names = {}
     for family in ('siglip', 'sam'):
-        own, told = public_name(family, cfg.model[family].checkpoint), given.get(family)
-        if told is not None and not is_hub_name(told):
-            raise UserError(f'--{family} {told!r} is no name of the hub (owner/name)')
-        if told is not None and own not in (None, told):
-            raise UserError(f'--{family} {told}: the config names {own} itself, leave it away')
-        names[family] = told or own
+        own, asked = public_name(family, cfg.model[family].checkpoint), given.get(family)
+        if asked is not None and not is_hub_name(asked):
+            raise UserError(f'--{family} {asked!r} is no name of the hub (owner/name)')
+        if asked is not None and own not in (None, asked):
+            raise UserError(f'--{family} {asked}: the config names {own} itself: drop --{family}')
+        names[family] = asked or own
     return names
 
 

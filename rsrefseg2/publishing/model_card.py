@@ -232,11 +232,12 @@ def _scores(facts: Facts) -> str:
                 f'{_number(pair.low)} to {_number(pair.high)}' if pair else 'not computed',
             )
         )
-    told = [f'Percent, protocol `{scores.protocol.name}` ({scores.protocol.rules})']
-    told += [f'{scores.samples} samples'] if scores.samples is not None else []
-    told += [f"the config's test is {_split(facts.test)}"] if facts.test else []
-    return f'## Scores\n\n{"; ".join(told)}. Intervals: bootstrap over images.\n\n' + _table(
-        ('score', text(scores.source), '95 % interval'), rows
+    facts_of_test = [f'Percent, protocol `{scores.protocol.name}` ({scores.protocol.rules})']
+    facts_of_test += [f'{scores.samples} samples'] if scores.samples is not None else []
+    facts_of_test += [f"the config's test is {_split(facts.test)}"] if facts.test else []
+    return (
+        f'## Scores\n\n{"; ".join(facts_of_test)}. Intervals: bootstrap over images.\n\n'
+        + _table(('score', text(scores.source), '95 % interval'), rows)
     )
 
 
@@ -244,7 +245,7 @@ def _towers(facts: Facts) -> str:
     rows = [
         (
             tower.family,
-            tower.told,
+            tower.described,
             f'`{tower.sha256}`' if tower.sha256 else UNKNOWN,
             "this model's" if tower.drawn else tower.licence or UNKNOWN,
         )

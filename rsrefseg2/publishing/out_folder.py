@@ -12,7 +12,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from ..errors import UserError, make_folder, os_errors_told
+from ..errors import UserError, make_folder, os_errors_explained
 
 
 @contextlib.contextmanager
@@ -23,7 +23,7 @@ def staged(out: Path) -> Iterator[Path]:
     Raises:
         UserError: the disk is full or cannot be written; see also `put_in_place`.
     """
-    with os_errors_told(f'writing to {out.parent}'):
+    with os_errors_explained(f'writing to {out.parent}'):
         stage = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
     try:
         yield stage

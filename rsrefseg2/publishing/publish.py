@@ -24,7 +24,7 @@ from .out_folder import check_free, staged
 from .portable_config import differing_keys, portable, published_config, write_config
 from .published_weights import check_tested, published_checkpoint, write_weights
 
-ODD = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\[\](){}`$&;!#%\ud800-\udfff]')  # in a file's name
+RESERVED = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\[\](){}`$&;!#%\ud800-\udfff]')  # in a file's name
 
 
 class Published(NamedTuple):
@@ -172,11 +172,11 @@ def check_name(name: str) -> str:
     Raises:
         UserError: some file system, shell or page would read it as something else.
     """
-    odd = sorted(set(ODD.findall(name)))
-    if odd:
+    reserved = sorted(set(RESERVED.findall(name)))
+    if reserved:
         raise UserError(
             f'the config is named {name!r}: published files have its name, and not '
-            f'every system takes {" ".join(map(repr, odd))} in one: rename the config'
+            f'every system takes {" ".join(map(repr, reserved))} in one: rename the config'
         )
     return name
 

@@ -266,7 +266,7 @@ def test_errors_tool_reports_bad_input_in_one_line(run, dumps, tmp_path):
     for arguments, message in (
         ((test,), 'give --thresholds'),
         ((test, '--thresholds', test), 'another split'),
-        ((other, '--thresholds', val), 'leave --thresholds away'),
+        ((other, '--thresholds', val), 'drop --thresholds'),
         ((test, '--thresholds', other), 'sample 0 has no coarse_localisation'),
         ((old, '--thresholds', val), 'sample 0 has no mask_agreement'),
         ((test, '--thresholds', tmp_path / 'no.json'), 'holds no thresholds'),

@@ -117,7 +117,7 @@ def _head(note: str, folders: Sequence[str], nothing: bool) -> list[str]:
         f'Of `{PUBLISHED}`, `configs/release/`, `{INDEX}`, {named} and `{QUICKSTART}` '
         f'by `python tools/dev/zoo.py --records {folders[-1]} > {PAGE}`; not to be edited.',
         '',
-        'In percent; - is a number that was not at hand, or a run that was not made. ' + note,
+        'In percent; - is a number that its source lacks, or a run that was not made. ' + note,
     ]
     if nothing:
         lines[-1] += (

@@ -1,6 +1,6 @@
 # The public release's variant of the model; what its checkpoints were trained as.
 # Its text is padded to the longest sentence of the batch, which SigLIP reads, so a prediction
-# depends on its batch. It cuts at 128 tokens, but SigLIP 2 has 64 positions: here at 64, told.
+# depends on its batch. It cuts at 128 tokens, but SigLIP 2 has 64 positions: here at 64, with a warning.
 # Its tokenizer (transformers 4.53's) does not lower-case.
 # SAM 2's stability rule is on in its validation and its test, so in the choice of its checkpoints
 # and very likely in its published numbers; the paper speaks of the first mask alone.

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 from safetensors import SafetensorError, safe_open
 
-from rsrefseg2.errors import UserError, os_errors_told
+from rsrefseg2.errors import UserError, os_errors_explained
 from rsrefseg2.files import confined, open_regular
 from rsrefseg2.records import read_json
 
@@ -130,7 +130,7 @@ def weights_written(folder: Path) -> Iterator[None]:
         UserError: the disk is full or cannot be written.
     """
     try:
-        with os_errors_told(f'writing to {folder}'):
+        with os_errors_explained(f'writing to {folder}'):
             yield
     except SafetensorError as error:  # its only fault in writing: the system's, as text
         raise UserError(
