@@ -215,6 +215,33 @@ def test_no_import_runs_in_a_circle():
         visit(module, [])
 
 
+def by_full_name(source):
+    """What `source`, of the package, imports of it without dots."""
+    return [
+        name
+        for node in ast.walk(ast.parse(source))
+        for name in (
+            [node.module]
+            if isinstance(node, ast.ImportFrom) and not node.level
+            else [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
+        if name.split('.')[0] == 'rsrefseg2'
+    ]
+
+
+def test_the_package_imports_itself_relatively():
+    wrong = {
+        str(path.relative_to(ROOT)): names
+        for path in (ROOT / 'rsrefseg2').rglob('*.py')
+        if (names := by_full_name(path.read_text(encoding='utf-8')))
+    }
+    assert not wrong
+    source = 'from rsrefseg2.a import b\ndef f():\n    import rsrefseg2.c\nfrom ..d import e'
+    assert by_full_name(source) == ['rsrefseg2.a', 'rsrefseg2.c']
+
+
 def test_optional_dependencies_are_imported_where_they_are_used():
     """Not when a module is read: deepspeed costs seconds, the others may be missing."""
     lazy = set(PACKAGES.values())

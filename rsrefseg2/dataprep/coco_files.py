@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from rsrefseg2.errors import UserError
-from rsrefseg2.files import read_bytes
-from rsrefseg2.records import convert, decode_json
+from ..errors import UserError
+from ..files import read_bytes
+from ..records import convert, decode_json
 
 Id = int | float | str  # COCO's are whole numbers; tools also write 7.0 and names
 Size = Annotated[float, msgspec.Meta(gt=0, lt=2**31)]  # tools also write 743.0

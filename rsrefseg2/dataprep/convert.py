@@ -18,9 +18,6 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from rsrefseg2.files import write_text
-from rsrefseg2.rle import checked
-
 from ..datasets.base import RefSegDataset
 from ..datasets.checks import SPLITS
 from ..datasets.content import on_all_cores
@@ -29,6 +26,8 @@ from ..datasets.masks import read_mask
 from ..datasets.readers import open_split
 from ..datasets.rrsisd import CLASSES
 from ..datasets.scene_files import SCENES
+from ..files import write_text
+from ..rle import checked
 from .layouts import LAYOUTS, UNKNOWN, Layout, Picture, running_totals
 from .new_folder import complete_folder
 

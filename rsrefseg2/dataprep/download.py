@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
-from rsrefseg2.errors import UserError, make_folder, os_errors_explained
-from rsrefseg2.files import open_regular, replacing
+from ..errors import UserError, make_folder, os_errors_explained
+from ..files import open_regular, replacing
 
 
 class Source(NamedTuple):

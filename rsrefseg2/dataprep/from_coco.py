@@ -18,15 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from rsrefseg2.errors import UserError
-from rsrefseg2.files import confined
-from rsrefseg2.options import SHARES
-from rsrefseg2.rle import checked, from_polygons, require_within
-
 from ..datasets.checks import SPLITS, is_file
 from ..datasets.content import on_all_cores
 from ..datasets.images import read_image
 from ..datasets.pictures import is_turned
+from ..errors import UserError
+from ..files import confined
+from ..options import SHARES
+from ..rle import checked, from_polygons, require_within
 from .coco_files import Annotation, Id, ImageRecord, Instances, load_instances
 from .convert import box_and_area, text_rle, write_dataset
 from .expressions import Limits, NotUnderstood, expressions_of, solve, spoken_names

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from rsrefseg2.errors import UserError, make_folder, os_errors_explained
+from ..errors import UserError, make_folder, os_errors_explained
 
 
 @contextlib.contextmanager

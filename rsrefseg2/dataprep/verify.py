@@ -7,12 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from rsrefseg2.errors import UserError
-
 from ..datasets.base import RefSegDataset
 from ..datasets.checks import Faults, missing_files
 from ..datasets.content import remember
 from ..datasets.readers import open_split, own_names, splits_of, written_triplets
+from ..errors import UserError
 from .findings import KINDS, SEVERITIES, TINY, Finding, Report, as_dict, as_text
 from .verify_pixels import Looks, look_at_all
 

@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rsrefseg2.errors import UserError
-
 from ..datasets.content import file_hash, on_all_cores
 from ..datasets.images import read_image
 from ..datasets.masks import mask_of
+from ..errors import UserError
 
 
 class MaskLook(NamedTuple):

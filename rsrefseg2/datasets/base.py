@@ -10,10 +10,9 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from rsrefseg2.bounds import NonNegativeInt, PositiveInt
-from rsrefseg2.errors import UserError, suggest
-from rsrefseg2.registry import SCOPE, TRANSFORMS
-
+from ..bounds import NonNegativeInt, PositiveInt
+from ..errors import UserError, suggest
+from ..registry import SCOPE, TRANSFORMS
 from .categories import CategoryFinder
 from .checks import SPLITS, Faults, check_split, require_present
 from .content import first_of_equal

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from rsrefseg2.errors import UserError, os_errors_explained, suggest
-from rsrefseg2.options import SPLITS as SPLITS
-from rsrefseg2.records import convert
+from ..errors import UserError, os_errors_explained, suggest
+from ..options import SPLITS as SPLITS
+from ..records import convert
 
 SEE_TREE = 'data/README.md shows the expected tree'
 

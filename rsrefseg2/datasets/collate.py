@@ -6,8 +6,8 @@ import zlib
 
 import torch
 
-from rsrefseg2.errors import UserError
-from rsrefseg2.registry import FUNCTIONS
+from ..errors import UserError
+from ..registry import FUNCTIONS
 
 
 @FUNCTIONS.register_module()

@@ -14,9 +14,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from rsrefseg2.errors import UserError, make_folder, os_errors_explained
-from rsrefseg2.files import read_bytes, write_text
-from rsrefseg2.records import read_json, to_json
+from ..errors import UserError, make_folder, os_errors_explained
+from ..files import read_bytes, write_text
+from ..records import read_json, to_json
 
 CACHE_VARIABLE = 'RSREFSEG2_CACHE'
 # A file's size, mtime_ns, ctime_ns and inode: a hash of another stamp is out of date. Who writes a

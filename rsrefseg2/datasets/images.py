@@ -7,8 +7,7 @@ import os
 import numpy as np
 import torch
 
-from rsrefseg2.errors import UserError
-
+from ..errors import UserError
 from .pictures import memory_errors_reported, open_picture, too_deep
 
 # How each of Pillow's modes becomes RGB. Alpha is dropped (never blended: what lies under it is

@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from rsrefseg2.errors import UserError, os_errors_explained
-from rsrefseg2.files import confined
-from rsrefseg2.records import convert, parse_json
-from rsrefseg2.registry import DATASETS
-
+from ..errors import UserError, os_errors_explained
+from ..files import confined
+from ..records import convert, parse_json
+from ..registry import DATASETS
 from .base import RefSegDataset
 from .checks import SEE_TREE, find_root, is_file, is_folder, require_folder, split_of
 from .masks import as_rle

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rsrefseg2.errors import UserError
-from rsrefseg2.rle import checked, decode, size_of
-
+from ..errors import UserError
+from ..rle import checked, decode, size_of
 from .pictures import memory_errors_reported, open_picture
 
 # How far a stored mask may differ from its image and still be its mask: a share of each side, and

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import ClassVar
 
-from rsrefseg2.errors import UserError
-from rsrefseg2.files import read_bytes
-
+from ..errors import UserError
+from ..files import read_bytes
 from .base import RefSegDataset
 from .checks import find_root, require_file, require_folder
 

@@ -16,9 +16,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
-from rsrefseg2.errors import UserError
-from rsrefseg2.files import open_regular
-from rsrefseg2.rle import MOST_PIXELS
+from ..errors import UserError
+from ..files import open_regular
+from ..rle import MOST_PIXELS
 
 AGAIN = 'fetch the file again'
 _BYTES_PER_PIXEL = 10  # Pillow holds 4, the array and the tensor 3 each

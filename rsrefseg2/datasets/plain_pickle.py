@@ -5,8 +5,8 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-from rsrefseg2.errors import UserError
-from rsrefseg2.files import open_regular
+from ..errors import UserError
+from ..files import open_regular
 
 # Old protocols build these two through a lookup by name (`__builtin__` is Python 2's). Both only
 # hold what is put into them.

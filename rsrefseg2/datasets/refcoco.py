@@ -10,13 +10,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from rsrefseg2.compat import use_mmdet_datasets
-from rsrefseg2.errors import UserError, suggest
-from rsrefseg2.files import as_utf8, confined, read_bytes
-from rsrefseg2.records import convert, parse_json
-from rsrefseg2.registry import DATASETS
-from rsrefseg2.rle import from_polygons
-
+from ..compat import use_mmdet_datasets
+from ..errors import UserError, suggest
+from ..files import as_utf8, confined, read_bytes
+from ..records import convert, parse_json
+from ..registry import DATASETS
+from ..rle import from_polygons
 from .base import RefSegDataset
 from .checks import check_split, find_root, require_file, require_folder
 from .masks import as_rle

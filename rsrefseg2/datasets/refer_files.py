@@ -7,10 +7,9 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
 
-from rsrefseg2.errors import UserError
-from rsrefseg2.files import confined, read_bytes
-from rsrefseg2.records import convert, decode_json
-
+from ..errors import UserError
+from ..files import confined, read_bytes
+from ..records import convert, decode_json
 from .checks import Faults, split_of
 from .masks import as_rle
 from .plain_pickle import load_plain_pickle

@@ -1,7 +1,6 @@
 """RefSegRS (Yuan et al., LGCE): 512 x 512 tiles, one file per triplet."""
 
-from rsrefseg2.registry import DATASETS
-
+from ..registry import DATASETS
 from .phrase_files import PhraseFileDataset
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from rsrefseg2.registry import DATASETS
-
+from ..registry import DATASETS
 from .checks import is_file, require_file
 from .phrase_files import PhraseFileDataset
 from .refer_files import Instances, refer_triplets

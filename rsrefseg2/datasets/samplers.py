@@ -22,10 +22,9 @@ from mmengine.dataset import DefaultSampler
 from mmengine.dist import get_dist_info
 from torch.utils.data import Sampler
 
-from rsrefseg2.bounds import PositiveInt
-from rsrefseg2.errors import UserError
-from rsrefseg2.registry import DATA_SAMPLERS
-
+from ..bounds import PositiveInt
+from ..errors import UserError
+from ..registry import DATA_SAMPLERS
 from .base import RefSegDataset
 from .seeded_index import SeededIndex
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from mmcv.transforms import BaseTransform
 
-from rsrefseg2.errors import UserError
-from rsrefseg2.registry import TRANSFORMS
-from rsrefseg2.structures import RefSegDataSample
-
+from ..errors import UserError
+from ..registry import TRANSFORMS
+from ..structures import RefSegDataSample
 from .images import ImageCache
 from .masks import mask_of
 

@@ -13,13 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from rsrefseg2.errors import UserError
-from rsrefseg2.models.rsrefseg2 import RSRefSeg2
-from rsrefseg2.models.towers import hub
-from rsrefseg2.models.towers.catalogue import known_config
-from rsrefseg2.models.towers.configs import MODEL_TYPES, make_config, quiet
-from rsrefseg2.models.towers.families import CLIPFamily
-from rsrefseg2.models.towers.lora import merge_lora
+from ..errors import UserError
+from ..models.rsrefseg2 import RSRefSeg2
+from ..models.towers import hub
+from ..models.towers.catalogue import known_config
+from ..models.towers.configs import MODEL_TYPES, make_config, quiet
+from ..models.towers.families import CLIPFamily
+from ..models.towers.lora import merge_lora
 
 # CLIP's projections hang in its towers here (`families.share_space`).
 CLIP_HEADS = {'vision_model.head.': 'visual_projection.', 'text_model.head.': 'text_projection.'}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from rsrefseg2.errors import UserError
+from ...errors import UserError
 
 # By the letters of the name alone: files write storage_tank, storagetank, Storage-Tank.
 _NAMES = {

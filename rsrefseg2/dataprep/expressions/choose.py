@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from rsrefseg2.options import PER_IMAGE, PER_OBJECT
-
+from ...options import PER_IMAGE, PER_OBJECT
 from .relations import CORNERS, SIDES, Phrase, Picture, Relation
 from .sentences import say
 

@@ -26,11 +26,11 @@ from transformers import (
 )
 from transformers.utils import logging as hf_logging
 
-from rsrefseg2.errors import UserError, suggest
-from rsrefseg2.models.towers import hub
-from rsrefseg2.models.towers.catalogue import FAMILIES, known_config
-from rsrefseg2.models.towers.schemas import TowerRecord
-from rsrefseg2.records import convert
+from ...errors import UserError, suggest
+from ...records import convert
+from . import hub
+from .catalogue import FAMILIES, known_config
+from .schemas import TowerRecord
 
 FAMILY_NAMES = {'siglip': 'a SigLIP, SigLIP2 or CLIP', 'sam': 'a SAM2 or SAM'}
 # model_type in config.json -> the classes that read it. `siglip2` is SigLIP2's NaFlex form; the

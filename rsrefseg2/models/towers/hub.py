@@ -20,9 +20,9 @@ from typing import Any
 import msgspec
 from safetensors import SafetensorError, safe_open
 
-from rsrefseg2.errors import UserError, os_errors_explained
-from rsrefseg2.files import confined, open_regular
-from rsrefseg2.records import read_json
+from ...errors import UserError, os_errors_explained
+from ...files import confined, open_regular
+from ...records import read_json
 
 PACKAGE = Path(__file__).resolve().parents[2]
 TOKENIZER_FILES = ('tokenizer.json', 'spiece.model', 'tokenizer.model')

@@ -25,17 +25,11 @@ from transformers import (
     SiglipModel,
 )
 
-from rsrefseg2.errors import UserError
-from rsrefseg2.models.towers import hub
-from rsrefseg2.models.towers.configs import (
-    count_weights,
-    make_config,
-    model_class,
-    quiet,
-    random_config,
-)
-from rsrefseg2.models.towers.fingerprints import TowerSource, content_hash, set_source
-from rsrefseg2.models.towers.tokenizers import PretrainedTokenizer, StandInTokenizer, TowerTokenizer
+from ...errors import UserError
+from . import hub
+from .configs import count_weights, make_config, model_class, quiet, random_config
+from .fingerprints import TowerSource, content_hash, set_source
+from .tokenizers import PretrainedTokenizer, StandInTokenizer, TowerTokenizer
 
 Init = Literal['pretrained', 'random']
 Checkpoint = str | Path | Mapping

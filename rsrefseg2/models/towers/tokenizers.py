@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rsrefseg2.errors import UserError
+from ...errors import UserError
 
 
 class TowerTokenizer:
