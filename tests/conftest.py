@@ -23,9 +23,10 @@ os.environ.update(
     HF_HOME=str(CACHES / 'hub'),
     RSREFSEG2_CACHE=str(CACHES / 'rsrefseg2'),
     HF_HUB_OFFLINE='1',
-    CUDA_VISIBLE_DEVICES='',
     TOKENIZERS_PARALLELISM='false',
 )
+if not os.environ.get('RSREFSEG2_TEST_GPU'):  # run_tests.sh -m gpu sets it
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''
 for name in list(os.environ):
     if name.lower().endswith('_proxy') or name in (
         'RSREFSEG2_DATA',
