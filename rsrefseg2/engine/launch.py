@@ -13,6 +13,7 @@ from ..errors import UserError, make_folder, os_errors_located
 from ..shipped import find_shipped
 from .config_check import check_config, check_top_keys
 from .config_files import read_config
+from .renames import rename, rename_options
 from .runner import RefSegRunner, TrainingRunner, check_start
 from .strategies import prepare_launch
 from .work_dir import release_work_dir
@@ -48,12 +49,14 @@ def with_options(cfg: Config, options: dict | None, path: str) -> Config:
     Raises:
         UserError: an unknown key or class, a value that its parameter does not take.
     """
-    check_top_keys(cfg, options or (), path)
+    options = rename_options(options or {})
+    check_top_keys(cfg, options, path)
     try:
-        cfg.merge_from_dict(options or {})
+        cfg.merge_from_dict(options)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise UserError(f'config {path}, --cfg-options: {error.args[0]}') from error
-    _check_names(cfg, options or {}, path)
+    rename(cfg._cfg_dict)
+    _check_names(cfg, options, path)
     init_default_scope(cfg.get('default_scope', 'rsrefseg2'))
     check_config(cfg)
     return cfg

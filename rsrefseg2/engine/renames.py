@@ -1,13 +1,13 @@
 """Names that configs had before the house was put in order; read until UNTIL.
 
-One table for config files, the configs that checkpoints record, published folders and the shipped
-demo. Everything is renamed before anything is checked, so no other module knows an old name.
+One table for config files, `--cfg-options`, the configs that checkpoints record, published folders
+and the shipped demo. Everything is renamed before anything is checked, so no other module knows an old name.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 UNTIL = datetime.date(2027, 12, 31)  # then this module and its calls go
@@ -44,13 +44,18 @@ def rename(config: MutableMapping[str, Any]) -> None:
 
 def rename_settings(settings: MutableMapping[str, Any]) -> dict[str, Any]:
     """`settings`, {dotted key below `model`: value} as checkpoints record them, by present names."""
+    given = {f'model.{key}': value for key, value in _prompter_settings(settings).items()}
+    return {key.removeprefix('model.'): value for key, value in rename_options(given).items()}
+
+
+def rename_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """`options`, {dotted key: value} as `--cfg-options` gives them, by present names; what depends
+    on the class that a key belongs to is left to `rename`, after they are merged."""
     new = {}
-    for key, value in _prompter_settings(settings).items():
-        place, _, name = f'model.{key}'.rpartition('.')
-        where = f'{place}.{KEYS.get(place, {}).get(name, name)}'
-        new[where.removeprefix('model.')] = (
-            VALUES.get(where, {}).get(value, value) if isinstance(value, str) else value
-        )
+    for key, value in options.items():
+        place, _, name = key.rpartition('.')
+        where = f'{place}.{KEYS.get(place, {}).get(name, name)}'.lstrip('.')
+        new[where] = VALUES.get(where, {}).get(value, value) if isinstance(value, str) else value
     return new
 
 

@@ -176,6 +176,29 @@ def test_every_name_of_the_tables_is_renamed():
         assert [hook['type'] for hook in config['custom_hooks']] == [new, f'rsrefseg2.{new}']
 
 
+@pytest.mark.parametrize(
+    ('key', 'option'),
+    [
+        ('model.upsample_via_sam_input', {'model.masks_via_input': True}),
+        ('model.data_preprocessor.siglip_from', {'model.data_preprocessor.where_from': 'how'}),
+        ('model.prompter.type', {'model.prompter.interleaved': True}),
+        ('test_evaluator.type', {'test_evaluator.type': 'SynthRSMetric'}),
+    ],
+)
+def test_an_option_by_its_old_name(key, option):
+    """`--cfg-options` of an old command line."""
+    wanted = {
+        'model.upsample_via_sam_input': True,
+        'model.data_preprocessor.siglip_from': 'sam_input',
+        'model.prompter.type': 'InterleavedPrompter',
+        'test_evaluator.type': 'ObjectHitMetric',
+    }[key]
+    cfg = load_config(str(ROOT / 'configs/synthrs_tiny.py'), options=option)
+    for name in key.split('.'):
+        cfg = cfg[name]
+    assert cfg == wanted
+
+
 def test_the_shipped_demo_has_present_names():
     """The config that was written beside its weights computes as configs/synthrs_long.py does."""
     shipped = load_config(str(ROOT / 'demo/synthrs_long.py'))
