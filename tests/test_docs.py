@@ -1,63 +1,124 @@
 """The documentation: its commands exist, its examples run, its site builds without a warning."""
 
+import argparse
 import importlib.util
+import json
 import re
+import runpy
 import shlex
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.registry import DefaultScope
 
+from rsrefseg2.cli import COMMANDS, main
 from rsrefseg2.registry import DATASETS, MODELS
 from tests import tiny_towers
 from tests.fabricate import fabricate
 from tests.test_models.tiny_model import batch
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+PAGES = [
+    ROOT / 'README.md',
+    *sorted((ROOT / 'docs').glob('*.md')),
+    *sorted((ROOT / 'projects').glob('*/*.md')),
+]
 PAGES = [page for page in PAGES if page.name != 'model_zoo.md']  # generated; its own test
+NOTEBOOKS = sorted((ROOT / 'docs/notebooks').glob('*.ipynb'))
 EXAMPLES = ROOT / 'docs/examples'
+STARTS = ('python tools/', 'bash tools/', 'torchrun ', 'rsrefseg2 ')  # of a command within a line
 
 
-def commands():
-    """(page, words) of every line of a shell block that runs one of our scripts."""
-    for page in PAGES:
-        for block in re.findall(r'```bash\n(.*?)```', page.read_text(encoding='utf-8'), re.S):
-            for line in block.replace('\\\n', ' ').splitlines():
-                words = shlex.split(line, comments=True)
-                scripts = [i for i, word in enumerate(words) if word.startswith('tools/')]
-                if scripts:
-                    yield page.name, words[scripts[0] :]
+def shell_lines(page):
+    """The lines of a page's shell blocks, the commands within its text, a notebook's shell cells."""
+    text = page.read_text(encoding='utf-8')
+    if page.suffix == '.ipynb':
+        cells = (''.join(cell['source']) for cell in json.loads(text)['cells'])
+        blocks, inline = [cell for cell in cells if cell.startswith('%%bash')], []
+    else:
+        blocks = re.findall(r'```bash\n(.*?)```', text, re.S)
+        text = re.sub(r'```.*?```', '', text, flags=re.S)
+        inline = [code for code in re.findall(r'`([^`]+)`', text) if code.startswith(STARTS)]
+    return [
+        *(line for block in blocks for line in block.replace('\\\n', ' ').splitlines()),
+        *(' '.join(code.split()) for code in inline),
+    ]
 
 
-@cache
-def help_of(script):
-    done = subprocess.run(
-        [sys.executable, script, '--help'], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return done.stdout
+def commands(page):
+    """The words of every line that runs one of our scripts or the console command."""
+    for line in shell_lines(page):
+        if ' | ' in line:  # a list of commands, tested below
+            continue
+        words = shlex.split(line.partition(' > ')[0], comments=True)
+        ours = [i for i, word in enumerate(words) if re.match('tools/|rsrefseg2$', word)]
+        if ours:
+            yield words[ours[0] :]
 
 
-@pytest.mark.parametrize('script', sorted({words[0] for _, words in commands()}))
-def test_the_commands_exist(script):
-    assert (ROOT / script).is_file()
-    if not script.endswith('.py') or 'benchmarks' in script:
-        return
-    known = help_of(script)
-    for page, words in commands():
-        if words[0] == script:
-            for option in (word.partition('=')[0] for word in words[1:] if word.startswith('--')):
-                assert re.search(rf'{option}\b', known), f'{page}: {script} has no {option}'
+class ParsedError(BaseException):
+    """Raised where a program has parsed its arguments; nothing catches it on the way."""
+
+
+def start(words, monkeypatch):
+    """Starts the program in this process; it ends behind its parser."""
+
+    def ending(parse):
+        def parse_and_end(*args, **kwargs):
+            parse(*args, **kwargs)
+            raise ParsedError
+
+        return parse_and_end
+
+    with monkeypatch.context() as patched:
+        for name in ('parse_args', 'parse_intermixed_args'):
+            parse = getattr(argparse.ArgumentParser, name)
+            patched.setattr(argparse.ArgumentParser, name, ending(parse))
+        patched.setattr(sys, 'argv', words)
+        if words[0] == 'rsrefseg2':
+            return main(words[1:])
+        patched.syspath_prepend(str((ROOT / words[0]).parent))
+        return runpy.run_path(str(ROOT / words[0]), run_name='__main__')
+
+
+@pytest.mark.parametrize('page', [*PAGES, *NOTEBOOKS], ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_commands_can_be_typed(page, monkeypatch, capsys):
+    """Each program exists and takes the arguments that the page gives it."""
+    for words in commands(page):
+        if words[0].endswith('.sh'):
+            assert (ROOT / words[0]).is_file(), words
+            continue
+        try:
+            with pytest.raises(ParsedError):
+                start(words, monkeypatch)
+        except SystemExit:
+            pytest.fail(f'{page.name}: {shlex.join(words)}\n{capsys.readouterr().err}')
+
+
+def test_the_commands_are_found():
+    """What the test above reads; and a list such as `rsrefseg2 train | test | ...` names commands."""
+    assert len(list(commands(ROOT / 'README.md'))) > 15
+    notebook = ROOT / 'docs/notebooks/explain_errors.ipynb'
+    assert {words[0] for words in commands(notebook)} == {'rsrefseg2'}
+    lists = [
+        line.removeprefix('rsrefseg2 ').split(' | ')
+        for page in PAGES
+        for line in shell_lines(page)
+        if line.startswith('rsrefseg2 ') and ' | ' in line
+    ]
+    assert lists and set(sum(lists, [])) <= {*COMMANDS, '...'}
 
 
 def test_the_configs_of_the_pages_exist():
+    """Those of `configs/` and of `projects/`; in a page of a project also relative to it."""
     for page in PAGES:
-        for path in re.findall(r'(?<![\w/])configs/[\w/]+\.py', page.read_text(encoding='utf-8')):
-            assert (ROOT / path).is_file() or path == 'configs/mine.py', f'{page.name}: {path}'
+        text = page.read_text(encoding='utf-8')
+        for path in re.findall(r'(?<![\w/])(?:projects/\w+/)?configs/[\w/]+\.(?:py|json)', text):
+            if path != 'configs/mine.py':  # the reader's own
+                assert (ROOT / path).is_file(), f'{page.name}: {path}'
 
 
 def test_the_readme_is_short():
@@ -65,7 +126,7 @@ def test_the_readme_is_short():
 
 
 def test_the_links_lead_somewhere():
-    for page in (*PAGES, *sorted((ROOT / 'projects').glob('*/*.md'))):
+    for page in PAGES:
         for link in re.findall(r'\]\(([^)#\s]+)', page.read_text(encoding='utf-8')):
             if '://' not in link:
                 assert (page.parent / link).exists(), f'{page.name}: {link}'
