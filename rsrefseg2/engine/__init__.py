@@ -7,7 +7,7 @@ defer_deepspeed()  # before the imports below, which import mmengine.runner
 from .checkpoint import load_checkpoint, read_checkpoint
 from .checkpoint_hook import CheckpointHook, PreemptionHook
 from .fsdp2 import FSDP2Strategy
-from .hooks import MaskWarningHook, ProgressBarHook, TruncatedSentenceHook
+from .hooks import MaskWarningHook, ProgressBarHook, RuntimeInfoHook, TruncatedSentenceHook
 from .init_prompter_hook import InitPrompterFromTowersHook
 from .launch import build_runner, load_config, with_options
 from .load_model import find_device, load_model
@@ -31,6 +31,7 @@ __all__ = [
     'MaskWarningHook',
     'PanelHook',
     'ProgressBarHook',
+    'RuntimeInfoHook',
     'RefSegTestLoop',
     'RefSegTrainLoop',
     'RefSegVisualizer',

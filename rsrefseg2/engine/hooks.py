@@ -11,6 +11,7 @@ from typing import Any
 
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
+from mmengine.hooks import RuntimeInfoHook as MMEngineRuntimeInfoHook
 from mmengine.logging import MessageHub, print_log
 from mmengine.runner import FlexibleRunner
 from tqdm import tqdm
@@ -263,3 +264,22 @@ class TruncatedSentenceHook(Hook):
 
 def _some(names: Sequence[str]) -> str:
     return ', '.join(names[:5]) + (', ...' if len(names) > 5 else '')
+
+
+@HOOKS.register_module()
+class RuntimeInfoHook(MMEngineRuntimeInfoHook):
+    """mmengine's; the log has `base_lr` beside `lr` only where the two differ.
+
+    `lr` is the learning rate of the first group of parameters, `base_lr` the optimizer's own. They
+    differ where `optim_wrapper.paramwise_cfg.rates` gives that group a share.
+    """
+
+    def before_train_iter(
+        self, runner: FlexibleRunner, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        """Set iteration and learning rate."""
+        super().before_train_iter(runner, batch_idx, data_batch)
+        scalars = runner.message_hub.log_scalars
+        base, own = (scalars.get(f'train/{name}') for name in ('base_lr', 'lr'))
+        if base is not None and own is not None and base.current() == own.current():
+            del scalars['train/base_lr']

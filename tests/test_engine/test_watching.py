@@ -9,10 +9,11 @@ import types
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmengine.structures import BaseDataElement
 from PIL import Image
 
-from rsrefseg2.engine import PanelHook, ProgressBarHook, build_runner, panel_hook
+from rsrefseg2.engine import PanelHook, ProgressBarHook, RuntimeInfoHook, build_runner, panel_hook
 from rsrefseg2.errors import UserError
 from rsrefseg2.evaluation import COLUMNS
 from rsrefseg2.registry import DATASETS
@@ -96,6 +97,7 @@ def test_the_log_holds_what_users_watch(watched):
             'data_share',
             'peak_gib',
         } <= set(line)
+        assert 'base_lr' not in line
         assert 0 < line['data_share'] < 1 and 0 < line['images_per_s'] <= line['sentences_per_s']
         assert 0.05 < line['peak_gib'] < 50 and line['grad_norm'] > 0
     # scored by iteration; what a resume finds due is scored again
@@ -106,6 +108,21 @@ def test_the_log_holds_what_users_watch(watched):
     head, rule, *rows = text.partition('Scores of the validations in percent\n')[2].splitlines()
     assert head.split() == ['epoch', *COLUMNS] and set(rule) == {'-'}
     assert [row.split()[0] for row in rows] == ['2', '3']  # those of this start
+
+
+def test_the_log_names_the_base_rate_where_it_differs():
+    """By itself where the first group of parameters has a share of it."""
+    hub = MessageHub.get_instance('test_base_rate')
+    hook = RuntimeInfoHook()
+    for rates, names in (
+        (dict(lr=[0.1, 0.2], base_lr=[0.2]), {'lr', 'base_lr'}),
+        (dict(lr=[0.2, 0.1], base_lr=[0.2]), {'lr'}),
+        (dict(lr=[0.2]), {'lr'}),
+    ):
+        wrapper = types.SimpleNamespace(get_lr=lambda rates=rates: rates)
+        runner = types.SimpleNamespace(message_hub=hub, iter=0, optim_wrapper=wrapper)
+        hook.before_train_iter(runner, 0)
+        assert {name.removeprefix('train/') for name in hub.log_scalars} == names
 
 
 def test_tensorboard_has_one_curve(watched):
