@@ -157,8 +157,7 @@ def overall(report: Report) -> dict[str, float]:
 
 
 def sections(report: Report, curves: Curves) -> str:
-    """The page's plots and tables; a breakdown with the same groups and scores as an earlier one,
-    as SynthRS's levels and kinds, has no table of its own."""
+    """The page's plots, and a table of each breakdown."""
     compared = '≥' if report.protocol.inclusive else '>'
     marks = [tenths / 10 for tenths in TENTHS]
     rates, distribution = 'Pr@X over X', 'Distribution of IoU'
@@ -170,27 +169,22 @@ def sections(report: Report, curves: Curves) -> str:
             title=distribution,
         ),
     ]
-    tables: list[tuple[list[str], Mapping]] = []
-    for key, rows in report.to_dict().items():
-        if key.startswith('by_'):
-            name = key.removeprefix('by_')
-            same = next((names for names, known in tables if known == rows), None)
-            if same is None:
-                tables.append(([name], rows))
-            else:
-                same.append(name)
-    parts += [_table(names, rows) for names, rows in tables]
+    parts += [
+        _table(key.removeprefix('by_'), rows)
+        for key, rows in report.to_dict().items()
+        if key.startswith('by_')
+    ]
     return '\n'.join(parts)
 
 
-def _table(names: Sequence[str], rows: Mapping[str, Mapping[str, float]]) -> str:
-    """One table of the breakdowns of these names, which have equal rows."""
+def _table(name: str, rows: Mapping[str, Mapping[str, float]]) -> str:
+    """The table of one breakdown."""
     rates = [rate for rate in RATES if any(rate in row for row in rows.values())]
     return bar_table(
         rows,
         ('samples', 'gIoU', 'cIoU', *THRESHOLDS, *rates),
-        title=f'By {" and ".join(names)}',
-        head=names[0],
+        title=f'By {name}',
+        head=name,
         bar='gIoU',
     )
 

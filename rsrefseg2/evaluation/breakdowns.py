@@ -4,7 +4,7 @@ sentence."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .score_sums import Record
@@ -94,3 +94,20 @@ BREAKDOWNS: dict[str, Callable[[Record], Any]] = {
 def in_order(groups: Iterable[str]) -> list[str]:
     """Groups of one breakdown: sizes and lengths rising, others by name, unknown last."""
     return sorted(groups, key=lambda group: (group == UNKNOWN, RANKS.get(group, 0), group))
+
+
+def worth_showing(groups: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The breakdowns that say something, each once.
+
+    Args:
+        groups: breakdown -> group -> what was counted, which compares as equal where it is.
+    Returns:
+        The names whose groups are not `UNKNOWN` alone. Of two breakdowns into the same groups the
+        later: SynthRS's level is the kind that its sentence shows.
+    """
+    names = [name for name, found in groups.items() if found and set(found) != {UNKNOWN}]
+    return [
+        name
+        for i, name in enumerate(names)
+        if all(groups[name] != groups[later] for later in names[i + 1 :])
+    ]

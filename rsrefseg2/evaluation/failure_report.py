@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 from ..errors import UserError
 from ..records import convert, read_json
-from .breakdowns import BREAKDOWNS, UNKNOWN, in_order
+from .breakdowns import BREAKDOWNS, in_order, worth_showing
 from .dump_records import Share, read_dump
 from .failure_causes import (
     CAUSES,
@@ -84,7 +84,7 @@ class ErrorReport:
             'protocol': 'paper',
             'from': 'prediction' if self.thresholds is None else 'dense prompt',
             'thresholds': None if self.thresholds is None else self.thresholds._asdict(),
-            **{f'by_{name}': self.breakdown(name) for name in self._telling()},
+            **{f'by_{name}': self.breakdown(name) for name in worth_showing(self.groups)},
         }
 
     def tables(self) -> list[str]:
@@ -97,7 +97,7 @@ class ErrorReport:
             score_table({'all': self.row(self.all)}, title, columns=COLUMNS),
             *(
                 score_table(self.breakdown(name), f'{title}, by {name}', head=name, columns=COLUMNS)
-                for name in self._telling()
+                for name in worth_showing(self.groups)
             ),
         ]
 
@@ -109,9 +109,6 @@ class ErrorReport:
             f'from the dense prompt: coarse_localisation {c:.3f}, mask_agreement {q:.3f} '
             f'({successes} successes of {source})'
         )
-
-    def _telling(self) -> list[str]:
-        return [name for name, groups in self.groups.items() if set(groups) != {UNKNOWN}]
 
 
 def attribute_dump(path: str | Path, thresholds: Thresholds | None) -> ErrorReport:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .breakdowns import BREAKDOWNS, UNKNOWN, in_order
+from .breakdowns import BREAKDOWNS, UNKNOWN, in_order, worth_showing
 from .protocols import Protocol
 from .score_sums import COLUMNS, RATES, Record, Sums, score_table
 
@@ -72,7 +72,7 @@ class Report:
             'protocol': self.protocol.name,
             'samples': self.all.samples,
             **({'undefined': self.all.undefined} if self.all.undefined else {}),
-            **{f'by_{name}': self.breakdown(name) for name in self._telling()},
+            **{f'by_{name}': self.breakdown(name) for name in worth_showing(self.groups)},
         }
 
     def tables(self) -> list[str]:
@@ -91,7 +91,7 @@ class Report:
             category_beside: more columns for the table by category: whose -> category -> gIoU.
         """
         tables = [self.undefined()] if self.all.undefined else []
-        for name in self._telling():
+        for name in worth_showing(self.groups):
             rows: dict[str, Mapping[str, float]] = {**self.breakdown(name)}
             if name == 'category':
                 rows[MEAN] = dict(gIoU=self.scores()['category_gIoU'])
@@ -120,10 +120,6 @@ class Report:
     def title(self, what: str) -> str:
         """The line above a table: it names the protocol."""
         return score_title(what, self.protocol)
-
-    def _telling(self) -> list[str]:
-        """The breakdowns that say something: of categories, only where one is named."""
-        return [name for name, groups in self.groups.items() if groups and set(groups) != {UNKNOWN}]
 
 
 def _of_group(beside: Mapping[str, Mapping[str, float]], group: str) -> dict[str, float]:

@@ -42,6 +42,10 @@ class Sums:
         self.rated = dict.fromkeys(RATES, 0)  # samples that have the number
         self.undefined: list[str] = []  # ids of the samples whose IoU is not a number
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the two have counted alike; exact, as the sums are."""
+        return isinstance(other, Sums) and vars(self) == vars(other)
+
     def add(self, record: Record) -> None:
         """Counts one sample by its `intersection` and `union`."""
         i, u = record['intersection'], record['union']

@@ -68,13 +68,11 @@ def plot_causes(report: Mapping[str, Any]) -> Figure:
 
 
 def _rows(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any] | None]]:
-    """(name, counts) of each bar; (breakdown, None) is a heading. Equal breakdowns stand once."""
+    """(name, counts) of each bar; (breakdown, None) is a heading."""
     rows: list[tuple[str, Mapping[str, Any] | None]] = [('all', report)]
-    seen = []
     for name in BREAKDOWNS:
         groups = report.get(f'by_{name}', {})
-        if len(groups) > 1 and groups not in seen:
-            seen.append(groups)
+        if len(groups) > 1:
             rows += [(name, None), *groups.items()]
     return rows
 
