@@ -106,7 +106,7 @@ def plot_interventions(measured: Mapping[str, list[Mapping[str, Any]]]) -> Figur
         grid[1, column].set_xticks(ticks[::2], [f'{tick:g}' for tick in ticks[::2]])
         grid[1, column].minorticks_off()
         grid[1, column].set_xlabel('pixels: of the change, or to the other object')
-    grid[0, 0].set_ylabel('attributed correctly, % of the failures')
+    grid[0, 0].set_ylabel('named correctly, %')
     grid[1, 0].set_ylabel('became failures, %')
     grid[0, 0].legend(loc='lower left', fontsize=8)
     return figure
