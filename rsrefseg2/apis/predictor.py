@@ -1,9 +1,11 @@
 """Ask a trained model about one's own image: encode it once, ask many sentences.
 
-predictor = Predictor('configs/rrsisd_siglip2_sam21l.py', 'work_dirs/.../best.pth')
-predictor.set_image('harbour.png')
-for answer in predictor.predict(['the ship at the lower left', 'a storage tank']):
-    print(answer.text, answer.mask.sum())
+In Python:
+
+    predictor = Predictor('configs/rrsisd_siglip2_sam21l.py', 'work_dirs/.../best.pth')
+    predictor.set_image('harbour.png')
+    for answer in predictor.predict(['the ship at the lower left', 'a storage tank']):
+        print(answer.text, answer.mask.sum())
 """
 
 from __future__ import annotations
