@@ -115,6 +115,7 @@ class Predictor:
         Args:
             image: of `encode`; None: the one that this thread has set, or else the one of the only
                 thread that has set any.
+
         Raises:
             RuntimeError: no image was set, or only by several other threads.
             UserError: a sentence is empty, too long or no text; the model gives NaN.

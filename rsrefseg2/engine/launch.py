@@ -79,6 +79,7 @@ def build_runner(cfg: Config, *, launcher: str = 'none', training: bool = False)
 
     Args:
         training: lock the work dir now, before anything is written into it; else `train` does.
+
     Raises:
         UserError: the checkpoint to start from does not exist or cannot be read; the work dir
             cannot be made, or another training has it.

@@ -42,6 +42,7 @@ class RSRefSeg2(BaseModel):
             autocast (`store_frozen_in_bfloat16`). Checkpoints are the same.
         upsample_via_sam_input: masks are upsampled to SAM's H2 x W2, then to their original size
             (the release's variant), instead of at once.
+
     Raises:
         ValueError: another value than these.
         UserError: frozen_dtype='bfloat16' without autocast.

@@ -41,6 +41,7 @@ class CascadedPrompter(BasePrompter):
         decomposition, interaction, sparse: further options of `SemanticDecomposition` (Tables IX
             and XI), `TextVisualInteraction` (Table XII) and `SparsePrompt` (Table IX).
         dense: options of `DensePrompt`; None: no dense prompt.
+
     Raises:
         UserError: `inner` is not a multiple of `heads`.
         ValueError: another visual_position or visual_pe.
