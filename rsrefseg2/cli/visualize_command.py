@@ -41,14 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_scores(path: str | None) -> dict[str, float]:
-    """The paper's columns of a scores.json; empty without one."""
+    """The paper's columns of a scores.json and the control's gIoU; empty without one."""
     if path is None:
         return {}
     from ..evaluation import COLUMNS
     from ..publishing.scores_files import percentages, read_scores_file
 
     scores = percentages(read_scores_file(path, needs=()))
-    shown = {key: scores[key] for key in (*COLUMNS, 'shuffled') if key in scores}
+    names = {**{key: key for key in COLUMNS}, 'shuffled': 'gIoU with exchanged sentences'}
+    shown = {name: scores[key] for key, name in names.items() if key in scores}
     return {key: math.nan if value is None else value for key, value in shown.items()}
 
 

@@ -274,7 +274,7 @@ def test_other_errors_pass(tmp_path):
 
 def test_panels_writes_pictures_and_page(run, tiny, tmp_path, tmp_path_factory):
     scores = tmp_path_factory.mktemp('scores') / 'scores.json'
-    scores.write_text('{"gIoU": 12.34, "by_level": {}}')
+    scores.write_text('{"gIoU": 12.34, "shuffled": 5.6, "by_level": {}}')
     code, printed, _ = run(
         'visualize.py',
         tiny.config,
@@ -296,6 +296,7 @@ def test_panels_writes_pictures_and_page(run, tiny, tmp_path, tmp_path_factory):
     page = (tmp_path / 'index.html').read_text(encoding='utf-8')
     assert page.count('<figure') == 3 and 'protocol paper' in page
     assert '<dt>gIoU</dt><dd>12.34</dd>' in page
+    assert '<dt>gIoU with exchanged sentences</dt><dd>5.60</dd>' in page
 
 
 def test_panels_reports_bad_input_in_one_line(run, tiny, tmp_path):
