@@ -160,7 +160,11 @@ class Knows(torch.nn.Module):
     def __init__(self, dense=True):
         super().__init__()
         self.prompter = SimpleNamespace(dense=dense or None)
-        self.masks = partial(RSRefSeg2.masks, SimpleNamespace(upsample_via_sam_input=False))
+        parts = SimpleNamespace(
+            upsample_via_sam_input=False,
+            data_preprocessor=SimpleNamespace(crop_border=lambda maps, shape: maps),
+        )
+        self.masks = partial(RSRefSeg2.masks, parts)
 
     def data_preprocessor(self, batch):
         return dict(inputs=batch['data_samples'], data_samples=batch['data_samples'])

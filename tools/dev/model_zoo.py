@@ -94,7 +94,7 @@ def zoo_page(root: str | Path = '.', folders: Sequence[str] = (RECORDS,)) -> str
     )
     sections += _settings(index, ablations)
     tiny = [run for run in ablations if (run['scale'], run['trained']) == ('tiny', 'iter_300')]
-    sections += [claims_section(index, tiny)] * bool(tiny)
+    sections += [lines for lines in [claims_section(index, tiny)] if lines]
     if placed:
         sections.append(
             [
