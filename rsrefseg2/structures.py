@@ -13,5 +13,6 @@ class RefSegDataSample(BaseDataElement):
     Data fields:
         gt_mask: (H, W) bool, the annotated target; absent where it is not known.
         pred_mask: (H, W) bool at the original size, after `predict`.
-        dense_prompt: (H2/4, W2/4) float32 logits, p_dense of Eq. 7; absent where there is none.
+        dense_prompt: (H2/4, W2/4) float32 logits, p_dense of Eq. 7, without a border (`fit='pad'`);
+            absent where there is none.
     """

@@ -33,7 +33,7 @@ class Prediction(NamedTuple):
     text: str
     mask: np.ndarray  # (H, W) bool at the image's size: logits > 0
     logits: np.ndarray  # (H, W) float32
-    dense_prompt: np.ndarray | None  # (H2/4, W2/4) float32 logits p_dense; None: the model has none
+    dense_prompt: np.ndarray | None  # (h, w) float32 logits p_dense; None: the model has none
 
 
 class EncodedImage(NamedTuple):

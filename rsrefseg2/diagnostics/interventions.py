@@ -272,12 +272,13 @@ def answer_scenes(model: RSRefSeg2, dataset: RefSegDataset) -> Iterator[list[Ans
     """The model's answers, scene by scene."""
     for outputs, samples in run_scenes(model, dataset):
         logits = model.masks(outputs.mask_logits, [s.ori_shape for s in samples])
+        crop = model.data_preprocessor.crop_border
         yield [
             Answer(
                 s.sample_id,
                 s.gt_mask.cpu().numpy(),
                 mask.float().cpu().numpy(),
-                dense.float().cpu().numpy(),
+                crop(dense, s.ori_shape).float().cpu().numpy(),
             )
             for s, mask, dense in zip(samples, logits, dense_of(outputs.prompts), strict=True)
         ]

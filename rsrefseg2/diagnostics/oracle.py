@@ -39,7 +39,9 @@ def oracle_scores(
     for outputs, samples in scenes:
         shapes = [sample.ori_shape for sample in samples]
         targets = [sample.gt_mask.cpu().numpy() for sample in samples]
-        for key, mask_logits in _draw(model, outputs, targets):
+        add_border = model.data_preprocessor.add_border
+        squares = [add_border(sample.gt_mask.cpu()).numpy() for sample in samples]
+        for key, mask_logits in _draw(model, outputs, squares):
             report = reports.setdefault(key, Report(PROTOCOLS['paper']))
             for sample, gt, logits in zip(
                 samples, targets, model.masks(mask_logits, shapes), strict=True

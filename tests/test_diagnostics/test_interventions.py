@@ -153,6 +153,19 @@ def test_a_dense_prompt_that_misleads_is_not_told_right(dataset):
 # ---------------------------------------------------------------------- a model that is known
 
 
+class Squashing:
+    """A preprocessor that passes samples on, and puts no border around them."""
+
+    def __call__(self, batch):
+        return dict(inputs=batch['data_samples'], data_samples=batch['data_samples'])
+
+    def crop_border(self, maps, shape):
+        return maps
+
+    def add_border(self, mask):
+        return mask
+
+
 class Knows(torch.nn.Module):
     """Points and draws from the annotation, with noise; one sample in six is drawn empty. Its mask
     generator returns the dense prompt, less one for each sparse token."""
@@ -160,14 +173,11 @@ class Knows(torch.nn.Module):
     def __init__(self, dense=True):
         super().__init__()
         self.prompter = SimpleNamespace(dense=dense or None)
+        self.data_preprocessor = Squashing()
         parts = SimpleNamespace(
-            upsample_via_sam_input=False,
-            data_preprocessor=SimpleNamespace(crop_border=lambda maps, shape: maps),
+            upsample_via_sam_input=False, data_preprocessor=self.data_preprocessor
         )
         self.masks = partial(RSRefSeg2.masks, parts)
-
-    def data_preprocessor(self, batch):
-        return dict(inputs=batch['data_samples'], data_samples=batch['data_samples'])
 
     def forward(self, samples, mode):
         dense, drawn = [], []

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from rsrefseg2.datasets import unique_images_collate
+from rsrefseg2.diagnostics.oracle import oracle_scores
 from rsrefseg2.engine import load_config, load_model
 from rsrefseg2.errors import UserError
 from rsrefseg2.publishing import from_release, to_release
@@ -121,6 +122,25 @@ def test_the_converted_model_is_the_release(model, state, dtype, tolerance, shap
         mask = release_mask(wanted['mask_logits'][[i]], 64, shape)[0] > 0
         assert 0 < mask.float().mean() < 1
         assert (sample.pred_mask != mask).float().mean() < 1e-3  # a logit of nearly 0
+
+
+def test_the_oracle_draws_inside_the_border(model):
+    """The target, put into its padded square, as dense prompt: cropped it is the target again."""
+    samples = items_of([0, 1], (SIDE, 36))
+    data = model.data_preprocessor(unique_images_collate(samples))
+    drawn = []
+
+    def draw(images, features, p_sparse, p_dense):
+        drawn.append(p_dense)
+        return p_dense
+
+    with torch.no_grad():
+        outputs = model(data['inputs'])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model.mask_generator, 'forward', draw)
+        rows = oracle_scores(model, [(outputs, data['data_samples'])])
+    best = max(row['gIoU'] for row in rows)
+    assert len(drawn) == len(rows) and best > 75, best  # a grid of 16 cells
 
 
 HEAD = 'backbone.model.sam_mask_decoder.output_hypernetworks_mlps.0.layers.2.'

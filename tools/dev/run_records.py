@@ -240,8 +240,7 @@ def make_record(folder: Path, root: str | Path = '.') -> tuple[Record, dict[str,
         'scores': {
             key: _rounded(value)
             for key, value in scores.items()
-            if key in ('by_level', 'by_rule')
-            or not key.startswith(('by_', 'baselines', 'checkpoint'))
+            if key == 'by_level' or not key.startswith(('by_', 'baselines', 'checkpoint'))
         },
         'intervals': _intervals(folder / 'dump.jsonl', scores),
         'log': None,
