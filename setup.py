@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
-EXTRAS = ('deepspeed', 'dev', 'docs', 'plots', 'tensorboard', 'tests', 'wandb')
+EXTRAS = ('deepspeed', 'dev', 'docs', 'plots', 'raster', 'tensorboard', 'tests', 'wandb')
 
 
 class BuildWithShippedFiles(build_py):

@@ -8,10 +8,11 @@ from typing import Literal
 
 from .errors import UserError
 
-Extra = Literal['deepspeed', 'plots', 'tensorboard', 'wandb']
+Extra = Literal['deepspeed', 'plots', 'raster', 'tensorboard', 'wandb']
 PACKAGES: dict[Extra, str] = {
     'deepspeed': 'deepspeed',
     'plots': 'matplotlib',
+    'raster': 'rasterio',
     'tensorboard': 'tensorboard',
     'wandb': 'wandb',
 }

@@ -30,7 +30,7 @@ LEVELS = [
         'tables',
     },
     {'datasets', 'models', 'evaluation', 'visualization'},
-    {'dataprep', 'profiling'},
+    {'dataprep', 'profiling', 'rasters'},
     {'engine'},
     {'publishing', 'synthrs'},
     {'apis', 'diagnostics'},

@@ -11,7 +11,7 @@ if [ ! -f ".venv/installed-$wanted" ]; then
     "$python" -m venv .venv
     # No compiler is needed: deepspeed's operators are not built.
     DS_BUILD_OPS=0 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-        --constraint requirements/tested.txt --editable '.[plots,tests,dev,docs]'
+        --constraint requirements/tested.txt --editable '.[plots,raster,tests,dev,docs]'
     # OpenCV's usual build needs a desktop's graphics libraries; the headless one is the same code.
     if ! .venv/bin/python -c 'import cv2' 2>/dev/null; then
         opencv="$(.venv/bin/python -c "from importlib.metadata import version

@@ -1,4 +1,4 @@
-"""The arguments of tools/predict.py and the files that it writes: masks and panels.
+"""The arguments of tools/predict.py, what it reads and the files that it writes.
 
 Each file is a PNG with a mark in a text chunk: this tool, and a digest of the picture's file. A
 file with the mark is replaced when the same picture is asked again; any other file stays.
@@ -7,8 +7,9 @@ file with the mark is replaced when the same picture is asked again; any other f
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,11 +17,14 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ..datasets import read_image
 from ..errors import UserError, os_errors_explained
 from ..files import open_regular, require_free, write_with
+from ..rasters import Raster, Stretch, View, is_raster, write_mask, write_polygons
 from ..visualization import panel
 from .predictor import Prediction
 
+OF_PICTURE = {'mask': '_mask.png', 'panel': '_panel.png'}  # the ends of an answer's files
 MOST_BYTES = 200  # of a picture's stem in a file name, of which file systems allow 255
 
 
@@ -29,7 +33,46 @@ class Picture(NamedTuple):
 
     path: str
     mark: str
-    files: list[tuple[Path, Path]]  # mask and panel, for each sentence
+    files: list[dict[str, Path]]  # for each sentence: 'mask', 'panel', of a map 'polygons', too
+
+
+class Source(NamedTuple):
+    """What is looked at: a picture, or a view of a raster."""
+
+    image: np.ndarray  # (H, W, 3) uint8
+    raster: Raster | None = None  # closed; None: of a picture
+    view: View | None = None
+
+    def names(self) -> dict[str, str]:
+        """The files that an answer becomes, by the end of their names."""
+        if self.raster is None:
+            return dict(OF_PICTURE)
+        polygons = {} if self.raster.crs is None else {'polygons': '_polygons.geojson'}
+        return {'mask': '_mask.tif', **polygons, 'panel': '_panel.png'}
+
+
+def read_source(
+    path: str,
+    *,
+    bands: Sequence[int] | None = None,
+    stretch: Stretch | None = None,
+    window: tuple[int, int, int, int] | None = None,
+) -> Source:
+    """A picture, upright; or a raster's view, where the file has coordinates or deep bands, or
+    where one of the options is given. Without rasterio a raster is read as a picture, if it can be.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    asked = bands is not None or stretch is not None or window is not None
+    if asked or (is_raster(path) and importlib.util.find_spec('rasterio')):
+        with open_regular(path, what='the image'):  # one line for what is no file
+            pass
+        with Raster(path, bands=bands, stretch=stretch) as raster:
+            if asked or not raster.plain:
+                view = raster.view(window)
+                return Source(view.image, raster, view)
+    return Source(read_image(path, upright=True))
 
 
 def split_arguments(given: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -68,10 +111,17 @@ def _names_picture(argument: str) -> bool:
 
 
 def free_pictures(
-    paths: Sequence[str | Path], sentences: int, out: str | Path, *, overwrite: bool = False
+    paths: Sequence[str | Path],
+    sentences: int,
+    out: str | Path,
+    *,
+    names: Callable[[str], Mapping[str, str]] = lambda path: OF_PICTURE,
+    overwrite: bool = False,
 ) -> list[Picture]:
     """The pictures with the files to write for so many sentences. Other files stay as they are.
 
+    Args:
+        names: path -> the files of an answer by the end of their names (`Source.names`).
     Raises:
         UserError: two pictures would write one file; a file to write is a given picture, or is
             there and not of this picture; a picture cannot be read.
@@ -82,11 +132,12 @@ def free_pictures(
     for path in map(str, paths):
         mark = _mark(path)
         stem = Path(out) / _stem(path)
+        ends = names(path)
         files = [
-            (Path(f'{stem}_{k}_mask.png'), Path(f'{stem}_{k}_panel.png'))
+            {name: Path(f'{stem}_{k}{end}') for name, end in ends.items()}
             for k in range(1, sentences + 1)
         ]
-        for file in (file for pair in files for file in pair):
+        for file in (file for by_name in files for file in by_name.values()):
             if file in asked:
                 raise UserError(
                     f'{asked[file]} and {path} would both write {file}: ask about them '
@@ -125,24 +176,46 @@ def _stem(path: str) -> str:
     return f'{short}-{hashlib.sha256(raw).hexdigest()[:8]}'
 
 
-def write_answer(picture: Picture, k: int, image: np.ndarray, answer: Prediction) -> None:
-    """Mask (0 and 255) and panel of the answer to sentence `k`, from 0.
+def write_answer(picture: Picture, k: int, source: Source, answer: Prediction) -> str:
+    """The files of the answer to sentence `k`, from 0; a mask is 0 and 255.
 
-    Args:
-        image: (H, W, 3) uint8, the picture.
+    Returns:
+        What was found, in the raster's own pixels where it is one.
     Raises:
         UserError: a file cannot be written.
     """
-    mask_file, panel_file = picture.files[k]
-    _write_png(mask_file, Image.fromarray(answer.mask).convert('L'), picture.mark)
+    files = picture.files[k]
+    mask, found, size = answer.mask, int(answer.mask.sum()), answer.mask.size
+    parts = ''
+    if source.raster is None or source.view is None:
+        _write_png(files['mask'], Image.fromarray(mask).convert('L'), picture.mark)
+    else:
+        mask = mask & source.view.valid
+        found = write_mask(
+            files['mask'], source.raster, source.view, answer.logits, mark=picture.mark
+        )
+        size = source.view.window[2] * source.view.window[3]
+        if 'polygons' in files:
+            count = write_polygons(
+                files['polygons'],
+                source.raster,
+                source.view,
+                mask,
+                1 / (1 + np.exp(-answer.logits)),
+                text=answer.text,
+                source=os.path.basename(picture.path),
+                mark=picture.mark,
+            )
+            parts = f', {count} polygon{"s" * (count != 1)}'
     sheet = panel(
-        image,
+        source.image,
         answer.text,
-        pred_mask=answer.mask,
+        pred_mask=mask,
         note=Path(picture.path).name,
         dense_prompt=answer.dense_prompt,
     )
-    _write_png(panel_file, Image.fromarray(sheet), picture.mark)
+    _write_png(files['panel'], Image.fromarray(sheet), picture.mark)
+    return f'{found} of {size} pixels{parts}'
 
 
 def write_scene(path: Path, image: np.ndarray, *, overwrite: bool = False) -> None:

@@ -86,7 +86,9 @@ def test_every_number_of_the_page_stands_in_the_data():
                     continue
                 known |= numbers(statistics.fmean(values))
                 known |= numbers([statistics.stdev(values)] if len(values) > 1 else [])
-    assert set(re.findall(r'(?<![\d.-])\d+\.\d\d(?!\d)', committed())) <= known
+    # the differences of that section are test_claims.py's
+    page = re.sub(r"### Which of the paper's statements.*?(?=\n## )", '', committed(), flags=re.S)
+    assert set(re.findall(r'(?<![\d.-])\d+\.\d\d(?!\d)', page)) <= known
 
 
 def test_published_numbers_are_well_formed():

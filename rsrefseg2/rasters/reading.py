@@ -1,0 +1,271 @@
+"""Reading a raster: bands, display range and valid pixels of a window, at the size that is needed.
+
+GDAL reads, by `rasterio` (extra `raster`). A raster is never read whole: a view is read at no more
+than `most_side` pixels a side, from an overview where the file has one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from ..errors import UserError
+from ..extras import require_extra
+
+ENDINGS = ('.tif', '.tiff', '.jp2', '.j2k', '.vrt', '.img', '.ntf', '.nitf')
+MOST_SIDE = 2048  # of a view in memory; the towers read at most 1024
+OVERVIEW = 1024  # side of the overview that percentiles are taken from
+_COLOURS = ('red', 'green', 'blue')
+_INKS = ('cyan', 'magenta', 'yellow', 'black')
+
+
+class Stretch(NamedTuple):
+    """What becomes black and what white: percentiles of the valid pixels, or values."""
+
+    low: float
+    high: float
+    percent: bool
+
+
+PERCENTILES = Stretch(2.0, 98.0, True)
+
+
+class View(NamedTuple):
+    """A window of a raster, ready to be asked."""
+
+    image: np.ndarray  # (h, w, 3) uint8; black where nothing is known
+    valid: np.ndarray  # (h, w) bool: neither nodata, transparent nor NaN
+    window: tuple[int, int, int, int]  # column, row, width, height in the raster's pixels
+
+
+def is_raster(path: str | os.PathLike) -> bool:
+    """Whether the file's ending is one of those that carry coordinates or deep bands."""
+    return Path(path).suffix.lower() in ENDINGS
+
+
+def parse_stretch(text: str) -> Stretch:
+    """'2%,98%' (percentiles) or '0,3000' (values).
+
+    Raises:
+        ValueError: it is neither.
+    """
+    match = re.fullmatch(r'\s*([-+.\deE]+)(%?)\s*,\s*([-+.\deE]+)(%?)\s*', text)
+    if match is None or match[2] != match[4]:
+        raise ValueError(f'{text!r} is neither percentiles (2%,98%) nor values (0,3000)')
+    low, high, percent = float(match[1]), float(match[3]), bool(match[2])
+    if not low < high or (percent and not (0 <= low and high <= 100)):
+        raise ValueError(f'{text!r}: the first must be below the second, percentiles in 0 to 100')
+    return Stretch(low, high, percent)
+
+
+class Raster:
+    """A raster that GDAL reads, opened; a context manager.
+
+    Args:
+        path: the file.
+        bands: numbers from 1 of one band (grey) or three (red, green, blue); None: by their colour
+            interpretation, else the first three, or the only one.
+        stretch: the display range of what is not 8-bit; None: percentiles 2 and 98. An 8-bit band
+            is taken as it is unless a range is given.
+    Raises:
+        UserError: `rasterio` is missing; the file cannot be read as a raster; it has no such band.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        *,
+        bands: Sequence[int] | None = None,
+        stretch: Stretch | None = None,
+    ) -> None:
+        self._rasterio: Any = require_extra('raster', f'reading {os.fspath(path)!r} as a raster')
+        self.path = os.fspath(path)
+        with self._reading(), warnings.catch_warnings():
+            # said in another way: such a raster has no coordinates
+            warnings.simplefilter('ignore', self._rasterio.errors.NotGeoreferencedWarning)
+            self._file = self._rasterio.open(self.path)
+        try:
+            if not self._file.count:
+                raise UserError(
+                    f'{self.path!r} holds no bands itself; name one of its parts: '
+                    f'{", ".join(self._file.subdatasets[:3]) or "it has none"}'
+                )
+            self.shape: tuple[int, int] = (self._file.height, self._file.width)  # (H, W)
+            self.crs: Any = self._file.crs  # None: the raster has no coordinates
+            self.transform: Any = self._file.transform  # (column, row) -> coordinates
+            self.colours = tuple(colour.name for colour in self._file.colorinterp)
+            self.bands = self._choose(bands)
+            self._ranges = self._display_ranges(stretch)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a picture as any other: 8-bit, without coordinates."""
+        kinds = {self._file.dtypes[band - 1] for band in self.bands}
+        return self.crs is None and kinds == {'uint8'}
+
+    def whole(self) -> tuple[int, int, int, int]:
+        """The window of all pixels: column, row, width, height."""
+        return 0, 0, self.shape[1], self.shape[0]
+
+    def view(
+        self, window: tuple[int, int, int, int] | None = None, *, most_side: int = MOST_SIDE
+    ) -> View:
+        """A window (None: the whole raster) as 8-bit RGB, its longer side at most `most_side`.
+
+        Raises:
+            UserError: it cannot be read; no pixel of it is valid.
+        """
+        window = self.whole() if window is None else window
+        column, row, width, height = window
+        if (
+            min(column, row) < 0
+            or min(width, height) < 1
+            or (column + width > self.shape[1] or row + height > self.shape[0])
+        ):
+            raise UserError(
+                f'{self.path!r} has {self.shape[1]} columns and {self.shape[0]} rows: the window '
+                f'{column} {row} {width} {height} (column, row, width, height) is not inside'
+            )
+        scale = min(1.0, most_side / max(width, height))
+        shape = max(1, round(height * scale)), max(1, round(width * scale))
+        values, valid = self._read(window, shape)
+        if not valid.any():
+            raise UserError(
+                f'{self.path!r}: no pixel is valid in columns {window[0]} to '
+                f'{window[0] + width - 1}, rows {window[1]} to {window[1] + height - 1} (nodata, '
+                'transparent or NaN): choose another picture or window'
+            )
+        image = self._to_rgb(values)
+        image[~valid] = 0
+        return View(image, valid, window)
+
+    # ------------------------------------------------------------------ bands
+
+    def _choose(self, bands: Sequence[int] | None) -> tuple[int, ...]:
+        count, shown = self._file.count, f'{self.path!r} has {self._file.count} bands'
+        if bands is not None:
+            if len(bands) not in (1, 3) or not all(1 <= band <= count for band in bands):
+                raise UserError(
+                    f'{shown}, and bands {" ".join(map(str, bands))} were asked for: name one or '
+                    f'three of 1 to {count}'
+                )
+            return tuple(bands)
+        for names in (_COLOURS, _INKS):
+            if all(name in self.colours for name in names):
+                return tuple(self.colours.index(name) + 1 for name in names)
+        plain = [i + 1 for i, name in enumerate(self.colours) if name != 'alpha']
+        if not plain:
+            raise UserError(f'{shown}, all of them transparency: there is nothing to see')
+        return tuple(plain[:3]) if len(plain) >= 3 else (plain[0],)
+
+    def _palette(self) -> np.ndarray | None:
+        """(n, 3) uint8: the colours of a band that holds their numbers."""
+        if len(self.bands) > 1 or self.colours[self.bands[0] - 1] != 'palette':
+            return None
+        with self._reading():
+            table = self._file.colormap(self.bands[0])
+        colours = np.zeros((max(table) + 1, 3), np.uint8)
+        for number, colour in table.items():
+            colours[number] = colour[:3]
+        return colours
+
+    def _display_ranges(self, stretch: Stretch | None) -> list[tuple[float, float]]:
+        """(black, white) of each band."""
+        types = [self._file.dtypes[band - 1] for band in self.bands]
+        if any('complex' in kind for kind in types):
+            raise UserError(
+                f'{self.path!r} holds complex numbers, which have no colour: convert it, e.g. '
+                'gdal_translate to its amplitude'
+            )
+        if stretch is None and all(kind == 'uint8' for kind in types):
+            return [(0.0, self._brightest(band)) for band in self.bands]
+        if stretch is not None and not stretch.percent:
+            return [(stretch.low, stretch.high)] * len(self.bands)
+        low, high, _ = stretch or PERCENTILES
+        scale = min(1.0, OVERVIEW / max(self.shape))
+        shape = tuple(max(1, round(length * scale)) for length in self.shape)
+        values, valid = self._read(self.whole(), (shape[0], shape[1]))
+        if not valid.any():
+            return [(0.0, 1.0)] * len(self.bands)  # of a raster whose windows say so
+        ranges = []
+        for band in values:
+            known = band[valid].astype(np.float64)
+            black, white = np.percentile(known, (low, high))
+            ranges.append((float(black), float(white if white > black else black + 1)))
+        return ranges
+
+    def _brightest(self, band: int) -> float:
+        """255, or 1 of a band of single bits."""
+        bits = self._file.tags(band, ns='IMAGE_STRUCTURE').get('NBITS')
+        return 2.0 ** int(bits) - 1 if bits else 255.0
+
+    # ------------------------------------------------------------------ pixels
+
+    def _read(
+        self, window: tuple[int, int, int, int], shape: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Values (bands, *shape) and where they are valid (*shape)."""
+        column, row, width, height = window
+        part = self._rasterio.windows.Window(column, row, width, height)
+        resampling = self._rasterio.enums.Resampling
+        # the numbers of a palette have no mean
+        how = resampling.average if self._palette_free() else resampling.nearest
+        with self._reading():
+            values = self._file.read(
+                list(self.bands), window=part, out_shape=(len(self.bands), *shape), resampling=how
+            )
+            mask = self._file.dataset_mask(
+                window=part, out_shape=shape, resampling=resampling.nearest
+            )
+        valid = mask > 0
+        if np.issubdtype(values.dtype, np.floating):
+            valid &= np.isfinite(values).all(0)
+        return values, valid
+
+    def _palette_free(self) -> bool:
+        return not (len(self.bands) == 1 and self.colours[self.bands[0] - 1] == 'palette')
+
+    def _to_rgb(self, values: np.ndarray) -> np.ndarray:
+        """(bands, h, w) of any number -> (h, w, 3) uint8."""
+        palette = self._palette()
+        if palette is not None:
+            return palette[np.minimum(values[0], len(palette) - 1)]
+        scaled = np.empty(values.shape, np.float32)
+        for band, (black, white), target in zip(values, self._ranges, scaled, strict=True):
+            with np.errstate(invalid='ignore'):
+                target[:] = np.clip((band - np.float64(black)) / (white - black), 0, 1)
+        scaled = np.nan_to_num(scaled, copy=False)
+        if len(scaled) == 4:  # inks
+            scaled = (1 - scaled[:3]) * (1 - scaled[3])
+        image = np.moveaxis((255 * scaled + 0.5).astype(np.uint8), 0, -1)
+        return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except self._rasterio.errors.RasterioError as error:
+            said = ' '.join(str(error).split())
+            raise UserError(f'{self.path!r} cannot be read as a raster: {said}') from error
