@@ -18,8 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from mmengine.config import Config
+from PIL import Image, ImageOps
 
 from ..datasets import read_image
+from ..datasets.images import rgb_of, rgb_of_array
 from ..engine import load_config, load_model
 from ..errors import UserError
 from ..models.symbols import EncodedImages
@@ -79,26 +81,22 @@ class Predictor:
         self._setters = 0  # threads that have set an image ...
         self._only: EncodedImage | None = None  # ... and the last image, while that is one thread
 
-    def encode(self, image: str | Path | np.ndarray) -> EncodedImage:
-        """An image file, or an (H, W, 3) uint8 RGB array, seen by both image towers.
+    def encode(self, image: str | Path | np.ndarray | Image.Image) -> EncodedImage:
+        """An image file, an array or Pillow's Image (`as_rgb`), seen by both image towers.
 
         A photograph whose EXIF orientation turns it is turned, as viewers do; masks lie on that.
 
         Raises:
             UserError: it cannot be read as an image.
         """
-        image = (
-            read_image(str(image), upright=True)
-            if isinstance(image, (str, Path))
-            else as_rgb(image)
-        )
+        image = as_rgb(image)
         # (H, W, 3) -> (3, H, W)
         tensor = torch.from_numpy(image.transpose(2, 0, 1).copy())
         with self._lock, torch.inference_mode():
             features = self.model.encode_images(*self.model.data_preprocessor.images([tensor]))
         return EncodedImage(features, image.shape[:2])
 
-    def set_image(self, image: str | Path | np.ndarray) -> Predictor:
+    def set_image(self, image: str | Path | np.ndarray | Image.Image) -> Predictor:
         """`encode` it; this thread's next sentences are about it."""
         encoded = self.encode(image)
         with self._lock:
@@ -158,16 +156,25 @@ class Predictor:
         ]
 
 
-def as_rgb(image: np.ndarray) -> np.ndarray:
-    """The array itself, if it is (H, W, 3) uint8; RGB, unlike OpenCV's order."""
+def as_rgb(image: str | Path | np.ndarray | Image.Image) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a file, an array (`rgb_of_array`) or one of Pillow's pictures, which
+    is turned as its EXIF orientation says.
+
+    Raises:
+        UserError: it is none of them, or cannot be read.
+    """
+    if isinstance(image, (str, Path)):
+        return read_image(str(image), upright=True)
+    if isinstance(image, Image.Image):
+        image = ImageOps.exif_transpose(image)
+        if image.mode[0] not in 'IF':
+            return rgb_of(image, 'the picture')
+        image = np.asarray(image)
     if not isinstance(image, np.ndarray):
-        raise UserError(f'an image is a path or a numpy array, not {type(image).__name__}')
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise UserError(
-            f'an image array must be (H, W, 3) uint8 in RGB order, got {image.shape} '
-            f'{image.dtype}; convert it first'
+            f"an image is a path, a numpy array or Pillow's Image, not {type(image).__name__}"
         )
-    return image
+    return rgb_of_array(image)
 
 
 def check_sentences(sentences: Sequence[str]) -> list[str]:

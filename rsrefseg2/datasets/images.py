@@ -6,8 +6,10 @@ import os
 
 import numpy as np
 import torch
+from PIL import Image
 
 from ..errors import UserError
+from .display import percentile_range, to_uint8
 from .pictures import memory_errors_reported, open_picture, too_deep
 
 # How each of Pillow's modes becomes RGB. Alpha is dropped (never blended: what lies under it is
@@ -36,19 +38,54 @@ def read_image(path: str | os.PathLike, *, upright: bool = False) -> np.ndarray:
     Raises:
         UserError: see `open_picture`; more than 8 bits a channel; a mode such as CMYK.
     """
-    image = open_picture(path, upright=upright)
-    mode, shown = image.mode, repr(os.fsdecode(path))
-    if mode[0] in 'IF':
-        raise too_deep(f'{shown}: the image', f'mode {mode}')
-    if mode not in _TO_RGB:
+    image, shown = open_picture(path, upright=upright), repr(os.fsdecode(path))
+    if image.mode[0] in 'IF':
+        raise too_deep(f'{shown}: the image', f'mode {image.mode}')
+    return rgb_of(image, shown)
+
+
+def rgb_of(image: Image.Image, shown: str) -> np.ndarray:
+    """(H, W, 3) uint8 of an 8-bit picture in memory.
+
+    Args:
+        shown: what errors call it.
+    Raises:
+        UserError: a mode such as CMYK; the memory does not suffice.
+    """
+    if image.mode not in _TO_RGB:
         raise UserError(
-            f'{shown}: images of mode {mode} are not read: convert it to 8-bit RGB or '
+            f'{shown}: images of mode {image.mode} are not read: convert it to 8-bit RGB or '
             'grey, e.g. magick IN -colorspace sRGB OUT.png'
         )
     with memory_errors_reported(f'{shown}: the image'):
-        if mode != 'RGB':
-            image = image.convert(_TO_RGB[mode]).convert('RGB')
+        if image.mode != 'RGB':
+            image = image.convert(_TO_RGB[image.mode]).convert('RGB')
         return np.array(image)
+
+
+def rgb_of_array(values: np.ndarray) -> np.ndarray:
+    """(H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA of integers -> (H, W, 3) uint8.
+
+    8 bits stay as they are; more are brought there by their channel's percentiles 2 and 98. Alpha
+    is dropped.
+
+    Raises:
+        UserError: another shape or type.
+    """
+    shape = values.shape
+    channels = 1 if values.ndim == 2 else shape[2] if values.ndim == 3 else 0
+    if not np.issubdtype(values.dtype, np.integer) or not values.size or channels not in (1, 3, 4):
+        raise UserError(
+            'an image array must be (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA, of uint8 or '
+            f'deeper integers, got {shape} {values.dtype}: convert it first'
+        )
+    values = values.reshape(*shape[:2], channels)[..., :3]
+    if values.dtype != np.uint8:
+        values = np.stack(
+            [to_uint8(band, *percentile_range(band)) for band in np.moveaxis(values, -1, 0)],
+            axis=-1,
+        )
+    return np.broadcast_to(values, (*shape[:2], 3))
 
 
 class ImageCache:

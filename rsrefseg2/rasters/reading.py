@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from ..datasets.display import HIGH, LOW, percentile_range, to_uint8
 from ..errors import UserError
 from ..extras import require_extra
 
@@ -35,7 +36,7 @@ class Stretch(NamedTuple):
     percent: bool
 
 
-PERCENTILES = Stretch(2.0, 98.0, True)
+PERCENTILES = Stretch(LOW, HIGH, True)
 
 
 class View(NamedTuple):
@@ -207,14 +208,7 @@ class Raster:
         scale = min(1.0, OVERVIEW / max(self.shape))
         shape = tuple(max(1, round(length * scale)) for length in self.shape)
         values, valid = self._read(self.whole(), (shape[0], shape[1]))
-        if not valid.any():
-            return [(0.0, 1.0)] * len(self.bands)  # of a raster whose windows say so
-        ranges = []
-        for band in values:
-            known = band[valid].astype(np.float64)
-            black, white = np.percentile(known, (low, high))
-            ranges.append((float(black), float(white if white > black else black + 1)))
-        return ranges
+        return [percentile_range(band[valid], low, high) for band in values]
 
     def _brightest(self, band: int) -> float:
         """255, or 1 of a band of single bits."""
@@ -252,14 +246,12 @@ class Raster:
         palette = self._palette()
         if palette is not None:
             return palette[np.minimum(values[0], len(palette) - 1)]
-        scaled = np.empty(values.shape, np.float32)
-        for band, (black, white), target in zip(values, self._ranges, scaled, strict=True):
-            with np.errstate(invalid='ignore'):
-                target[:] = np.clip((band - np.float64(black)) / (white - black), 0, 1)
-        scaled = np.nan_to_num(scaled, copy=False)
-        if len(scaled) == 4:  # inks
-            scaled = (1 - scaled[:3]) * (1 - scaled[3])
-        image = np.moveaxis((255 * scaled + 0.5).astype(np.uint8), 0, -1)
+        bands = np.stack(
+            [to_uint8(band, *limits) for band, limits in zip(values, self._ranges, strict=True)]
+        )
+        if len(bands) == 4:  # inks
+            bands = to_uint8((255.0 - bands[:3]) * (255.0 - bands[3]), 0, 255**2)
+        image = np.moveaxis(bands, 0, -1)
         return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 
     @contextmanager

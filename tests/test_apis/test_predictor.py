@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from rsrefseg2.apis import Predictor
+from rsrefseg2.apis.predictor import as_rgb
 from rsrefseg2.datasets import unique_images_collate
 from rsrefseg2.errors import UserError
 from rsrefseg2.structures import RefSegDataSample
@@ -162,16 +163,41 @@ def test_sentences_that_cannot_be_asked(predictor, image, sentences, message):
 @pytest.mark.parametrize(
     'wrong',
     [
-        np.zeros((4, 4), np.uint8),
         np.zeros((4, 4, 3)),
-        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 2), np.uint8),
+        np.zeros((4, 4, 3, 1), np.uint8),
         np.zeros((0, 4, 3), np.uint8),
+        Image.new('CMYK', (4, 4)),
         [[1]],
     ],
 )
 def test_wrong_arrays(predictor, wrong):
     with pytest.raises(UserError, match='image'):
         predictor.set_image(wrong)
+
+
+def test_pictures_in_memory(image):
+    """Grey, with transparency, of more bits, Pillow's own, turned."""
+    grey = image[..., 0]
+    assert np.array_equal(as_rgb(grey), np.repeat(grey[..., None], 3, 2))
+    assert np.array_equal(as_rgb(grey[..., None]), as_rgb(grey))
+    alpha = np.dstack([image, grey])
+    assert np.array_equal(as_rgb(alpha), image) and np.array_equal(as_rgb(image), image)
+    deep = image.astype(np.uint16) * 100
+    low, high = np.percentile(deep, (2, 98), axis=(0, 1))
+    wanted = 255 * np.clip((deep - low) / (high - low), 0, 1)
+    assert np.abs(as_rgb(deep) - wanted).max() <= 0.51
+    assert not as_rgb(np.full((3, 3), 7, np.uint16)).any()
+    for picture, found in (
+        (Image.fromarray(image), image),
+        (Image.fromarray(alpha), image),
+        (Image.fromarray(grey), as_rgb(grey)),
+        (Image.fromarray(deep[..., 0]), as_rgb(deep[..., 0])),
+    ):
+        assert np.array_equal(as_rgb(picture), found)
+    turned = Image.fromarray(image)
+    turned.getexif()[0x0112] = 6  # viewers turn it a quarter to the right
+    assert np.array_equal(as_rgb(turned), np.rot90(image, -1))
 
 
 def test_unreadable_images(predictor, tmp_path):
