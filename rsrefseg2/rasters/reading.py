@@ -259,5 +259,8 @@ class Raster:
         try:
             yield
         except self._rasterio.errors.RasterioError as error:
-            said = ' '.join(str(error).split())
-            raise UserError(f'{self.path!r} cannot be read as a raster: {said}') from error
+            said = ' '.join(str(error.__cause__ or error).split())
+            raise UserError(
+                f'{self.path!r} cannot be read as a raster: {said}: see what gdalinfo says of it, '
+                'or fetch it again'
+            ) from error
