@@ -1,7 +1,7 @@
 """Say exactly what is wrong with a copy of a benchmark, or that nothing is.
 
     rsrefseg2 data verify DATASET ROOT [--json [FILE]] [--list] [--splits test ...]
-                                [--tokenizer CHECKPOINT] [--any-category]
+                                [--tokenizer CHECKPOINT] [--any-category] [--own-data]
 
 Reads every record, image and mask with all cores. Exit code 0: clean, 1: warnings, 2: errors.
 """
@@ -58,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='rrsisd: take the category names that the files have (default where '
         'rsrefseg2 data convert or rsrefseg2 synthrs generate wrote them)',
     )
+    parser.add_argument(
+        '--own-data',
+        action='store_true',
+        help="data of your own in this layout: the benchmark's counts are not expected",
+    )
     add_shared(parser, 'overwrite')
 
 
@@ -100,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
             splits=args.splits,
             count_tokens=token_counter(args.tokenizer),
             max_tokens=args.max_tokens,
+            own_data=args.own_data,
             **options,
         )
     if args.json != '-':

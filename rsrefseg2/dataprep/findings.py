@@ -18,7 +18,7 @@ KINDS = {
     'missing mask': ('error', 'fetch the download again: it is incomplete'),
     'unreadable image': ('error', 'do what the line says: training and testing stop at it'),
     'bad mask': ('error', 'do what the line says: training and testing stop at it'),
-    'count': ('warning', 'fetch the download again, unless you left samples out yourself'),
+    'count': ('warning', 'fetch the download again; for data of your own: --own-data'),
     'orphan': ('warning', 'fetch the text or annotation files again: they may be incomplete'),
     'resized mask': ('warning', 'nothing: the mask follows the image, by nearest neighbour'),
     'empty mask': ('warning', 'nothing: the sample is kept; it scores 0 under protocol `paper`'),

@@ -92,7 +92,11 @@ def find_root(
     the command that writes the folder, for the message where there is none.
     """
     if not is_folder(data_root):
-        todo = f'run {made_by}' if made_by else f'put {title} there ({SEE_TREE})'
+        todo = (
+            f'run {made_by}'
+            if made_by
+            else f'put {title}, or data in its layout, there ({SEE_TREE})'
+        )
         raise UserError(
             f'data root {data_root!r} does not exist: {todo}, or set data_root or the '
             'environment variable RSREFSEG2_DATA'

@@ -161,6 +161,8 @@ def test_other_names_and_the_advice_for_them(run, tmp_path):
     assert code == 2 and 'take any name by --any-category' in out
     code, out, _ = run('data/verify.py', 'rrsisd', root, '--any-category')
     assert code == 1 and ' 0 errors' in out  # the counts are not the benchmark's
+    code, out, _ = run('data/verify.py', 'rrsisd', root, '--any-category', '--own-data')
+    assert code == 0 and 'published' not in out
 
 
 def test_options_are_checked_before_the_long_work(run, tmp_path):

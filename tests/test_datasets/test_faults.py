@@ -188,7 +188,7 @@ def test_no_data_root(reader, title, tmp_path):
     with pytest.raises(UserError) as caught:
         reader(data_root=str(tmp_path / 'none'), split='train')
     assert str(caught.value) == (
-        f"data root '{tmp_path}/none' does not exist: put {title} there ({TREE}), or set "
+        f"data root '{tmp_path}/none' does not exist: put {title}, or data in its layout, there ({TREE}), or set "
         'data_root or the environment variable RSREFSEG2_DATA'
     )
 
