@@ -15,6 +15,7 @@ import torch
 from mmengine.registry import DefaultScope
 
 from rsrefseg2.cli import COMMANDS, main
+from rsrefseg2.engine.launch import load_config
 from rsrefseg2.registry import DATASETS, MODELS
 from tests import tiny_towers
 from tests.fabricate import fabricate
@@ -161,11 +162,7 @@ def test_a_loss_and_a_prompter_of_ones_own(examples):
         init='random',
         siglip=dict(checkpoint=tiny_towers.siglip_config()),
         sam=dict(checkpoint=tiny_towers.sam2_config()),
-        prompter=dict(
-            type='PlainPrompter',
-            sparse=dict(blocks=1, inner=16, heads=2, mlp_hidden=16),
-            dense=dict(),
-        ),
+        prompter=dict(type='PlainPrompter', blocks=1, inner=16, heads=2, mlp_hidden=16),
         losses=dict(focal=dict(type='FocalLoss')),
     )
     with DefaultScope.overwrite_default_scope('rsrefseg2'):
@@ -175,6 +172,18 @@ def test_a_loss_and_a_prompter_of_ones_own(examples):
     assert set(losses) == {'loss_focal'} and torch.isfinite(losses['loss_focal'])
     losses['loss_focal'].backward()
     assert model.prompter.sparse.queries.grad.abs().sum() > 0
+
+
+def test_the_pages_configs_are_accepted(examples, tmp_path):
+    """The blocks of docs/extend.md that set config keys, each on the tiny config."""
+    page = (ROOT / 'docs/extend.md').read_text(encoding='utf-8')
+    blocks = [b for b in re.findall(r'```python\n(.*?)```', page, re.S) if '"""' not in b]
+    assert len(blocks) == 3
+    for i, block in enumerate(blocks):
+        block = re.sub(r'(?m)^(_base_|custom_imports) = .*\n', '', block)
+        path = tmp_path / f'own_{i}.py'
+        path.write_text(f"_base_ = '{ROOT}/configs/synthrs_tiny.py'\n{block}")
+        load_config(str(path))
 
 
 def test_a_data_set_of_ones_own(examples, tmp_path):

@@ -11,10 +11,20 @@ from rsrefseg2.registry import MODELS
 class PlainPrompter(BasePrompter):
     """The prompts straight from the towers' features: a baseline for the cascade."""
 
-    def __init__(self, *, towers: TowerSpec, n_p: int = 9, sparse: dict, dense: dict) -> None:
+    def __init__(
+        self,
+        *,
+        towers: TowerSpec,
+        n_p: int = 9,
+        blocks: int = 2,
+        inner: int = 512,
+        heads: int = 8,
+        mlp_hidden: int = 512,
+    ) -> None:
         super().__init__()
         self.add_positions(towers, 'query_key', 'learnable')
-        self.add_prompts(towers, n_p=n_p, sparse=sparse, dense=dense)
+        sparse = dict(blocks=blocks, inner=inner, heads=heads, mlp_hidden=mlp_hidden)
+        self.add_prompts(towers, n_p=n_p, sparse=sparse, dense={})
 
     def forward(self, v: Tensor, text: EncodedText) -> Prompts:
         """v (B, h1*w1, d1); text as encoded -> Prompts without t1 and t2."""
