@@ -1,5 +1,6 @@
-# Sourced by quickstart.sh and run_tests.sh: makes .venv once and installs the tested versions.
+# Makes .venv once and installs the tested versions. Run it, or source it in a script.
 # PYTHON chooses the interpreter (3.11 or newer).
+set -e  # a failed installation is not marked as done
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
 wanted="$(cat requirements.txt requirements/*.txt setup.py | cksum | cut -d' ' -f1)"
