@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from mmengine.registry import init_default_scope
 from ..errors import UserError
 from ..models import RSRefSeg2
 from ..registry import MODELS, SCOPE
+from ..shipped import find_shipped
 from .checkpoint import load_checkpoint, read_checkpoint
 from .trained_as import check_function
 
@@ -18,7 +20,12 @@ from .trained_as import check_function
 def load_model(
     config: Config, checkpoint: str | Path, device: str | torch.device | None = None
 ) -> RSRefSeg2:
-    """The config's model with the checkpoint's weights, in eval mode, on the device."""
+    """The config's model with the checkpoint's weights, in eval mode, on the device.
+
+    A checkpoint below demo/ is found from any folder, as configs are.
+    """
+    if not os.path.lexists(checkpoint) and Path(checkpoint).parts[:1] == ('demo',):
+        checkpoint = find_shipped(str(checkpoint), what='checkpoint')
     # Before the towers are built, which takes a while.
     check_function(config.model, read_checkpoint(str(checkpoint)), checkpoint)
     device = find_device(device)

@@ -14,6 +14,7 @@ from rsrefseg2.apis.predictor import as_rgb
 from rsrefseg2.datasets import unique_images_collate
 from rsrefseg2.errors import UserError
 from rsrefseg2.structures import RefSegDataSample
+from rsrefseg2.synthrs.generation.generate import make_scene
 
 SENTENCES = ['the red car on the left', 'a ship', 'the plane on the upper right of the blue car']
 
@@ -233,3 +234,15 @@ def test_files_and_devices_that_are_not_there(tiny, tiny_without_dense, tmp_path
     ):
         with pytest.raises(UserError, match=message):
             Predictor(config, checkpoint, device)
+
+
+def test_the_shipped_model_is_found_from_any_folder(tmp_path, monkeypatch):
+    """README's five lines of Python, run elsewhere than in the checkout."""
+    monkeypatch.chdir(tmp_path)
+    predictor = Predictor('demo/synthrs_long.py', 'demo/synthrs_long-72822f47.pth', device='cpu')
+    scene, sentences = make_scene(seed=0, split='test', index=1, per_level=1)
+    predictor.set_image(scene.image)
+    (answer,) = predictor.predict([sentences[0].text])
+    assert answer.mask.any()
+    with pytest.raises(UserError, match='nothing.pth'):
+        Predictor('demo/synthrs_long.py', 'demo/nothing.pth', device='cpu')
