@@ -46,7 +46,7 @@ class Tower(NamedTuple):
     family: str  # 'siglip' or 'sam'
     name: str | None  # hub name, or the place in this package; None: a folder of one's own
     drawn: bool  # at random, from a config
-    sha256: str | None  # of the weights it was trained on (`tower_sources.content_hash`)
+    sha256: str | None  # of the weights it was trained on (`towers.fingerprints.content_hash`)
     licence: str | None
 
     @property
