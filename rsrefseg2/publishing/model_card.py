@@ -262,7 +262,12 @@ def _towers(facts: Facts) -> str:
         f'## Towers and licence\n\nThe weights that training began with; {held}. Their licence '
         'holds for what is made of them; what this project adds is Apache-2.0.\n\n'
         + _table(
-            ('tower', 'from', 'SHA-256 of its weights (`towers.fingerprints.content_hash`)', 'licence'),
+            (
+                'tower',
+                'from',
+                'SHA-256 of its weights (`towers.fingerprints.content_hash`)',
+                'licence',
+            ),
             rows,
         )
     )
