@@ -1,13 +1,15 @@
 """Training as a user runs it: reproducible, resumable, the same score in a new process."""
 
 import json
+import random
 import re
 
+import numpy as np
 import pytest
 import torch
 from mmengine.evaluator import Evaluator
 
-from rsrefseg2.engine import build_runner, identify_run, set_scoring
+from rsrefseg2.engine import build_runner, identify_run, set_scoring, train_loop
 from rsrefseg2.evaluation import read_dump
 from rsrefseg2.models import RSRefSeg2
 from rsrefseg2.registry import MODELS
@@ -199,6 +201,21 @@ def test_one_process_trains_with_every_strategy(strategy, towers, rrsisd_root, t
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert 'gIoU' in json.loads((tmp_path / 'test' / 'scores.json').read_text())
+
+
+def test_random_numbers_are_a_function_of_seed_iteration_and_rank(monkeypatch):
+    """Each changes every generator; the same three give the same numbers whatever came before."""
+
+    def draw(seed, iteration, rank):
+        monkeypatch.setattr(train_loop, 'get_rank', lambda: rank)
+        train_loop.seed_iteration(seed, iteration)
+        return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+    first = draw(0, 0, 0)
+    others = [draw(1, 0, 0), draw(0, 1, 0), draw(0, 0, 1)]
+    assert draw(0, 0, 0) == first
+    for numbers in zip(first, *others, strict=True):
+        assert len(set(numbers)) == 4
 
 
 def test_another_global_batch_and_a_drawn_seed_are_warned_of(config, tmp_path, caplog):
