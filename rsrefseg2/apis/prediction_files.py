@@ -1,7 +1,7 @@
 """The arguments of tools/predict.py, what it reads and the files that it writes.
 
-Each file is a PNG with a mark in a text chunk: this tool, and a digest of the picture's file. A
-file with the mark is replaced when the same picture is asked again; any other file stays.
+Each file bears a mark: this tool, and a digest of the picture's file. A file with the mark is
+replaced when the same picture is asked again; any other file stays.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -59,13 +60,21 @@ def read_source(
     window: tuple[int, int, int, int] | None = None,
 ) -> Source:
     """A picture, upright; or a raster's view, where the file has coordinates or deep bands, or
-    where one of the options is given. Without rasterio a raster is read as a picture, if it can be.
+    where one of the options is given. Without rasterio a raster is read as a picture, if it can be,
+    and a line says so.
 
     Raises:
         UserError: it cannot be read.
     """
     asked = bands is not None or stretch is not None or window is not None
-    if asked or (is_raster(path) and importlib.util.find_spec('rasterio')):
+    installed = importlib.util.find_spec('rasterio') is not None
+    if is_raster(path) and not installed and not asked:
+        print(
+            f'{path} is read as a picture, without coordinates: for these pip install '
+            "'rsrefseg2[raster]'",
+            file=sys.stderr,
+        )
+    if asked or (is_raster(path) and installed):
         with open_regular(path, what='the image'):  # one line for what is no file
             pass
         with Raster(path, bands=bands, stretch=stretch) as raster:

@@ -10,8 +10,8 @@ all; without IMAGE it is asked a test scene's own sentences, and the scene is DI
 Every image is asked every sentence. Writes for sentence k: <image>_<k>_mask.png (0 and 255, the
 image's size) and <image>_<k>_panel.png. A raster of any size that has coordinates or more than 8
 bits (extra `raster`) becomes <image>_<k>_mask.tif with its CRS and transform, and
-<image>_<k>_polygons.geojson with the area in m2. A photograph that viewers turn by its EXIF orientation is
-turned; its mask lies on the turned one. Files that this tool did not write for the same image stay,
+<image>_<k>_polygons.geojson with the area in m2. A photograph that viewers turn by its EXIF
+orientation is turned; its mask lies on the turned one. Files that this tool did not write for the same image stay,
 unless --overwrite is given.
 """
 

@@ -1,7 +1,8 @@
 """Names that configs had before the house was put in order; read until UNTIL.
 
 One table for config files, `--cfg-options`, the configs that checkpoints record, published folders
-and the shipped demo. Everything is renamed before anything is checked, so no other module knows an old name.
+and the shipped demo. Everything is renamed before anything is checked, so no other module knows an
+old name.
 """
 
 from __future__ import annotations

@@ -104,6 +104,7 @@ class Raster:
             self.transform: Any = self._file.transform  # (column, row) -> coordinates
             self.colours = tuple(colour.name for colour in self._file.colorinterp)
             self.bands = self._choose(bands)
+            self._palette = self._read_palette()
             self._ranges = self._display_ranges(stretch)
         except BaseException:
             self._file.close()
@@ -181,8 +182,8 @@ class Raster:
             raise UserError(f'{shown}, all of them transparency: there is nothing to see')
         return tuple(plain[:3]) if len(plain) >= 3 else (plain[0],)
 
-    def _palette(self) -> np.ndarray | None:
-        """(n, 3) uint8: the colours of a band that holds their numbers."""
+    def _read_palette(self) -> np.ndarray | None:
+        """(n, 3) uint8: the colours of a band that holds their numbers; None: it holds values."""
         if len(self.bands) > 1 or self.colours[self.bands[0] - 1] != 'palette':
             return None
         with self._reading():
@@ -225,7 +226,7 @@ class Raster:
         part = self._rasterio.windows.Window(column, row, width, height)
         resampling = self._rasterio.enums.Resampling
         # the numbers of a palette have no mean
-        how = resampling.average if self._palette_free() else resampling.nearest
+        how = resampling.average if self._palette is None else resampling.nearest
         with self._reading():
             values = self._file.read(
                 list(self.bands), window=part, out_shape=(len(self.bands), *shape), resampling=how
@@ -238,14 +239,10 @@ class Raster:
             valid &= np.isfinite(values).all(0)
         return values, valid
 
-    def _palette_free(self) -> bool:
-        return not (len(self.bands) == 1 and self.colours[self.bands[0] - 1] == 'palette')
-
     def _to_rgb(self, values: np.ndarray) -> np.ndarray:
         """(bands, h, w) of any number -> (h, w, 3) uint8."""
-        palette = self._palette()
-        if palette is not None:
-            return palette[np.minimum(values[0], len(palette) - 1)]
+        if self._palette is not None:
+            return self._palette[np.minimum(values[0], len(self._palette) - 1)]
         bands = np.stack(
             [to_uint8(band, *limits) for band, limits in zip(values, self._ranges, strict=True)]
         )

@@ -1,5 +1,6 @@
 """Rasters read through GDAL and answers on the map, checked by other readers and closed forms."""
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from pyproj import Geod
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 
+from rsrefseg2.apis.prediction_files import read_source
 from rsrefseg2.errors import UserError
 from rsrefseg2.rasters import (
     Raster,
@@ -418,3 +420,32 @@ def test_a_raster_without_coordinates_has_a_mask_and_no_polygons(predict, tmp_pa
     assert code in (0, None), err
     assert (tmp_path / 'out/deep_1_mask.tif').is_file() and 'polygon' not in out
     assert not (tmp_path / 'out/deep_1_polygons.geojson').exists()
+
+
+def test_without_rasterio_a_picture_is_read_and_a_line_says_so(monkeypatch, tmp_path, capsys):
+    path = write(tmp_path / 'map.tif', random(3, 6, 6), **UTM)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, 'find_spec', lambda name: None if name == 'rasterio' else find(name)
+    )
+    assert read_source(path).raster is None
+    assert (
+        "without coordinates: for these pip install 'rsrefseg2[raster]'" in capsys.readouterr().err
+    )
+
+
+def test_each_part_has_its_own_probability(tmp_path):
+    """Parts that touch at a corner are two."""
+    with Raster(write(tmp_path / 'a.tif', random(3, 8, 8), **UTM)) as raster:
+        view = raster.view()
+    mask = np.zeros((8, 8), bool)
+    mask[:4, :4] = mask[4:6, 4:6] = True
+    probability = np.where(np.arange(8)[:, None] < 4, 0.9, 0.6) * np.ones((8, 8))
+    out = tmp_path / 'out.geojson'
+    count = write_polygons(out, raster, view, mask, probability, text='a', source='a.tif', mark='m')
+    found = {
+        feature['properties']['probability']: feature['properties']['area_m2']
+        for feature in json.loads(out.read_text())['features']
+    }
+    assert count == 2
+    assert found == {0.9: pytest.approx(4, rel=0.01), 0.6: pytest.approx(1, rel=0.01)}
