@@ -17,14 +17,17 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from PIL import Image, ImageOps
+from torch import Tensor
 
 from ..datasets import read_image
 from ..datasets.images import rgb_of, rgb_of_array
 from ..engine import load_config, load_model
 from ..errors import UserError
-from ..models.symbols import EncodedImages
+from ..models.losses.segmentation import upsample
+from ..models.symbols import EncodedImages, RefSegOutputs
 
 MOST_CHARACTERS = 10_000  # of a sentence; a text tower reads 16 to 77 tokens of it
 
@@ -140,20 +143,76 @@ class Predictor:
         raise RuntimeError('call set_image before predict')
 
     def _answer(self, sentences: list[str], image: EncodedImage) -> list[Prediction]:
-        """B sentences on the one image: image_index is 0 for each."""
-        input_ids, lengths = self.model.data_preprocessor.tokenize(sentences)
-        outputs = self.model.segment(image.features, torch.zeros_like(lengths), input_ids, lengths)
+        outputs = self._outputs(sentences, image)
         logits = self.model.masks(outputs.mask_logits, [image.shape] * len(sentences))
-        dense = outputs.prompts.p_dense
-        if dense is None:
-            dense = [None] * len(sentences)
-        else:
-            dense = self.model.data_preprocessor.crop_border(dense.float(), image.shape)
-            dense = dense.cpu().numpy()
+        dense = self._dense(outputs, image)
         return [
             Prediction(text, (mask > 0).cpu().numpy(), mask.float().cpu().numpy(), prompt)
             for text, mask, prompt in zip(sentences, logits, dense, strict=True)
         ]
+
+    def segment(
+        self,
+        sentences: Sequence[str],
+        image: EncodedImage,
+        dense_prior: np.ndarray | None = None,
+    ) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """For each sentence the mask's logits (h, w) as the decoder gives them, not upsampled, and
+        the logits p_dense (h, w), or None; both cover the image.
+
+        Args:
+            dense_prior: (h, w) logits that cover the image, of what is known of the place; added
+                to p_dense of every sentence. Any size.
+        """
+        found: list[tuple[np.ndarray, np.ndarray | None]] = []
+        with self._lock, torch.inference_mode():
+            for start in range(0, len(sentences), self.batch_size):
+                part = list(sentences[start : start + self.batch_size])
+                outputs = self._outputs(part, image, dense_prior)
+                logits = self.model.without_border(outputs.mask_logits, [image.shape] * len(part))
+                maps = [one.float().cpu().numpy() for one in logits]
+                found += zip(maps, self._dense(outputs, image), strict=True)
+        return found
+
+    def cells(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """(h, w) of the logits that `segment` gives of an image of `shape` (H, W)."""
+        generator = self.model.mask_generator
+        size = (
+            generator.input_size if self.model.upsample_via_sam_input else generator.prompt_size
+        )
+        return self.model.data_preprocessor.content_size(shape, size[0])
+
+    def unknown_words(self, sentence: str) -> tuple[str, ...]:
+        """The words that the tokenizer has no token for; a tokenizer of pieces knows every word."""
+        with self._lock:
+            return self.model.data_preprocessor.unknown_words(sentence)
+
+    def _outputs(
+        self, sentences: list[str], image: EncodedImage, dense_prior: np.ndarray | None = None
+    ) -> RefSegOutputs:
+        """B sentences on the one image: image_index is 0 for each."""
+        input_ids, lengths = self.model.data_preprocessor.tokenize(sentences)
+        prior = None
+        if dense_prior is not None:
+            prior = self._with_border(torch.from_numpy(dense_prior).to(lengths.device), image.shape)
+        return self.model.segment(
+            image.features, torch.zeros_like(lengths), input_ids, lengths, prior
+        )
+
+    def _with_border(self, prior: Tensor, shape: tuple[int, int]) -> Tensor:
+        """(h, w) logits of an image of `shape` -> (1, H2/4, W2/4), as p_dense lies."""
+        height, width = self.model.mask_generator.prompt_size
+        content = self.model.data_preprocessor.content_size(shape, height)
+        prior = upsample(prior[None], content)
+        # what lies on the border of `fit` is not of the image
+        return F.pad(prior, (0, width - content[1], 0, height - content[0]))
+
+    def _dense(self, outputs: RefSegOutputs, image: EncodedImage) -> list[np.ndarray | None]:
+        dense = outputs.prompts.p_dense
+        if dense is None:
+            return [None] * len(outputs.mask_logits)
+        dense = self.model.data_preprocessor.crop_border(dense.float(), image.shape)
+        return list(dense.cpu().numpy())
 
 
 def as_rgb(image: str | Path | np.ndarray | Image.Image) -> np.ndarray:

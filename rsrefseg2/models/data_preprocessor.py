@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Literal, NamedTuple
@@ -210,6 +211,17 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         if self.padding == 'longest':
             ids = ids[:, : int(lengths.max())]
         return ids.to(self.device), lengths.to(self.device)
+
+    def unknown_words(self, sentence: str) -> tuple[str, ...]:
+        """The words of a sentence that the tokenizer has no token for, in their order, each once;
+        a tokenizer of word pieces or bytes knows every word."""
+        words = dict.fromkeys(re.findall(r'\w+', sentence))
+        unknown = self.tokenizer.unk_id
+        return tuple(
+            word
+            for word in words
+            if unknown in self.tokenizer.sentence_ids(word.lower() if self.lower_case else word)
+        )
 
     def _warn_of_unknown(self, sentences: Sequence[str], ids: Tensor, lengths: Tensor) -> None:
         marks = 1 if self.tokenizer.bos_id is None else 2  # eos, and bos

@@ -133,13 +133,24 @@ class RSRefSeg2(BaseModel):
             )
 
     def segment(
-        self, images: EncodedImages, image_index: Tensor, input_ids: Tensor, lengths: Tensor
+        self,
+        images: EncodedImages,
+        image_index: Tensor,
+        input_ids: Tensor,
+        lengths: Tensor,
+        dense_prior: Tensor | None = None,
     ) -> RefSegOutputs:
-        """B sentences on U encoded images; image_index (B,) into U, ids (B, L), lengths (B,)."""
+        """B sentences on U encoded images; image_index (B,) into U, ids (B, L), lengths (B,).
+
+        dense_prior (B, H2/4, W2/4) is added to p_dense, where the prompter makes one: what is known
+        of the place beforehand, as logits.
+        """
         with self.precision(input_ids.device):
             text = self.encoder.encode_text(input_ids, lengths)  # Eq. 2
 
             prompts = self.prompter(images.v[image_index], text)  # Eq. 3
+            if dense_prior is not None and prompts.p_dense is not None:
+                prompts = prompts._replace(p_dense=prompts.p_dense + dense_prior)
 
             mask_logits = self.mask_generator(  # Eq. 8
                 images.image_embeddings[image_index],
@@ -194,6 +205,22 @@ class RSRefSeg2(BaseModel):
         """(B, H2/4, W2/4) -> B times (H, W) logits, upsampled once to the original sizes.
 
         Raises:
+            UserError: see `without_border`.
+        """
+        return [
+            upsample(logits[None], shape)[0]
+            for logits, shape in zip(
+                self.without_border(mask_logits, ori_shapes), ori_shapes, strict=True
+            )
+        ]
+
+    def without_border(
+        self, mask_logits: Tensor, ori_shapes: list[tuple[int, int]]
+    ) -> list[Tensor]:
+        """(B, H2/4, W2/4) -> B times (h, w) logits that cover the original images, as they come
+        from the decoder; with `upsample_via_sam_input` at SAM's resolution.
+
+        Raises:
             UserError: a logit is NaN, of which `> 0` would make an empty mask.
         """
         bad = int(mask_logits.isnan().flatten(1).any(1).sum())
@@ -208,8 +235,7 @@ class RSRefSeg2(BaseModel):
             mask_logits = upsample(mask_logits, self.mask_generator.input_size)
         crop = self.data_preprocessor.crop_border
         return [
-            upsample(crop(logits[None], shape), shape)[0]
-            for logits, shape in zip(mask_logits, ori_shapes, strict=True)
+            crop(logits, shape) for logits, shape in zip(mask_logits, ori_shapes, strict=True)
         ]
 
 

@@ -39,12 +39,38 @@ class Stretch(NamedTuple):
 PERCENTILES = Stretch(LOW, HIGH, True)
 
 
+class Window(NamedTuple):
+    """A rectangle of pixels."""
+
+    column: int
+    row: int
+    width: int
+    height: int
+
+
 class View(NamedTuple):
-    """A window of a raster, ready to be asked."""
+    """A window of a raster or a picture, ready to be asked."""
 
     image: np.ndarray  # (h, w, 3) uint8; black where nothing is known
     valid: np.ndarray  # (h, w) bool: neither nodata, transparent nor NaN
-    window: tuple[int, int, int, int]  # column, row, width, height in the raster's pixels
+    window: Window  # in the raster's pixels
+
+
+def check_inside(window: Window, shape: tuple[int, int], path: str) -> None:
+    """Nothing.
+
+    Args:
+        shape: (H, W) of the picture.
+    Raises:
+        UserError: the window is empty or not within the picture.
+    """
+    column, row, width, height = window
+    inside = column + width <= shape[1] and row + height <= shape[0]
+    if min(column, row) < 0 or min(width, height) < 1 or not inside:
+        raise UserError(
+            f'{path!r} has {shape[1]} columns and {shape[0]} rows: the window '
+            f'{column} {row} {width} {height} (column, row, width, height) is not inside'
+        )
 
 
 def is_raster(path: str | os.PathLike) -> bool:
@@ -119,6 +145,10 @@ class Raster:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     @property
@@ -127,33 +157,30 @@ class Raster:
         kinds = {self._file.dtypes[band - 1] for band in self.bands}
         return self.crs is None and kinds == {'uint8'}
 
-    def whole(self) -> tuple[int, int, int, int]:
-        """The window of all pixels: column, row, width, height."""
-        return 0, 0, self.shape[1], self.shape[0]
+    @property
+    def whole(self) -> Window:
+        """The window of all pixels."""
+        return Window(0, 0, self.shape[1], self.shape[0])
 
     def view(
-        self, window: tuple[int, int, int, int] | None = None, *, most_side: int = MOST_SIDE
+        self,
+        window: Window | tuple[int, int, int, int] | None = None,
+        *,
+        most_side: int = MOST_SIDE,
+        must_see: bool = True,
     ) -> View:
         """A window (None: the whole raster) as 8-bit RGB, its longer side at most `most_side`.
 
         Raises:
-            UserError: it cannot be read; no pixel of it is valid.
+            UserError: it cannot be read; it is not inside; no pixel of it is valid, with `must_see`.
         """
-        window = self.whole() if window is None else window
-        column, row, width, height = window
-        if (
-            min(column, row) < 0
-            or min(width, height) < 1
-            or (column + width > self.shape[1] or row + height > self.shape[0])
-        ):
-            raise UserError(
-                f'{self.path!r} has {self.shape[1]} columns and {self.shape[0]} rows: the window '
-                f'{column} {row} {width} {height} (column, row, width, height) is not inside'
-            )
+        window = self.whole if window is None else Window(*window)
+        check_inside(window, self.shape, self.path)
+        _, _, width, height = window
         scale = min(1.0, most_side / max(width, height))
         shape = max(1, round(height * scale)), max(1, round(width * scale))
         values, valid = self._read(window, shape)
-        if not valid.any():
+        if must_see and not valid.any():
             raise UserError(
                 f'{self.path!r}: no pixel is valid in columns {window[0]} to '
                 f'{window[0] + width - 1}, rows {window[1]} to {window[1] + height - 1} (nodata, '
@@ -208,7 +235,7 @@ class Raster:
         low, high, _ = stretch or PERCENTILES
         scale = min(1.0, OVERVIEW / max(self.shape))
         shape = tuple(max(1, round(length * scale)) for length in self.shape)
-        values, valid = self._read(self.whole(), (shape[0], shape[1]))
+        values, valid = self._read(self.whole, (shape[0], shape[1]))
         return [percentile_range(band[valid], low, high) for band in values]
 
     def _brightest(self, band: int) -> float:
