@@ -1,166 +1,125 @@
-"""The arguments of tools/predict.py, what it reads and the files that it writes.
+"""The files that `predict` writes, and the record of what is done, by which it goes on.
 
 Each file bears a mark: this tool, and a digest of the picture's file. A file with the mark is
-replaced when the same picture is asked again; any other file stays.
+replaced when the same picture is asked again; any other file stays. `answers.jsonl` in the folder
+has a line for each answer; what it names, asked in the same way, is not asked again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
+import json
+import math
 import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ..datasets import read_image
-from ..errors import UserError, os_errors_explained
+from ..errors import UserError, make_folder, os_errors_explained
 from ..files import open_regular, require_free, write_with
-from ..rasters import Raster, Stretch, View, is_raster, write_mask, write_polygons
-from ..visualization import panel
-from .predictor import Prediction
+from ..rasters import (
+    MOST_SIDE,
+    View,
+    Window,
+    polygons_of,
+    probability,
+    write_mask,
+    write_polygons,
+    write_probability,
+)
+from ..records import read_json_lines, to_json
+from ..rle import encode
+from ..visualization import panel, resize_mask
+from .questions import Asked
+from .sources import Source
+from .viewer import Answer
 
-OF_PICTURE = {'mask': '_mask.png', 'panel': '_panel.png'}  # the ends of an answer's files
 MOST_BYTES = 200  # of a picture's stem in a file name, of which file systems allow 255
+DONE = 'answers.jsonl'
 
 
-class Picture(NamedTuple):
-    """A picture to ask about, and what its answers are written to."""
+class Files(NamedTuple):
+    """What the answers of one picture are written to."""
 
-    path: str
     mark: str
-    files: list[dict[str, Path]]  # for each sentence: 'mask', 'panel', of a map 'polygons', too
+    of_sentence: list[dict[str, Path]]  # 'mask', 'panel', 'polygons.gpkg', ...
 
 
-class Source(NamedTuple):
-    """What is looked at: a picture, or a view of a raster."""
+class Outputs(NamedTuple):
+    """What is written beside mask and panel."""
 
-    image: np.ndarray  # (H, W, 3) uint8
-    raster: Raster | None = None  # closed; None: of a picture
-    view: View | None = None
-
-    def names(self) -> dict[str, str]:
-        """The files that an answer becomes, by the end of their names."""
-        if self.raster is None:
-            return dict(OF_PICTURE)
-        polygons = {} if self.raster.crs is None else {'polygons': '_polygons.geojson'}
-        return {'mask': '_mask.tif', **polygons, 'panel': '_panel.png'}
+    polygons: Sequence[str] = ('.geojson',)  # of a raster with coordinates, by their endings
+    probability: bool = False
+    dump: bool = False
 
 
-def read_source(
-    path: str,
-    *,
-    bands: Sequence[int] | None = None,
-    stretch: Stretch | None = None,
-    window: tuple[int, int, int, int] | None = None,
-) -> Source:
-    """A picture, upright; or a raster's view, where the file has coordinates or deep bands, or
-    where one of the options is given. Without rasterio a raster is read as a picture, if it can be,
-    and a line says so.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    asked = bands is not None or stretch is not None or window is not None
-    installed = importlib.util.find_spec('rasterio') is not None
-    if is_raster(path) and not installed and not asked:
-        print(
-            f'{path} is read as a picture, without coordinates: for these pip install '
-            "'rsrefseg2[raster]'",
-            file=sys.stderr,
-        )
-    if asked or (is_raster(path) and installed):
-        with open_regular(path, what='the image'):  # one line for what is no file
-            pass
-        with Raster(path, bands=bands, stretch=stretch) as raster:
-            if asked or not raster.plain:
-                view = raster.view(window)
-                return Source(view.image, raster, view)
-    return Source(read_image(path, upright=True))
+def names_of(source: Source, outputs: Outputs) -> dict[str, str]:
+    """The files that an answer becomes, by the end of their names."""
+    raster = source.raster is not None
+    names = {'mask': '_mask.tif' if raster else '_mask.png'}
+    if outputs.probability:
+        names['probability'] = f'_probability.{"tif" if raster else "png"}'
+    if source.raster is not None and source.raster.crs is not None:
+        names |= {f'polygons{ending}': f'_polygons{ending}' for ending in outputs.polygons}
+    return {**names, 'panel': '_panel.png'}
 
 
-def split_arguments(given: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(pictures, sentences): the first argument and those behind it that name pictures come first.
-
-    An argument names a picture by a picture's ending, or by a path to what is there.
-
-    Raises:
-        UserError: a picture stands behind a sentence; an argument may be either.
-    """
-    pictures, sentences = list(given[:1]), list[str]()
-    for number, argument in enumerate(given[1:], start=2):
-        if _names_picture(argument):
-            if sentences:
-                raise UserError(
-                    f'argument {number}, {argument!r}, is a picture behind the '
-                    f'sentence {sentences[0]!r}: name all pictures first, then the '
-                    'sentences'
-                )
-            pictures.append(argument)
-        elif os.path.isfile(argument):
-            raise UserError(
-                f'argument {number}, {argument!r}, is the name of a file without a '
-                f"picture's ending: drop it, write ./{argument} for the picture, or "
-                'more words for the sentence'
-            )
-        else:
-            sentences.append(argument)
-    return pictures, sentences
-
-
-def _names_picture(argument: str) -> bool:
-    if Path(argument).suffix.lower() in Image.registered_extensions():
-        return True
-    return os.sep in argument and os.path.lexists(argument)
-
-
-def free_pictures(
-    paths: Sequence[str | Path],
-    sentences: int,
+def free_files(
+    asked: Sequence[Asked],
+    names: Sequence[Mapping[str, str]],
     out: str | Path,
     *,
-    names: Callable[[str], Mapping[str, str]] = lambda path: OF_PICTURE,
     overwrite: bool = False,
-) -> list[Picture]:
-    """The pictures with the files to write for so many sentences. Other files stay as they are.
+) -> list[Files]:
+    """The files to write for each picture. Other files stay as they are.
 
     Args:
-        names: path -> the files of an answer by the end of their names (`Source.names`).
+        names: of each picture, see `names_of`.
     Raises:
         UserError: two pictures would write one file; a file to write is a given picture, or is
             there and not of this picture; a picture cannot be read.
     """
-    asked: dict[Path, str] = {}
-    given = {_place(path) for path in paths}
-    pictures = []
-    for path in map(str, paths):
-        mark = _mark(path)
-        stem = Path(out) / _stem(path)
-        ends = names(path)
-        files = [
+    taken: dict[Path, str] = {}
+    given = {_place(one.picture.path) for one in asked}
+    found = []
+    for one, ends in zip(asked, names, strict=True):
+        path, mark = one.picture.path, _mark(one.picture.path)
+        stem = Path(out) / _shortened(one.picture.name)
+        of_sentence = [
             {name: Path(f'{stem}_{k}{end}') for name, end in ends.items()}
-            for k in range(1, sentences + 1)
+            for k in range(1, len(one.sentences) + 1)
         ]
-        for file in (file for by_name in files for file in by_name.values()):
-            if file in asked:
+        for file in (file for by_name in of_sentence for file in by_name.values()):
+            if file in taken:
                 raise UserError(
-                    f'{asked[file]} and {path} would both write {file}: ask about them '
+                    f'{taken[file]} and {path} would both write {file}: ask about them '
                     'in two calls, each with its own --out'
                 )
-            asked[file] = path
+            taken[file] = path
             if _place(file) in given:
                 raise UserError(
                     f'{file}, which {path} would write, is one of the pictures: leave '
                     'it out, or choose another --out'
                 )
-            require_free(file, mark=mark, overwrite=overwrite)
-        pictures.append(Picture(path, mark, files))
-    return pictures
+            require_free(file, mark=mark, overwrite=overwrite or _is_ours(file, mark))
+        found.append(Files(mark, of_sentence))
+    return found
+
+
+def _is_ours(file: Path, mark: str) -> bool:
+    """Whether a GeoPackage bears the mark, which lies where its database keeps it."""
+    if file.suffix != '.gpkg' or not file.is_file() or file.is_symlink():
+        return False
+    try:
+        with sqlite3.connect(f'file:{file}?mode=ro', uri=True) as database:
+            return (mark,) in database.execute('select description from gpkg_contents').fetchall()
+    except sqlite3.Error:
+        return False
 
 
 def _place(path: str | Path) -> str:
@@ -175,56 +134,178 @@ def _mark(path: str) -> str:
         return f'RSRefSeg2 predict {hashlib.file_digest(file, "sha256").hexdigest()}'
 
 
-def _stem(path: str) -> str:
-    """The picture's name without its ending; a very long one is cut and gets a hash."""
-    stem = Path(path).stem
+def _shortened(name: str) -> Path:
+    """The picture's name; a very long one is cut and gets a hash."""
+    folder, stem = os.path.split(name)
     raw = os.fsencode(stem)
-    if len(raw) <= MOST_BYTES:
-        return stem
-    short = raw[: MOST_BYTES - 9].decode('utf-8', 'ignore')
-    return f'{short}-{hashlib.sha256(raw).hexdigest()[:8]}'
+    if len(raw) > MOST_BYTES:
+        short = raw[: MOST_BYTES - 9].decode('utf-8', 'ignore')
+        stem = f'{short}-{hashlib.sha256(raw).hexdigest()[:8]}'
+    return Path(folder, stem)
 
 
-def write_answer(picture: Picture, k: int, source: Source, answer: Prediction) -> str:
+# ------------------------------------------------------------------ what is done
+
+
+class Done:
+    """The lines of `answers.jsonl`: what was asked how, what was found, where it lies. The last
+    line of a mask's file counts.
+
+    Args:
+        out: the folder.  how: what an answer depends on beside picture and sentence.
+        anew: nothing that is there counts.
+    Raises:
+        UserError: the file is there and not of this tool.
+    """
+
+    def __init__(self, out: Path, how: Mapping[str, Any], *, anew: bool = False) -> None:
+        self.out, self.path, self.how = out, out / DONE, dict(how)
+        self._lines: dict[str, dict[str, Any]] = {}
+        if os.path.lexists(self.path):
+            self._cut_half_a_line()
+            for location, line in read_json_lines(self.path, dict, what='the answers'):
+                files = line.get('files')
+                if not isinstance(files, dict) or 'mask' not in files or 'mark' not in line:
+                    raise UserError(
+                        f'{location}: no answer of this command: move the file, or choose another '
+                        '--out'
+                    )
+                if not anew:
+                    self._lines[files['mask']] = line
+
+    def _cut_half_a_line(self) -> None:
+        """What an interrupted writing left behind the last whole line: it is asked again."""
+        with os_errors_explained(f'reading {self.path}'), self.path.open('rb+') as file:
+            whole = file.read().rfind(b'\n') + 1
+            file.truncate(whole)
+
+    def find(self, files: Files, k: int, sentence: str) -> dict[str, Any] | None:
+        """The line of an answer that is there, files and all."""
+        names = self._names(files, k)
+        line = self._lines.get(names['mask'])
+        same = line is not None and (
+            line['mark'] == files.mark
+            and line.get('sentence') == sentence
+            and line.get('how') == self.how
+            and line['files'] == names
+            and all(path.exists() for path in files.of_sentence[k].values())
+        )
+        return line if same else None
+
+    def add(self, files: Files, k: int, sentence: str, facts: Mapping[str, Any]) -> None:
+        """Writes the line of an answer."""
+        line = {
+            'sentence': sentence,
+            **facts,
+            'files': self._names(files, k),
+            'mark': files.mark,
+            'how': self.how,
+        }
+        with (
+            os_errors_explained(f'writing {self.path}'),
+            self.path.open('a', encoding='utf-8') as file,
+        ):
+            file.write(to_json(line, ascii_only=False) + '\n')
+
+    def _names(self, files: Files, k: int) -> dict[str, str]:
+        """The files' names within the folder, as text that every reader takes."""
+        return {
+            name: os.fsencode(path.relative_to(self.out)).decode('utf-8', 'backslashreplace')
+            for name, path in files.of_sentence[k].items()
+        }
+
+
+# ------------------------------------------------------------------ writing
+
+
+def write_answer(
+    files: Files, k: int, source: Source, window: Window, answer: Answer, facts: Mapping[str, Any]
+) -> dict[str, Any]:
     """The files of the answer to sentence `k`, from 0; a mask is 0 and 255.
 
+    Args:
+        window: what was asked.  facts: what polygons say beside their own.
     Returns:
-        What was found, in the raster's own pixels where it is one.
+        What was found: pixels, of how many, polygons (of a raster with coordinates).
     Raises:
         UserError: a file cannot be written.
     """
-    files = picture.files[k]
-    mask, found, size = answer.mask, int(answer.mask.sum()), answer.mask.size
-    parts = ''
-    if source.raster is None or source.view is None:
-        _write_png(files['mask'], Image.fromarray(mask).convert('L'), picture.mark)
-    else:
-        mask = mask & source.view.valid
-        found = write_mask(
-            files['mask'], source.raster, source.view, answer.logits, mark=picture.mark
+    paths = files.of_sentence[k]
+    for path in paths.values():
+        make_folder(path.parent)
+    view = source.view(window, most_side=MOST_SIDE)
+    found: dict[str, Any] = {'of': window.width * window.height}
+    if source.raster is None:
+        logits = answer.surface.at(
+            slice(window.row, window.row + window.height),
+            slice(window.column, window.column + window.width),
         )
-        size = source.view.window[2] * source.view.window[3]
-        if 'polygons' in files:
-            count = write_polygons(
-                files['polygons'],
-                source.raster,
-                source.view,
-                mask,
-                1 / (1 + np.exp(-answer.logits)),
-                text=answer.text,
-                source=os.path.basename(picture.path),
-                mark=picture.mark,
-            )
-            parts = f', {count} polygon{"s" * (count != 1)}'
-    sheet = panel(
-        source.image,
-        answer.text,
-        pred_mask=mask,
-        note=Path(picture.path).name,
-        dense_prompt=answer.dense_prompt,
+        mask = logits > 0
+        found['pixels'] = int(mask.sum())
+        _write_png(paths['mask'], Image.fromarray(mask).convert('L'), files.mark)
+        if 'probability' in paths:
+            grey = np.round(255 * probability(logits)).astype(np.uint8)
+            _write_png(paths['probability'], Image.fromarray(grey), files.mark)
+    else:
+        raster = source.raster
+        found['pixels'] = write_mask(paths['mask'], raster, view, answer.surface, mark=files.mark)
+        if 'probability' in paths:
+            write_probability(paths['probability'], raster, view, answer.surface, mark=files.mark)
+        written = [path for name, path in paths.items() if name.startswith('polygons')]
+        if written:
+            features = list(polygons_of(raster, window, paths['mask'], answer.surface, facts))
+            found['polygons'] = len(features)
+            for path in written:
+                write_polygons(path, raster, features, mark=files.mark)
+    _write_png(
+        paths['panel'], Image.fromarray(_sheet(view, answer, str(facts['source']))), files.mark
     )
-    _write_png(files['panel'], Image.fromarray(sheet), picture.mark)
-    return f'{found} of {size} pixels{parts}'
+    return found
+
+
+def _sheet(view: View, answer: Answer, note: str) -> np.ndarray:
+    mask = _coarse_mask(answer, view) & view.valid
+    return panel(
+        view.image, answer.text, pred_mask=mask, note=note, dense_prompt=answer.dense_prompt
+    )
+
+
+def _coarse_mask(answer: Answer, view: View) -> np.ndarray:
+    """The answer's mask at the view's resolution (h, w): in the picture's own pixels where that is
+    the view's, else set where any cell below is found, as what is small must not vanish."""
+    h, w = view.valid.shape
+    window, surface = view.window, answer.surface
+    if (h, w) == (window.height, window.width):
+        rows = slice(window.row, window.row + h)
+        return surface.at(rows, slice(window.column, window.column + w)) > 0
+    across, down = w / window.width, h / window.height
+    left, top = surface.window.column - window.column, surface.window.row - window.row
+    x0, y0 = math.floor(left * across), math.floor(top * down)
+    x1 = min(w, max(x0 + 1, math.ceil((left + surface.window.width) * across)))
+    y1 = min(h, max(y0 + 1, math.ceil((top + surface.window.height) * down)))
+    mask = np.zeros((h, w), bool)
+    mask[y0:y1, x0:x1] = resize_mask(surface.logits > 0, (x1 - x0, y1 - y0))
+    return mask
+
+
+def dump_lines(asked: Iterable[tuple[Asked, Files]]) -> Iterable[str]:
+    """A line for each answer as the scorer reads them: id, file, sentence, prediction (RLE of the
+    written mask). Masks of rasters are left out."""
+    for one, files in asked:
+        for name, sentence, paths in zip(one.ids, one.sentences, files.of_sentence, strict=True):
+            if paths['mask'].suffix != '.png':
+                continue
+            with Image.open(paths['mask']) as image:
+                mask = np.asarray(image) > 0
+            yield json.dumps(
+                {
+                    'id': name,
+                    'file': one.picture.path,
+                    'sentence': sentence,
+                    'prediction': encode(mask),
+                },
+                ensure_ascii=False,
+            )
 
 
 def write_scene(path: Path, image: np.ndarray, *, overwrite: bool = False) -> None:

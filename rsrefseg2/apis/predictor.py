@@ -152,10 +152,7 @@ class Predictor:
         ]
 
     def segment(
-        self,
-        sentences: Sequence[str],
-        image: EncodedImage,
-        dense_prior: np.ndarray | None = None,
+        self, sentences: Sequence[str], image: EncodedImage, dense_prior: np.ndarray | None = None
     ) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """For each sentence the mask's logits (h, w) as the decoder gives them, not upsampled, and
         the logits p_dense (h, w), or None; both cover the image.
@@ -177,9 +174,7 @@ class Predictor:
     def cells(self, shape: tuple[int, int]) -> tuple[int, int]:
         """(h, w) of the logits that `segment` gives of an image of `shape` (H, W)."""
         generator = self.model.mask_generator
-        size = (
-            generator.input_size if self.model.upsample_via_sam_input else generator.prompt_size
-        )
+        size = generator.input_size if self.model.upsample_via_sam_input else generator.prompt_size
         return self.model.data_preprocessor.content_size(shape, size[0])
 
     def unknown_words(self, sentence: str) -> tuple[str, ...]:

@@ -28,12 +28,14 @@ class Source:
     Attributes:
         shape: (H, W) in its own pixels.
         raster: the opened raster; None: a picture, which is in memory.
+        name: what errors call it.
     """
 
     def __init__(self, opened: np.ndarray | Raster) -> None:
         self.raster = opened if isinstance(opened, Raster) else None
         self._image = None if isinstance(opened, Raster) else opened
         self.shape: tuple[int, int] = (opened.shape[0], opened.shape[1])
+        self.name = 'the picture' if self.raster is None else self.raster.path
 
     def __enter__(self) -> Self:
         return self

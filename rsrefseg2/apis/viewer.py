@@ -92,8 +92,7 @@ class Viewer:
         self.predictor, self.source = predictor, source
         self.memory, self.progress = memory, progress
         self.window = source.whole if window is None else Window(*window)
-        name = 'the picture' if source.raster is None else source.raster.path
-        check_inside(self.window, source.shape, name)
+        check_inside(self.window, source.shape, source.name)
         side = predictor.model.mask_generator.input_size[0]
         self.pixels = pixels
         self.finest = max(1, round(side * pixels))  # side of a look at the finest resolution
@@ -105,6 +104,16 @@ class Viewer:
         finest look, else `whole`. Never `sweep`, in which "on the left" means a tile's left."""
         large = max(self.window.width, self.window.height) > LARGE * self.finest
         return 'zoom' if large else 'whole'
+
+    def reason(self, mode: Mode) -> str:
+        """What the mode does with this view, in words."""
+        size = f'{self.window.width} x {self.window.height} pixels'
+        if mode == 'zoom':
+            return f'{size}, looked at again down to {self.finest} pixels a side'
+        if mode == 'sweep':
+            across, down = self.tiles()
+            return f'{size} in {len(across) * len(down)} tiles, "on the left" is left in its tile'
+        return f'{size} at once'
 
     def ask(self, sentences: str | Sequence[str], mode: Mode | None = None) -> list[Answer]:
         """One Answer for each sentence, in their order.
@@ -126,11 +135,10 @@ class Viewer:
         for text, (logits, dense) in zip(
             sentences, self.predictor.segment(sentences, self.encoded), strict=True
         ):
-            looks, last = [self.window], logits
+            looks = [(self.window, logits)]
             if mode == 'zoom':
-                for window, last in self._look_closer(text, logits, dense):
-                    looks.append(window)
-            answers.append(self._answer(text, looks, last, dense))
+                looks += self._look_closer(text, logits, dense)
+            answers.append(self._answer(text, looks, dense))
         return answers
 
     @property
@@ -142,14 +150,12 @@ class Viewer:
 
     def _encode(self, window: Window) -> EncodedImage:
         side = max(1, round(max(window.width, window.height) / self.pixels))
-        return self.predictor.encode(
-            self.source.view(window, most_side=min(MOST_SIDE, side)).image
-        )
+        return self.predictor.encode(self.source.view(window, most_side=min(MOST_SIDE, side)).image)
 
     def _answer(
-        self, text: str, looks: list[Window], logits: np.ndarray, dense: np.ndarray | None
+        self, text: str, looks: list[tuple[Window, np.ndarray]], dense: np.ndarray | None
     ) -> Answer:
-        window = looks[-1]
+        window, logits = looks[-1]
         confidence = confidence_of(logits)
         if self.source.raster is None and len(looks) == 1:  # as `Predictor.predict` gives it
             shape = window.height, window.width
@@ -158,7 +164,7 @@ class Viewer:
             text,
             surface_over(window, logits),
             dense,
-            tuple(looks),
+            tuple(window for window, _ in looks),
             confidence,
             self.predictor.unknown_words(text),
         )
@@ -312,10 +318,7 @@ def tiles_along(length: int, side: int, cells: int) -> list[Tile]:
 def around(x: float, y: float, side: float, window: Window) -> Window:
     """The square of `side` pixels around (x, y), moved and cut to lie in the window."""
     starts, lengths = [], []
-    for centre, start, length in (
-        (x, window.column, window.width),
-        (y, window.row, window.height),
-    ):
+    for centre, start, length in ((x, window.column, window.width), (y, window.row, window.height)):
         size = min(length, round(side))
         lengths.append(size)
         starts.append(round(min(max(centre - size / 2, start), start + length - size)))

@@ -1,33 +1,44 @@
 """Segment what one or more sentences refer to, in one's own images.
 
     rsrefseg2 predict IMAGE ... "a sentence" ["another" ...] --config CONFIG --checkpoint PTH
-                            [--out DIR] [--device cpu] [--cfg-options KEY=VALUE ...]
+                            [--out DIR] [--mode whole|zoom|sweep] [--device cpu]
+    rsrefseg2 predict IMAGE ... --sentences FILE.txt --config CONFIG --checkpoint PTH
+    rsrefseg2 predict --questions FILE.csv --config CONFIG --checkpoint PTH
     rsrefseg2 predict [IMAGE ... "a sentence" ...] --demo
 
---demo: the tiny model in demo/, which knows SynthRS's pictures and words alone, and of those not
-all; without IMAGE it is asked a test scene's own sentences, and the scene is DIR/scene.png.
+IMAGE is a file, a folder or a pattern ('photos/*.jpg'). --demo: the tiny model in demo/, which knows
+SynthRS's pictures and words alone, and of those not all; without IMAGE it is asked a test scene's
+own sentences, and the scene is DIR/scene.png.
 
 Every image is asked every sentence. Writes for sentence k: <image>_<k>_mask.png (0 and 255, the
 image's size) and <image>_<k>_panel.png. A raster of any size that has coordinates or more than 8
 bits (extra `raster`) becomes <image>_<k>_mask.tif with its CRS and transform, and
 <image>_<k>_polygons.geojson with the area in m2. A photograph that viewers turn by its EXIF
-orientation is turned; its mask lies on the turned one. Files that this tool did not write for the same image stay,
+orientation is turned; its mask lies on the turned one. DIR/answers.jsonl has a line for each answer,
+and what it names is not asked again. Files that this tool did not write for the same image stay,
 unless --overwrite is given.
 """
 
 import argparse
 import functools
+import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError, make_folder
-from ..files import require_writable
+from ..files import require_free, require_writable, write_text
 from ..options import add_shared, positive
 from ..shipped import shipped_root
+from ..terminal import visible
 
 if TYPE_CHECKING:
-    from ..rasters import Stretch
+    from ..apis.questions import Asked
+    from ..apis.sources import Source
+    from ..apis.viewer import Answer
+    from ..rasters import Stretch, Window
 
+MODES = ('whole', 'zoom', 'sweep')
 INTERMIXED = True  # IMAGE --demo SENTENCE, too
 SCENE = 1  # all three found (IoU above 0.6), as in 98 of the 250 scenes; of scene 0 one
 
@@ -38,11 +49,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'given',
         nargs='*',
         metavar='IMAGE ... SENTENCE',
-        help='files to look at, then what to look for in each',
+        help='files, folders or patterns to look at, then what to look for in each',
+    )
+    parser.add_argument('--sentences', metavar='FILE', help='a text file, one sentence a line')
+    parser.add_argument(
+        '--questions',
+        metavar='FILE',
+        help='a CSV or JSONL file of (image, sentence[, id]); a relative image is below its folder',
     )
     add_shared(parser, 'config')
     parser.add_argument('--checkpoint')
     parser.add_argument('--demo', action='store_true', help='the tiny model that is shipped')
+    parser.add_argument(
+        '--mode',
+        choices=MODES,
+        help="whole: the view in the towers' squares; zoom: look again, closer, where the first look "
+        'points; sweep: ask every tile, for sentences without place (default: zoom where the view '
+        "is over twice SAM's input, else whole)",
+    )
     parser.add_argument(
         '--bands',
         nargs='+',
@@ -64,6 +88,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=('COLUMN', 'ROW', 'WIDTH', 'HEIGHT'),
         help='the part of a raster to look at, in pixels (default: all of it)',
     )
+    parser.add_argument(
+        '--bounds',
+        nargs=4,
+        type=float,
+        metavar=('WEST', 'SOUTH', 'EAST', 'NORTH'),
+        help='the part of a raster to look at, in its CRS; in degrees with --lon-lat',
+    )
+    parser.add_argument('--lon-lat', action='store_true', help='--bounds is in degrees')
+    parser.add_argument(
+        '--gsd',
+        type=positive_float,
+        metavar='METRES',
+        help="of a raster: a pixel's side at the finest look (default: its own)",
+    )
+    parser.add_argument(
+        '--polygons',
+        nargs='+',
+        choices=('geojson', 'gpkg', 'parquet', 'none'),
+        default=['geojson'],
+        help='of a raster with coordinates (default: geojson)',
+    )
+    parser.add_argument('--probability', action='store_true', help='write the probabilities, too')
+    parser.add_argument(
+        '--dump',
+        metavar='FILE',
+        help='JSONL of the masks of pictures: id, file, sentence, prediction (RLE)',
+    )
+    parser.add_argument(
+        '--memory',
+        type=positive_float,
+        default=1.0,
+        metavar='GIB',
+        help="for a sweep's answers; more are kept in a temporary file (%(default)s)",
+    )
     add_shared(parser, 'out', default='predictions', help='folder to write to (%(default)s)')
     add_shared(parser, 'overwrite')
     add_shared(parser, 'device')
@@ -80,12 +138,28 @@ def stretch(text: str) -> 'Stretch':
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def positive_float(text: str) -> float:
+    """A number above 0, as an argument."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float('inf'):
+        raise argparse.ArgumentTypeError(f'{text!r} is no number above 0')
+    return value
+
+
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Ends with one line where options contradict each other."""
     if args.demo and (args.config or args.checkpoint):
         parser.error('--demo has its own config and checkpoint')
-    if not args.demo and not (args.given and args.config and args.checkpoint):
+    asked = args.given or args.questions
+    if not args.demo and not (asked and args.config and args.checkpoint):
         parser.error('IMAGE, --config and --checkpoint are needed; or --demo')
+    if args.window and args.bounds:
+        parser.error('--window and --bounds both name the part to look at: give one')
+    if args.lon_lat and not args.bounds:
+        parser.error('--lon-lat says what --bounds is in: give --bounds, too')
 
 
 def demo_model() -> tuple[str, str]:
@@ -102,47 +176,175 @@ def demo_model() -> tuple[str, str]:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    from ..apis import Predictor, check_sentences
-    from ..apis.prediction_files import (
-        free_pictures,
-        read_source,
-        split_arguments,
-        write_answer,
-        write_scene,
-    )
+    from ..apis import Predictor
+    from ..apis.prediction_files import Done, Outputs, dump_lines, free_files, names_of
+    from ..apis.sources import open_source
+    from ..apis.viewer import Viewer, pixels_of
     from ..engine import explain_out_of_memory, load_config
-    from ..synthrs.generation.generate import make_scene
 
     if args.demo:
         args.config, args.checkpoint = demo_model()
-    paths, sentences = split_arguments(args.given)
-    if not paths:
-        scene, spoken = make_scene(seed=0, split='test', index=SCENE, per_level=1)
-        paths = [str(make_folder(args.out) / 'scene.png')]
-        sentences = [sentence.text for sentence in spoken]
-        write_scene(Path(paths[0]), scene.image, overwrite=args.overwrite)
-    # What can be wrong is looked at before the model is loaded; the first image stays in memory.
-    sentences = check_sentences(sentences)
-    window = None if args.window is None else tuple(args.window)
-    read = functools.lru_cache(maxsize=1)(
-        functools.partial(read_source, bands=args.bands, stretch=args.stretch, window=window)
+    asked = what_is_asked(args)
+    # What can be wrong is looked at before the model is loaded.
+    open_one = functools.partial(
+        open_source,
+        bands=args.bands,
+        stretch=args.stretch,
+        on_map=args.bounds is not None or args.gsd is not None,
     )
-    names = {path: read(path).names() for path in reversed(paths)}
-    pictures = free_pictures(
-        paths, len(sentences), args.out, names=names.__getitem__, overwrite=args.overwrite
+    outputs = Outputs(
+        tuple(f'.{name}' for name in dict.fromkeys(args.polygons) if name != 'none'),
+        args.probability,
     )
+    names = []
+    for one in asked:
+        with open_one(one.picture.path) as source:
+            pixels_of(source, window_of_arguments(args, source), args.gsd)
+            names.append(names_of(source, outputs))
+    files = free_files(asked, names, args.out, overwrite=args.overwrite)
+    if args.dump:
+        require_free(args.dump, mark='"prediction"', option='--dump', overwrite=args.overwrite)
     config = load_config(args.config, options=args.cfg_options)
     require_writable(make_folder(args.out))
+    model = digest(args.checkpoint)
+    done = Done(Path(args.out), how(args, model), anew=args.overwrite)
 
     with explain_out_of_memory(config):
         predictor = Predictor(config, args.checkpoint, args.device)
-        for picture in pictures:
-            source = read(picture.path)
-            predictor.set_image(source.image)
-            if len(pictures) > 1:
-                print(picture.path)
-            for k, sentence in enumerate(sentences):  # one by one: a mask may be of 100 megapixels
-                (answer,) = predictor.predict(sentence)
-                print(f'"{answer.text}": {write_answer(picture, k, source, answer)}')
-                for name, file in picture.files[k].items():
-                    print(f'  {name:{max(map(len, picture.files[k]))}}  {file}')
+        for one, own in zip(asked, files, strict=True):
+            left = [k for k, text in enumerate(one.sentences) if not done.find(own, k, text)]
+            if len(asked) > 1:
+                print(one.picture.path)
+            if len(left) < len(one.sentences):
+                print(f'{len(one.sentences) - len(left)} of {len(one.sentences)} answered before')
+            if not left:
+                continue
+            with open_one(one.picture.path) as source:
+                window = window_of_arguments(args, source)
+                viewer = Viewer(
+                    predictor,
+                    source,
+                    window,
+                    pixels=pixels_of(source, window, args.gsd),
+                    memory=round(args.memory * 2**30),
+                    progress=progress_bar(),
+                )
+                answer_all(viewer, one, own, left, done, mode=args.mode, model=model)
+    if args.dump:
+        write_text(args.dump, ''.join(f'{line}\n' for line in dump_lines(zip(asked, files))))
+
+
+def what_is_asked(args: argparse.Namespace) -> 'list[Asked]':
+    """Pictures and sentences; of the demo without any its own scene, which is written."""
+    from ..apis import check_sentences
+    from ..apis.prediction_files import write_scene
+    from ..apis.questions import Asked, Picture, find_questions
+    from ..synthrs.generation.generate import make_scene
+
+    if args.given or args.questions:
+        asked = find_questions(args.given, sentences=args.sentences, questions=args.questions)
+        for one in asked:
+            check_sentences(one.sentences)
+        return asked
+    scene, spoken = make_scene(seed=0, split='test', index=SCENE, per_level=1)
+    path = make_folder(args.out) / 'scene.png'
+    write_scene(path, scene.image, overwrite=args.overwrite)
+    sentences = [sentence.text for sentence in spoken]
+    ids = [f'scene_{k}' for k in range(1, len(sentences) + 1)]
+    return [Asked(Picture(str(path), 'scene'), sentences, ids)]
+
+
+def window_of_arguments(args: argparse.Namespace, source: 'Source') -> 'Window | None':
+    """The part to look at; None: all."""
+    from ..rasters import Window, check_inside, window_of
+
+    if args.window is not None:
+        window = Window(*args.window)
+        check_inside(window, source.shape, source.name)
+        return window
+    if args.bounds is not None and source.raster is not None:
+        return window_of(source.raster, tuple(args.bounds), lon_lat=args.lon_lat)
+    return None
+
+
+def digest(checkpoint: str) -> str:
+    """The first 12 hexadecimal digits of the file's SHA-256, by which an answer names its model."""
+    from ..files import open_regular
+
+    with open_regular(checkpoint, what='the checkpoint') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()[:12]
+
+
+def how(args: argparse.Namespace, model: str) -> dict[str, Any]:
+    """What an answer depends on beside its picture and its sentence, as JSON holds it."""
+    options = ('mode', 'window', 'bounds', 'lon_lat', 'gsd', 'bands')
+    return {
+        'model': model,
+        'cfg_options': {key: str(value) for key, value in (args.cfg_options or {}).items()},
+        'stretch': None if args.stretch is None else list(args.stretch),
+        **{name: getattr(args, name) for name in options},
+    }
+
+
+def progress_bar() -> Callable[[int, int], None]:
+    """Shows how many of a sweep's tiles are done, in a terminal."""
+    from tqdm import tqdm
+
+    bars: list[Any] = []
+
+    def show(done: int, total: int) -> None:
+        if not done:
+            bars[:] = [tqdm(total=total, unit='tile', leave=False, disable=None)]
+        else:
+            bars[0].update()
+        if done + 1 == total:
+            bars[0].close()
+
+    return show
+
+
+def answer_all(
+    viewer: Any,
+    one: 'Asked',
+    files: Any,
+    left: Sequence[int],
+    done: Any,
+    *,
+    mode: str | None,
+    model: str,
+) -> None:
+    """Asks the sentences `left` of a picture, writes and prints each answer."""
+    from ..apis.prediction_files import write_answer
+
+    mode = viewer.mode if mode is None else mode
+    print(f'mode {mode}: {viewer.reason(mode)}')
+    # A sweep asks all sentences of a tile; else one by one: a mask may be of 100 megapixels.
+    parts = [left] if mode == 'sweep' else [[k] for k in left]
+    for part in parts:
+        for k, answer in zip(part, viewer.ask([one.sentences[k] for k in part], mode), strict=True):
+            facts = {'sentence': answer.text, 'source': Path(one.picture.path).name, 'model': model}
+            found = write_answer(files, k, viewer.source, viewer.window, answer, facts)
+            found |= {'mode': mode, 'confidence': round(answer.confidence, 4)}
+            if answer.unknown:
+                found['unknown'] = list(answer.unknown)
+            done.add(files, k, answer.text, {**facts, **found})
+            print(f'"{visible(answer.text)}": {in_words(answer, found)}')
+            for name, path in files.of_sentence[k].items():
+                print(f'  {name:{max(map(len, files.of_sentence[k]))}}  {path}')
+
+
+def in_words(answer: 'Answer', found: dict[str, Any]) -> str:
+    """What was found, in a line."""
+    said = []
+    if not found['pixels']:
+        said.append('nothing found')
+    else:
+        said.append(f'{found["pixels"]} of {found["of"]} pixels')
+        if 'polygons' in found:
+            said.append(f'{found["polygons"]} polygon{"s" * (found["polygons"] != 1)}')
+        said.append(f'confidence {answer.confidence:.2f}')
+    if len(answer.looks) > 1:
+        said.append(f'{len(answer.looks)} looks')
+    if answer.unknown:
+        said.append(f'the model does not know {", ".join(map(repr, answer.unknown))}')
+    return ', '.join(said)

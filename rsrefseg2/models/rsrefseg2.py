@@ -234,9 +234,7 @@ class RSRefSeg2(BaseModel):
         if self.upsample_via_sam_input:
             mask_logits = upsample(mask_logits, self.mask_generator.input_size)
         crop = self.data_preprocessor.crop_border
-        return [
-            crop(logits, shape) for logits, shape in zip(mask_logits, ori_shapes, strict=True)
-        ]
+        return [crop(logits, shape) for logits, shape in zip(mask_logits, ori_shapes, strict=True)]
 
 
 def _inputs_of(encoder: DualModalityEncoder, mask_generator: MaskGenerator) -> dict:

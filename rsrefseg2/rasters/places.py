@@ -35,7 +35,7 @@ def window_of(
 
         west, south, east, north = transform_bounds(LON_LAT, crs, *bounds, densify_pts=21)
     to_pixels = ~raster.transform
-    corners = [to_pixels * (x, y) for x in (west, east) for y in (south, north)]
+    corners = [placed(to_pixels, x, y) for x in (west, east) for y in (south, north)]
     columns, rows = zip(*corners, strict=True)
     height, width = raster.shape
     # a border that lies on a pixel's, but for rounding, adds no pixel
@@ -56,7 +56,7 @@ def window_of(
 def bounds_of(raster: Raster, *, lon_lat: bool) -> tuple[float, float, float, float]:
     """West, south, east, north of the whole raster."""
     height, width = raster.shape
-    corners = [raster.transform * (x, y) for x in (0, width) for y in (0, height)]
+    corners = [placed(raster.transform, x, y) for x in (0, width) for y in (0, height)]
     xs, ys = zip(*corners, strict=True)
     bounds = min(xs), min(ys), max(xs), max(ys)
     if lon_lat:
@@ -76,13 +76,19 @@ def resolution(raster: Raster, window: Window) -> float:
     from rasterio.warp import transform_geom
 
     x, y = window.column + window.width // 2, window.row + window.height // 2
-    ring = [raster.transform * corner for corner in _square(x, y)]
+    ring = [placed(raster.transform, *corner) for corner in _square(x, y)]
     pixel = transform_geom(crs, EQUAL_AREA, {'type': 'Polygon', 'coordinates': [ring]})
     return math.sqrt(area(pixel))
 
 
 def _square(x: int, y: int) -> list[tuple[int, int]]:
     return [(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1), (x, y)]
+
+
+def placed(affine: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """The affine map of a point, or of arrays of points."""
+    a, b, c, d, e, f = affine[:6]
+    return a * x + b * y + c, d * x + e * y + f
 
 
 def crs_of(raster: Raster, what: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..extras import require_extra
 from ..files import write_text, write_with
-from .places import EQUAL_AREA, LON_LAT, area, crs_of
+from .places import EQUAL_AREA, LON_LAT, area, crs_of, placed
 from .reading import Raster, Window
 from .surface import Surface, probability
 from .writing import transform_of
@@ -28,11 +29,7 @@ class Feature(NamedTuple):
 
 
 def polygons_of(
-    raster: Raster,
-    window: Window,
-    mask: Path,
-    surface: Surface,
-    properties: Mapping[str, Any],
+    raster: Raster, window: Window, mask: Path, surface: Surface, properties: Mapping[str, Any]
 ) -> Iterator[Feature]:
     """The parts of a written mask, 4-connected, read from the file block by block. Beside
     `properties` each has `area_m2`, on the ellipsoid, and `probability`, the mean over its cells.
@@ -50,57 +47,50 @@ def polygons_of(
     affine = transform_of(raster, window)
     with rasterio.open(mask) as file:
         band = rasterio.band(file, 1)
-        for pixels, _ in shapes(band, mask=band):
-            geometry = {
-                'type': 'Polygon',
-                'coordinates': [_placed(ring, affine) for ring in pixels['coordinates']],
-            }
-            lon_lat = transform_geom(
-                crs, LON_LAT, geometry, antimeridian_cutting=True, precision=9
-            )
+        for geometry, _ in shapes(band, mask=band):  # in the file's coordinates
+            lon_lat = transform_geom(crs, LON_LAT, geometry, antimeridian_cutting=True, precision=9)
             yield Feature(
                 geometry,
                 lon_lat,
                 {
                     **properties,
                     'area_m2': round(area(transform_geom(LON_LAT, EQUAL_AREA, lon_lat)), 2),
-                    'probability': round(_mean_probability(pixels, window, surface), 4),
+                    'probability': round(_mean_probability(geometry, window, surface, affine), 4),
                 },
             )
 
 
-def _placed(ring: Sequence[Sequence[float]], affine: Any) -> list[tuple[float, float]]:
-    x, y = np.asarray(ring, np.float64).T
-    a, b, c, d, e, f = affine[:6]
-    return list(zip((a * x + b * y + c).tolist(), (d * x + e * y + f).tolist(), strict=True))
-
-
-def _mean_probability(pixels: dict[str, Any], window: Window, surface: Surface) -> float:
+def _mean_probability(
+    geometry: dict[str, Any], window: Window, surface: Surface, affine: Any
+) -> float:
     """Over the surface's cells whose centres lie in the polygon; of one without any, over those
-    that it touches."""
+    that it touches. `affine`: of the window's pixels."""
     from rasterio.features import geometry_mask
-    from rasterio.transform import Affine
 
+    x, y = placed(~affine, *np.asarray(geometry['coordinates'][0], np.float64).T)
     down, across = surface.cells
-    rings = np.asarray(pixels['coordinates'][0], np.float64)
-    x = (rings[:, 0] + window.column - surface.window.column) * across
-    y = (rings[:, 1] + window.row - surface.window.row) * down
     h, w = surface.logits.shape
-    left, top = max(0, int(x.min())), max(0, int(y.min()))
-    right, bottom = min(w, int(x.max()) + 1), min(h, int(y.max()) + 1)
-    left, top = min(left, w - 1), min(top, h - 1)
-    cells = probability(surface.logits[top : max(bottom, top + 1), left : max(right, left + 1)])
-    to_pixels = Affine.translation(
-        surface.window.column - window.column, surface.window.row - window.row
-    ) @ Affine.scale(1 / across, 1 / down)
-    to_pixels = to_pixels @ Affine.translation(left, top)
+    columns = _between((x + window.column - surface.window.column) * across, w)
+    rows = _between((y + window.row - surface.window.row) * down, h)
+    cells = probability(surface.logits[rows, columns])
+    first = (
+        columns.start / across + surface.window.column - window.column,
+        rows.start / down + surface.window.row - window.row,
+    )
+    a, b, _, d, e, _ = affine[:6]
+    c, f = placed(affine, *first)
+    of_cells = type(affine)(a / across, b / down, c, d / across, e / down, f)
     for touched in (False, True):
-        inside = geometry_mask(
-            [pixels], cells.shape, to_pixels, all_touched=touched, invert=True
-        )
+        inside = geometry_mask([geometry], cells.shape, of_cells, all_touched=touched, invert=True)
         if inside.any():
             return float(cells[inside].mean())
     return float(cells.mean())
+
+
+def _between(positions: np.ndarray, length: int) -> slice:
+    """The cells that the positions span, at least one, within 0 to length."""
+    start = min(max(0, math.floor(positions.min())), length - 1)
+    return slice(start, max(start + 1, min(length, math.ceil(positions.max()))))
 
 
 def write_polygons(path: Path, raster: Raster, features: Sequence[Feature], *, mark: str) -> None:

@@ -29,8 +29,7 @@ class Surface(NamedTuple):
         if top < bottom and left < right:
             inside = slice(top - row, bottom - row), slice(left - column, right - column)
             out[
-                top - rows.start : bottom - rows.start,
-                left - columns.start : right - columns.start,
+                top - rows.start : bottom - rows.start, left - columns.start : right - columns.start
             ] = logits_at(self.logits, self.cells, *inside)
         return out
 

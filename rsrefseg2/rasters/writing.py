@@ -9,6 +9,7 @@ import numpy as np
 
 from ..extras import require_extra
 from ..files import write_with
+from .places import placed
 from .reading import Raster, View, Window
 from .surface import BLOCK, Surface, blocks, probability
 
@@ -90,7 +91,9 @@ def _write(
 
 def transform_of(raster: Raster, window: Window) -> Any:
     """The affine map of the window's pixels."""
-    return raster.transform @ type(raster.transform).translation(window.column, window.row)
+    a, b, _, d, e, _ = raster.transform[:6]
+    c, f = placed(raster.transform, window.column, window.row)
+    return type(raster.transform)(a, b, c, d, e, f)
 
 
 def _valid_at(view: View, rows: slice, columns: slice) -> np.ndarray:

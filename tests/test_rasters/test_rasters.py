@@ -2,13 +2,17 @@
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
 
 import numpy as np
+import pyarrow.parquet
+import pyogrio
 import pytest
 import rasterio
+import shapely
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -16,16 +20,22 @@ from pyproj import Geod
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 
-from rsrefseg2.apis.prediction_files import read_source
+from rsrefseg2.apis.sources import open_source
 from rsrefseg2.errors import UserError
 from rsrefseg2.rasters import (
     Raster,
     Stretch,
+    Surface,
+    Window,
+    interpolate,
     is_raster,
     logits_at,
     parse_stretch,
+    polygons_of,
+    surface_over,
     write_mask,
     write_polygons,
+    write_probability,
 )
 
 # affine 3 prefers another operator than rasterio 1.4 uses; and some rasters here have no place
@@ -220,9 +230,24 @@ def test_a_part_of_the_logits_is_that_of_all_of_them():
     whole = F.interpolate(
         torch.from_numpy(logits)[None, None], (50, 41), mode='bilinear', align_corners=False
     )[0, 0].numpy()
-    part = logits_at(logits, (50, 41), slice(11, 37), slice(3, 41))
+    part = logits_at(logits, (7 / 50, 9 / 41), slice(11, 37), slice(3, 41))
     assert np.abs(part - whole[11:37, 3:41]).max() < 1e-6
-    assert np.array_equal(logits_at(logits, (7, 9), slice(0, 7), slice(0, 9)), logits)
+    assert np.array_equal(logits_at(logits, (1.0, 1.0), slice(0, 7), slice(0, 9)), logits)
+
+
+def test_nothing_is_found_beside_the_surface():
+    logits = np.arange(12, dtype=np.float32).reshape(3, 4)
+    surface = surface_over(Window(10, 20, 8, 6), logits)
+    found = surface.at(slice(15, 30), slice(5, 30))
+    inside = np.isfinite(found)
+    assert inside[5:11, 5:13].all() and inside.sum() == 48
+    assert np.array_equal(
+        found[5:11, 5:13], logits_at(logits, (0.5, 0.5), slice(0, 6), slice(0, 8))
+    )
+    assert surface.at(slice(0, 5), slice(0, 5)).tolist() == np.full((5, 5), -np.inf).tolist()
+    assert np.array_equal(
+        interpolate(logits, np.array([-9.0, 1.5]), np.array([9.0])), [[3.0], [9.0]]
+    )
 
 
 def answer(tmp_path, *, window=None, most_side=2048, shape=(700, 600), **where):
@@ -234,7 +259,8 @@ def answer(tmp_path, *, window=None, most_side=2048, shape=(700, 600), **where):
     logits = np.full((h, w), -2.0, np.float32)
     logits[h // 5 : h // 2, w // 4 : w // 2] = 3.0
     out = tmp_path / 'mask.tif'
-    return raster, view, logits, out, write_mask(out, raster, view, logits, mark='a mark')
+    surface = surface_over(view.window, logits)
+    return raster, view, logits, out, write_mask(out, raster, view, surface, mark='a mark')
 
 
 def raster_xy(raster, column, row):
@@ -269,26 +295,38 @@ def test_no_answer_where_nothing_is_known(tmp_path):
     values[:, :, 10:] = 0
     with Raster(write(tmp_path / 'a.tif', values, nodata=0)) as raster:
         view = raster.view()
-    found = write_mask(tmp_path / 'm.tif', raster, view, np.ones((20, 20), np.float32), mark='m')
+    surface = surface_over(view.window, np.ones((20, 20), np.float32))
+    found = write_mask(tmp_path / 'm.tif', raster, view, surface, mark='m')
     assert found == view.valid.sum() < 210
 
 
+def test_probabilities(tmp_path):
+    """The sigmoid where something is known, 0 beside what was looked at, else nodata."""
+    values = random(3, 20, 20)
+    values[:, :, 15:] = 0
+    with Raster(write(tmp_path / 'a.tif', values, nodata=0, **UTM)) as raster:
+        view = raster.view()
+    logits = np.full((5, 5), 2.0, np.float32)
+    surface = surface_over(Window(0, 0, 10, 10), logits)
+    write_probability(tmp_path / 'p.tif', raster, view, surface, mark='m')
+    with rasterio.open(tmp_path / 'p.tif') as file:
+        found = file.read(1, masked=True)
+        assert file.transform == raster.transform and file.dtypes == ('float32',)
+    assert found[:10, :10].compressed() == pytest.approx(1 / (1 + np.exp(-2)))
+    assert np.array_equal(found.mask, ~view.valid)
+    assert not found[10:, :15].compressed().any()
+
+
 def polygons(tmp_path, **options):
-    raster, view, logits, _, _ = answer(tmp_path, **options)
+    raster, view, logits, mask, _ = answer(tmp_path, **options)
     out = tmp_path / 'out.geojson'
-    count = write_polygons(
-        out,
-        raster,
-        view,
-        logits > 0,
-        1 / (1 + np.exp(-logits)),
-        text='a ship',
-        source='scene.tif',
-        mark='a mark',
-    )
-    features = json.loads(out.read_text())['features']
-    assert len(features) == count == 1
-    return raster, view, logits, features[0]
+    surface = surface_over(view.window, logits)
+    said = {'sentence': 'a ship', 'source': 'scene.tif'}
+    features = list(polygons_of(raster, view.window, mask, surface, said))
+    write_polygons(out, raster, features, mark='a mark')
+    found = json.loads(out.read_text())['features']
+    assert len(features) == len(found) == 1
+    return raster, view, logits, found[0]
 
 
 @pytest.mark.parametrize('epsg', [32633, 3857, 4326])
@@ -372,9 +410,12 @@ def predict(run, tiny, tmp_path):
 def test_a_geotiff_answers_on_the_map(predict, tmp_path):
     """16 bits in, a mask with coordinates and polygons out; asked again it replaces its own."""
     path = write(tmp_path / 'scene.tif', random(3, 60, 50, dtype=np.uint16, high=2000), **UTM)
-    for _ in range(2):
-        code, out, err = predict(path, 'a ship', 'the red car')
-        assert code in (0, None), err
+    code, out, err = predict(path, 'a ship', 'the red car')
+    assert code in (0, None), err
+    answers = [json.loads(line) for line in (tmp_path / 'out/answers.jsonl').open()]
+    assert [line['pixels'] for line in answers] == [
+        int(text) for text in re.findall(r'(\d+) of 3000 pixels', out)
+    ]
     for k in (1, 2):
         with rasterio.open(tmp_path / f'out/scene_{k}_mask.tif') as file:
             assert file.crs.to_epsg() == 32633 and file.shape == (60, 50)
@@ -383,7 +424,7 @@ def test_a_geotiff_answers_on_the_map(predict, tmp_path):
         assert f'{pixels} of 3000 pixels, {len(features["features"])} polygon' in out
         assert (tmp_path / f'out/scene_{k}_panel.png').is_file()
     (tmp_path / 'out/scene_1_mask.tif').write_bytes(b'mine')
-    code, _, err = predict(path, 'a ship')
+    code, _, err = predict(path, 'a boat')
     assert code == 1 and 'scene_1_mask.tif is there, and this command did not write it' in err
 
 
@@ -428,7 +469,7 @@ def test_without_rasterio_a_picture_is_read_and_a_line_says_so(monkeypatch, tmp_
     monkeypatch.setattr(
         importlib.util, 'find_spec', lambda name: None if name == 'rasterio' else find(name)
     )
-    assert read_source(path).raster is None
+    assert open_source(path).raster is None
     assert (
         "without coordinates: for these pip install 'rsrefseg2[raster]'" in capsys.readouterr().err
     )
@@ -438,14 +479,59 @@ def test_each_part_has_its_own_probability(tmp_path):
     """Parts that touch at a corner are two."""
     with Raster(write(tmp_path / 'a.tif', random(3, 8, 8), **UTM)) as raster:
         view = raster.view()
-    mask = np.zeros((8, 8), bool)
-    mask[:4, :4] = mask[4:6, 4:6] = True
-    probability = np.where(np.arange(8)[:, None] < 4, 0.9, 0.6) * np.ones((8, 8))
-    out = tmp_path / 'out.geojson'
-    count = write_polygons(out, raster, view, mask, probability, text='a', source='a.tif', mark='m')
+    logits = np.full((8, 8), -3.0, np.float32)
+    logits[:4, :4], logits[4:6, 4:6] = 2.0, 1.0
+    surface = Surface(view.window, logits, (1.0, 1.0))
+    write_mask(tmp_path / 'm.tif', raster, view, surface, mark='m')
     found = {
-        feature['properties']['probability']: feature['properties']['area_m2']
-        for feature in json.loads(out.read_text())['features']
+        one.properties['probability']: one.properties['area_m2']
+        for one in polygons_of(raster, view.window, tmp_path / 'm.tif', surface, {})
     }
-    assert count == 2
-    assert found == {0.9: pytest.approx(4, rel=0.01), 0.6: pytest.approx(1, rel=0.01)}
+    assert found == {
+        round(1 / (1 + np.exp(-2)), 4): pytest.approx(4, rel=0.01),
+        round(1 / (1 + np.exp(-1)), 4): pytest.approx(1, rel=0.01),
+    }
+
+
+def test_a_part_smaller_than_a_cell_has_a_probability(tmp_path):
+    raster, view, _, _, _ = answer(tmp_path, shape=(40, 40), **UTM)
+    logits = np.full((4, 4), -1.0, np.float32)
+    logits[2, 1] = 0.2
+    surface = surface_over(view.window, logits)
+    write_mask(tmp_path / 'm.tif', raster, view, surface, mark='m')
+    (one,) = polygons_of(raster, view.window, tmp_path / 'm.tif', surface, {})
+    assert 0 < one.properties['area_m2'] < 25
+    assert one.properties['probability'] == pytest.approx(1 / (1 + np.exp(-0.2)), abs=1e-4)
+
+
+@pytest.mark.parametrize('ending', ['.geojson', '.gpkg', '.parquet'])
+@pytest.mark.parametrize('found', [True, False])
+def test_polygons_as_others_read_them(tmp_path, ending, found):
+    """GDAL reads the GeoPackage in the raster's CRS, pyarrow the GeoParquet; of nothing found a
+    table without rows."""
+    raster, view, logits, mask, _ = answer(tmp_path, **UTM)
+    surface = surface_over(view.window, logits)
+    features = list(polygons_of(raster, view.window, mask, surface, {'sentence': 'ä ship'}))
+    out = tmp_path / f'out{ending}'
+    write_polygons(out, raster, features if found else [], mark='a mark')
+    write_polygons(out, raster, features if found else [], mark='a mark')  # replaced
+    if ending == '.parquet':
+        table = pyarrow.parquet.read_table(out)
+        geo = json.loads(table.schema.metadata[b'geo'])
+        assert geo['primary_column'] == 'geometry' and table.num_rows == found
+        shapes = shapely.from_wkb(table['geometry'].to_pylist())
+        texts = table['sentence'].to_pylist()
+    else:
+        meta, _, wkb, columns = pyogrio.raw.read(out)
+        assert meta['crs'] == ('EPSG:32633' if ending == '.gpkg' else 'EPSG:4326')
+        shapes = shapely.from_wkb(wkb)
+        texts = list(columns[list(meta['fields']).index('sentence')]) if found else []
+    assert len(shapes) == len(texts) == found and shapely.is_valid(shapes).all()
+    if found:
+        assert texts == ['ä ship']
+        (west, south, east, north) = shapely.total_bounds(shapes)
+        if ending == '.gpkg':
+            assert (west, north) == (500000 + 150 * 0.5, 5000000 - 140 * 0.5)
+        else:
+            assert 15 < west < east < 15.01 and 45.1 < south < north < 45.2
+        assert shapely.is_ccw(shapely.get_exterior_ring(shapely.get_parts(shapes)[0]))
