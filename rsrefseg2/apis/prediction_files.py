@@ -35,7 +35,7 @@ from ..rasters import (
 from ..records import read_json_lines, to_json
 from ..rle import encode
 from ..visualization import panel, resize_mask
-from .questions import Asked
+from .asked import Asked
 from .sources import Source
 from .viewer import Answer
 
@@ -134,6 +134,11 @@ def _mark(path: str) -> str:
         return f'RSRefSeg2 predict {hashlib.file_digest(file, "sha256").hexdigest()}'
 
 
+def as_text(path: str | os.PathLike) -> str:
+    """A path as text that every reader takes: bytes that are no UTF-8 as escapes."""
+    return os.fsencode(path).decode('utf-8', 'backslashreplace')
+
+
 def _shortened(name: str) -> Path:
     """The picture's name; a very long one is cut and gets a hash."""
     folder, stem = os.path.split(name)
@@ -210,8 +215,7 @@ class Done:
     def _names(self, files: Files, k: int) -> dict[str, str]:
         """The files' names within the folder, as text that every reader takes."""
         return {
-            name: os.fsencode(path.relative_to(self.out)).decode('utf-8', 'backslashreplace')
-            for name, path in files.of_sentence[k].items()
+            name: as_text(path.relative_to(self.out)) for name, path in files.of_sentence[k].items()
         }
 
 

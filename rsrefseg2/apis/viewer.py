@@ -287,9 +287,9 @@ def tiles_along(length: int, side: int, cells: int) -> list[Tile]:
         length: pixels of the view.  side: pixels of a tile.
         cells: of a tile's answer; the tiles' cells are those of one grid.
     """
-    if length <= side:
-        return [Tile(0, length, 0, cells, np.ones(cells))]
     size = side / cells  # pixels a cell
+    if length < side + size:
+        return [Tile(0, length, 0, cells, np.ones(cells))]
     total = math.floor((length - side) / size) + cells  # the rest is less than a cell
     lap = round(OVERLAP * cells)
     count = math.ceil((total - lap) / (cells - lap))

@@ -20,7 +20,6 @@ unless --overwrite is given.
 """
 
 import argparse
-import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,7 +32,9 @@ from ..shipped import shipped_root
 from ..terminal import visible
 
 if TYPE_CHECKING:
-    from ..apis.questions import Asked
+    from ..apis import Predictor
+    from ..apis.asked import Asked
+    from ..apis.prediction_files import Done, Files
     from ..apis.sources import Source
     from ..apis.viewer import Answer
     from ..rasters import Stretch, Window
@@ -68,64 +69,74 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "is over twice SAM's input, else whole)",
     )
     parser.add_argument(
-        '--bands',
-        nargs='+',
-        type=positive,
-        metavar='BAND',
-        help='of a raster: one band, or red, green and blue (default: by its colours)',
-    )
-    parser.add_argument(
-        '--stretch',
-        type=stretch,
-        metavar='LOW,HIGH',
-        help='of a raster: what becomes black and white, percentiles (2%%,98%%, the default of deep '
-        'bands) or values (0,3000)',
-    )
-    parser.add_argument(
         '--window',
         nargs=4,
         type=int,
         metavar=('COLUMN', 'ROW', 'WIDTH', 'HEIGHT'),
-        help='the part of a raster to look at, in pixels (default: all of it)',
+        help='the part to look at, in pixels (default: all of it)',
     )
-    parser.add_argument(
+    add_raster_arguments(parser.add_argument_group('rasters'))
+    add_output_arguments(parser.add_argument_group('answers'))
+    add_shared(parser, 'device')
+    add_shared(parser, 'cfg-options')
+
+
+def add_raster_arguments(group: argparse._ArgumentGroup) -> None:
+    """How a raster is read."""
+    group.add_argument(
+        '--bands',
+        nargs='+',
+        type=positive,
+        metavar='BAND',
+        help='one band, or red, green and blue (default: by its colours)',
+    )
+    group.add_argument(
+        '--stretch',
+        type=stretch,
+        metavar='LOW,HIGH',
+        help='what becomes black and white, percentiles (2%%,98%%, the default of deep bands) or '
+        'values (0,3000)',
+    )
+    group.add_argument(
         '--bounds',
         nargs=4,
         type=float,
         metavar=('WEST', 'SOUTH', 'EAST', 'NORTH'),
-        help='the part of a raster to look at, in its CRS; in degrees with --lon-lat',
+        help='the part to look at, in its CRS; in degrees with --lon-lat',
     )
-    parser.add_argument('--lon-lat', action='store_true', help='--bounds is in degrees')
-    parser.add_argument(
+    group.add_argument('--lon-lat', action='store_true', help='--bounds is in degrees')
+    group.add_argument(
         '--gsd',
         type=positive_float,
         metavar='METRES',
-        help="of a raster: a pixel's side at the finest look (default: its own)",
+        help="a pixel's side at the finest look (default: the raster's own)",
     )
-    parser.add_argument(
-        '--polygons',
-        nargs='+',
-        choices=('geojson', 'gpkg', 'parquet', 'none'),
-        default=['geojson'],
-        help='of a raster with coordinates (default: geojson)',
-    )
-    parser.add_argument('--probability', action='store_true', help='write the probabilities, too')
-    parser.add_argument(
-        '--dump',
-        metavar='FILE',
-        help='JSONL of the masks of pictures: id, file, sentence, prediction (RLE)',
-    )
-    parser.add_argument(
+    group.add_argument(
         '--memory',
         type=positive_float,
         default=1.0,
         metavar='GIB',
         help="for a sweep's answers; more are kept in a temporary file (%(default)s)",
     )
-    add_shared(parser, 'out', default='predictions', help='folder to write to (%(default)s)')
-    add_shared(parser, 'overwrite')
-    add_shared(parser, 'device')
-    add_shared(parser, 'cfg-options')
+
+
+def add_output_arguments(group: argparse._ArgumentGroup) -> None:
+    """What is written."""
+    group.add_argument(
+        '--polygons',
+        nargs='+',
+        choices=('geojson', 'gpkg', 'parquet', 'none'),
+        default=['geojson'],
+        help='of a raster with coordinates (default: geojson)',
+    )
+    group.add_argument('--probability', action='store_true', help='write the probabilities, too')
+    group.add_argument(
+        '--dump',
+        metavar='FILE',
+        help='JSONL of the masks of pictures: id, file, sentence, prediction (RLE)',
+    )
+    add_shared(group, 'out', default='predictions', help='folder to write to (%(default)s)')
+    add_shared(group, 'overwrite')
 
 
 def stretch(text: str) -> 'Stretch':
@@ -177,33 +188,14 @@ def demo_model() -> tuple[str, str]:
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
     from ..apis import Predictor
-    from ..apis.prediction_files import Done, Outputs, dump_lines, free_files, names_of
-    from ..apis.sources import open_source
-    from ..apis.viewer import Viewer, pixels_of
+    from ..apis.prediction_files import Done, dump_lines
     from ..engine import explain_out_of_memory, load_config
 
     if args.demo:
         args.config, args.checkpoint = demo_model()
-    asked = what_is_asked(args)
     # What can be wrong is looked at before the model is loaded.
-    open_one = functools.partial(
-        open_source,
-        bands=args.bands,
-        stretch=args.stretch,
-        on_map=args.bounds is not None or args.gsd is not None,
-    )
-    outputs = Outputs(
-        tuple(f'.{name}' for name in dict.fromkeys(args.polygons) if name != 'none'),
-        args.probability,
-    )
-    names = []
-    for one in asked:
-        with open_one(one.picture.path) as source:
-            pixels_of(source, window_of_arguments(args, source), args.gsd)
-            names.append(names_of(source, outputs))
-    files = free_files(asked, names, args.out, overwrite=args.overwrite)
-    if args.dump:
-        require_free(args.dump, mark='"prediction"', option='--dump', overwrite=args.overwrite)
+    asked = what_is_asked(args)
+    files = free_places(args, asked)
     config = load_config(args.config, options=args.cfg_options)
     require_writable(make_folder(args.out))
     model = digest(args.checkpoint)
@@ -217,28 +209,42 @@ def run(args: argparse.Namespace) -> None:
                 print(one.picture.path)
             if len(left) < len(one.sentences):
                 print(f'{len(one.sentences) - len(left)} of {len(one.sentences)} answered before')
-            if not left:
-                continue
-            with open_one(one.picture.path) as source:
-                window = window_of_arguments(args, source)
-                viewer = Viewer(
-                    predictor,
-                    source,
-                    window,
-                    pixels=pixels_of(source, window, args.gsd),
-                    memory=round(args.memory * 2**30),
-                    progress=progress_bar(),
-                )
-                answer_all(viewer, one, own, left, done, mode=args.mode, model=model)
+            if left:
+                with open_picture(args, one) as source:
+                    answer_all(args, predictor, source, one, own, left, done)
     if args.dump:
         write_text(args.dump, ''.join(f'{line}\n' for line in dump_lines(zip(asked, files))))
+
+
+def free_places(args: argparse.Namespace, asked: 'list[Asked]') -> 'list[Files]':
+    """The files that are written; every picture is opened once, and its part is found in it."""
+    from ..apis.prediction_files import Outputs, free_files, names_of
+    from ..apis.viewer import pixels_of
+
+    polygons = tuple(f'.{name}' for name in dict.fromkeys(args.polygons) if name != 'none')
+    outputs, names = Outputs(polygons, args.probability), []
+    for one in asked:
+        with open_picture(args, one) as source:
+            pixels_of(source, window_of_arguments(args, source), args.gsd)
+            names.append(names_of(source, outputs))
+    if args.dump:
+        require_free(args.dump, mark='"prediction"', option='--dump', overwrite=args.overwrite)
+    return free_files(asked, names, args.out, overwrite=args.overwrite)
+
+
+def open_picture(args: argparse.Namespace, one: 'Asked') -> 'Source':
+    """The picture as the arguments say."""
+    from ..apis.sources import open_source
+
+    on_map = args.bounds is not None or args.gsd is not None
+    return open_source(one.picture.path, bands=args.bands, stretch=args.stretch, on_map=on_map)
 
 
 def what_is_asked(args: argparse.Namespace) -> 'list[Asked]':
     """Pictures and sentences; of the demo without any its own scene, which is written."""
     from ..apis import check_sentences
+    from ..apis.asked import Asked, Picture, find_questions
     from ..apis.prediction_files import write_scene
-    from ..apis.questions import Asked, Picture, find_questions
     from ..synthrs.generation.generate import make_scene
 
     if args.given or args.questions:
@@ -304,30 +310,40 @@ def progress_bar() -> Callable[[int, int], None]:
 
 
 def answer_all(
-    viewer: Any,
+    args: argparse.Namespace,
+    predictor: 'Predictor',
+    source: 'Source',
     one: 'Asked',
-    files: Any,
+    files: 'Files',
     left: Sequence[int],
-    done: Any,
-    *,
-    mode: str | None,
-    model: str,
+    done: 'Done',
 ) -> None:
     """Asks the sentences `left` of a picture, writes and prints each answer."""
-    from ..apis.prediction_files import write_answer
+    from ..apis.prediction_files import as_text, write_answer
+    from ..apis.viewer import Viewer, pixels_of
 
-    mode = viewer.mode if mode is None else mode
+    window = window_of_arguments(args, source)
+    viewer = Viewer(
+        predictor,
+        source,
+        window,
+        pixels=pixels_of(source, window, args.gsd),
+        memory=round(args.memory * 2**30),
+        progress=progress_bar(),
+    )
+    mode = args.mode or viewer.mode
     print(f'mode {mode}: {viewer.reason(mode)}')
+    facts = {'source': as_text(Path(one.picture.path).name), 'model': done.how['model']}
     # A sweep asks all sentences of a tile; else one by one: a mask may be of 100 megapixels.
-    parts = [left] if mode == 'sweep' else [[k] for k in left]
-    for part in parts:
-        for k, answer in zip(part, viewer.ask([one.sentences[k] for k in part], mode), strict=True):
-            facts = {'sentence': answer.text, 'source': Path(one.picture.path).name, 'model': model}
-            found = write_answer(files, k, viewer.source, viewer.window, answer, facts)
+    for part in [left] if mode == 'sweep' else [[k] for k in left]:
+        answers = viewer.ask([one.sentences[k] for k in part], mode)
+        for k, answer in zip(part, answers, strict=True):
+            own = {'sentence': answer.text, **facts}
+            found = write_answer(files, k, source, viewer.window, answer, own)
             found |= {'mode': mode, 'confidence': round(answer.confidence, 4)}
             if answer.unknown:
                 found['unknown'] = list(answer.unknown)
-            done.add(files, k, answer.text, {**facts, **found})
+            done.add(files, k, answer.text, {**own, **found})
             print(f'"{visible(answer.text)}": {in_words(answer, found)}')
             for name, path in files.of_sentence[k].items():
                 print(f'  {name:{max(map(len, files.of_sentence[k]))}}  {path}')

@@ -1,6 +1,7 @@
 """tools/predict.py and tools/visualize.py, and the gallery that the second one calls."""
 
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -40,8 +41,9 @@ def test_predict_writes_masks_and_panels(run, tiny, root, tmp_path):
         '00021_1_panel.png',
         '00021_2_mask.png',
         '00021_2_panel.png',
+        'answers.jsonl',
     ]
-    assert all(str(path) in printed for path in written)
+    assert all(str(path) in printed for path in written[:4])
     mask = Image.open(written[0])
     assert mask.mode == 'L' and mask.size == (64, 48)
     assert set(np.unique(mask)) <= {0, 255}
@@ -151,7 +153,7 @@ def test_predict_replaces_its_own_and_what_it_may(ask, tmp_path):
         (('x.jpg', 'x_1_mask.png', 'a ship'), 'is one of the pictures'),
         (('x.jpg', 'a ship', 'sub/x.png'), 'behind the sentence'),
         (('x.jpg', 'notes', 'a ship'), "'notes', is the name of a file"),
-        (('*.tif', 'a ship'), "'*.tif': the image does not exist"),
+        (('*.tif', 'a ship'), "no file fits the pattern '*.tif'"),
         (('x.jpg', 'pipe.png', 'a ship'), 'FIFO'),
         (('x.jpg', 'torn.jpg', 'a ship'), 'torn.jpg'),
         (('x.jpg', 'sub/x.png'), 'no sentence'),
@@ -178,7 +180,9 @@ def test_predict_asks_every_picture_whatever_its_name(ask, tmp_path):
         *(f'./{picture}' for picture in pictures), 'a \x1b[31m car', '--out', 'out'
     )
     assert code == 0, error
-    assert len(list((tmp_path / 'out').iterdir())) == 2 * len(pictures)
+    assert len(list((tmp_path / 'out').glob('*.png'))) == 2 * len(pictures)
+    lines = (tmp_path / 'out/answers.jsonl').read_text(encoding='utf-8').splitlines()
+    assert [json.loads(line)['sentence'] for line in lines] == ['a \x1b[31m car'] * len(pictures)
     assert '\x1b' not in printed and '\udcff' not in printed
     assert 'a \\x1b[31m car' in printed and 'caf\\xff_1_mask.png' in printed
 

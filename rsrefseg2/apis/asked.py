@@ -221,4 +221,6 @@ def _csv_records(path: str) -> Iterator[tuple[str, Question]]:
             fields = {key: row[key] for key in ('image', 'sentence', 'id') if row.get(key)}
             yield location, convert(fields, Question, location=location)
     except csv.Error as error:
-        raise UserError(f'{path}:{reader.line_num}: no CSV ({error}): correct the line') from None
+        raise UserError(
+            f'{path}:{reader.reader.line_num}: no CSV ({error}): correct the line'
+        ) from None
