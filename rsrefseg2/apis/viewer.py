@@ -137,7 +137,7 @@ class Viewer:
         ):
             looks = [(self.window, logits)]
             if mode == 'zoom':
-                looks += self._look_closer(text, logits, dense)
+                looks += self.look_closer(text, logits, dense)
             answers.append(self._answer(text, looks, dense))
         return answers
 
@@ -171,13 +171,17 @@ class Viewer:
 
     # ------------------------------------------------------------------ zoom
 
-    def _look_closer(
+    def look_closer(
         self, text: str, logits: np.ndarray, dense: np.ndarray | None
     ) -> Iterator[tuple[Window, np.ndarray]]:
-        """The looks behind the first: what is looked at, and the mask's logits (h, w) there."""
+        """The looks behind the first: what is looked at, and the mask's logits (h, w) there.
+
+        Args:
+            logits, dense: the first look's, of `Predictor.segment`.
+        """
         window = self.window
         for _ in range(MOST_LOOKS):
-            closer = self._next_look(window, logits, dense)
+            closer = self.next_look(window, logits, dense)
             if closer.width > WORTH * window.width and closer.height > WORTH * window.height:
                 return
             prior = None if dense is None else known_before(dense, window, closer)
@@ -189,7 +193,7 @@ class Viewer:
             window = closer
             yield window, logits
 
-    def _next_look(self, window: Window, logits: np.ndarray, dense: np.ndarray | None) -> Window:
+    def next_look(self, window: Window, logits: np.ndarray, dense: np.ndarray | None) -> Window:
         """Where a look points: around the likeliest cell's part of the mask, with its context."""
         height, width = logits.shape
         mask = probability(logits)

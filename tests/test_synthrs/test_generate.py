@@ -96,6 +96,16 @@ def test_other_sizes(size):
     assert all(thing.length < size / 2 for thing in scene.things)
 
 
+def test_objects_of_another_scale():
+    """Twice the side and half the scale: objects of the same length, more of the ground."""
+    scene, _ = make_scene(seed=0, split='val', index=0)
+    larger, _ = make_scene(seed=0, split='val', index=0, size=256, object_scale=0.5)
+    lengths = [sorted(thing.length for thing in one.things) for one in (scene, larger)]
+    assert larger.image.shape == (256, 256, 3)
+    assert np.median(lengths[1]) == pytest.approx(np.median(lengths[0]), rel=0.4)
+    assert max(thing.area for thing in larger.things) < 0.05 * 256**2
+
+
 def thing(category, x, y, *, colour='red', size='small'):
     return Thing(
         category=category,

@@ -88,16 +88,17 @@ def make_scene(
     min_same: int = 4,
     per_level: int = 2,
     relations: tuple[float, ...] = KIND_WEIGHTS['relation'],
+    object_scale: float = 1.0,
 ) -> tuple[Scene, list[Sentence]]:
     """Scene `index` of a split: it depends on nothing but these arguments.
 
     Scenes are drawn until one has `per_level` sentences of every level. relations: the weights of
-    the relation level's kinds.
+    the relation level's kinds. object_scale: see `draw_scene`.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, SPLITS.index(split), index]))
     weights = {**KIND_WEIGHTS, 'relation': relations}
     while True:
-        scene = draw_scene(rng, size=size, min_same=min_same)
+        scene = draw_scene(rng, size=size, min_same=min_same, object_scale=object_scale)
         ground = Ground(scene.things, size=size)
         meanings: dict[str, dict[str, Any]] = {
             'attribute': attribute_meanings(ground),

@@ -89,14 +89,14 @@ def _apart(
 
 
 def _place(
-    rng: np.random.Generator, plan: list[tuple[str, str | None, str]], size: int
+    rng: np.random.Generator, plan: list[tuple[str, str | None, str]], size: int, unit: float
 ) -> list[tuple[int, np.ndarray, float, float]] | None:
-    """Find a free spot for each planned object, longest first.
+    """Find a free spot for each planned object, longest first; `unit`: pixels of one of a 128-pixel
+    image, by which objects grow.
 
     Returns:
         per object (index into the plan, centre, length, angle), or None where one did not fit.
     """
-    unit = size / 128
     scale = unit * rng.uniform(*SCENE_SCALE)
     lengths = [
         CATEGORIES[name].length * scale * rng.uniform(*SIZES[size_class])
@@ -159,17 +159,25 @@ def _describe(
     )
 
 
-def draw_scene(rng: np.random.Generator, *, size: int, min_same: int) -> Scene:
-    """Draw scenes until the planned objects fit; -> Scene with its objects in random order."""
+def draw_scene(
+    rng: np.random.Generator, *, size: int, min_same: int, object_scale: float = 1.0
+) -> Scene:
+    """Draw scenes until the planned objects fit; -> Scene with its objects in random order.
+
+    Args:
+        size: side in pixels; ground and objects grow with it.
+        object_scale: of the objects beside that, with their shadows and gaps.
+    """
+    unit = size / 128 * object_scale
     while True:
         plan = _compose(rng, min_same)
-        spots = _place(rng, plan, size)
+        spots = _place(rng, plan, size, unit)
         if spots is not None:
             break
     spots = [spots[index] for index in rng.permutation(len(spots))]
     image = draw_ground(rng, size)
     sun = rng.uniform(0, 2 * np.pi)
-    reach = size / 128 * rng.uniform(0.7, 1.4)
+    reach = unit * rng.uniform(0.7, 1.4)
     patches, shadow = [], np.zeros((size, size), np.float32)
     for index, centre, length, angle in spots:
         name, colour, _ = plan[index]
