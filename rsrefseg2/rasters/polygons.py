@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from .surface import Surface, probability
 from .writing import transform_of
 
 LAYER = 'answers'
+AT_ONCE = 1000  # parts that are transformed in one call
 
 
 class Feature(NamedTuple):
@@ -47,17 +49,16 @@ def polygons_of(
     affine = transform_of(raster, window)
     with rasterio.open(mask) as file:
         band = rasterio.band(file, 1)
-        for geometry, _ in shapes(band, mask=band):  # in the file's coordinates
-            lon_lat = transform_geom(crs, LON_LAT, geometry, antimeridian_cutting=True, precision=9)
-            yield Feature(
-                geometry,
-                lon_lat,
-                {
-                    **properties,
-                    'area_m2': round(area(transform_geom(LON_LAT, EQUAL_AREA, lon_lat)), 2),
+        parts = (geometry for geometry, _ in shapes(band, mask=band))  # in the file's coordinates
+        while batch := list(itertools.islice(parts, AT_ONCE)):
+            lon_lat = transform_geom(crs, LON_LAT, batch, antimeridian_cutting=True, precision=9)
+            equal_area = transform_geom(LON_LAT, EQUAL_AREA, lon_lat)
+            for geometry, world, plane in zip(batch, lon_lat, equal_area, strict=True):
+                own = {
+                    'area_m2': round(area(plane), 2),
                     'probability': round(_mean_probability(geometry, window, surface, affine), 4),
-                },
-            )
+                }
+                yield Feature(geometry, world, {**properties, **own})
 
 
 def _mean_probability(

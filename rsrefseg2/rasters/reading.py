@@ -129,6 +129,8 @@ class Raster:
             self.crs: Any = self._file.crs  # None: the raster has no coordinates
             self.transform: Any = self._file.transform  # (column, row) -> coordinates
             self.colours = tuple(colour.name for colour in self._file.colorinterp)
+            everywhere = self._rasterio.enums.MaskFlags.all_valid
+            self._all_valid = all(everywhere in flags for flags in self._file.mask_flag_enums)
             self.bands = self._choose(bands)
             self._palette = self._read_palette()
             self._ranges = self._display_ranges(stretch)
@@ -258,10 +260,12 @@ class Raster:
             values = self._file.read(
                 list(self.bands), window=part, out_shape=(len(self.bands), *shape), resampling=how
             )
-            mask = self._file.dataset_mask(
-                window=part, out_shape=shape, resampling=resampling.nearest
-            )
-        valid = mask > 0
+            valid = np.ones(shape, bool)
+            if not self._all_valid:
+                mask = self._file.dataset_mask(
+                    window=part, out_shape=shape, resampling=resampling.nearest
+                )
+                valid = mask > 0
         if np.issubdtype(values.dtype, np.floating):
             valid &= np.isfinite(values).all(0)
         return values, valid
@@ -270,9 +274,11 @@ class Raster:
         """(bands, h, w) of any number -> (h, w, 3) uint8."""
         if self._palette is not None:
             return self._palette[np.minimum(values[0], len(self._palette) - 1)]
-        bands = np.stack(
-            [to_uint8(band, *limits) for band, limits in zip(values, self._ranges, strict=True)]
-        )
+        bands = values  # as they are, mostly
+        if values.dtype != np.uint8 or set(self._ranges) != {(0.0, 255.0)}:
+            bands = np.stack(
+                [to_uint8(band, *limits) for band, limits in zip(values, self._ranges, strict=True)]
+            )
         if len(bands) == 4:  # inks
             bands = to_uint8((255.0 - bands[:3]) * (255.0 - bands[3]), 0, 255**2)
         image = np.moveaxis(bands, 0, -1)
