@@ -262,15 +262,26 @@ def write_answer(
             for path in written:
                 write_polygons(path, raster, features, mark=files.mark)
     _write_png(
-        paths['panel'], Image.fromarray(_sheet(view, answer, str(facts['source']))), files.mark
+        paths['panel'],
+        Image.fromarray(_sheet(source, view, answer, str(facts['source']))),
+        files.mark,
     )
     return found
 
 
-def _sheet(view: View, answer: Answer, note: str) -> np.ndarray:
-    mask = _coarse_mask(answer, view) & view.valid
+def _sheet(source: Source, view: View, answer: Answer, note: str) -> np.ndarray:
+    """The panel, with the last look beside the view where there is more than one."""
+    closer = None
+    if len(answer.looks) > 1:
+        look = source.view(answer.looks[-1], most_side=MOST_SIDE)
+        closer = look.image, _coarse_mask(answer, look) & look.valid
     return panel(
-        view.image, answer.text, pred_mask=mask, note=note, dense_prompt=answer.dense_prompt
+        view.image,
+        answer.text,
+        pred_mask=_coarse_mask(answer, view) & view.valid,
+        note=note,
+        dense_prompt=answer.dense_prompt,
+        closer=closer,
     )
 
 

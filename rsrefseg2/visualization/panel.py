@@ -55,6 +55,7 @@ def draw_tiles(
     pred_mask: Any = None,
     gt_mask: Any = None,
     dense_prompt: Any = None,
+    closer: tuple[np.ndarray, np.ndarray] | None = None,
     score: float | None = None,
     tile: int | None = None,
     dense_range: Literal['probability', 'stretched'] = 'probability',
@@ -65,6 +66,8 @@ def draw_tiles(
         image: (H, W, 3) uint8 RGB array or tensor.
         pred_mask, gt_mask: (H, W) bool, or None where there is none.
         dense_prompt: (h, w) logits p_dense (Eq. 7), or None. Any size: it covers the whole image.
+        closer: a part of the image at a finer resolution, (h, w, 3) uint8, and the predicted mask
+            there, (h, w) bool; or None.
         score: the IoU (0 to 1) that the caption gives; None: that of the two masks.
         tile: pixels of a tile's longer side; smaller images are enlarged, larger ones shrunk.
             None: `TILE` beside a ground truth, else the image's own, `TILE` to `LARGEST`.
@@ -96,7 +99,21 @@ def draw_tiles(
     if pred is not None:
         picture = overlay(shown, resize_mask(pred, size), ORANGE)
         tiles.append((_prediction_caption(pred, gt, score), picture))
+    if closer is not None:
+        tiles.append(('Closer look', _fitted(*closer, size)))
     return tiles
+
+
+def _fitted(image: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The mask on its image, as large as fits in size = (W', H'), in the middle of a blank tile."""
+    scale = min(size[0] / image.shape[1], size[1] / image.shape[0])
+    width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
+    tile = np.full((size[1], size[0], 3), PAPER, np.uint8)
+    top, left = (size[1] - height) // 2, (size[0] - width) // 2
+    tile[top : top + height, left : left + width] = overlay(
+        resize_image(image, (width, height)), resize_mask(mask, (width, height)), ORANGE
+    )
+    return tile
 
 
 def overlay(

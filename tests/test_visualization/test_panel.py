@@ -90,6 +90,18 @@ def test_without_ground_truth_the_tiles_have_the_pictures_size():
     assert sizes(800, gt_mask=True) == {(320, 160)}
 
 
+def test_a_closer_look_is_its_own_tile():
+    """A square look in the middle of a tile of the image's shape, its mask tinted."""
+    mask = np.zeros((10, 10), bool)
+    mask[:5] = True
+    closer = np.full((10, 10, 3), 60, np.uint8), mask
+    (*_, (caption, tile)) = draw_tiles(GREY, pred_mask=LEFT, closer=closer, tile=TILE)
+    assert caption == 'Closer look' and tile.shape == (80, 120, 3)
+    assert (tile[:, :20] == 255).all() and (tile[:, 100:] == 255).all()
+    assert (tile[60:78, 40:80] == 60).all()  # looked at and not found
+    assert np.abs(tile[10:25, 40:80] - (0.55 * 60 + 0.45 * np.array(ORANGE))).max() <= 1
+
+
 def test_tensors_are_accepted_and_nothing_is_changed():
     image, mask = torch.from_numpy(GREY.copy()), torch.from_numpy(LEFT.copy())
     sheet = draw(image=image, pred_mask=mask, gt_mask=mask, dense_prompt=torch.zeros(4, 4))
