@@ -28,6 +28,7 @@ from ..engine import load_config, load_model
 from ..errors import UserError
 from ..models.losses.segmentation import upsample
 from ..models.symbols import EncodedImages, RefSegOutputs
+from ..models.towers.tokenizers import words_in
 
 MOST_CHARACTERS = 10_000  # of a sentence; a text tower reads 16 to 77 tokens of it
 
@@ -178,7 +179,11 @@ class Predictor:
         return self.model.data_preprocessor.content_size(shape, size[0])
 
     def unknown_words(self, sentence: str) -> tuple[str, ...]:
-        """The words that the tokenizer has no token for; a tokenizer of pieces knows every word."""
+        """The words, lower case, that no training sentence had, as far as the checkpoint says, or
+        that the tokenizer has no token for; a tokenizer of word pieces knows every word."""
+        known = self.model.known_words
+        if known is not None:
+            return tuple(word for word in words_in(sentence) if word not in known)
         with self._lock:
             return self.model.data_preprocessor.unknown_words(sentence)
 

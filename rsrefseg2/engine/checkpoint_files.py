@@ -42,6 +42,7 @@ class Meta(TypedDict, total=False):
     function: dict[str, Any]
     tokenizer: str
     data: str
+    words: list[str]  # of the training sentences
 
 
 class RuntimeInfo(TypedDict, total=False):

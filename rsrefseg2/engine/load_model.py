@@ -27,11 +27,15 @@ def load_model(
     if not os.path.lexists(checkpoint) and Path(checkpoint).parts[:1] == ('demo',):
         checkpoint = find_shipped(str(checkpoint), what='checkpoint')
     # Before the towers are built, which takes a while.
-    check_function(config.model, read_checkpoint(str(checkpoint)), checkpoint)
+    content = read_checkpoint(str(checkpoint))
+    check_function(config.model, content, checkpoint)
+    words = content.get('meta', {}).get('words')
+    del content  # the towers need the room
     device = find_device(device)
     init_default_scope(config.get('default_scope', SCOPE))
     model = MODELS.build(config.model)
     load_checkpoint(model, str(checkpoint))
+    model.known_words = None if words is None else frozenset(words)
     return model.to(device).eval()
 
 

@@ -40,6 +40,7 @@ from .trained_as import (
     function_of,
     recorded_config,
     tokenizer_mark,
+    words_of,
 )
 from .work_dir import lock_work_dir, own_file, release_work_dir
 from .workers import loader_options, watch_workers
@@ -145,11 +146,13 @@ class RefSegRunner(FlexibleRunner):
     @functools.cached_property
     def _trained_as(self) -> dict:
         """What weights of this run are trained as, see trained_as.py."""
-        data = data_mark(self.train_loop.dataloader.dataset)
+        dataset = self.train_loop.dataloader.dataset
+        data, words = data_mark(dataset), words_of(dataset)
         return dict(
             function=function_of(self.cfg.model),
             tokenizer=tokenizer_mark(self.strategy.plain_model.data_preprocessor.tokenizer),
             **({} if data is None else {'data': data}),
+            **({} if words is None else {'words': words}),
         )
 
     def train(self) -> nn.Module:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from torch.utils.data import Dataset
 
 from ..errors import UserError
-from ..models.towers.tokenizers import PretrainedTokenizer, TowerTokenizer
+from ..models.towers.tokenizers import PretrainedTokenizer, TowerTokenizer, words_in
 from ..registry import MODELS
 from .checkpoint_files import HASHED
 from .config_check import PLACES
@@ -217,6 +217,16 @@ def data_mark(dataset: Dataset) -> str | None:
                 record[key] = os.path.relpath(value, root), sizes[value]
         marks.append(_hash(sorted(record.items())))
     return _hash(marks)
+
+
+def words_of(dataset: Dataset) -> list[str] | None:
+    """The words of a data set's sentences, lower case, in order. None: it has no sentences."""
+    if not hasattr(dataset, 'get_data_info'):
+        return None
+    found: set[str] = set()
+    for index in range(len(dataset)):
+        found.update(words_in(dataset.get_data_info(index).get('text', '')))
+    return sorted(found) or None
 
 
 def _hash(*values: Any) -> str:

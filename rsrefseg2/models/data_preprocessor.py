@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Literal, NamedTuple
@@ -19,6 +18,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..registry import MODELS
 from .towers.load import Init, load_tokenizer
+from .towers.tokenizers import words_in
 
 SIGLIP_MEAN = SIGLIP_STD = (0.5, 0.5, 0.5)
 MAX_WARNED = 10
@@ -213,14 +213,11 @@ class RefSegDataPreprocessor(BaseDataPreprocessor):
         return ids.to(self.device), lengths.to(self.device)
 
     def unknown_words(self, sentence: str) -> tuple[str, ...]:
-        """The words of a sentence that the tokenizer has no token for, in their order, each once;
+        """The words of a sentence, lower case, that the tokenizer has no token for, in their order;
         a tokenizer of word pieces or bytes knows every word."""
-        words = dict.fromkeys(re.findall(r'\w+', sentence))
         unknown = self.tokenizer.unk_id
         return tuple(
-            word
-            for word in words
-            if unknown in self.tokenizer.sentence_ids(word.lower() if self.lower_case else word)
+            word for word in words_in(sentence) if unknown in self.tokenizer.sentence_ids(word)
         )
 
     def _warn_of_unknown(self, sentences: Sequence[str], ids: Tensor, lengths: Tensor) -> None:

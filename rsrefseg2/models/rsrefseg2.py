@@ -89,6 +89,8 @@ class RSRefSeg2(BaseModel):
             for tower in (encoder.vision_model, encoder.text_model, sam):
                 store_frozen_in_bfloat16(tower)
         self.upsample_via_sam_input = upsample_via_sam_input
+        # words of the training sentences, lower case; None: the checkpoint does not say
+        self.known_words: frozenset[str] | None = None
         self.prompter = MODELS.build(dict(prompter, towers=_spec_of(encoder, mask_generator)))
         self.losses = nn.ModuleDict(
             {name: MODELS.build(loss) for name, loss in (losses or {}).items() if loss is not None}

@@ -20,7 +20,7 @@ from .official_checkpoint import write_checkpoint
 from .scores_files import Tested, weights_hash
 
 # Plain, and of no machine.
-META = ('epoch', 'iter', 'epoch_length', 'seed', 'torch', 'dataset', 'tokenizer')
+META = ('epoch', 'iter', 'epoch_length', 'seed', 'torch', 'dataset', 'tokenizer', 'words')
 
 
 def published_checkpoint(

@@ -246,3 +246,24 @@ def test_the_shipped_model_is_found_from_any_folder(tmp_path, monkeypatch):
     assert answer.mask.any()
     with pytest.raises(UserError, match='nothing.pth'):
         Predictor('demo/synthrs_long.py', 'demo/nothing.pth', device='cpu')
+
+
+def test_words_that_no_training_sentence_had(tiny, tmp_path):
+    """As the checkpoint says; one that does not say leaves it to the tokenizer."""
+    content = torch.load(tiny.checkpoint, weights_only=False)
+    meta = content.setdefault('meta', {})
+    meta['words'] = ['a', 'car', 'red']
+    torch.save(content, tmp_path / 'named.pth')
+    predictor = Predictor(tiny.config, tmp_path / 'named.pth', 'cpu')
+    assert predictor.unknown_words('A RED zebra, a zebra; car') == ('zebra',)
+    del meta['words']
+    torch.save(content, tmp_path / 'plain.pth')
+    predictor = Predictor(tiny.config, tmp_path / 'plain.pth', 'cpu')
+    assert predictor.unknown_words('a red zebra') == ()  # its tokenizer has a hash for every word
+
+
+def test_the_demo_names_words_that_it_has_no_token_for():
+    from rsrefseg2.cli.predict_command import demo_model
+
+    predictor = Predictor(*demo_model(), 'cpu')
+    assert predictor.unknown_words('the red Zebra near a ship') == ('zebra', 'near')

@@ -14,6 +14,7 @@ from rsrefseg2.engine.trained_as import (
     data_mark,
     function_of,
     tokenizer_mark,
+    words_of,
 )
 from rsrefseg2.engine.work_dir import lock_work_dir, own_file, release_work_dir
 from rsrefseg2.errors import UserError
@@ -124,6 +125,20 @@ def test_data_are_known_by_their_records_wherever_they_lie(tmp_path):
     (roots[1] / 'a.png').write_bytes(b'123')
     assert data_mark(Records(roots[1], category=None)) != one
     assert data_mark(object()) is None
+
+
+def test_the_words_of_a_data_set():
+    class Told:
+        texts = ('The red car, 2 m', 'a RED ship')
+
+        def __len__(self):
+            return len(self.texts)
+
+        def get_data_info(self, index):
+            return {'text': self.texts[index]}
+
+    assert words_of(Told()) == ['2', 'a', 'car', 'm', 'red', 'ship', 'the']
+    assert words_of([1, 2]) is None
 
 
 def test_a_tokenizer_is_known_by_what_it_makes_of_text():

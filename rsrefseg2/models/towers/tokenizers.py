@@ -26,6 +26,11 @@ from torch import Tensor
 from ...errors import UserError
 
 
+def words_in(sentence: str) -> list[str]:
+    """The words of a sentence, lower case, in their order, each once."""
+    return list(dict.fromkeys(re.findall(r'\w+', sentence.lower())))
+
+
 class TowerTokenizer:
     """Base: subclasses give `sentence_ids`, the ids of one sentence without eos and padding."""
 
