@@ -23,6 +23,7 @@ from ..extras import require_extra
 
 ENDINGS = ('.tif', '.tiff', '.jp2', '.j2k', '.vrt', '.img', '.ntf', '.nitf')
 MOST_SIDE = 2048  # of a view in memory; the towers read at most 1024
+CACHE = 256 * 2**20  # bytes that GDAL keeps of what it has read; its own limit is 5 % of the memory
 OVERVIEW = 1024  # side of the overview that percentiles are taken from
 _COLOURS = ('red', 'green', 'blue')
 _INKS = ('cyan', 'magenta', 'yellow', 'black')
@@ -118,7 +119,8 @@ class Raster:
         with self._reading(), warnings.catch_warnings():
             # said in another way: such a raster has no coordinates
             warnings.simplefilter('ignore', self._rasterio.errors.NotGeoreferencedWarning)
-            self._file = self._rasterio.open(self.path)
+            with self._rasterio.Env(GDAL_CACHEMAX=CACHE):
+                self._file = self._rasterio.open(self.path)
         try:
             if not self._file.count:
                 raise UserError(

@@ -378,6 +378,21 @@ def test_a_polygon_across_the_date_line_is_cut_there(tmp_path):
     assert feature['properties']['area_m2'] == pytest.approx((logits > 0).sum() * 9e6, rel=0.02)
 
 
+def test_a_rotated_raster(tmp_path):
+    """A corner of the mask lies where the raster's pixel does, and a pixel's area is the map's."""
+    turned = rasterio.transform.Affine(0.3, 0.4, 500000, 0.4, -0.3, 5000000)
+    raster, view, logits, out, found = answer(
+        tmp_path, window=(100, 40, 300, 200), crs='EPSG:32633', transform=turned
+    )
+    with rasterio.open(out) as file:
+        assert file.xy(0, 0, offset='ul') == pytest.approx(raster_xy(raster, 100, 40))
+        assert file.xy(7, 9, offset='ul') == pytest.approx(raster_xy(raster, 109, 47))
+    surface = surface_over(view.window, logits)
+    (one,) = polygons_of(raster, view.window, out, surface, {})
+    assert one.properties['area_m2'] == pytest.approx(found / 4, rel=2e-3)
+    assert one.properties['probability'] == pytest.approx(1 / (1 + np.exp(-3)), abs=1e-4)
+
+
 @pytest.mark.skipif(shutil.which('gdalinfo') is None, reason='gdalinfo is not installed')
 def test_gdalinfo_reads_the_mask(tmp_path):
     _, _, _, out, _ = answer(tmp_path, **UTM)
