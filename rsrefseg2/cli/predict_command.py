@@ -220,13 +220,17 @@ def free_places(args: argparse.Namespace, asked: 'list[Asked]') -> 'list[Files]'
     """The files that are written; every picture is opened once, and its part is found in it."""
     from ..apis.prediction_files import Outputs, free_files, names_of
     from ..apis.viewer import pixels_of
+    from ..rasters import resolution
 
     polygons = tuple(f'.{name}' for name in dict.fromkeys(args.polygons) if name != 'none')
     outputs, names = Outputs(polygons, args.probability), []
     for one in asked:
         with open_picture(args, one) as source:
             pixels_of(source, window_of_arguments(args, source), args.gsd)
-            names.append(names_of(source, outputs))
+            ends = names_of(source, outputs)
+            names.append(ends)
+            if source.raster is not None and any(name.startswith('polygons') for name in ends):
+                resolution(source.raster, source.whole)  # its place on the earth is found
     if args.dump:
         require_free(args.dump, mark='"prediction"', option='--dump', overwrite=args.overwrite)
     return free_files(asked, names, args.out, overwrite=args.overwrite)

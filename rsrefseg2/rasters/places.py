@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,7 @@ def window_of(
         raise UserError(f'bounds {shown}: give west, south, east, north, west below east')
     crs = crs_of(raster, 'bounds')
     if lon_lat:
-        from rasterio.warp import transform_bounds
-
-        west, south, east, north = transform_bounds(LON_LAT, crs, *bounds, densify_pts=21)
+        west, south, east, north = _moved(raster, LON_LAT, crs, bounds)
     to_pixels = ~raster.transform
     corners = [placed(to_pixels, x, y) for x in (west, east) for y in (south, north)]
     columns, rows = zip(*corners, strict=True)
@@ -59,11 +58,17 @@ def bounds_of(raster: Raster, *, lon_lat: bool) -> tuple[float, float, float, fl
     corners = [placed(raster.transform, x, y) for x in (0, width) for y in (0, height)]
     xs, ys = zip(*corners, strict=True)
     bounds = min(xs), min(ys), max(xs), max(ys)
-    if lon_lat:
-        from rasterio.warp import transform_bounds
+    return _moved(raster, raster.crs, LON_LAT, bounds) if lon_lat else bounds
 
-        bounds = transform_bounds(raster.crs, LON_LAT, *bounds, densify_pts=21)
-    return bounds
+
+def _moved(
+    raster: Raster, source: Any, target: Any, bounds: tuple[float, float, float, float]
+) -> tuple[float, float, float, float]:
+    """The bounds in another CRS."""
+    from rasterio.warp import transform_bounds
+
+    with _on_earth(raster):
+        return transform_bounds(source, target, *bounds, densify_pts=21)
 
 
 def resolution(raster: Raster, window: Window) -> float:
@@ -73,12 +78,45 @@ def resolution(raster: Raster, window: Window) -> float:
         UserError: the raster has no coordinates.
     """
     crs = crs_of(raster, 'gsd')
-    from rasterio.warp import transform_geom
-
     x, y = window.column + window.width // 2, window.row + window.height // 2
     ring = [placed(raster.transform, *corner) for corner in _square(x, y)]
-    pixel = transform_geom(crs, EQUAL_AREA, {'type': 'Polygon', 'coordinates': [ring]})
+    (pixel,) = to_crs(raster, crs, EQUAL_AREA, [{'type': 'Polygon', 'coordinates': [ring]}])
     return math.sqrt(area(pixel))
+
+
+def to_crs(
+    raster: Raster, source: Any, target: Any, geometries: list[dict[str, Any]], **options: Any
+) -> list[dict[str, Any]]:
+    """GeoJSON geometries in another CRS; options: of rasterio's `transform_geom`.
+
+    Raises:
+        UserError: a coordinate of the raster lies nowhere on the earth.
+    """
+    from rasterio.warp import transform_geom
+
+    with _on_earth(raster):
+        return transform_geom(source, target, geometries, **options)
+
+
+@contextmanager
+def _on_earth(raster: Raster) -> Iterator[None]:
+    from rasterio.errors import RasterioError
+
+    try:
+        yield
+    except (RasterioError, _gdal_error()) as error:
+        said = ' '.join(str(error).split())
+        raise UserError(
+            f'{raster.path!r}: its coordinates are nowhere on the earth ({said:.120}): correct its CRS '
+            'and transform (gdal_edit.py), or ask for --polygons none and no --gsd'
+        ) from error
+
+
+def _gdal_error() -> type[Exception]:
+    """What GDAL's own errors are; rasterio lets them pass as they are."""
+    from rasterio._err import CPLE_BaseError
+
+    return CPLE_BaseError
 
 
 def _square(x: int, y: int) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..extras import require_extra
 from ..files import write_text, write_with
-from .places import EQUAL_AREA, LON_LAT, area, crs_of, placed
+from .places import EQUAL_AREA, LON_LAT, area, crs_of, placed, to_crs
 from .reading import Raster, Window
 from .surface import Surface, probability
 from .writing import transform_of
@@ -39,11 +39,10 @@ def polygons_of(
     Args:
         window: what the mask covers, in the raster's pixels.
     Raises:
-        UserError: the raster has no coordinates.
+        UserError: the raster has no coordinates, or such as lie nowhere on the earth.
     """
     rasterio: Any = require_extra('raster', f'polygons of {mask}')
     from rasterio.features import shapes
-    from rasterio.warp import transform_geom
 
     crs = crs_of(raster, 'polygons')
     affine = transform_of(raster, window)
@@ -51,8 +50,8 @@ def polygons_of(
         band = rasterio.band(file, 1)
         parts = (geometry for geometry, _ in shapes(band, mask=band))  # in the file's coordinates
         while batch := list(itertools.islice(parts, AT_ONCE)):
-            lon_lat = transform_geom(crs, LON_LAT, batch, antimeridian_cutting=True, precision=9)
-            equal_area = transform_geom(LON_LAT, EQUAL_AREA, lon_lat)
+            lon_lat = to_crs(raster, crs, LON_LAT, batch, antimeridian_cutting=True, precision=9)
+            equal_area = to_crs(raster, LON_LAT, EQUAL_AREA, lon_lat)
             for geometry, world, plane in zip(batch, lon_lat, equal_area, strict=True):
                 own = {
                     'area_m2': round(area(plane), 2),

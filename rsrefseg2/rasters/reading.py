@@ -284,7 +284,7 @@ class Raster:
         if len(bands) == 4:  # inks
             bands = to_uint8((255.0 - bands[:3]) * (255.0 - bands[3]), 0, 255**2)
         image = np.moveaxis(bands, 0, -1)
-        return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+        return np.array(np.broadcast_to(image, (*image.shape[:2], 3)))  # one that can be written
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -78,9 +78,7 @@ def draw_tiles(
     Raises:
         ValueError: an array of another type or shape.
     """
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f'image must be (H, W, 3) uint8, got {image.shape} {image.dtype}')
+    image = _as_image(image)
     pred, gt = (
         _as_mask(mask, image.shape[:2], name)
         for mask, name in ((pred_mask, 'pred_mask'), (gt_mask, 'gt_mask'))
@@ -88,8 +86,7 @@ def draw_tiles(
     if tile is None:
         tile = TILE if gt is not None else min(max(TILE, *image.shape[:2]), LARGEST)
     scale = tile / max(image.shape[:2])
-    # PIL: width, height
-    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))  # W', H'
     shown = resize_image(image, size)
     tiles = [('Image', shown)]
     if gt is not None:
@@ -151,6 +148,13 @@ def iou(pred: np.ndarray, gt: np.ndarray) -> float:
     """Intersection over union of two masks; 0 where both are empty."""
     union = np.count_nonzero(pred | gt)
     return np.count_nonzero(pred & gt) / union if union else 0.0
+
+
+def _as_image(image: Any) -> np.ndarray:
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f'image must be (H, W, 3) uint8, got {image.shape} {image.dtype}')
+    return image
 
 
 def _as_mask(mask: Any, shape: tuple[int, int], name: str) -> np.ndarray | None:

@@ -89,6 +89,20 @@ def test_a_raster_without_coordinates(opened):
             ask()
 
 
+@pytest.mark.parametrize(
+    'where',
+    [
+        dict(crs='EPSG:4326', transform=from_origin(10, 195, 1, 1)),
+        dict(crs='LOCAL_CS["x",UNIT["metre",1]]', transform=from_origin(0, 0, 1, 1)),
+    ],
+)
+def test_coordinates_that_are_nowhere_are_one_line(opened, where):
+    raster = opened(shape=(20, 20), **where)
+    with pytest.raises(UserError, match='nowhere on the earth .*gdal_edit') as caught:
+        resolution(raster, raster.whole)
+    assert '\n' not in str(caught.value)
+
+
 @pytest.mark.parametrize('latitude', [0, 48, -70])
 def test_resolution_in_degrees(opened, latitude):
     """The root of a pixel's area by pyproj's geodesics."""

@@ -161,6 +161,11 @@ def test_nan_and_alpha_are_not_valid(tmp_path):
     assert view.valid[:5].all() and not view.valid[5:].any()
 
 
+def test_a_raster_of_one_pixel(tmp_path):
+    with Raster(write(tmp_path / 'a.tif', np.full((3, 1, 1), 7, np.uint8))) as raster:
+        assert raster.view().image.tolist() == [[[7, 7, 7]]]
+
+
 def test_nothing_valid_is_one_line(tmp_path):
     path = write(tmp_path / 'a.tif', np.zeros((3, 4, 4), np.uint16), nodata=0)
     with Raster(path) as raster, pytest.raises(UserError, match='no pixel is valid in columns 0'):
