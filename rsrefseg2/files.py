@@ -24,6 +24,14 @@ _KINDS = {
 MARK_WITHIN = 2048  # bytes at either end of a file in which its mark is looked for
 
 
+def cache_folder() -> Path:
+    """Where what can be made again is kept: $RSREFSEG2_CACHE, else rsrefseg2 below $XDG_CACHE_HOME
+    (~/.cache). It may not exist yet."""
+    own = os.environ.get('RSREFSEG2_CACHE')
+    shared = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+    return Path(own) if own else Path(shared, 'rsrefseg2')
+
+
 def open_regular(path: str | os.PathLike, *, what: str = 'the file') -> BufferedReader:
     """The file, open for reading bytes. A FIFO or a device is refused: it may block for ever.
 

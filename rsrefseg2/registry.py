@@ -29,6 +29,8 @@ LOOPS = _child(root.LOOPS, 'engine')
 VISUALIZERS = _child(root.VISUALIZERS, 'engine')
 STRATEGIES = _child(root.STRATEGIES, 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
+# Not for configs: what RSRefSeg2.from_pretrained and its like call, which models/ may not import.
+PRETRAINED = root.Registry('pretrained', scope=SCOPE, locations=['rsrefseg2.publishing'])
 # Without a class of ours; where a node is missing, mmengine warns at each start.
 for _parent in (
     root.LOG_PROCESSORS,

@@ -29,6 +29,7 @@ from ..errors import UserError
 from ..models.losses.segmentation import upsample
 from ..models.symbols import EncodedImages, RefSegOutputs
 from ..models.towers.tokenizers import words_in
+from ..publishing import find_pretrained
 
 MOST_CHARACTERS = 10_000  # of a sentence; a text tower reads 16 to 77 tokens of it
 
@@ -84,6 +85,19 @@ class Predictor:
         self._own = threading.local()  # .image: the one that this thread has set
         self._setters = 0  # threads that have set an image ...
         self._only: EncodedImage | None = None  # ... and the last image, while that is one thread
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, device: str | torch.device | None = None, *, batch_size: int = 16
+    ) -> Predictor:
+        """The model of that name (`publishing.find_pretrained`): rsrefseg2-rrsisd, -refsegrs or
+        -risbench, a name of the hub (owner/name), or a folder of `publish`.
+
+        Raises:
+            UserError: nothing has that name, or the hub does not give it.
+        """
+        found = find_pretrained(name)
+        return cls(found.config, found.checkpoint, device, batch_size=batch_size)
 
     def encode(self, image: str | Path | np.ndarray | Image.Image) -> EncodedImage:
         """An image file, an array or Pillow's Image (`as_rgb`), seen by both image towers.

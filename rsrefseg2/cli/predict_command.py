@@ -1,6 +1,6 @@
 """Segment what one or more sentences refer to, in one's own images.
 
-    rsrefseg2 predict IMAGE ... "a sentence" ["another" ...] --config CONFIG --checkpoint PTH
+    rsrefseg2 predict IMAGE ... "a sentence" ["another" ...] --model rsrefseg2-rrsisd
                             [--out DIR] [--mode whole|zoom|sweep] [--device cpu]
     rsrefseg2 predict IMAGE ... --sentences FILE.txt --config CONFIG --checkpoint PTH
     rsrefseg2 predict --questions FILE.csv --config CONFIG --checkpoint PTH
@@ -57,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--questions',
         metavar='FILE',
         help='a CSV or JSONL file of (image, sentence[, id]); a relative image is below its folder',
+    )
+    parser.add_argument(
+        '--model',
+        metavar='NAME',
+        help='rsrefseg2-rrsisd, -refsegrs or -risbench (fetched from the authors and converted '
+        'once), a name of the hub (owner/name), or a folder of rsrefseg2 publish',
     )
     add_shared(parser, 'config')
     parser.add_argument('--checkpoint')
@@ -162,11 +168,16 @@ def positive_float(text: str) -> float:
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Ends with one line where options contradict each other."""
+    if args.model and (args.config or args.checkpoint or args.demo):
+        parser.error(
+            '--model has its own config and checkpoint: drop --config, --checkpoint, --demo'
+        )
     if args.demo and (args.config or args.checkpoint):
         parser.error('--demo has its own config and checkpoint')
     asked = args.given or args.questions
-    if not args.demo and not (asked and args.config and args.checkpoint):
-        parser.error('IMAGE, --config and --checkpoint are needed; or --demo')
+    model = args.model or (args.config and args.checkpoint)
+    if not args.demo and not (asked and model):
+        parser.error('IMAGE and --model are needed, or --config and --checkpoint; or --demo')
     if args.window and args.bounds:
         parser.error('--window and --bounds both name the part to look at: give one')
     if args.lon_lat and not args.bounds:
@@ -185,24 +196,36 @@ def demo_model() -> tuple[str, str]:
     return str(configs[0]), str(checkpoints[0])
 
 
+def model_files(args: argparse.Namespace) -> tuple[str, str]:
+    """Config and checkpoint; of a model by name they are fetched, and its source is printed."""
+    from ..publishing import find_pretrained
+
+    if args.demo:
+        return demo_model()
+    if not args.model:
+        return args.config, args.checkpoint
+    found = find_pretrained(args.model)
+    print(found.source)
+    return found.config, found.checkpoint
+
+
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
     from ..apis import Predictor
     from ..apis.prediction_files import Done, dump_lines
     from ..engine import explain_out_of_memory, load_config
 
-    if args.demo:
-        args.config, args.checkpoint = demo_model()
     # What can be wrong is looked at before the model is loaded.
     asked = what_is_asked(args)
     files = free_places(args, asked)
-    config = load_config(args.config, options=args.cfg_options)
+    config_file, checkpoint = model_files(args)
+    config = load_config(config_file, options=args.cfg_options)
     require_writable(make_folder(args.out))
-    model = digest(args.checkpoint)
+    model = digest(checkpoint)
     done = Done(Path(args.out), how(args, model), anew=args.overwrite)
 
     with explain_out_of_memory(config):
-        predictor = Predictor(config, args.checkpoint, args.device)
+        predictor = Predictor(config, checkpoint, args.device)
         for one, own in zip(asked, files, strict=True):
             left = [k for k, text in enumerate(one.sentences) if not done.find(own, k, text)]
             if len(asked) > 1:

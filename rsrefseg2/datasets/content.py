@@ -15,10 +15,9 @@ from typing import Any
 from tqdm import tqdm
 
 from ..errors import UserError, make_folder, os_errors_explained
-from ..files import read_bytes, write_text
+from ..files import cache_folder, read_bytes, write_text
 from ..records import read_json, to_json
 
-CACHE_VARIABLE = 'RSREFSEG2_CACHE'
 # A file's size, mtime_ns, ctime_ns and inode: a hash of another stamp is out of date. Who writes a
 # file may choose the first two, not the others.
 Stamp = tuple[int, int, int, int]
@@ -162,17 +161,13 @@ def _cached_hashes(stamps: dict[str, Stamp], *, title: str) -> dict[str, str]:
 class HashCache:
     """The hashes of a folder's files by name and `Stamp`, to be used in a `with` block.
 
-    Kept in the folder named by the environment variable RSREFSEG2_CACHE, else in rsrefseg2 below
-    XDG_CACHE_HOME (~/.cache): never beside the data, as a cache that came with them would decide
-    which pictures are equal. Where that cannot be written, nothing is kept.
+    Kept in `cache_folder`, never beside the data: a cache that came with them would decide which
+    pictures are equal. Where that cannot be written, nothing is kept.
     """
 
     def __init__(self, folder: str) -> None:
-        base = os.environ.get(CACHE_VARIABLE) or os.path.join(
-            os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'), 'rsrefseg2'
-        )
         name = hashlib.blake2b(os.fsencode(os.path.realpath(folder)), digest_size=8).hexdigest()
-        self.path = os.path.join(base, f'content_hashes_{name}.json')
+        self.path = os.path.join(cache_folder(), f'content_hashes_{name}.json')
         self._known: dict[str, list] = {}
         self._changed = False
 

@@ -20,7 +20,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 from ..errors import UserError
-from ..models.towers.fingerprints import given_keys, tower_sources
+from ..models.towers.fingerprints import given_keys, mark_replaced, tower_sources
 from .checkpoint_files import (
     OPTIM,
     check_whole,
@@ -138,6 +138,7 @@ def load_checkpoint(model: nn.Module, path: str | os.PathLike) -> dict:
     checkpoint = read_checkpoint(path)
     check_fits(model, checkpoint, location=str(path))
     check_tokenizer(model, checkpoint, location=str(path))
+    mark_replaced(model, checkpoint['state_dict'])
     model.load_state_dict(checkpoint['state_dict'], strict=False)
     return checkpoint
 

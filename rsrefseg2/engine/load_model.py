@@ -20,7 +20,8 @@ from .trained_as import check_function
 def load_model(
     config: Config, checkpoint: str | Path, device: str | torch.device | None = None
 ) -> RSRefSeg2:
-    """The config's model with the checkpoint's weights, in eval mode, on the device.
+    """The config's model with the checkpoint's weights, in eval mode, on the device; the config is
+    its `cfg`.
 
     A checkpoint below demo/ is found from any folder, as configs are.
     """
@@ -35,6 +36,7 @@ def load_model(
     init_default_scope(config.get('default_scope', SCOPE))
     model = MODELS.build(config.model)
     load_checkpoint(model, str(checkpoint))
+    model.cfg = config
     model.known_words = None if words is None else frozenset(words)
     return model.to(device).eval()
 

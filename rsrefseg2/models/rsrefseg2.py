@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
+from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..registry import MODELS
+from ..registry import MODELS, PRETRAINED
 from ..structures import RefSegDataSample
 from .data_preprocessor import ModelInputs
 from .distributed import weight_of_rank
@@ -47,6 +49,8 @@ class RSRefSeg2(BaseModel):
         ValueError: another value than these.
         UserError: frozen_dtype='bfloat16' without autocast.
     """
+
+    cfg: Config | None = None  # the whole config, of a model that `engine.load_model` made
 
     def __init__(
         self,
@@ -95,6 +99,22 @@ class RSRefSeg2(BaseModel):
         self.losses = nn.ModuleDict(
             {name: MODELS.build(loss) for name, loss in (losses or {}).items() if loss is not None}
         )
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, *, device: str | torch.device | None = 'cpu'
+    ) -> RSRefSeg2:
+        """`publishing.load_pretrained`: rsrefseg2-rrsisd, -refsegrs or -risbench, a name of the hub
+        (owner/name), or a folder of `save_pretrained`; in eval mode."""
+        return PRETRAINED.get('load_pretrained')(name, device)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """`publishing.save_pretrained`: a new folder with weights, config and model card."""
+        PRETRAINED.get('save_pretrained')(self, folder)
+
+    def push_to_hub(self, repository: str, **options: Any) -> str:
+        """`publishing.push_to_hub`: the same to the hub, in one commit; returns its address."""
+        return PRETRAINED.get('push_to_hub')(self, repository, **options)
 
     @staticmethod
     def check_values(*, autocast: str | None, frozen_dtype: str) -> None:

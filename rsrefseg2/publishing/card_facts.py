@@ -82,6 +82,7 @@ class Facts(NamedTuple):
     adapters: Sequence[str]  # folders
     half: bool  # the checkpoint is in float16
     modules: Sequence[tuple[str, str]] = ()  # `own_modules`
+    beside: Sequence[str] = ()  # families whose tower lies beside the config as it was given
 
 
 # ------------------------------------------------------------------ scores

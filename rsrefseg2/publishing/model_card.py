@@ -110,6 +110,10 @@ def _files(facts: Facts) -> str:
             ('`sam/`', 'SAM with LoRA merged and the trained mask decoder, the same'),
         ]
     rows += [
+        (f'`{family}/`', 'the tower that training began with, as transformers reads it')
+        for family in facts.beside
+    ]
+    rows += [
         (
             f'`{folder}/`',
             f'the LoRA adapters of {folder.split("/")[-1]} alone, in the format of PEFT',
@@ -139,7 +143,8 @@ def _use(facts: Facts) -> str:
             'config is.'
         )
     for tower in facts.towers:
-        if not facts.merged and not tower.drawn and tower.name is None:
+        inside = facts.merged or tower.drawn or tower.family in facts.beside
+        if not inside and tower.name is None:
             lines.append(
                 f'The {tower.family} tower is not part of this folder and its author named no '
                 f'public source: put it, with the content hash below, into `{tower.family}/` '
@@ -256,6 +261,8 @@ def _towers(facts: Facts) -> str:
         if facts.merged
         else 'they are in the checkpoint'
         if facts.whole
+        else f'of them {" and ".join(facts.beside)} is in this folder'
+        if facts.beside
         else 'they are not in this folder'
     )
     return (

@@ -55,16 +55,16 @@ def published_checkpoint(
 
 
 def rounded(tensor: Tensor, half: bool) -> Tensor:
-    """A copy; of floating point in float16, if `half`.
+    """A copy on the CPU; of floating point in float16, if `half`.
 
     Raises:
         UserError: a weight is too large for float16.
     """
     if not half or not tensor.is_floating_point():
-        return tensor.clone()
+        return tensor.cpu().clone()
     if not tensor.half().isfinite().all():
         raise UserError('a weight is larger than 65504, the most that float16 holds: drop --half')
-    return tensor.half()
+    return tensor.half().cpu()
 
 
 def check_merged(config: Path, state: dict[str, Tensor]) -> tuple[set[str], dict[str, dict]]:

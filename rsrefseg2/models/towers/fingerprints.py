@@ -51,12 +51,23 @@ def tower_sources(model: nn.Module) -> dict[str, TowerSource]:
 
 def given_keys(model: nn.Module) -> set[str]:
     """The keys of the model's state dict that its towers' files give: frozen weights and constants
-    of every tower that has a source."""
+    of every tower that has a source, but for those that a checkpoint replaced."""
     keys = set()
     for prefix, tower in _sourced(model):
         keys |= {f'{prefix}.{name}' for name, p in tower.named_parameters() if not p.requires_grad}
         keys |= {f'{prefix}.{name}' for name, _ in tower.named_buffers()}
-    return keys & set(model.state_dict())
+    return keys & set(model.state_dict()) - getattr(model, 'replaced', set())
+
+
+def mark_replaced(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Before `state_dict` is loaded: remember which of `given_keys` it gives other values, as a
+    whole checkpoint may."""
+    own = model.state_dict()
+    model.replaced = getattr(model, 'replaced', set()) | {
+        key
+        for key in given_keys(model) & set(state_dict)
+        if not torch.equal(own[key], state_dict[key].to(own[key]))
+    }
 
 
 def _sourced(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -189,7 +189,7 @@ def fetch(checkpoint: str, missing: Callable[[Path], Sequence[str]]) -> Path:
             f'checkpoint {checkpoint!r} is not a folder (looked for {tried}) and not '
             'a hub name (owner/name)'
         )
-    cached = _cached(checkpoint)
+    cached = _cached(checkpoint, HUB_PATTERNS)
     if cached is not None and not missing(cached):
         return cached
     _require_hub(checkpoint)
@@ -198,21 +198,80 @@ def fetch(checkpoint: str, missing: Callable[[Path], Sequence[str]]) -> Path:
         if missing(folder) == [WEIGHT_FILES[0]]:  # none at all: an older checkpoint
             folder = _snapshot(checkpoint, HUB_PATTERNS + PICKLES)
     except Exception as error:  # the client raises httpx, OS and its own errors
-        raise _unreachable(checkpoint, _first_line(error)) from error
+        raise _unreachable(checkpoint, first_line(error)) from error
     lacking = missing(folder)
     if lacking:
         raise _unreachable(checkpoint, f'the repository there lacks {", ".join(lacking[:3])}')
     return folder
 
 
-def _cached(name: str) -> Path | None:
+def _cached(name: str, patterns: Sequence[str]) -> Path | None:
     """The folder of the hub's cache that holds `name`; None when the cache has none."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return _snapshot(name, HUB_PATTERNS, local_files_only=True)
+        return _snapshot(name, patterns, local_files_only=True)
     except LocalEntryNotFoundError:
         return None
+
+
+def fetch_files(
+    name: str, choose: Callable[[Sequence[str]], Sequence[str]], *, otherwise: str
+) -> Path:
+    """The folder of the hub's cache with the files `choose(all files there)` of the repository
+    `name`: as the hub has them now, or, where it does not answer, as they were fetched before.
+
+    Args:
+        choose: all names -> those that are wanted, or patterns; a UserError where one is missing.
+        otherwise: what to do by hand, for the message.
+    Raises:
+        UserError: neither the hub nor the cache gives the files; what `choose` raises.
+    """
+    try:
+        files = _list_files(name)
+    except UserError as error:
+        return _fetched_before(name, choose, reason=str(error), otherwise=otherwise)
+    wanted = choose(files)
+    try:
+        return _snapshot(name, wanted)
+    except Exception as error:  # as in `fetch`
+        raise _not_fetched(name, first_line(error), otherwise) from error
+
+
+def _list_files(name: str) -> list[str]:
+    """Asks the hub once, without the client's retries."""
+    from huggingface_hub import HfApi, constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise UserError('HF_HUB_OFFLINE forbids the network')
+    try:
+        found = HfApi(endpoint=constants.ENDPOINT).model_info(name, timeout=PROBE_SECONDS)
+    except Exception as error:  # as in `_require_hub`; or there is no such repository
+        raise UserError(first_line(error)) from error
+    return [file.rfilename for file in found.siblings or ()]
+
+
+def _fetched_before(
+    name: str, choose: Callable[[Sequence[str]], Sequence[str]], *, reason: str, otherwise: str
+) -> Path:
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    folder = _cached(name, ())
+    if folder is not None:
+        held = [file.relative_to(folder).as_posix() for file in folder.rglob('*') if file.is_file()]
+        # The cache lacks them, or some of them: an interrupted download.
+        with contextlib.suppress(UserError, LocalEntryNotFoundError):
+            return _snapshot(name, choose(held), local_files_only=True)
+    raise _not_fetched(name, reason, otherwise)
+
+
+def _not_fetched(name: str, reason: str, otherwise: str) -> UserError:
+    from huggingface_hub import constants
+
+    return UserError(
+        f'{name} is not fetched from {constants.ENDPOINT} ({reason}), and the cache '
+        f'{constants.HF_HUB_CACHE} does not hold it: {otherwise}'
+    )
 
 
 def _snapshot(name: str, patterns: Sequence[str], *, local_files_only: bool = False) -> Path:
@@ -241,7 +300,7 @@ def _require_hub(name: str) -> None:
         url = hf_hub_url(name, 'config.json', endpoint=constants.ENDPOINT)
         answer = get_session().head(url, headers=build_hf_headers(), timeout=PROBE_SECONDS)
     except Exception as error:  # no route, no name, no answer, a proxy's refusal
-        raise _unreachable(name, f'the hub does not answer: {_first_line(error)}') from error
+        raise _unreachable(name, f'the hub does not answer: {first_line(error)}') from error
     if answer.status_code >= 400:
         raise _unreachable(name, f'the hub answers HTTP {answer.status_code} for its config.json')
 
@@ -260,6 +319,7 @@ def _unreachable(name: str, reason: str) -> UserError:
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The kind of an error of the hub's client, and the first line of what it says."""
     lines = str(error).strip().splitlines()
     return f'{type(error).__name__}: {lines[0]}' if lines else type(error).__name__
