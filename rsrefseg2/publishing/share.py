@@ -65,6 +65,7 @@ def describe_model(model: RSRefSeg2) -> Given:
         function=function_of(cfg.model),
         tokenizer=tokenizer_mark(model.data_preprocessor.tokenizer),
         torch=str(torch.__version__),
+        **({} if model.known_words is None else {'words': sorted(model.known_words)}),
     )
     return Given(
         cfg,

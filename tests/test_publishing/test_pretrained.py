@@ -118,11 +118,13 @@ def message_of(call, *arguments, **options):
 def test_saved_and_read_back(loaded, image, tmp_path):
     """From another place: the towers that the config names by folders went along."""
     model = changed(loaded)
+    model.known_words = frozenset(['ship', 'car'])
     model.save_pretrained(tmp_path / 'first')
     folder = shutil.move(tmp_path / 'first', tmp_path / 'moved')
     found = RSRefSeg2.from_pretrained(folder)
     assert_same(found, model)
-    assert not found.training and found.cfg.filename == str(tmp_path / 'moved/harbour.py')
+    assert not found.training and found.known_words == {'ship', 'car'}
+    assert found.cfg.filename == str(tmp_path / 'moved/harbour.py')
     assert torch.equal(logits(found, image), logits(model, image))
     assert not torch.equal(logits(found, image), logits(loaded, image))
     predictor = Predictor.from_pretrained(folder, 'cpu')
@@ -132,7 +134,7 @@ def test_saved_and_read_back(loaded, image, tmp_path):
     (weights,) = (tmp_path / 'moved').glob('*.pth')
     held = torch.load(weights, weights_only=True)
     assert held['state_dict'].keys() == set(trained_keys(model))  # thin
-    assert held['meta'].keys() == {'function', 'tokenizer', 'torch'}
+    assert held['meta'].keys() == {'function', 'tokenizer', 'torch', 'words'}
     card = (tmp_path / 'moved/README.md').read_text()
     for family in ('siglip', 'sam'):
         assert f'`{family}/` | the tower that training began with' in card
