@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
-EXTRAS = ('deepspeed', 'dev', 'docs', 'plots', 'raster', 'tensorboard', 'tests', 'wandb')
+EXTRAS = ('deepspeed', 'demo', 'dev', 'docs', 'plots', 'raster', 'tensorboard', 'tests', 'wandb')
 
 
 class BuildWithShippedFiles(build_py):
@@ -44,6 +44,7 @@ setup(
     packages=find_packages(include=['rsrefseg2', 'rsrefseg2.*']),
     package_data={
         'rsrefseg2': ['py.typed'],
+        'rsrefseg2.apis.web_page': ['*.css'],
         'rsrefseg2.visualization': ['*.html', '*.css'],
         'rsrefseg2.synthrs': ['towers/*/*'],
     },

@@ -8,9 +8,10 @@ from typing import Literal
 
 from .errors import UserError
 
-Extra = Literal['deepspeed', 'plots', 'raster', 'tensorboard', 'wandb']
+Extra = Literal['deepspeed', 'demo', 'plots', 'raster', 'tensorboard', 'wandb']
 PACKAGES: dict[Extra, tuple[str, ...]] = {
     'deepspeed': ('deepspeed',),
+    'demo': ('gradio', 'fastapi', 'uvicorn'),
     'plots': ('matplotlib',),
     'raster': ('rasterio', 'shapely', 'pyogrio', 'pyarrow'),
     'tensorboard': ('tensorboard',),

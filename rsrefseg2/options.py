@@ -162,6 +162,11 @@ def seed(text: str) -> int:
     return _integer(text, 0, MOST_SEED)
 
 
+def port(text: str) -> int:
+    """Type of an argument: a port of TCP; 0 for a free one."""
+    return _integer(text, 0, 65535)
+
+
 def positive_float(text: str) -> float:
     """Type of an argument: a finite number above 0."""
     number = _number(text)

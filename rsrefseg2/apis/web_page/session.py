@@ -401,8 +401,8 @@ def write_png(path: Path, viewer: Viewer, surface: Surface) -> int:
     mask = np.zeros((height, width), np.uint8)
     for rows, columns in blocks(viewer.window):
         found = surface.at(rows, columns) > 0
-        mask[
-            rows.start - row : rows.stop - row, columns.start - column : columns.stop - column
-        ] = np.where(found, 255, 0)
+        mask[rows.start - row : rows.stop - row, columns.start - column : columns.stop - column] = (
+            np.where(found, 255, 0)
+        )
     write_with(path, lambda temporary: Image.fromarray(mask).save(temporary))
     return int(np.count_nonzero(mask))

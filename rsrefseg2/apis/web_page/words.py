@@ -1,0 +1,114 @@
+"""What the page says, as HTML: everything that came from a visitor is escaped."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from PIL import Image
+
+from ...terminal import visible
+from .drawings import Drawing
+from .session import Files, Picture, Reply
+
+QUALITY = 90  # of a drawing's JPEG
+SURE = 0.75  # a lower confidence is named low: scenes of the shipped model lie above it when right
+KINDS = {'png': 'PNG', 'tif': 'GeoTIFF', 'geojson': 'GeoJSON'}
+
+
+def error_html(error: Exception) -> str:
+    """A UserError's line."""
+    return f'<p class="said wrong" role="alert">{_escape(_sentence(str(error)))}</p>'
+
+
+def picture_html(picture: Picture, hint: str = '') -> str:
+    """What was dropped.
+
+    Args:
+        hint: a further sentence.
+    """
+    height, width = picture.shape
+    facts = [_escape(picture.name), f'{width:,} × {height:,} pixels']
+    if picture.crs:
+        facts.append(_escape(picture.crs))
+    more = f'<br>{_escape(hint)}' if hint else ''
+    return f'<p class="said" role="status">{" · ".join(facts)}. Ask away.{more}</p>'
+
+
+def reply_html(reply: Reply) -> str:
+    """Whether something was found, how sure the model is, how it looked, the words unknown to it."""
+    answer = reply.answer
+    lines = [f'<q>{_escape(answer.text)}</q>']
+    if answer.found:
+        percent = round(100 * answer.confidence)
+        low = ', which is low: look twice' if answer.confidence < SURE else ''
+        lines.append(f'<b>Found.</b> Confidence {percent} %{low}.')
+    else:
+        lines.append('<b>Nothing found.</b> No place in the picture fits this sentence.')
+    lines.append(_escape(_how_it_looked(reply)))
+    if answer.unknown:
+        words = ', '.join(f'“{_escape(word)}”' for word in answer.unknown)
+        one = len(answer.unknown) == 1
+        lines.append(
+            f'<span class="unknown">The model does not know the word{"" if one else "s"} {words}: '
+            f'it answered without {"it" if one else "them"}.</span>'
+        )
+    return f'<p class="said" role="status">{"<br>".join(lines)}</p>'
+
+
+def _how_it_looked(reply: Reply) -> str:
+    closer = len(reply.answer.looks) - 1
+    if reply.mode == 'sweep':
+        return 'Every part of the picture was asked by itself.'
+    if closer:
+        return f'Looked at the whole picture, then {closer} time{"s" * (closer > 1)} closer.'
+    return 'Looked at the whole picture.'
+
+
+def drawings_html(drawings: Sequence[Drawing]) -> str:
+    """The drawings side by side."""
+    return f'<div class="drawings">{"".join(map(_figure, drawings))}</div>'
+
+
+def _figure(drawing: Drawing) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(drawing.image).save(buffer, 'JPEG', quality=QUALITY, subsampling=0)
+    code = base64.b64encode(buffer.getvalue()).decode()
+    height, width = drawing.image.shape[:2]
+    title, note = _escape(drawing.title), _escape(drawing.note)
+    return (
+        f'<figure><figcaption><b>{title}</b> <small>{note}</small></figcaption>'
+        f'<img alt="{title}: {note}" width="{width}" height="{height}" '
+        f'src="data:image/jpeg;base64,{code}"></figure>'
+    )
+
+
+def files_html(files: Files, address: str) -> str:
+    """What was found on the map, and the links to the files.
+
+    Args:
+        address: of the session's files, without the kind.
+    """
+    facts = [f'{files.found:,} pixel{"s" * (files.found != 1)}']
+    if files.parts is not None:
+        facts.append(f'{files.parts:,} polygon{"s" * (files.parts != 1)}')
+        facts.append(f'{files.area:,.0f} m²')
+    links = [
+        f'<a class="file" href="{quote(address)}/{kind}" download="{_escape(path.name)}">'
+        f'Download the {kind} ({KINDS[path.suffix[1:]]})</a>'
+        for kind, path in files.paths.items()
+    ]
+    return f'<p class="files">{"".join(links)}<span>{" · ".join(facts)}</span></p>'
+
+
+def _escape(text: str) -> str:
+    return html.escape(visible(text))
+
+
+def _sentence(line: str) -> str:
+    """Begins with a capital, ends with a full stop."""
+    line = line[:1].upper() + line[1:]
+    return line if line.endswith(('.', '!', '?')) else f'{line}.'
