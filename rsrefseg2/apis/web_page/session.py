@@ -10,7 +10,6 @@ import importlib.util
 import os
 import secrets
 import shutil
-import tempfile
 import threading
 import time
 from collections import OrderedDict
@@ -28,7 +27,7 @@ from ...rasters import MOST_SIDE, Surface, is_raster, polygons_of, write_mask, w
 from ...rasters.surface import blocks
 from ...rle import MOST_PIXELS
 from ..predictor import Predictor
-from ..sources import Source, open_source
+from ..sources import open_source
 from ..viewer import Answer, Mode, Viewer
 from .drawings import Drawing, draw_answer, draw_picture
 
