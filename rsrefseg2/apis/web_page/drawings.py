@@ -14,6 +14,7 @@ from ..viewer import Answer, around
 
 LEAST, MOST = 480, 960  # pixels of a drawing's longer side
 AROUND = 3.0  # sides of the found part that the closest look keeps where nobody looked closer
+FAINT = 0.1  # largest probability of a dense prompt whose colours are stretched
 ROWS = 256  # of a surface at once
 
 
@@ -47,14 +48,7 @@ def draw_answer(source: Source, window: Window, answer: Answer) -> list[Drawing]
         )
     ]
     if answer.dense_prompt is not None:
-        values = probability(answer.dense_prompt)
-        drawings.append(
-            Drawing(
-                'Where',
-                f'how well each place fits: {values.min():.2f} to {values.max():.2f}',
-                heat(image, values),
-            )
-        )
+        drawings.append(_where(image, answer.dense_prompt))
     close = _closest(window, answer, mask)
     if close is not None:
         image, valid = _shown(source, close)
@@ -67,6 +61,16 @@ def draw_answer(source: Source, window: Window, answer: Answer) -> list[Drawing]
             )
         )
     return drawings
+
+
+def _where(image: np.ndarray, dense: np.ndarray) -> Drawing:
+    values = probability(dense)
+    most = float(values.max())
+    note = f'how well each place fits: {values.min():.2f} to {most:.2f}'
+    if most < FAINT:
+        note = f'no place fits well: up to {most:.2g}; the colours are stretched'
+        values = values / max(most, np.finfo(values.dtype).tiny)
+    return Drawing('Where', note, heat(image, values))
 
 
 def mask_on(surface: Surface, window: Window, shape: tuple[int, int]) -> np.ndarray:
@@ -82,11 +86,11 @@ def mask_on(surface: Surface, window: Window, shape: tuple[int, int]) -> np.ndar
     mask = (interpolate(surface.logits, y * down - 0.5, x * across - 0.5) > 0) & inside
     if down * window.height > height or across * window.width > width:
         for first in range(0, len(surface.logits), ROWS):
-            rows, columns = np.nonzero(surface.logits[first : first + ROWS] > 0)
-            rows = (rows + first + 0.5) / down + surface.window.row - window.row
-            columns = (columns + 0.5) / across + surface.window.column - window.column
-            rows = np.floor(rows * height / window.height).astype(int)
-            columns = np.floor(columns * width / window.width).astype(int)
+            found = np.nonzero(surface.logits[first : first + ROWS] > 0)
+            below = (found[0] + first + 0.5) / down + surface.window.row - window.row
+            beside = (found[1] + 0.5) / across + surface.window.column - window.column
+            rows = np.floor(below * height / window.height).astype(int)
+            columns = np.floor(beside * width / window.width).astype(int)
             seen = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
             mask[rows[seen], columns[seen]] = True
     return mask
@@ -128,5 +132,5 @@ def _frame(image: np.ndarray, window: Window, look: Window) -> None:
         (round(left), round(top)),
         (round(left + look.width * across) - 1, round(top + look.height * down) - 1),
     )
-    for colour, thickness in ((DARK, 3), (LIGHT, 1)):
+    for colour, thickness in ((DARK, 5), (LIGHT, 2)):
         cv2.rectangle(image, *corners, colour, thickness)

@@ -23,9 +23,9 @@ from PIL import Image
 from ...errors import UserError, os_errors_explained
 from ...extras import require_extra
 from ..predictor import Predictor
-from .session import MOST_BYTES, Sessions
+from .session import MIB, MOST_BYTES, Sessions
 
-MOST_BODY = 2**20  # bytes of a request, beside an uploaded file
+MOST_BODY = MIB  # bytes of a request, beside an uploaded file
 API = '/gradio_api/'
 OPEN = re.compile(
     r'/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt)/?|/(assets|static|answers)/.+'
@@ -189,7 +189,7 @@ def _refused(scope: Message, most_bytes: int) -> tuple[int, str] | None:
     uploads = scope['path'].rstrip('/') == f'{API}upload'
     most = MOST_BODY + (most_bytes if uploads else 0)
     if int(length) > most:
-        return 413, f'At most {most_bytes // 10**6} MB are read: cut the picture into pieces.'
+        return 413, f'At most {most_bytes // MIB} MB are read: cut the picture into pieces.'
     return None
 
 

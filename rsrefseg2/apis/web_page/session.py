@@ -17,27 +17,27 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image
 
 from ...errors import UserError, os_errors_explained
-from ...files import write_with
-from ...rasters import MOST_SIDE, Surface, is_raster, polygons_of, write_mask, write_polygons
-from ...rasters.surface import blocks
+from ...rasters import is_raster
 from ...rle import MOST_PIXELS
+from ..prediction_files import Files, Outputs, names_of, write_answer
 from ..predictor import Predictor
 from ..sources import open_source
 from ..viewer import Answer, Mode, Viewer
 from .drawings import Drawing, draw_answer, draw_picture
 
-MOST_BYTES = 200 * 10**6  # of an uploaded file
+MIB = 2**20
+MOST_BYTES = 200 * MIB  # of an uploaded file
 MOST_TILES = 1000  # of a sweep: on a page somebody waits
 MOST_SESSIONS = 100  # with a picture each; of more the one that was idle longest ends
 IDLE = 3600.0  # seconds, after which a session ends
-LOGITS = 64 * 2**20  # bytes of a sweep's logits in memory, of each session
+MOST_STEM = 50  # characters of a picture's name in those of the files
+LOGITS = 64 * MIB  # bytes of a sweep's logits in memory, of each session
 PICTURES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.gif', '.tif', '.tiff', '.jp2')
-DRIVERS = ('GTiff', 'JP2OpenJPEG')  # of GDAL. Others, as VRT, may read any file and address
+# GDAL's drivers. Others, as VRT, read whatever file or address the content names.
+DRIVERS = {'.tif': 'GTiff', '.tiff': 'GTiff', '.jp2': 'JP2OpenJPEG'}
 MARK = 'RSRefSeg2 demo'
 
 
@@ -58,13 +58,12 @@ class Reply(NamedTuple):
     drawings: list[Drawing]  # the mask, where it was looked for, and how it was drawn
 
 
-class Files(NamedTuple):
-    """The files of an answer, by kind: 'mask', of a raster with coordinates 'polygons', too."""
+class Written(NamedTuple):
+    """The files of an answer, and what was found."""
 
-    paths: dict[str, Path]
-    found: int  # pixels
-    parts: int | None  # polygons; None: without coordinates
-    area: float  # m2 of all polygons
+    paths: dict[str, Path]  # 'mask', 'panel', of a raster with coordinates 'polygons', too
+    pixels: int
+    polygons: int | None  # None: without coordinates
 
 
 class Session:
@@ -152,9 +151,9 @@ class Session:
             self._answer = answer
             return Reply(answer, mode, draw_answer(viewer.source, viewer.window, answer))
 
-    def write(self) -> Files:
-        """Writes the last answer's files: the mask as PNG or, of a raster, as GeoTIFF, and the
-        polygons of a raster with coordinates as GeoJSON.
+    def write(self) -> Written:
+        """Writes the last answer's files, as `predict` does: the mask as PNG or, of a raster, as
+        GeoTIFF, the polygons of a raster with coordinates as GeoJSON, and the panel.
 
         Raises:
             UserError: nothing was asked; a file cannot be written.
@@ -163,34 +162,16 @@ class Session:
             viewer, answer = self._require_viewer(), self._answer
             if answer is None:
                 raise UserError('nothing was asked yet: ask, then download')
-            folder = self.folder / 'answer'
-            folder.mkdir(exist_ok=True)
-            stem = f'{self._path.stem}_{self._asked}'
-            raster = viewer.source.raster
-            if raster is None:
-                mask = folder / f'{stem}_mask.png'
-                files = Files({'mask': mask}, write_png(mask, viewer, answer.surface), None, 0.0)
-            else:
-                mask = folder / f'{stem}_mask.tif'
-                view = viewer.source.view(viewer.window, most_side=MOST_SIDE, must_see=False)
-                found = write_mask(mask, raster, view, answer.surface, mark=MARK)
-                files = Files({'mask': mask}, found, None, 0.0)
-                if raster.crs is not None:
-                    properties = dict(sentence=answer.text, source=self._path.name)
-                    features = list(
-                        polygons_of(raster, viewer.window, mask, answer.surface, properties)
-                    )
-                    polygons = folder / f'{stem}_polygons.geojson'
-                    write_polygons(polygons, raster, features, mark=MARK)
-                    files = Files(
-                        {'mask': mask, 'polygons': polygons},
-                        found,
-                        len(features),
-                        sum(feature.properties['area_m2'] for feature in features),
-                    )
-            self.paths = dict(files.paths)
+            source, stem = viewer.source, f'{self._path.stem[:MOST_STEM]}_{self._asked}'
+            paths = {
+                kind: self.folder / 'answer' / f'{stem}{end}'
+                for kind, end in names_of(source, Outputs()).items()
+            }
+            facts = dict(sentence=answer.text, source=self._path.name)
+            found = write_answer(Files(MARK, [paths]), 0, source, viewer.window, answer, facts)
             self._answer = None  # of a large picture it is large
-            return files
+            self.paths = {kind.removesuffix('.geojson'): path for kind, path in paths.items()}
+            return Written(self.paths, found['pixels'], found.get('polygons'))
 
     def close(self) -> None:
         """Forgets the picture and removes the folder; where a thread works, when it has ended."""
@@ -355,7 +336,7 @@ def check_upload(path: Path, most_bytes: int) -> None:
         size = path.stat().st_size
     if size > most_bytes:
         raise UserError(
-            f'{path.name!r} has {size / 1e6:,.0f} MB, at most {most_bytes / 1e6:,.0f} MB are '
+            f'{path.name!r} has {size / MIB:,.1f} MB, at most {most_bytes // MIB} MB are '
             'read: cut it into pieces, or compress it'
         )
 
@@ -372,7 +353,7 @@ def check_kind(path: Path) -> None:
     import rasterio
 
     try:
-        file: Any = rasterio.open(path, driver=DRIVERS)
+        file: Any = rasterio.open(path, driver=DRIVERS[path.suffix.lower()])
     except rasterio.errors.RasterioError as error:
         raise UserError(
             f'{path.name!r} cannot be read as GeoTIFF or JPEG 2000: see what gdalinfo says of it, '
@@ -392,16 +373,3 @@ def crs_name(crs: Any) -> str:
         return ''
     number = crs.to_epsg()
     return f'EPSG:{number}' if number else 'own coordinates'
-
-
-def write_png(path: Path, viewer: Viewer, surface: Surface) -> int:
-    """The mask of the picture, 0 and 255; returns how many pixels are found."""
-    column, row, width, height = viewer.window
-    mask = np.zeros((height, width), np.uint8)
-    for rows, columns in blocks(viewer.window):
-        found = surface.at(rows, columns) > 0
-        mask[rows.start - row : rows.stop - row, columns.start - column : columns.stop - column] = (
-            np.where(found, 255, 0)
-        )
-    write_with(path, lambda temporary: Image.fromarray(mask).save(temporary))
-    return int(np.count_nonzero(mask))

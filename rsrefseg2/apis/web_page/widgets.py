@@ -12,7 +12,7 @@ import gradio as gr
 
 from ...errors import UserError
 from ..viewer import Mode
-from .session import PICTURES, Sessions
+from .session import MIB, PICTURES, Sessions
 from .words import drawings_html, error_html, files_html, picture_html, reply_html
 
 MOST_AT_ONCE = 20  # visitors who are answered at the same time; others wait
@@ -45,9 +45,9 @@ def build(sessions: Sessions, *, about: str, example: Example | None = None) -> 
         with gr.Row(elem_id='asking'):
             with gr.Column(scale=2, min_width=260):
                 drop = gr.File(
-                    label=f'Picture or GeoTIFF, at most {sessions.most_bytes // 10**6} MB',
+                    label=f'Picture or GeoTIFF, at most {sessions.most_bytes // MIB} MB',
                     file_types=list(PICTURES),
-                    height=140,
+                    height=170,
                     elem_id='picture',
                 )
                 scene = gr.Button(

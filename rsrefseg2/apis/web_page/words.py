@@ -12,7 +12,7 @@ from PIL import Image
 
 from ...terminal import visible
 from .drawings import Drawing
-from .session import Files, Picture, Reply
+from .session import Picture, Reply, Written
 
 QUALITY = 90  # of a drawing's JPEG
 SURE = 0.75  # a lower confidence is named low: scenes of the shipped model lie above it when right
@@ -86,20 +86,19 @@ def _figure(drawing: Drawing) -> str:
     )
 
 
-def files_html(files: Files, address: str) -> str:
-    """What was found on the map, and the links to the files.
+def files_html(written: Written, address: str) -> str:
+    """How much was found, and the links to the files.
 
     Args:
         address: of the session's files, without the kind.
     """
-    facts = [f'{files.found:,} pixel{"s" * (files.found != 1)}']
-    if files.parts is not None:
-        facts.append(f'{files.parts:,} polygon{"s" * (files.parts != 1)}')
-        facts.append(f'{files.area:,.0f} m²')
+    facts = [f'{written.pixels:,} pixel{"s" * (written.pixels != 1)}']
+    if written.polygons is not None:
+        facts.append(f'{written.polygons:,} polygon{"s" * (written.polygons != 1)}')
     links = [
         f'<a class="file" href="{quote(address)}/{kind}" download="{_escape(path.name)}">'
         f'Download the {kind} ({KINDS[path.suffix[1:]]})</a>'
-        for kind, path in files.paths.items()
+        for kind, path in written.paths.items()
     ]
     return f'<p class="files">{"".join(links)}<span>{" · ".join(facts)}</span></p>'
 
