@@ -68,7 +68,7 @@ def _where(image: np.ndarray, dense: np.ndarray) -> Drawing:
     most = float(values.max())
     note = f'how well each place fits: {values.min():.2f} to {most:.2f}'
     if most < FAINT:
-        note = f'no place fits well: up to {most:.2g}; the colours are stretched'
+        note = f'how well each place fits, at most {most:.2g}: colours stretched'
         values = values / max(most, np.finfo(values.dtype).tiny)
     return Drawing('Where', note, heat(image, values))
 
