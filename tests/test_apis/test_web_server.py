@@ -136,6 +136,7 @@ def test_wrong_input_is_a_sentence_of_the_page(site, tmp_path):
     with visitor(site) as one:
         status, drawings, files = one.call('ask', SENTENCE, 'Automatic')
         assert 'There is no picture: drop one first' in status and not drawings and not files
+        assert one.call('write') == ''
         _, status, drawings, files = one.open(tmp_path / 'a.png')
         assert '&#x27;a.png&#x27;: the image cannot be read' in status
         assert str(site.folder) not in status and not drawings and not files

@@ -24,6 +24,7 @@ from ...errors import UserError, os_errors_explained
 from ...extras import require_extra
 from ..predictor import Predictor
 from .session import MIB, MOST_BYTES, Sessions
+from .widgets import Example, build
 
 MOST_BODY = MIB  # bytes of a request, beside an uploaded file
 API = '/gradio_api/'
@@ -42,6 +43,16 @@ HEADERS = [
     (b'x-content-type-options', b'nosniff'),
 ]
 SWITCHED_OFF = {'GRADIO_ANALYTICS_ENABLED': 'False', 'HF_HUB_DISABLE_TELEMETRY': '1'}
+# of gradio's page: no links and no records of its own, no server beside this one
+PLAIN: dict[str, Any] = dict(
+    footer_links=[],
+    run_history=False,
+    show_error=False,
+    ssr_mode=False,
+    enable_monitoring=False,
+    pwa=False,
+    mcp_server=False,
+)
 CSS = Path(__file__).with_name('web_page.css')
 
 Message = MutableMapping[str, Any]
@@ -99,8 +110,6 @@ def application(
     os.environ.update(SWITCHED_OFF, GRADIO_TEMP_DIR=str(folder / 'uploads'))
     gr: Any = require_extra('demo', 'the web page')
     fastapi: Any = require_extra('demo', 'the web page', package='fastapi')
-    from .widgets import Example, build
-
     shown = None
     if example is not None:
         shown = Example(folder / 'scene.png', list(example[1]))
@@ -113,40 +122,37 @@ def application(
         shutil.rmtree(folder, ignore_errors=True)  # SIGTERM ends the process behind this
 
     app = fastapi.FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-
-    def download(token: str, kind: str) -> Any:
-        path = sessions.file(token, kind)
-        if path is None:
-            return fastapi.responses.PlainTextResponse(
-                'This file is no longer there: ask again.', status_code=404
-            )
-        return fastapi.responses.FileResponse(
-            path, filename=path.name, headers={'Cache-Control': 'no-store'}
-        )
-
-    app.get('/answers/{token}/{kind}', response_model=None)(download)
-    accent, grey = gr.themes.colors.orange, gr.themes.colors.slate
+    _serve_files(fastapi, app, sessions)
+    theme = gr.themes.Default(
+        primary_hue=gr.themes.colors.orange,
+        neutral_hue=gr.themes.colors.slate,
+        font=['system-ui', 'sans-serif'],
+        font_mono=['ui-monospace', 'monospace'],
+    )
     gr.mount_gradio_app(
         app,
         build(sessions, about=about, example=shown),
         path='/',
-        footer_links=[],
-        run_history=False,
-        show_error=False,
         max_file_size=sessions.most_bytes,
-        ssr_mode=False,
-        enable_monitoring=False,
-        pwa=False,
-        mcp_server=False,
-        theme=gr.themes.Default(
-            primary_hue=accent,
-            neutral_hue=grey,
-            font=['system-ui', 'sans-serif'],
-            font_mono=['ui-monospace', 'monospace'],
-        ),
+        theme=theme,
         css=CSS.read_text(encoding='utf-8'),
+        **PLAIN,
     )
     return guarded(app, most_bytes=sessions.most_bytes)
+
+
+def _serve_files(fastapi: Any, app: Any, sessions: Sessions) -> None:
+    """Adds the route of the files to download."""
+
+    def download(token: str, kind: str) -> Any:
+        path = sessions.file(token, kind)
+        if path is None:
+            text = 'This file is no longer there: ask again.'
+            return fastapi.responses.PlainTextResponse(text, status_code=404)
+        headers = {'Cache-Control': 'no-store'}
+        return fastapi.responses.FileResponse(path, filename=path.name, headers=headers)
+
+    app.get('/answers/{token}/{kind}', response_model=None)(download)
 
 
 def guarded(app: Application, *, most_bytes: int = MOST_BYTES) -> Application:

@@ -75,7 +75,6 @@ class Session:
 
     Attributes:
         token: names the session in an address. Nobody can guess it.
-        paths: the files that may be downloaded, by kind.
     """
 
     def __init__(self, predictor: Predictor, folder: Path, *, most_bytes: int = MOST_BYTES) -> None:
@@ -83,13 +82,13 @@ class Session:
         self.token = secrets.token_urlsafe(24)
         self.folder = folder / self.token
         self.folder.mkdir(mode=0o700)
-        self.paths: dict[str, Path] = {}
         self.used = time.monotonic()
         self._lock = threading.Lock()
         self._closed = False
         self._asked = 0  # sentences of the picture
         self._viewer: Viewer | None = None
-        self._answer: Answer | None = None
+        self._answer: Answer | None = None  # until it is written
+        self._written: Written | None = None
         self._path = Path()
 
     def set_picture(self, path: str | os.PathLike) -> Picture:
@@ -151,17 +150,18 @@ class Session:
             self._answer = answer
             return Reply(answer, mode, draw_answer(viewer.source, viewer.window, answer))
 
-    def write(self) -> Written:
+    def write(self) -> Written | None:
         """Writes the last answer's files, as `predict` does: the mask as PNG or, of a raster, as
-        GeoTIFF, the polygons of a raster with coordinates as GeoJSON, and the panel.
+        GeoTIFF, the polygons of a raster with coordinates as GeoJSON, and the panel. None where
+        nothing was asked.
 
         Raises:
-            UserError: nothing was asked; a file cannot be written.
+            UserError: a file cannot be written.
         """
         with self._working():
-            viewer, answer = self._require_viewer(), self._answer
-            if answer is None:
-                raise UserError('nothing was asked yet: ask, then download')
+            viewer, answer = self._viewer, self._answer
+            if viewer is None or answer is None:
+                return self._written
             source, stem = viewer.source, f'{self._path.stem[:MOST_STEM]}_{self._asked}'
             paths = {
                 kind: self.folder / 'answer' / f'{stem}{end}'
@@ -170,8 +170,15 @@ class Session:
             facts = dict(sentence=answer.text, source=self._path.name)
             found = write_answer(Files(MARK, [paths]), 0, source, viewer.window, answer, facts)
             self._answer = None  # of a large picture it is large
-            self.paths = {kind.removesuffix('.geojson'): path for kind, path in paths.items()}
-            return Written(self.paths, found['pixels'], found.get('polygons'))
+            named = {kind.removesuffix('.geojson'): path for kind, path in paths.items()}
+            self._written = Written(named, found['pixels'], found.get('polygons'))
+            return self._written
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The files that may be downloaded, by kind."""
+        written = self._written
+        return {} if written is None else written.paths
 
     def close(self) -> None:
         """Forgets the picture and removes the folder; where a thread works, when it has ended."""
@@ -240,7 +247,7 @@ class Session:
         shutil.rmtree(self.folder / 'picture', ignore_errors=True)
 
     def _forget_answer(self) -> None:
-        self._answer, self.paths = None, {}
+        self._answer = self._written = None
         shutil.rmtree(self.folder / 'answer', ignore_errors=True)
 
 
