@@ -11,7 +11,7 @@ sent elsewhere. There is no login: --host 0.0.0.0 serves everybody who reaches t
 import argparse
 
 from ..options import add_shared, port
-from .predict_command import SCENE, demo_model
+from .predict_command import SCENE, demo_model, digest
 
 PORT = 7860
 
@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> None:
         predictor,
         host=args.host,
         port=args.port,
+        model=digest(args.checkpoint),
         about=about,
         example=example,
         ready=lambda address: print(f'{address} (Ctrl-C ends it)', flush=True),

@@ -38,7 +38,7 @@ def predictor(tiny):
 @pytest.fixture
 def sessions(predictor, tmp_path):
     (tmp_path / 'sessions').mkdir()
-    return Sessions(predictor, tmp_path / 'sessions')
+    return Sessions(predictor, tmp_path / 'sessions', model='0123456789ab')
 
 
 def pixels(seed, shape=(40, 60)):
@@ -102,6 +102,7 @@ def test_a_raster_comes_back_with_its_coordinates(sessions, tmp_path):
     assert len(features) == written.polygons > 0
     assert features[0]['properties']['source'] == 'scene.tif'
     assert features[0]['properties']['sentence'] == SENTENCE
+    assert features[0]['properties']['model'] == '0123456789ab'
 
 
 def test_another_picture_or_sentence_forgets_the_files(sessions, tmp_path):
@@ -338,8 +339,8 @@ def answer(confidence=0.9, unknown=(), looks=1, text='a ship'):
         (dict(), 'Found.</b> Confidence 90 %.', 'Nothing found'),
         (dict(confidence=0.6), 'Confidence 60 %, which is low', 'Nothing found'),
         (dict(confidence=0.0), 'Nothing found.</b> No place', 'Confidence'),
-        (dict(unknown=('zorg',)), 'does not know the word “zorg”: it answered without it', 'words'),
-        (dict(unknown=('a', 'b')), 'the words “a”, “b”: it answered without them', 'Nothing'),
+        (dict(unknown=('zorg',)), 'does not know the word “zorg”: its answer may not', 'words'),
+        (dict(unknown=('a', 'b')), 'does not know the words “a”, “b”: its', 'Nothing'),
         (dict(looks=3), 'Looked at the whole picture, then 2 times closer.', 'zoom'),
         (dict(text='<script>alert(1)</script>\x1b'), '&lt;script&gt;', '<script>'),
     ],

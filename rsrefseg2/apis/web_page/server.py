@@ -66,6 +66,7 @@ def serve(
     *,
     host: str,
     port: int,
+    model: str,
     about: str,
     example: tuple[np.ndarray, Sequence[str]] | None = None,
     ready: Callable[[str], None] = print,
@@ -74,6 +75,7 @@ def serve(
 
     Args:
         port: 0: a free one.
+        model: by what polygons name it.
         about: a line on the model.
         example: a picture (H, W, 3) uint8 to begin with, and sentences that fit it.
         ready: is told the address as soon as visitors may come.
@@ -82,7 +84,7 @@ def serve(
     """
     uvicorn: Any = require_extra('demo', 'the web page', package='uvicorn')
     with _listening(host, port) as listener, _folder() as folder:
-        sessions = Sessions(predictor, folder / 'sessions')
+        sessions = Sessions(predictor, folder / 'sessions', model=model)
         app = application(sessions, folder, about=about, example=example)
         server = uvicorn.Server(
             uvicorn.Config(app, log_level='warning', timeout_graceful_shutdown=2)

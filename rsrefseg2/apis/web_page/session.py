@@ -22,7 +22,7 @@ import torch
 from ...errors import UserError, os_errors_explained
 from ...rasters import is_raster
 from ...rle import MOST_PIXELS
-from ..prediction_files import Files, Outputs, names_of, write_answer
+from ..prediction_files import Files, Outputs, as_text, names_of, write_answer
 from ..predictor import Predictor
 from ..sources import open_source
 from ..viewer import Answer, Mode, Viewer
@@ -71,14 +71,17 @@ class Session:
 
     Args:
         folder: of all sessions; the session's own folder is made there, and goes with `close`.
+        model: by what polygons name it.
         most_bytes: of an uploaded file.
 
     Attributes:
         token: names the session in an address. Nobody can guess it.
     """
 
-    def __init__(self, predictor: Predictor, folder: Path, *, most_bytes: int = MOST_BYTES) -> None:
-        self.predictor, self.most_bytes = predictor, most_bytes
+    def __init__(
+        self, predictor: Predictor, folder: Path, *, model: str = '', most_bytes: int = MOST_BYTES
+    ) -> None:
+        self.predictor, self.model, self.most_bytes = predictor, model, most_bytes
         self.token = secrets.token_urlsafe(24)
         self.folder = folder / self.token
         self.folder.mkdir(mode=0o700)
@@ -167,7 +170,7 @@ class Session:
                 kind: self.folder / 'answer' / f'{stem}{end}'
                 for kind, end in names_of(source, Outputs()).items()
             }
-            facts = dict(sentence=answer.text, source=self._path.name)
+            facts = dict(sentence=answer.text, source=as_text(self._path.name), model=self.model)
             found = write_answer(Files(MARK, [paths]), 0, source, viewer.window, answer, facts)
             self._answer = None  # of a large picture it is large
             named = {kind.removesuffix('.geojson'): path for kind, path in paths.items()}
@@ -256,6 +259,7 @@ class Sessions:
 
     Args:
         folder: where their folders are made; for this process alone.
+        model: by what polygons name it.
         most: sessions at once.
         idle: seconds after which an unused session ends.
     """
@@ -265,11 +269,13 @@ class Sessions:
         predictor: Predictor,
         folder: Path,
         *,
+        model: str = '',
         most: int = MOST_SESSIONS,
         idle: float = IDLE,
         most_bytes: int = MOST_BYTES,
     ) -> None:
-        self.predictor, self.folder, self.most_bytes = predictor, folder, most_bytes
+        self.predictor, self.folder = predictor, folder
+        self.model, self.most_bytes = model, most_bytes
         self._most, self._idle = most, idle
         self._lock = threading.Lock()
         self._by_name: OrderedDict[str, Session] = OrderedDict()
@@ -285,7 +291,9 @@ class Sessions:
         with self._lock:
             session = self._by_name.get(name)
             if session is None:
-                session = Session(self.predictor, self.folder, most_bytes=self.most_bytes)
+                session = Session(
+                    self.predictor, self.folder, model=self.model, most_bytes=self.most_bytes
+                )
             session.used = time.monotonic()
             self._by_name[name] = session
             self._by_name.move_to_end(name)

@@ -51,10 +51,10 @@ def reply_html(reply: Reply) -> str:
     lines.append(_escape(_how_it_looked(reply)))
     if answer.unknown:
         words = ', '.join(f'“{_escape(word)}”' for word in answer.unknown)
-        one = len(answer.unknown) == 1
+        several = 's' * (len(answer.unknown) > 1)
         lines.append(
-            f'<span class="unknown">The model does not know the word{"" if one else "s"} {words}: '
-            f'it answered without {"it" if one else "them"}.</span>'
+            f'<span class="unknown">The model does not know the word{several} {words}: its answer '
+            'may not follow the sentence.</span>'
         )
     return f'<p class="said" role="status">{"<br>".join(lines)}</p>'
 
