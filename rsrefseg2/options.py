@@ -214,6 +214,11 @@ def _number(text: str) -> float:
 
 # Shared options: name -> what argparse gets. Below the types that they name.
 SHARED: dict[str, dict[str, Any]] = {
+    'model': dict(
+        metavar='NAME',
+        help='rsrefseg2-rrsisd, -refsegrs or -risbench (fetched from the authors and converted '
+        'once), a name of the hub (owner/name), or a folder of rsrefseg2 publish',
+    ),
     'config': dict(metavar='CONFIG', help='config file; configs/... are found anywhere'),
     'cfg-options': dict(
         nargs='+',

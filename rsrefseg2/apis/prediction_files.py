@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +33,7 @@ from ..rasters import (
 )
 from ..records import read_json_lines, to_json
 from ..rle import encode
-from ..visualization import panel, resize_mask
+from ..visualization import panel
 from .asked import Asked
 from .sources import Source
 from .viewer import Answer
@@ -274,33 +273,15 @@ def _sheet(source: Source, view: View, answer: Answer, note: str) -> np.ndarray:
     closer = None
     if len(answer.looks) > 1:
         look = source.view(answer.looks[-1], most_side=MOST_SIDE)
-        closer = look.image, _coarse_mask(answer, look) & look.valid
+        closer = look.image, answer.surface.mask_on(look.window, look.valid.shape) & look.valid
     return panel(
         view.image,
         answer.text,
-        pred_mask=_coarse_mask(answer, view) & view.valid,
+        pred_mask=answer.surface.mask_on(view.window, view.valid.shape) & view.valid,
         note=note,
         dense_prompt=answer.dense_prompt,
         closer=closer,
     )
-
-
-def _coarse_mask(answer: Answer, view: View) -> np.ndarray:
-    """The answer's mask at the view's resolution (h, w): in the picture's own pixels where that is
-    the view's, else set where any cell below is found, as what is small must not vanish."""
-    h, w = view.valid.shape
-    window, surface = view.window, answer.surface
-    if (h, w) == (window.height, window.width):
-        rows = slice(window.row, window.row + h)
-        return surface.at(rows, slice(window.column, window.column + w)) > 0
-    across, down = w / window.width, h / window.height
-    left, top = surface.window.column - window.column, surface.window.row - window.row
-    x0, y0 = math.floor(left * across), math.floor(top * down)
-    x1 = min(w, max(x0 + 1, math.ceil((left + surface.window.width) * across)))
-    y1 = min(h, max(y0 + 1, math.ceil((top + surface.window.height) * down)))
-    mask = np.zeros((h, w), bool)
-    mask[y0:y1, x0:x1] = resize_mask(surface.logits > 0, (x1 - x0, y1 - y0))
-    return mask
 
 
 def dump_lines(asked: Iterable[tuple[Asked, Files]]) -> Iterable[str]:

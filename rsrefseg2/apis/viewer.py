@@ -56,13 +56,21 @@ class Answer(NamedTuple):
     surface: Surface  # the mask's logits; nothing is found beside it
     dense_prompt: np.ndarray | None  # (h, w) logits p_dense of the first look; None: none made
     looks: tuple[Window, ...]  # what was looked at, the view first; of a sweep the view alone
-    confidence: float  # mean probability of the found cells; 0 where nothing is found
+    confidence: float  # mean probability of the found cells that are valid; 0 where none is
     unknown: tuple[str, ...]  # words of the sentence that the model does not know
 
     @property
     def found(self) -> bool:
         """Whether the mask has a cell."""
         return self.confidence > 0
+
+
+class Look(NamedTuple):
+    """A part of the view as the model answered it."""
+
+    window: Window
+    logits: np.ndarray  # (h, w) of the mask
+    valid: np.ndarray  # (h, w) bool, any size: where something is known
 
 
 class Viewer:
@@ -97,6 +105,7 @@ class Viewer:
         self.pixels = pixels
         self.finest = max(1, round(side * pixels))  # side of a look at the finest resolution
         self._encoded: EncodedImage | None = None
+        self._valid = np.ones((1, 1), bool)  # of the encoded view
 
     @property
     def mode(self) -> Mode:
@@ -135,7 +144,7 @@ class Viewer:
         for text, (logits, dense) in zip(
             sentences, self.predictor.segment(sentences, self.encoded), strict=True
         ):
-            looks = [(self.window, logits)]
+            looks = [Look(self.window, logits, self._valid)]
             if mode == 'zoom':
                 looks += self.look_closer(text, logits, dense)
             answers.append(self._answer(text, looks, dense))
@@ -145,18 +154,14 @@ class Viewer:
     def encoded(self) -> EncodedImage:
         """The view as the towers see it."""
         if self._encoded is None:
-            self._encoded = self._encode(self.window)
+            side = max(1, round(max(self.window.width, self.window.height) / self.pixels))
+            view = self.source.view(self.window, most_side=min(MOST_SIDE, side))
+            self._encoded, self._valid = self.predictor.encode(view.image), view.valid
         return self._encoded
 
-    def _encode(self, window: Window) -> EncodedImage:
-        side = max(1, round(max(window.width, window.height) / self.pixels))
-        return self.predictor.encode(self.source.view(window, most_side=min(MOST_SIDE, side)).image)
-
-    def _answer(
-        self, text: str, looks: list[tuple[Window, np.ndarray]], dense: np.ndarray | None
-    ) -> Answer:
-        window, logits = looks[-1]
-        confidence = confidence_of(logits)
+    def _answer(self, text: str, looks: list[Look], dense: np.ndarray | None) -> Answer:
+        window, logits, valid = looks[-1]
+        confidence = confidence_of(logits, valid)
         if self.source.raster is None and len(looks) == 1:  # as `Predictor.predict` gives it
             shape = window.height, window.width
             logits = upsample(torch.from_numpy(logits)[None], shape)[0].numpy()
@@ -164,7 +169,7 @@ class Viewer:
             text,
             surface_over(window, logits),
             dense,
-            tuple(window for window, _ in looks),
+            tuple(look.window for look in looks),
             confidence,
             self.predictor.unknown_words(text),
         )
@@ -173,8 +178,8 @@ class Viewer:
 
     def look_closer(
         self, text: str, logits: np.ndarray, dense: np.ndarray | None
-    ) -> Iterator[tuple[Window, np.ndarray]]:
-        """The looks behind the first: what is looked at, and the mask's logits (h, w) there.
+    ) -> Iterator[Look]:
+        """The looks behind the first.
 
         Args:
             logits, dense: the first look's, of `Predictor.segment`.
@@ -191,7 +196,7 @@ class Viewer:
             image = self.predictor.encode(view.image)
             ((logits, dense),) = self.predictor.segment([text], image, prior)
             window = closer
-            yield window, logits
+            yield Look(window, logits, view.valid)
 
     def next_look(self, window: Window, logits: np.ndarray, dense: np.ndarray | None) -> Window:
         """Where a look points: around the likeliest cell's part of the mask, with its context."""
@@ -231,17 +236,17 @@ class Viewer:
         grid = self._grid(
             (len(sentences), down[-1].first + down[-1].cells, across[-1].first + across[-1].cells)
         )
-        seen = False
+        valid = np.zeros(grid.shape[1:], bool)
         for done, (y, x) in enumerate(itertools.product(down, across)):
             if self.progress is not None:
                 self.progress(done, len(down) * len(across))
             weight = (y.weights[:, None] * x.weights).astype(np.float32)
-            logits = self._ask_tile(sentences, y, x)
-            seen |= logits is not None
+            logits, known = self._ask_tile(sentences, y, x)
+            valid[y.first : y.first + y.cells, x.first : x.first + x.cells] |= known
             for k in range(len(sentences)):
                 part = grid[k, y.first : y.first + y.cells, x.first : x.first + x.cells]
                 part += weight * (EMPTY if logits is None else logits[k])
-        if not seen:  # which is said here
+        if not valid.any():  # which is said here
             self.source.view(self.window, most_side=MOST_SIDE)
         cells = down[0].cells / down[0].length, across[0].cells / across[0].length
         return [
@@ -250,21 +255,24 @@ class Viewer:
                 Surface(self.window, logits, cells),
                 None,
                 (self.window,),
-                confidence_of(logits),
+                confidence_of(logits, valid),
                 self.predictor.unknown_words(text),
             )
             for text, logits in zip(sentences, grid, strict=True)
         ]
 
-    def _ask_tile(self, sentences: Sequence[str], y: Tile, x: Tile) -> list[np.ndarray] | None:
-        """The mask's logits of each sentence; None where no pixel is valid."""
+    def _ask_tile(
+        self, sentences: Sequence[str], y: Tile, x: Tile
+    ) -> tuple[list[np.ndarray] | None, np.ndarray]:
+        """The mask's logits of each sentence, None where no pixel is valid; and the valid cells."""
         column, row = self.window.column + x.start, self.window.row + y.start
         window = Window(column, row, x.length, y.length)
         view = self.source.view(window, most_side=MOST_SIDE, must_see=False)
+        known = nearest(view.valid, (y.cells, x.cells))
         if not view.valid.any():
-            return None
+            return None, known
         image = self.predictor.encode(view.image)
-        return [logits for logits, _ in self.predictor.segment(sentences, image)]
+        return [logits for logits, _ in self.predictor.segment(sentences, image)], known
 
     def _grid(self, shape: tuple[int, ...]) -> np.ndarray:
         """Zeros in memory, or in a file that the system removes with the last reference."""
@@ -340,10 +348,20 @@ def known_before(dense: np.ndarray, window: Window, closer: Window) -> np.ndarra
     return prior - prior.max()
 
 
-def confidence_of(logits: np.ndarray) -> float:
-    """The mean probability of the cells that are found; 0 where none is."""
-    found = logits[logits > 0]
+def confidence_of(logits: np.ndarray, valid: np.ndarray) -> float:
+    """The mean probability of the cells that are found and valid; 0 where none is. `valid`: of any
+    size."""
+    found = logits[(logits > 0) & nearest(valid, (logits.shape[0], logits.shape[1]))]
     return float(probability(found).mean()) if found.size else 0.0
+
+
+def nearest(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """`values` (h, w) at the centres of `shape` cells."""
+    rows, columns = (
+        ((np.arange(count) + 0.5) * length / count).astype(int)
+        for count, length in zip(shape, values.shape, strict=True)
+    )
+    return values[np.ix_(rows, columns)]
 
 
 def pixels_of(source: Source, window: Window | None, gsd: float | None) -> float:

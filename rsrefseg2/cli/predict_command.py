@@ -58,12 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='a CSV or JSONL file of (image, sentence[, id]); a relative image is below its folder',
     )
-    parser.add_argument(
-        '--model',
-        metavar='NAME',
-        help='rsrefseg2-rrsisd, -refsegrs or -risbench (fetched from the authors and converted '
-        'once), a name of the hub (owner/name), or a folder of rsrefseg2 publish',
-    )
+    add_shared(parser, 'model')
     add_shared(parser, 'config')
     parser.add_argument('--checkpoint')
     parser.add_argument('--demo', action='store_true', help='the tiny model that is shipped')

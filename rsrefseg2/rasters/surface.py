@@ -33,6 +33,28 @@ class Surface(NamedTuple):
             ] = logits_at(self.logits, self.cells, *inside)
         return out
 
+    def mask_on(self, window: Window, shape: tuple[int, int]) -> np.ndarray:
+        """(h, w) bool: the mask on a view of a window, bilinear. Where a pixel of the view holds
+        several cells, it is set where any of them is: what is small must not vanish."""
+        height, width = shape
+        down, across = self.cells
+        y = window.row + (np.arange(height) + 0.5) * window.height / height - self.window.row
+        x = window.column + (np.arange(width) + 0.5) * window.width / width - self.window.column
+        inside = ((y >= 0) & (y < self.window.height))[:, None] & (
+            (x >= 0) & (x < self.window.width)
+        )
+        mask = (interpolate(self.logits, y * down - 0.5, x * across - 0.5) > 0) & inside
+        if down * window.height > height or across * window.width > width:
+            for first in range(0, len(self.logits), BLOCK):
+                found = np.nonzero(self.logits[first : first + BLOCK] > 0)
+                below = (found[0] + first + 0.5) / down + self.window.row - window.row
+                beside = (found[1] + 0.5) / across + self.window.column - window.column
+                rows = np.floor(below * height / window.height).astype(int)
+                columns = np.floor(beside * width / window.width).astype(int)
+                seen = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+                mask[rows[seen], columns[seen]] = True
+        return mask
+
 
 def surface_over(window: Window, logits: np.ndarray) -> Surface:
     """The surface whose cells (h, w) divide the window evenly."""

@@ -267,8 +267,21 @@ def test_a_tile_without_a_valid_pixel_is_not_asked():
         nothing.ask('the field', 'sweep')
 
 
-def test_confidence_is_the_mean_probability_of_what_is_found():
-    assert confidence_of(np.array([[-3.0, 1.0], [2.0, -0.1]])) == pytest.approx(
-        (1 / (1 + np.exp(-1)) + 1 / (1 + np.exp(-2))) / 2
-    )
-    assert confidence_of(np.full((2, 2), -1.0)) == 0.0
+def test_confidence_is_the_mean_probability_of_what_is_found_and_valid():
+    logits = np.array([[-3.0, 1.0], [2.0, -0.1]])
+    mean = (1 / (1 + np.exp(-1)) + 1 / (1 + np.exp(-2))) / 2
+    assert confidence_of(logits, np.ones((1, 1), bool)) == pytest.approx(mean)
+    upper = np.array([[True] * 4, [True] * 4, [False] * 4, [False] * 4])
+    assert confidence_of(logits, upper) == pytest.approx(1 / (1 + np.exp(-1)))
+    assert confidence_of(np.full((2, 2), -1.0), upper) == 0.0
+
+
+@pytest.mark.parametrize('mode', ['whole', 'zoom', 'sweep'])
+def test_nothing_is_found_where_nothing_is_known(mode):
+    """The model answers with the dark part; it holds nothing."""
+    image = np.zeros((64, 256, 3), np.uint8)
+    image[:, :100] = 255
+    (answer,) = Viewer(Drawn(), Holed(image)).ask('the field', mode)
+    assert not answer.found
+    (answer,) = Viewer(Drawn(), open_source(image)).ask('the field', mode)
+    assert answer.found

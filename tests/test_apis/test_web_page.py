@@ -18,7 +18,7 @@ from rsrefseg2.apis.sources import open_source
 from rsrefseg2.apis.viewer import Answer
 from rsrefseg2.apis.web_page import Reply, Sessions
 from rsrefseg2.apis.web_page import session as session_module
-from rsrefseg2.apis.web_page.drawings import Drawing, draw_answer, mask_on
+from rsrefseg2.apis.web_page.drawings import Drawing, draw_answer
 from rsrefseg2.apis.web_page.server import API, MOST_BODY, _listening, guarded
 from rsrefseg2.apis.web_page.session import Picture, Written
 from rsrefseg2.apis.web_page.words import error_html, files_html, picture_html, reply_html
@@ -378,8 +378,8 @@ def test_a_mask_is_drawn_as_it_is_written():
     surface = Surface(Window(10, 20, 27, 36), logits, (1 / 3, 1 / 3))
     whole = Window(4, 10, 50, 60)
     expected = surface.at(slice(10, 70), slice(4, 54)) > 0
-    assert np.array_equal(mask_on(surface, whole, (60, 50)), expected)
-    large = mask_on(surface, whole, (120, 100))
+    assert np.array_equal(surface.mask_on(whole, (60, 50)), expected)
+    large = surface.mask_on(whole, (120, 100))
     assert (large[::2, ::2] == expected).mean() > 0.9 and not large[:18].any()
 
 
@@ -387,9 +387,9 @@ def test_a_small_object_stays_in_a_drawing():
     logits = np.full((1000, 1000), -1, np.float32)
     logits[700, 123] = 1
     surface = surface_over(Window(0, 0, 4000, 4000), logits)
-    mask = mask_on(surface, Window(0, 0, 4000, 4000), (50, 50))
+    mask = surface.mask_on(Window(0, 0, 4000, 4000), (50, 50))
     assert mask.sum() == 1 and mask[35, 6]
-    assert not mask_on(surface, Window(0, 0, 1000, 1000), (50, 50)).any()
+    assert not surface.mask_on(Window(0, 0, 1000, 1000), (50, 50)).any()
 
 
 def test_the_closest_look_is_around_the_largest_part():

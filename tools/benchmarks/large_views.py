@@ -49,7 +49,8 @@ def surfaces(viewer: Viewer, sentences: list[str]) -> dict[str, list[Surface]]:
     for text, (logits, dense) in zip(
         sentences, viewer.predictor.segment(sentences, viewer.encoded), strict=True
     ):
-        looks = [(viewer.window, logits), *viewer.look_closer(text, logits, dense)]
+        looks = [(viewer.window, logits)]
+        looks += [(look.window, look.logits) for look in viewer.look_closer(text, logits, dense)]
         found['zoom'].append(surface_over(*looks[-1]))
         found['one look closer'].append(surface_over(*looks[:2][-1]))
     return found

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ...rasters import Surface, Window, interpolate, probability
+from ...rasters import Window, probability
 from ...visualization.panel import DARK, LIGHT, ORANGE, heat, overlay, resize_image, resize_mask
 from ..sources import Source
 from ..viewer import Answer, around
@@ -15,7 +15,6 @@ from ..viewer import Answer, around
 LEAST, MOST = 480, 960  # pixels of a drawing's longer side
 AROUND = 3.0  # sides of the found part that the closest look keeps where nobody looked closer
 FAINT = 0.1  # largest probability of a dense prompt whose colours are stretched
-ROWS = 256  # of a surface at once
 
 
 class Drawing(NamedTuple):
@@ -36,7 +35,7 @@ def draw_answer(source: Source, window: Window, answer: Answer) -> list[Drawing]
     """Two or three drawings: the mask on the view, the dense prompt (where the model made one), and
     the closest look with the mask (where something was found, or a closer look was taken)."""
     image, valid = _shown(source, window)
-    mask = mask_on(answer.surface, window, valid.shape) & valid
+    mask = answer.surface.mask_on(window, valid.shape) & valid
     drawn = overlay(image, mask, ORANGE)
     for look in answer.looks[1:]:
         _frame(drawn, window, look)
@@ -52,7 +51,7 @@ def draw_answer(source: Source, window: Window, answer: Answer) -> list[Drawing]
     close = _closest(window, answer, mask)
     if close is not None:
         image, valid = _shown(source, close)
-        mask = mask_on(answer.surface, close, valid.shape) & valid
+        mask = answer.surface.mask_on(close, valid.shape) & valid
         drawings.append(
             Drawing(
                 'How',
@@ -71,29 +70,6 @@ def _where(image: np.ndarray, dense: np.ndarray) -> Drawing:
         note = f'how well each place fits, at most {most:.2g}: colours stretched'
         values = values / max(most, np.finfo(values.dtype).tiny)
     return Drawing('Where', note, heat(image, values))
-
-
-def mask_on(surface: Surface, window: Window, shape: tuple[int, int]) -> np.ndarray:
-    """(h, w) bool: the mask on a drawing of the window, bilinear. Where a pixel of the drawing holds
-    several cells, it is set where any of them is: small objects stay."""
-    height, width = shape
-    down, across = surface.cells
-    y = window.row + (np.arange(height) + 0.5) * window.height / height - surface.window.row
-    x = window.column + (np.arange(width) + 0.5) * window.width / width - surface.window.column
-    inside = ((y >= 0) & (y < surface.window.height))[:, None] & (
-        (x >= 0) & (x < surface.window.width)
-    )
-    mask = (interpolate(surface.logits, y * down - 0.5, x * across - 0.5) > 0) & inside
-    if down * window.height > height or across * window.width > width:
-        for first in range(0, len(surface.logits), ROWS):
-            found = np.nonzero(surface.logits[first : first + ROWS] > 0)
-            below = (found[0] + first + 0.5) / down + surface.window.row - window.row
-            beside = (found[1] + 0.5) / across + surface.window.column - window.column
-            rows = np.floor(below * height / window.height).astype(int)
-            columns = np.floor(beside * width / window.width).astype(int)
-            seen = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-            mask[rows[seen], columns[seen]] = True
-    return mask
 
 
 def _shown(source: Source, window: Window) -> tuple[np.ndarray, np.ndarray]:
