@@ -27,7 +27,7 @@ from .renames import rename, rename_settings
 # have a hash of their own), what concerns training alone, and in which precision it is computed.
 NO_FUNCTION = re.compile(
     r'init|(siglip|sam)\.checkpoint|losses(\..*)?|(\w+\.)?\w*recompute(\..*)?'
-    r'|.*\.dropout|.*\.trainable|sam\.train_prompt_encoder|frozen_dtype'
+    r'|.*\.dropout|.*\.trainable|sam\.train_prompt_encoder|frozen_dtype|compile_blocks'
     r'|autocast|data_preprocessor\.(type|tokenizer|init)'
 )
 # Of a run, what is reported where a resume changes it. Where data lie is no change of them.

@@ -21,6 +21,7 @@ from .losses.segmentation import upsample
 from .mask_generator import MaskGenerator
 from .symbols import EncodedImages, RefSegOutputs, Targets, TowerSpec, at_least_float32
 from .towers.activation_checkpointing import store_frozen_in_bfloat16
+from .towers.compiling import compile_towers
 
 
 @MODELS.register_module()
@@ -42,6 +43,8 @@ class RSRefSeg2(BaseModel):
             gradients, the optimizer, BatchNorm's statistics and the losses stay in float32.
         frozen_dtype: 'bfloat16': the towers' frozen weights are kept in BF16, which needs
             autocast (`store_frozen_in_bfloat16`). Checkpoints are the same.
+        compile_blocks: a backend of torch.compile ('inductor'): the towers' blocks are compiled, each
+            kind once for its sizes (`compile_blocks`). The first pass takes minutes at full size.
         upsample_via_sam_input: masks are upsampled to SAM's H2 x W2, then to their original size
             (the release's variant), instead of at once.
 
@@ -63,6 +66,7 @@ class RSRefSeg2(BaseModel):
         data_preprocessor: dict | None = None,
         autocast: Literal['bfloat16'] | None = None,
         frozen_dtype: Literal['float32', 'bfloat16'] = 'float32',
+        compile_blocks: str | None = None,
         upsample_via_sam_input: bool = False,
     ) -> None:
         if init not in ('pretrained', 'random'):
@@ -92,6 +96,8 @@ class RSRefSeg2(BaseModel):
             sam = mask_generator.sam.vision_encoder
             for tower in (encoder.vision_model, encoder.text_model, sam):
                 store_frozen_in_bfloat16(tower)
+        if compile_blocks is not None:
+            compile_towers(self, compile_blocks)
         self.upsample_via_sam_input = upsample_via_sam_input
         # words of the training sentences, lower case; None: the checkpoint does not say
         self.known_words: frozenset[str] | None = None
