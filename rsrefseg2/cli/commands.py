@@ -16,6 +16,7 @@ COMMANDS = {
     'test': ('test_command', 'score a checkpoint on a split'),
     'predict': ('predict_command', "segment what sentences refer to in one's own images"),
     'demo': ('demo_command', 'serve a web page: drop a picture, ask in words'),
+    'bench': ('bench_command', 'measure time, FLOP and memory by part, and levers'),
     'publish': ('publish_command', 'make a folder of a trained model that can be given away'),
     'visualize': ('visualize_command', 'draw the panels of Fig. 7 and an HTML page'),
     'ablate': ('ablate_command', 'run a table of ablations and collect its scores'),
