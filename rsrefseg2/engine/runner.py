@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from ..errors import UserError, os_errors_located
 from ..files import write_with
-from ..models.towers.fingerprints import tower_sources
+from ..models.towers.fingerprints import mark_replaced, tower_sources
 from .checkpoint import check_fits, check_tokenizer
 from .checkpoint_files import (
     OPTIM,
@@ -242,6 +242,7 @@ class RefSegRunner(FlexibleRunner):
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         check_fits(self.strategy.plain_model, checkpoint, location=str(path))
         check_tokenizer(self.strategy.plain_model, checkpoint, location=str(path))
+        mark_replaced(self.strategy.plain_model, checkpoint['state_dict'])
         self.strategy.load_weights(checkpoint['state_dict'])
         self.logger.info(f'weights of {path}')
 

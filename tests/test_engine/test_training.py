@@ -9,9 +9,17 @@ import pytest
 import torch
 from mmengine.evaluator import Evaluator
 
-from rsrefseg2.engine import build_runner, identify_run, set_scoring, train_loop
+from rsrefseg2.engine import (
+    build_runner,
+    identify_run,
+    load_config,
+    load_model,
+    set_scoring,
+    train_loop,
+)
 from rsrefseg2.evaluation import read_dump
 from rsrefseg2.models import RSRefSeg2
+from rsrefseg2.models.towers.fingerprints import given_keys
 from rsrefseg2.registry import MODELS
 from tests.training import prepare, run_in_new_process, train, write_config
 
@@ -65,6 +73,27 @@ def test_the_runners_start_would_overwrite_lora_elsewhere(config, tmp_path):
     finally:
         MODELS.module_dict.pop('Careless')
     assert any(value.any() for name, value in record.start.items() if 'lora_B' in name)
+
+
+def test_frozen_weights_of_a_whole_checkpoint_are_kept(trained, config, tmp_path):
+    """A training that starts from other frozen weights than the towers' own saves these, and no
+    other frozen ones; its checkpoint gives them back, and so does a resumed run."""
+    model = load_model(load_config(str(config)), trained[1] / 'epoch_2.pth', 'cpu')
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    name = next(name for name in given_keys(model) if 'layers.0' in name and 'weight' in name)
+    weights[name] += 1
+    content = torch.load(trained[1] / 'epoch_2.pth', weights_only=False)
+    torch.save(dict(content, state_dict=weights), tmp_path / 'whole.pth')
+    train(config, tmp_path / 'run', load_from=str(tmp_path / 'whole.pth'))
+    saved = torch.load(tmp_path / 'run/epoch_1.pth', weights_only=True)['state_dict']
+    assert torch.equal(saved[name], weights[name])
+    plain = torch.load(trained[1] / 'epoch_2.pth', weights_only=True)['state_dict']
+    assert saved.keys() == {*plain, name}
+    again = load_model(load_config(str(config)), tmp_path / 'run/epoch_1.pth', 'cpu')
+    assert torch.equal(again.state_dict()[name], weights[name])
+    train(config, tmp_path / 'run', resume=True, **{'train_cfg.max_epochs': 2})
+    resumed = torch.load(tmp_path / 'run/epoch_2.pth', weights_only=True)['state_dict']
+    assert torch.equal(resumed[name], weights[name])
 
 
 def test_training_moves_what_is_trained_and_nothing_else(trained):

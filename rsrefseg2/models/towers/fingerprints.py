@@ -61,12 +61,14 @@ def given_keys(model: nn.Module) -> set[str]:
 
 def mark_replaced(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
     """Before `state_dict` is loaded: remember which of `given_keys` it gives other values, as a
-    whole checkpoint may."""
+    whole checkpoint may: checkpoints of this model then hold them. Of weights that are cut over
+    ranks all count as others."""
     own = model.state_dict()
     model.replaced = getattr(model, 'replaced', set()) | {
         key
         for key in given_keys(model) & set(state_dict)
-        if not torch.equal(own[key], state_dict[key].to(own[key]))
+        if hasattr(own[key], 'full_tensor')
+        or not torch.equal(own[key], state_dict[key].to(own[key]))
     }
 
 
