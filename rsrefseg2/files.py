@@ -167,6 +167,15 @@ def write_with(path: str | os.PathLike, write: Callable[[Path], Any]) -> None:
         write(temporary)
 
 
+def bears(path: str | os.PathLike, mark: str) -> bool:
+    """Whether a file holds the text within `MARK_WITHIN` bytes of an end."""
+    with open_regular(path) as file:
+        ends = [file.read(MARK_WITHIN)]
+        file.seek(max(0, os.path.getsize(path) - MARK_WITHIN))
+        ends.append(file.read(MARK_WITHIN))
+    return any(mark.encode() in end for end in ends)
+
+
 def require_free(
     path: str | os.PathLike,
     *,
@@ -193,12 +202,8 @@ def require_free(
     if overwrite:
         return
     if mark is not None and path.is_file() and not path.is_symlink():
-        with open_regular(path) as file:
-            ends = [file.read(MARK_WITHIN)]
-            file.seek(max(0, path.stat().st_size - MARK_WITHIN))
-            ends.append(file.read(MARK_WITHIN))
-            if any(mark.encode() in end for end in ends):
-                return
+        if bears(path, mark):
+            return
     what = (
         'is a link'
         if path.is_symlink()

@@ -6,6 +6,7 @@ import csv
 import glob
 import io
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,11 +15,13 @@ import msgspec
 from PIL import Image
 
 from ..errors import UserError
-from ..files import read_text
-from ..rasters import is_raster
+from ..files import bears, read_text
+from ..rasters import ENDINGS, is_raster
 from ..records import convert, read_json_lines
 from .predictor import MOST_CHARACTERS
 
+MARK = 'RSRefSeg2 predict '  # and a digest: what the files of answers bear
+PICTURES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.ppm', '.webp')  # of a folder, beside rasters
 TABLES = ('.csv', '.jsonl')  # endings of files of questions
 
 
@@ -141,13 +144,23 @@ def find_pictures(arguments: Iterable[str]) -> list[Picture]:
 
 
 def _of_folder(folder: str) -> list[Picture]:
+    """Pictures and rasters, but for answers of earlier calls. Of two files that differ in their
+    endings alone the names keep these."""
     files = sorted(path for path in Path(folder).rglob('*') if path.is_file())
-    pictures = [path for path in files if has_pictures_ending(path)]
+    kept = [path for path in files if path.suffix.lower() in (*PICTURES, *ENDINGS)]
+    pictures = [path for path in kept if not bears(path, MARK)]
+    if len(pictures) < len(kept):
+        count = len(kept) - len(pictures)
+        print(f'{folder}: {count} files that predict wrote are left out', file=sys.stderr)
     if not pictures:
         raise UserError(
             f'the folder {folder!r} holds no picture, among {len(files)} files: name another one'
         )
-    return [Picture(str(path), str(path.relative_to(folder).with_suffix(''))) for path in pictures]
+    names = [path.relative_to(folder).with_suffix('') for path in pictures]
+    return [
+        Picture(str(path), str(path.relative_to(folder) if names.count(name) > 1 else name))
+        for path, name in zip(pictures, names, strict=True)
+    ]
 
 
 def read_sentences(path: str) -> list[str]:

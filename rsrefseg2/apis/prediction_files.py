@@ -20,7 +20,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ..errors import UserError, make_folder, os_errors_explained
-from ..files import open_regular, require_free, write_with
+from ..files import open_regular, read_bytes, require_free, write_with
 from ..rasters import (
     MOST_SIDE,
     View,
@@ -31,10 +31,10 @@ from ..rasters import (
     write_polygons,
     write_probability,
 )
-from ..records import read_json_lines, to_json
+from ..records import decode_json, to_json
 from ..rle import encode
 from ..visualization import panel
-from .asked import Asked
+from .asked import MARK, Asked
 from .sources import Source
 from .viewer import Answer
 
@@ -71,6 +71,7 @@ def names_of(source: Source, outputs: Outputs) -> dict[str, str]:
 def free_files(
     asked: Sequence[Asked],
     names: Sequence[Mapping[str, str]],
+    made_of: Sequence[Sequence[str]],
     out: str | Path,
     *,
     overwrite: bool = False,
@@ -78,7 +79,7 @@ def free_files(
     """The files to write for each picture. Other files stay as they are.
 
     Args:
-        names: of each picture, see `names_of`.
+        names: of each picture, see `names_of`.  made_of: the files that it lies in.
     Raises:
         UserError: two pictures would write one file; a file to write is a given picture, or is
             there and not of this picture; a picture cannot be read.
@@ -86,8 +87,8 @@ def free_files(
     taken: dict[Path, str] = {}
     given = {_place(one.picture.path) for one in asked}
     found = []
-    for one, ends in zip(asked, names, strict=True):
-        path, mark = one.picture.path, _mark(one.picture.path)
+    for one, ends, parts in zip(asked, names, made_of, strict=True):
+        path, mark = one.picture.path, _mark(parts)
         stem = Path(out) / _shortened(one.picture.name)
         of_sentence = [
             {name: Path(f'{stem}_{k}{end}') for name, end in ends.items()}
@@ -127,10 +128,14 @@ def _place(path: str | Path) -> str:
     return os.path.join(os.path.realpath(folder), name)
 
 
-def _mark(path: str) -> str:
-    """What a file written for this picture bears."""
-    with open_regular(path, what='the image') as file, os_errors_explained(f'reading {path}'):
-        return f'RSRefSeg2 predict {hashlib.file_digest(file, "sha256").hexdigest()}'
+def _mark(parts: Sequence[str]) -> str:
+    """What a file written for a picture bears: the digest of its file, or of its files' digests."""
+    digests = []
+    for path in parts:
+        with open_regular(path, what='the image') as file, os_errors_explained(f'reading {path}'):
+            digests.append(hashlib.file_digest(file, 'sha256').hexdigest())
+    whole = digests[0] if len(digests) == 1 else hashlib.sha256(repr(digests).encode()).hexdigest()
+    return f'{MARK}{whole}'
 
 
 def as_text(path: str | os.PathLike) -> str:
@@ -166,22 +171,34 @@ class Done:
         self.out, self.path, self.how = out, out / DONE, dict(how)
         self._lines: dict[str, dict[str, Any]] = {}
         if os.path.lexists(self.path):
-            self._cut_half_a_line()
-            for location, line in read_json_lines(self.path, dict, what='the answers'):
-                files = line.get('files')
-                if not isinstance(files, dict) or 'mask' not in files or 'mark' not in line:
-                    raise UserError(
-                        f'{location}: no answer of this command: move the file, or choose another '
-                        '--out'
-                    )
-                if not anew:
-                    self._lines[files['mask']] = line
+            lines = self._read()
+            if not anew:
+                self._lines = {line['files']['mask']: line for line in lines}
 
-    def _cut_half_a_line(self) -> None:
-        """What an interrupted writing left behind the last whole line: it is asked again."""
-        with os_errors_explained(f'reading {self.path}'), self.path.open('rb+') as file:
-            whole = file.read().rfind(b'\n') + 1
-            file.truncate(whole)
+    def _read(self) -> list[dict[str, Any]]:
+        """The whole lines. What an interrupted writing left behind the last of them is cut: it is
+        asked again. Nothing is cut of a file that is not ours."""
+        stranger = UserError(
+            f'{self.path} is there, and this command did not write it: move it, or choose another '
+            '--out'
+        )
+        if self.path.is_symlink():
+            raise stranger
+        raw = read_bytes(self.path, what='the answers')
+        whole = raw.rfind(b'\n') + 1
+        lines = []
+        for number, text in enumerate(raw[:whole].splitlines(), start=1):
+            line = decode_json(text, dict[str, Any], location=f'{self.path}:{number}')
+            files = line.get('files')
+            if not isinstance(files, dict) or 'mask' not in files or 'mark' not in line:
+                raise stranger
+            lines.append(line)
+        if whole < len(raw):
+            if not lines and not raw.startswith(b'{"sentence": '):
+                raise stranger
+            with os_errors_explained(f'writing {self.path}'):
+                os.truncate(self.path, whole)
+        return lines
 
     def find(self, files: Files, k: int, sentence: str) -> dict[str, Any] | None:
         """The line of an answer that is there, files and all."""
@@ -196,8 +213,13 @@ class Done:
         )
         return line if same else None
 
+    def begin(self, files: Files, k: int) -> None:
+        """An answer's files are about to be written: what a line says of them holds no more."""
+        if self._lines.pop(self._names(files, k)['mask'], None) is not None:
+            self._append({'sentence': None, 'files': self._names(files, k), 'mark': files.mark})
+
     def add(self, files: Files, k: int, sentence: str, facts: Mapping[str, Any]) -> None:
-        """Writes the line of an answer."""
+        """Writes the line of an answer whose files are there."""
         line = {
             'sentence': sentence,
             **facts,
@@ -205,6 +227,10 @@ class Done:
             'mark': files.mark,
             'how': self.how,
         }
+        self._append(line)
+        self._lines[line['files']['mask']] = line
+
+    def _append(self, line: dict[str, Any]) -> None:
         with (
             os_errors_explained(f'writing {self.path}'),
             self.path.open('a', encoding='utf-8') as file,
@@ -251,9 +277,9 @@ def write_answer(
             _write_png(paths['probability'], Image.fromarray(grey), files.mark)
     else:
         raster = source.raster
-        found['pixels'] = write_mask(paths['mask'], raster, view, answer.surface, mark=files.mark)
+        found['pixels'] = write_mask(paths['mask'], raster, window, answer.surface, mark=files.mark)
         if 'probability' in paths:
-            write_probability(paths['probability'], raster, view, answer.surface, mark=files.mark)
+            write_probability(paths['probability'], raster, window, answer.surface, mark=files.mark)
         written = [path for name, path in paths.items() if name.startswith('polygons')]
         if written:
             features = list(polygons_of(raster, window, paths['mask'], answer.surface, facts))

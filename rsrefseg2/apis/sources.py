@@ -29,12 +29,15 @@ class Source:
         shape: (H, W) in its own pixels.
         raster: the opened raster; None: a picture, which is in memory.
         name: what errors call it.
+        files: what it lies in: a picture's file, a raster's with all that belong to it; [] of an
+            array.
     """
 
-    def __init__(self, opened: np.ndarray | Raster) -> None:
+    def __init__(self, opened: np.ndarray | Raster, files: Sequence[str] = ()) -> None:
         self.raster = opened if isinstance(opened, Raster) else None
         self._image = None if isinstance(opened, Raster) else opened
         self.shape: tuple[int, int] = (opened.shape[0], opened.shape[1])
+        self.files = list(files)
         self.name = 'the picture' if self.raster is None else self.raster.path
 
     def __enter__(self) -> Self:
@@ -100,8 +103,9 @@ def open_source(
             file=sys.stderr,
         )
     if asked or (is_raster(path) and installed):
-        with open_regular(path, what='the image'):  # one line for what is no file
-            pass
+        if os.path.lexists(path) or ':' not in path:  # else a part that GDAL names so
+            with open_regular(path, what='the image'):  # one line for what is no file
+                pass
         ending = Path(path).suffix.lower()
         if ending in Image.registered_extensions() and not is_raster(path) and is_turned(path):
             raise UserError(
@@ -110,6 +114,6 @@ def open_source(
             )
         raster = Raster(path, bands=bands, stretch=stretch)
         if asked or not raster.plain:
-            return Source(raster)
+            return Source(raster, raster.files)
         raster.close()
-    return Source(as_rgb(path))
+    return Source(as_rgb(path), [path])

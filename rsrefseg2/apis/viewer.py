@@ -272,7 +272,8 @@ class Viewer:
         if not view.valid.any():
             return None, known
         image = self.predictor.encode(view.image)
-        return [logits for logits, _ in self.predictor.segment(sentences, image)], known
+        found = self.predictor.segment(sentences, image)
+        return [resampled(logits, known.shape) for logits, _ in found], known
 
     def _grid(self, shape: tuple[int, ...]) -> np.ndarray:
         """Zeros in memory, or in a file that the system removes with the last reference."""
@@ -353,6 +354,15 @@ def confidence_of(logits: np.ndarray, valid: np.ndarray) -> float:
     size."""
     found = logits[(logits > 0) & nearest(valid, (logits.shape[0], logits.shape[1]))]
     return float(probability(found).mean()) if found.size else 0.0
+
+
+def resampled(logits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Logits (h, w) at the centres of `shape` cells; of as many the same numbers."""
+    y, x = (
+        (np.arange(count) + 0.5) * length / count - 0.5
+        for count, length in zip(shape, logits.shape, strict=True)
+    )
+    return interpolate(logits, y, x)
 
 
 def nearest(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

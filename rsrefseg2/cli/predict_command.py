@@ -32,6 +32,8 @@ from ..shipped import shipped_root
 from ..terminal import visible
 
 if TYPE_CHECKING:
+    from mmengine.config import Config
+
     from ..apis import Predictor
     from ..apis.asked import Asked
     from ..apis.prediction_files import Done, Files
@@ -217,7 +219,7 @@ def run(args: argparse.Namespace) -> None:
     config = load_config(config_file, options=args.cfg_options)
     require_writable(make_folder(args.out))
     model = digest(checkpoint)
-    done = Done(Path(args.out), how(args, model), anew=args.overwrite)
+    done = Done(Path(args.out), how(args, config, model), anew=args.overwrite)
 
     with explain_out_of_memory(config):
         predictor = Predictor(config, checkpoint, args.device)
@@ -241,17 +243,18 @@ def free_places(args: argparse.Namespace, asked: 'list[Asked]') -> 'list[Files]'
     from ..rasters import resolution
 
     polygons = tuple(f'.{name}' for name in dict.fromkeys(args.polygons) if name != 'none')
-    outputs, names = Outputs(polygons, args.probability), []
+    outputs, names, made_of = Outputs(polygons, args.probability), [], []
     for one in asked:
         with open_picture(args, one) as source:
             pixels_of(source, window_of_arguments(args, source), args.gsd)
             ends = names_of(source, outputs)
             names.append(ends)
+            made_of.append(source.files)
             if source.raster is not None and any(name.startswith('polygons') for name in ends):
                 resolution(source.raster, source.whole)  # its place on the earth is found
     if args.dump:
         require_free(args.dump, mark='"prediction"', option='--dump', overwrite=args.overwrite)
-    return free_files(asked, names, args.out, overwrite=args.overwrite)
+    return free_files(asked, names, made_of, args.out, overwrite=args.overwrite)
 
 
 def open_picture(args: argparse.Namespace, one: 'Asked') -> 'Source':
@@ -303,12 +306,12 @@ def digest(checkpoint: str) -> str:
         return hashlib.file_digest(file, 'sha256').hexdigest()[:12]
 
 
-def how(args: argparse.Namespace, model: str) -> dict[str, Any]:
+def how(args: argparse.Namespace, config: 'Config', model: str) -> dict[str, Any]:
     """What an answer depends on beside its picture and its sentence, as JSON holds it."""
     options = ('mode', 'window', 'bounds', 'lon_lat', 'gsd', 'bands')
     return {
         'model': model,
-        'cfg_options': {key: str(value) for key, value in (args.cfg_options or {}).items()},
+        'config': hashlib.sha256(config.pretty_text.encode()).hexdigest()[:12],
         'stretch': None if args.stretch is None else list(args.stretch),
         **{name: getattr(args, name) for name in options},
     }
@@ -361,6 +364,7 @@ def answer_all(
         answers = viewer.ask([one.sentences[k] for k in part], mode)
         for k, answer in zip(part, answers, strict=True):
             own = {'sentence': answer.text, **facts}
+            done.begin(files, k)
             found = write_answer(files, k, source, viewer.window, answer, own)
             found |= {'mode': mode, 'confidence': round(answer.confidence, 4)}
             if answer.unknown:

@@ -3,6 +3,7 @@
 from .places import area, bounds_of, resolution, window_of
 from .polygons import FORMATS, Feature, polygons_of, write_polygons
 from .reading import (
+    ENDINGS,
     MOST_SIDE,
     Raster,
     Stretch,
@@ -16,6 +17,7 @@ from .surface import Surface, interpolate, logits_at, probability, surface_over
 from .writing import write_mask, write_probability
 
 __all__ = [
+    'ENDINGS',
     'FORMATS',
     'MOST_SIDE',
     'Feature',

@@ -29,7 +29,9 @@ def window_of(
     west, south, east, north = bounds
     shown = ' '.join(f'{value:.10g}' for value in bounds)
     if not (west < east and south < north):
-        raise UserError(f'bounds {shown}: give west, south, east, north, west below east')
+        raise UserError(
+            f'bounds {shown}: give west, south, east, north, west below east (across the date line ask twice)'
+        )
     crs = crs_of(raster, 'bounds')
     if lon_lat:
         west, south, east, north = _moved(raster, LON_LAT, crs, bounds)

@@ -24,6 +24,7 @@ from ..extras import require_extra
 ENDINGS = ('.tif', '.tiff', '.jp2', '.j2k', '.vrt', '.img', '.ntf', '.nitf')
 MOST_SIDE = 2048  # of a view in memory; the towers read at most 1024
 CACHE = 256 * 2**20  # bytes that GDAL keeps of what it has read; its own limit is 5 % of the memory
+LARGE = 2**26  # pixels from which on a picture is read by window
 OVERVIEW = 1024  # side of the overview that percentiles are taken from
 _COLOURS = ('red', 'green', 'blue')
 _INKS = ('cyan', 'magenta', 'yellow', 'black')
@@ -75,8 +76,14 @@ def check_inside(window: Window, shape: tuple[int, int], path: str) -> None:
 
 
 def is_raster(path: str | os.PathLike) -> bool:
-    """Whether the file's ending is one of those that carry coordinates or deep bands."""
-    return Path(path).suffix.lower() in ENDINGS
+    """Whether the file's ending is one of those that carry coordinates or deep bands, or a world
+    file lies beside it."""
+    place = Path(path)
+    ending = place.suffix.lower()
+    if ending in ENDINGS:
+        return True
+    worlds = (f'.{ending[1:2]}{ending[-1:]}w', f'{ending}w', '.wld') if len(ending) > 2 else ()
+    return any(place.with_suffix(world).is_file() for world in worlds)
 
 
 def parse_stretch(text: str) -> Stretch:
@@ -157,9 +164,33 @@ class Raster:
 
     @property
     def plain(self) -> bool:
-        """Whether it is a picture as any other: 8-bit, without coordinates."""
-        kinds = {self._file.dtypes[band - 1] for band in self.bands}
-        return self.crs is None and kinds == {'uint8'}
+        """Whether it is a picture as any other: of up to four bands of 8 bits, not too large, all
+        of it known, without coordinates."""
+        return (
+            self.crs is None
+            and self.transform.is_identity
+            and self._all_valid
+            and self._file.count <= 4
+            and set(self._file.dtypes) == {'uint8'}
+            and self.shape[0] * self.shape[1] <= LARGE
+        )
+
+    @property
+    def files(self) -> list[str]:
+        """All files that it lies in, sorted; of a VRT its sources, too."""
+        return sorted(name for name in self._file.files if os.path.isfile(name))
+
+    def valid_at(self, window: Window) -> np.ndarray:
+        """(height, width) bool of the window's own pixels: neither nodata, transparent nor NaN.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        shape = window.height, window.width
+        floats = any('float' in self._file.dtypes[band - 1] for band in self.bands)
+        if self._all_valid and not floats:
+            return np.ones(shape, bool)
+        return self._read(window, shape)[1]
 
     @property
     def whole(self) -> Window:
@@ -264,8 +295,8 @@ class Raster:
             )
             valid = np.ones(shape, bool)
             if not self._all_valid:
-                mask = self._file.dataset_mask(
-                    window=part, out_shape=shape, resampling=resampling.nearest
+                mask = self._file.dataset_mask(  # valid where any pixel below is
+                    window=part, out_shape=shape, resampling=resampling.average
                 )
                 valid = mask > 0
         if np.issubdtype(values.dtype, np.floating):

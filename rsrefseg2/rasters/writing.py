@@ -10,29 +10,29 @@ import numpy as np
 from ..extras import require_extra
 from ..files import write_with
 from .places import placed
-from .reading import Raster, View, Window
+from .reading import Raster, Window
 from .surface import BLOCK, Surface, blocks, probability
 
 OUTSIDE = -1.0  # nodata of a probability: nothing is known of the pixel
 
 
-def write_mask(path: Path, raster: Raster, view: View, surface: Surface, *, mark: str) -> int:
-    """The mask as a GeoTIFF of the view's pixels: 255 where a logit is above 0, else 0, and 0 where
-    the raster has no valid pixel.
+def write_mask(path: Path, raster: Raster, window: Window, surface: Surface, *, mark: str) -> int:
+    """The mask as a GeoTIFF of the window's pixels: 255 where a logit is above 0, else 0, and 0
+    where the raster's own pixel is not valid.
 
     Args:
-        view: the window that was asked, and its valid pixels at any resolution.
+        raster: open.  window: what was asked.
         mark: what the file bears.
     Returns:
         The number of pixels found.
     Raises:
         UserError: it cannot be written.
     """
-    return _write(path, raster, view, surface, mark=mark, mask=True)
+    return _write(path, raster, window, surface, mark=mark, mask=True)
 
 
 def write_probability(
-    path: Path, raster: Raster, view: View, surface: Surface, *, mark: str
+    path: Path, raster: Raster, window: Window, surface: Surface, *, mark: str
 ) -> None:
     """The probability as a GeoTIFF of float32, 0 beside what was looked at; nodata `OUTSIDE` where
     the raster has no valid pixel. Otherwise as `write_mask`.
@@ -40,14 +40,13 @@ def write_probability(
     Raises:
         UserError: it cannot be written.
     """
-    _write(path, raster, view, surface, mark=mark, mask=False)
+    _write(path, raster, window, surface, mark=mark, mask=False)
 
 
 def _write(
-    path: Path, raster: Raster, view: View, surface: Surface, *, mark: str, mask: bool
+    path: Path, raster: Raster, window: Window, surface: Surface, *, mark: str, mask: bool
 ) -> int:
     rasterio: Any = require_extra('raster', f'writing {path}')
-    window = view.window
     profile: dict[str, Any] = dict(
         driver='GTiff',
         dtype='uint8' if mask else 'float32',
@@ -62,7 +61,7 @@ def _write(
     )
     if not mask:
         profile |= dict(nodata=OUTSIDE, predictor=3)
-    if raster.crs is not None:
+    if raster.crs is not None or not raster.transform.is_identity:
         profile |= dict(crs=raster.crs, transform=transform_of(raster, window))
     found = 0
 
@@ -73,7 +72,7 @@ def _write(
             file.update_tags(SOURCE=mark)
             for rows, columns in blocks(window):
                 logits = surface.at(rows, columns)
-                valid = _valid_at(view, rows, columns)
+                valid = raster.valid_at(Window(columns.start, rows.start, *logits.shape[::-1]))
                 values = (logits > 0) & valid
                 found += int(values.sum())
                 place = rasterio.windows.Window(
@@ -94,12 +93,3 @@ def transform_of(raster: Raster, window: Window) -> Any:
     a, b, _, d, e, _ = raster.transform[:6]
     c, f = placed(raster.transform, window.column, window.row)
     return type(raster.transform)(a, b, c, d, e, f)
-
-
-def _valid_at(view: View, rows: slice, columns: slice) -> np.ndarray:
-    """The view's valid pixels at the raster's own, by nearest neighbour."""
-    column, row, width, height = view.window
-    h, w = view.valid.shape
-    y = ((np.arange(rows.start, rows.stop) - row) * h) // height
-    x = ((np.arange(columns.start, columns.stop) - column) * w) // width
-    return view.valid[np.ix_(y, x)]

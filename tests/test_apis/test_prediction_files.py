@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from PIL import Image
 from rasterio.transform import from_origin
 
+from rsrefseg2.apis.prediction_files import Done, Files
 from rsrefseg2.errors import UserError
 
 pytestmark = [
@@ -38,8 +40,8 @@ def photos(tmp_path):
         Image.fromarray(order.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(path)
 
 
-def write_map(path, shape=(40, 50)):
-    values = np.random.default_rng(1).integers(0, 256, (3, *shape), dtype=np.uint8)
+def write_map(path, shape=(40, 50), seed=1):
+    values = np.random.default_rng(seed).integers(0, 256, (3, *shape), dtype=np.uint8)
     where = dict(crs='EPSG:32633', transform=from_origin(500000, 5000000, 0.5, 0.5))
     with rasterio.open(
         path, 'w', driver='GTiff', width=shape[1], height=shape[0], count=3, dtype='uint8', **where
@@ -48,7 +50,9 @@ def write_map(path, shape=(40, 50)):
 
 
 def answers(tmp_path):
-    return [json.loads(line) for line in (tmp_path / 'out/answers.jsonl').open()]
+    """The lines, but for those that void an earlier one."""
+    lines = [json.loads(line) for line in (tmp_path / 'out/answers.jsonl').open()]
+    return [line for line in lines if line['sentence'] is not None]
 
 
 def test_a_folder_goes_on_where_it_stopped(predict, photos, tmp_path):
@@ -77,11 +81,58 @@ def test_another_way_of_asking_is_asked(predict, photos, tmp_path):
     assert 'answered before' not in predict('photos/a.png', 'a boat')
 
 
-def test_an_answers_file_of_somebody_else(predict, photos, tmp_path):
+@pytest.mark.parametrize('text', ['{"mine": 1}\n', '{"mine": 1}', '', '[1]\n{"sentence": '])
+def test_an_answers_file_of_somebody_else(predict, photos, tmp_path, text):
     (tmp_path / 'out').mkdir()
-    (tmp_path / 'out/answers.jsonl').write_text('{"mine": 1}\n')
-    assert 'answers.jsonl:1: no answer of this command' in predict('photos', 'a ship', code=1)
-    assert (tmp_path / 'out/answers.jsonl').read_text() == '{"mine": 1}\n'
+    (tmp_path / 'out/answers.jsonl').write_text(text)
+    err = predict('photos', 'a ship', code=1 if text else 0)
+    if text:
+        assert 'answers.jsonl' in err and len(err.strip().splitlines()) == 1
+        assert (tmp_path / 'out/answers.jsonl').read_text() == text
+
+
+def test_a_link_in_the_answers_place(predict, photos, tmp_path):
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'mine').write_text('{"sentence": half')
+    (tmp_path / 'out/answers.jsonl').symlink_to('../mine')
+    assert 'answers.jsonl is there, and this command' in predict('photos', 'a ship', code=1)
+    assert (tmp_path / 'mine').read_text() == '{"sentence": half'
+
+
+def test_a_line_holds_until_its_files_are_written_again(tmp_path):
+    """A call that was cut off between an answer's files and its line leaves no line of them."""
+    files = Files('mark', [{'mask': tmp_path / 'a_1_mask.png'}])
+    files.of_sentence[0]['mask'].write_bytes(b'first')
+    first = Done(tmp_path, {'mode': 'whole'})
+    first.begin(files, 0)
+    first.add(files, 0, 'a ship', {})
+    assert Done(tmp_path, {'mode': 'whole'}).find(files, 0, 'a ship')
+    Done(tmp_path, {'mode': 'zoom'}).begin(files, 0)  # and no further
+    files.of_sentence[0]['mask'].write_bytes(b'second')
+    assert Done(tmp_path, {'mode': 'whole'}).find(files, 0, 'a ship') is None
+
+
+def test_a_picture_of_several_files_is_known_by_all(predict, tmp_path):
+    write_map(tmp_path / 'map.tif')
+    rasterio.shutil.copy('map.tif', 'all.vrt', driver='VRT')
+    predict('all.vrt', 'a ship')
+    assert 'answered before' in predict('all.vrt', 'a ship')
+    write_map(tmp_path / 'map.tif', seed=2)
+    err = predict('all.vrt', 'a ship', code=1)  # of another picture now
+    assert 'all_1_mask.tif is there, and this command did not write it' in err
+
+
+def test_a_folder_is_asked_twice(predict, photos, tmp_path):
+    """Its answers are no pictures of it, and what is no picture is left."""
+    (tmp_path / 'photos/notes.pdf').write_bytes(b'%PDF')
+    Image.open('photos/a.png').save('photos/a.jpg')
+    for _ in range(2):
+        run = predict('photos', 'a ship', '--mode', 'whole')
+    assert run.count('1 of 1 answered before') == 4
+    assert (tmp_path / 'out/a.jpg_1_mask.png').is_file()
+    assert (tmp_path / 'out/a.png_1_mask.png').is_file()
+    again = predict('.', 'a ship', '--mode', 'whole')
+    assert again.count('mode whole') == 4
 
 
 def test_a_file_of_questions_and_a_dump(predict, photos, tmp_path):

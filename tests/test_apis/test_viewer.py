@@ -18,6 +18,7 @@ from rsrefseg2.apis.viewer import (
     known_before,
     tiles_along,
 )
+from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError
 from rsrefseg2.rasters import View, Window
 
@@ -210,6 +211,18 @@ def test_a_sweep_of_one_tile_is_whole_bit_for_bit(predictor):
         ((logits, _),) = predictor.segment(['a ship'], viewer.encoded)
         assert np.array_equal(swept.surface.logits, logits)
         assert swept.surface.window == viewer.window
+
+
+@pytest.mark.parametrize('over', [0, 1, 3, 4, 5])
+def test_a_sweep_of_a_model_that_keeps_the_aspect_ratio(tiny, over):
+    """Tiles that are not quite square have other cells than square ones (fit='pad')."""
+    config = load_config(str(tiny.config))
+    config.model.data_preprocessor = dict(fit='pad')
+    predictor = Predictor(config, tiny.checkpoint, 'cpu')
+    side = predictor.model.mask_generator.input_size[0]
+    shape = side + over, 2 * side
+    (answer,) = Viewer(predictor, open_source(picture(*shape))).ask('a ship', 'sweep')
+    assert np.isfinite(answer.surface.at(slice(0, shape[0]), slice(0, shape[1]))).all()
 
 
 @pytest.mark.parametrize('place', [(60, 60), (64, 130), (100, 9), (199, 199)])

@@ -217,7 +217,33 @@ def test_what_is_no_raster(tmp_path):
     complexes = write(tmp_path / 'c.tif', np.ones((1, 4, 4), np.complex64))
     with pytest.raises(UserError, match='complex numbers'):
         Raster(complexes)
-    assert is_raster('A.TIF') and is_raster('b.jp2') and not is_raster('c.png')
+    assert is_raster('A.TIF') and is_raster('b.jp2') and not is_raster(tmp_path / 'c.png')
+    (tmp_path / 'c.pgw').write_text('2\n0\n0\n-2\n6\n8\n')
+    assert is_raster(tmp_path / 'c.png')
+
+
+@pytest.mark.parametrize(
+    ('values', 'profile'),
+    [
+        (random(5, 6, 6), {}),
+        (random(3, 6, 6), dict(nodata=0)),
+        (random(3, 6, 6), dict(transform=from_origin(5, 9, 2, 2))),
+        (random(3, 6, 6, dtype=np.uint16), {}),
+    ],
+)
+def test_what_is_no_plain_picture(tmp_path, values, profile):
+    with open_source(write(tmp_path / 'a.tif', values, **profile)) as source:
+        assert source.raster is not None
+    with open_source(write(tmp_path / 'b.tif', random(3, 6, 6))) as source:
+        assert source.raster is None
+
+
+def test_a_part_is_opened_by_gdals_name(tmp_path):
+    path = write(tmp_path / 'a.tif', random(3, 6, 6), **UTM)
+    with open_source(f'GTIFF_DIR:1:{path}') as source:
+        assert source.shape == (6, 6) and source.files == [path]
+    with pytest.raises(UserError, match='does not exist'):
+        open_source(str(tmp_path / 'b.tif'))
 
 
 def test_without_rasterio_the_extra_is_named(monkeypatch):
@@ -258,14 +284,14 @@ def test_nothing_is_found_beside_the_surface():
 def answer(tmp_path, *, window=None, most_side=2048, shape=(700, 600), **where):
     """A rectangle of logits on a raster -> (raster, view, logits, mask file, pixels)."""
     path = write(tmp_path / 'scene.tif', random(3, *shape), **where)
-    with Raster(path) as raster:
-        view = raster.view(window, most_side=most_side)
+    raster = Raster(path)
+    view = raster.view(window, most_side=most_side)
     h, w = view.valid.shape
     logits = np.full((h, w), -2.0, np.float32)
     logits[h // 5 : h // 2, w // 4 : w // 2] = 3.0
     out = tmp_path / 'mask.tif'
     surface = surface_over(view.window, logits)
-    return raster, view, logits, out, write_mask(out, raster, view, surface, mark='a mark')
+    return raster, view, logits, out, write_mask(out, raster, view.window, surface, mark='a mark')
 
 
 def raster_xy(raster, column, row):
@@ -298,22 +324,43 @@ def test_a_mask_at_native_size_of_a_view_that_was_shrunk(tmp_path):
 def test_no_answer_where_nothing_is_known(tmp_path):
     values = random(3, 20, 20)
     values[:, :, 10:] = 0
-    with Raster(write(tmp_path / 'a.tif', values, nodata=0)) as raster:
-        view = raster.view()
+    raster = Raster(write(tmp_path / 'a.tif', values, nodata=0))
+    view = raster.view()
     surface = surface_over(view.window, np.ones((20, 20), np.float32))
-    found = write_mask(tmp_path / 'm.tif', raster, view, surface, mark='m')
+    found = write_mask(tmp_path / 'm.tif', raster, view.window, surface, mark='m')
     assert found == view.valid.sum() < 210
+
+
+def test_nodata_stays_out_of_the_mask_at_the_rasters_own_pixels(tmp_path):
+    """Every third column holds nothing, which the overview of a third cannot see."""
+    values = np.full((3, 60, 90), 9, np.uint8)
+    values[:, :, 1::3] = 0
+    raster = Raster(write(tmp_path / 'a.tif', values, nodata=0, **UTM))
+    assert raster.view(most_side=30).valid.all()  # each pixel holds some that is known
+    surface = surface_over(raster.whole, np.ones((2, 2), np.float32))
+    found = write_mask(tmp_path / 'm.tif', raster, raster.whole, surface, mark='m')
+    with rasterio.open(tmp_path / 'm.tif') as file:
+        assert np.array_equal(file.read(1) > 0, values[0] > 0) and found == 60 * 60
+
+
+def test_a_transform_without_a_crs_stays(tmp_path):
+    path = write(tmp_path / 'a.tif', random(3, 8, 8), transform=from_origin(5, 9, 2, 2))
+    raster = Raster(path)
+    surface = surface_over(raster.whole, np.ones((8, 8), np.float32))
+    write_mask(tmp_path / 'm.tif', raster, Window(1, 2, 4, 4), surface, mark='m')
+    with rasterio.open(tmp_path / 'm.tif') as file:
+        assert file.transform == from_origin(7, 5, 2, 2) and file.crs is None
 
 
 def test_probabilities(tmp_path):
     """The sigmoid where something is known, 0 beside what was looked at, else nodata."""
     values = random(3, 20, 20)
     values[:, :, 15:] = 0
-    with Raster(write(tmp_path / 'a.tif', values, nodata=0, **UTM)) as raster:
-        view = raster.view()
+    raster = Raster(write(tmp_path / 'a.tif', values, nodata=0, **UTM))
+    view = raster.view()
     logits = np.full((5, 5), 2.0, np.float32)
     surface = surface_over(Window(0, 0, 10, 10), logits)
-    write_probability(tmp_path / 'p.tif', raster, view, surface, mark='m')
+    write_probability(tmp_path / 'p.tif', raster, view.window, surface, mark='m')
     with rasterio.open(tmp_path / 'p.tif') as file:
         found = file.read(1, masked=True)
         assert file.transform == raster.transform and file.dtypes == ('float32',)
@@ -497,12 +544,12 @@ def test_without_rasterio_a_picture_is_read_and_a_line_says_so(monkeypatch, tmp_
 
 def test_each_part_has_its_own_probability(tmp_path):
     """Parts that touch at a corner are two."""
-    with Raster(write(tmp_path / 'a.tif', random(3, 8, 8), **UTM)) as raster:
-        view = raster.view()
+    raster = Raster(write(tmp_path / 'a.tif', random(3, 8, 8), **UTM))
+    view = raster.view()
     logits = np.full((8, 8), -3.0, np.float32)
     logits[:4, :4], logits[4:6, 4:6] = 2.0, 1.0
     surface = Surface(view.window, logits, (1.0, 1.0))
-    write_mask(tmp_path / 'm.tif', raster, view, surface, mark='m')
+    write_mask(tmp_path / 'm.tif', raster, view.window, surface, mark='m')
     found = {
         one.properties['probability']: one.properties['area_m2']
         for one in polygons_of(raster, view.window, tmp_path / 'm.tif', surface, {})
@@ -518,7 +565,7 @@ def test_a_part_smaller_than_a_cell_has_a_probability(tmp_path):
     logits = np.full((4, 4), -1.0, np.float32)
     logits[2, 1] = 0.2
     surface = surface_over(view.window, logits)
-    write_mask(tmp_path / 'm.tif', raster, view, surface, mark='m')
+    write_mask(tmp_path / 'm.tif', raster, view.window, surface, mark='m')
     (one,) = polygons_of(raster, view.window, tmp_path / 'm.tif', surface, {})
     assert 0 < one.properties['area_m2'] < 25
     assert one.properties['probability'] == pytest.approx(1 / (1 + np.exp(-0.2)), abs=1e-4)
