@@ -177,6 +177,7 @@ class Knows(torch.nn.Module):
         parts = SimpleNamespace(
             upsample_via_sam_input=False, data_preprocessor=self.data_preprocessor
         )
+        parts.without_border = partial(RSRefSeg2.without_border, parts)
         self.masks = partial(RSRefSeg2.masks, parts)
 
     def forward(self, samples, mode):
