@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 # The keys of the tables PROTOCOLS, BENCHMARKS, READERS and LAYOUTS; a test compares them.
-PROTOCOLS = ('paper', 'rmsin', 'lisa', 'release')
+PROTOCOLS = ('paper', 'rmsin', 'lisa', 'release', 'generalised')
 BENCHMARKS = ('refsegrs', 'rrsisd', 'risbench')
 READERS = (*BENCHMARKS, 'jsonl', 'refcoco', 'refcoco+', 'refcocog')
 LAYOUTS = ('rrsisd', 'refsegrs', 'risbench', 'jsonl')

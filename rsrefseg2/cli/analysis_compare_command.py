@@ -41,7 +41,7 @@ def _table(
     args: argparse.Namespace, found: Any, differences: Mapping[str, Any], protocol: Any
 ) -> str:
     """One row a score: both models, their difference and its interval."""
-    from ..evaluation import COLUMNS, score_table
+    from ..evaluation import COLUMNS, PRESENCE, score_table
 
     columns: dict[str, dict[str, Any]] = {
         name: dict(
@@ -52,7 +52,8 @@ def _table(
             high=d.interval.high,
             p=f'{d.p:.3f}',
         )
-        for name in COLUMNS
+        for name in (*COLUMNS, *PRESENCE)
+        if all(name in report.scores() for report in found.reports)
         for d in [differences[name]]
     }
     return score_table(

@@ -71,7 +71,14 @@ def run(args: argparse.Namespace) -> None:
     with contextlib.redirect_stdout(sys.stderr):
         from tqdm import tqdm
 
-        from ..evaluation import COLUMNS, find_protocol, score, score_intervals, score_table
+        from ..evaluation import (
+            COLUMNS,
+            PRESENCE,
+            find_protocol,
+            score,
+            score_intervals,
+            score_table,
+        )
 
         protocol = find_protocol(args.protocol)
         samples = tqdm(
@@ -88,6 +95,7 @@ def run(args: argparse.Namespace) -> None:
         return
     for table in report.tables():
         print(table + '\n')
+    columns = (*COLUMNS, *(name for name in PRESENCE if name in report.scores()))
     rows = {
         'score': report.scores(),
         'low': {name: v.low for name, v in intervals.items()},
@@ -95,8 +103,9 @@ def run(args: argparse.Namespace) -> None:
     }
     print(
         score_table(
-            {name: {key: row[key] for key in COLUMNS} for name, row in rows.items()},
+            rows,
             f'95 % bootstrap intervals over {len(images.images)} images, '
             f'{args.resamples} resamples, protocol `{protocol.name}`',
+            columns=columns,
         )
     )

@@ -15,7 +15,7 @@ from .failure_causes import (
 from .failure_report import ErrorReport, attribute_dump, has_prompts, read_thresholds
 from .localisation import coarse_localisation, cover, mask_agreement, mask_localisation
 from .metric import RefSegMetric
-from .protocols import PROTOCOLS, TENTHS, Protocol, find_protocol
+from .protocols import PRESENCE, PROTOCOLS, TENTHS, Protocol, find_protocol
 from .score_report import Report, score_title
 from .score_sums import COLUMNS, RATES, THRESHOLDS, Sums, score_table
 from .scoring import (
@@ -32,6 +32,7 @@ from .scoring import (
 __all__ = [
     'CAUSES',
     'COLUMNS',
+    'PRESENCE',
     'PROTOCOLS',
     'RATES',
     'TENTHS',

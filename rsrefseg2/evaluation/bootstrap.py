@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .protocols import TENTHS, Protocol
+from .protocols import PRESENCE, TENTHS, Protocol
 from .score_sums import THRESHOLDS, Record
 
 CHUNK = 100  # resamples held at a time
 LEVEL = 95  # percent
+WIDTH = 4 + len(TENTHS)  # columns of sums under every protocol
 
 
 class Interval(NamedTuple):
@@ -25,7 +27,8 @@ class ImageSums:
     """Per image the sums from which scores follow: samples of one image are drawn together, since
     their errors are not independent.
 
-    Columns: samples, sum of IoU, intersection, union, samples that pass each threshold.
+    Columns: samples, sum of IoU, intersection, union, samples that pass each threshold; under
+    protocol generalised also, of each of PRESENCE, the samples that it counts and those that pass.
     """
 
     def __init__(self, protocol: Protocol) -> None:
@@ -35,15 +38,21 @@ class ImageSums:
     def add(self, record: Record) -> None:
         """A sample counts for its `file`; where a record has none, for itself."""
         i, u = record['intersection'], record['union']
+        counted = self.protocol.in_precision(record)
+        presence: list[bool] = []
+        if self.protocol.generalised:
+            held = self.protocol.presence(record)
+            presence = [part for name in PRESENCE for part in (name in held, held.get(name, False))]
         row = self._rows.setdefault(
-            record.get('file') or f'sample {record["id"]}', np.zeros(4 + len(TENTHS))
+            record.get('file') or f'sample {record["id"]}', np.zeros(WIDTH + len(presence))
         )
         row += [
             1,
             self.protocol.iou(i, u),
             i,
             u,
-            *(self.protocol.passes(i, u, tenths) for tenths in TENTHS),
+            *(counted and self.protocol.passes(i, u, tenths) for tenths in TENTHS),
+            *presence,
         ]
 
     @property
@@ -52,18 +61,25 @@ class ImageSums:
         return list(self._rows)
 
     def table(self, images: list[str] | None = None) -> np.ndarray:
-        """(images, 4 + thresholds) float64."""
+        """(images, 4 + thresholds) float64; 2 more columns for each of PRESENCE."""
         return np.stack([self._rows[name] for name in images or self.images])
 
 
 def scores_of(sums: np.ndarray) -> dict[str, np.ndarray]:
-    """(..., 4 + thresholds) sums -> the scores in percent, each (...)."""
+    """(..., K) sums as `ImageSums` has them -> the scores in percent, each (...)."""
     samples, iou, intersection, union = np.moveaxis(sums[..., :4], -1, 0)
+    in_precision, presence, nothing = samples, {}, 0.0
     with np.errstate(invalid='ignore', divide='ignore'):
+        if sums.shape[-1] > WIDTH:  # protocol generalised
+            counted, passed = sums[..., WIDTH::2], sums[..., WIDTH + 1 :: 2]
+            in_precision, nothing = counted[..., PRESENCE.index('T-acc')], math.nan
+            shares = np.moveaxis(100 * passed / counted, -1, 0)
+            presence = dict(zip(PRESENCE, shares, strict=True))
         return {
             'gIoU': 100 * iou / samples,
-            'cIoU': np.where(union > 0, 100 * intersection / union, 0.0),
-            **{name: 100 * sums[..., 4 + k] / samples for k, name in enumerate(THRESHOLDS)},
+            'cIoU': np.where(union > 0, 100 * intersection / union, nothing),
+            **{name: 100 * sums[..., 4 + k] / in_precision for k, name in enumerate(THRESHOLDS)},
+            **presence,
         }
 
 
@@ -107,7 +123,8 @@ class Difference(NamedTuple):
 
     difference: float
     interval: Interval
-    p: float  # two-sided: twice the share of the resamples on the other side of 0
+    p: float  # two-sided: twice the share of the resamples on the other side of 0; NaN where one of
+    # them has no score under protocol generalised
 
 
 def score_differences(first: ImageSums, second: ImageSums, **options: Any) -> dict[str, Difference]:
@@ -126,7 +143,9 @@ def score_differences(first: ImageSums, second: ImageSums, **options: Any) -> di
         name: Difference(
             float(found[name]),
             interval(values),
-            min(1.0, 2 * float(min((values <= 0).mean(), (values >= 0).mean()))),
+            math.nan
+            if first.protocol.generalised and np.isnan(values).any()
+            else min(1.0, 2 * float(min((values <= 0).mean(), (values >= 0).mean()))),
         )
         for name, values in bootstrap(table, difference, **options).items()
     }

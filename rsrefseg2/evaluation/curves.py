@@ -16,15 +16,17 @@ class Curves:
 
     def __init__(self, protocol: Protocol) -> None:
         self.protocol = protocol
-        self.samples = 0
+        self.samples = 0  # that the curve counts
         self._last = [0] * (STEPS + 2)  # samples by the number of thresholds that they pass
         self.histogram = [0] * BINS  # samples with IoU in [k, k + 1) / BINS; 1 is in the last
 
     def add(self, record: Record) -> None:
         """Counts one sample by its `intersection` and `union`; where its IoU is not a number it
-        passes no threshold and is in no bin."""
+        passes no threshold and is in no bin. Protocol generalised needs its `area` too, and leaves
+        samples without a target out of the curve."""
         i, u = record['intersection'], record['union']
-        self.samples += 1
+        in_curve = self.protocol.in_precision(record)
+        self.samples += in_curve
         if not u:
             i, u = self.protocol.both_empty, 1
             if math.isnan(i):
@@ -32,6 +34,8 @@ class Curves:
                 return
             i = int(i)
         self.histogram[min(BINS - 1, BINS * i // u)] += 1
+        if not in_curve:
+            return
         if self.protocol.inclusive:  # passes X = k / STEPS where STEPS i >= k u
             self._last[STEPS * i // u + 1] += 1
         else:  # where STEPS i > k u

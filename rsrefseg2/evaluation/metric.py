@@ -22,15 +22,15 @@ from .dump import Lines, Records, mark_of, prepare_dump, replacing_dump
 from .localisation import coarse_localisation, mask_agreement
 from .protocols import find_protocol
 from .score_report import Report
-from .score_sums import COLUMNS
+from .score_sums import COLUMNS, PRESENCE
 
 
 @METRICS.register_module()
 class RefSegMetric(BaseMetric):
     """gIoU, cIoU and Pr@X (Eq. 13) under a named protocol.
 
-    Returned in percent under 'gIoU', 'cIoU', 'Pr@0.5' ... 'Pr@0.9', without a prefix; where samples
-    have categories also 'category_gIoU' (Table IV). Afterwards `report` holds these and the scores
+    Returned in percent under 'gIoU', 'cIoU', 'Pr@0.5' ... 'Pr@0.9', without a prefix; under protocol
+    generalised also 'N-acc' and 'T-acc'; where samples have categories also 'category_gIoU' (Table IV). Afterwards `report` holds these and the scores
     by category, size of the target, length and kind of the sentence (`Report.to_dict`), on the main
     process.
 
@@ -38,7 +38,7 @@ class RefSegMetric(BaseMetric):
     becomes a line of that file at once, masks included. At the end they are added up exactly.
 
     Args:
-        protocol: 'paper', 'rmsin', 'lisa' or 'release' (protocols.py).
+        protocol: 'paper', 'rmsin', 'lisa', 'release' or 'generalised' (protocols.py).
         dump: file for one line per sample, with its masks (dump.py).
         resume: continue the dump of an interrupted test.
         overwrite: replace whatever file is there, or what an interrupted test left of a dump.
@@ -53,7 +53,7 @@ class RefSegMetric(BaseMetric):
     names of what that returns, as a pattern.
     """
 
-    SCORES: ClassVar[str] = '|'.join(map(re.escape, (*COLUMNS, 'category_gIoU')))
+    SCORES: ClassVar[str] = '|'.join(map(re.escape, (*COLUMNS, *PRESENCE, 'category_gIoU')))
 
     def __init__(
         self,

@@ -1,13 +1,16 @@
 """What a score means: the sizes compared, the comparison of Pr@X, and the case of two empty masks.
 
 In this field one name (gIoU, mIoU, Pr@0.5) stands for several numbers. They differ in these three
-points alone, so a protocol is these three points, and every table names its protocol.
+points, and in how sentences without a target count. A protocol is these points, and every table
+names its protocol.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,6 +18,7 @@ from PIL import Image
 from ..errors import UserError, suggest
 
 TENTHS = (5, 6, 7, 8, 9)  # thresholds as integers: 0.1 * k is not exact in binary
+PRESENCE = ('N-acc', 'T-acc')  # sentences without a target found empty, with one not found empty
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Protocol:
         inclusive: Pr@X counts IoU >= X; otherwise IoU > X.
         both_empty: the IoU of two empty masks: 0, 1, or NaN, which makes the mean NaN.
         rules: the same in words, for the line above a table.
+        generalised: sentences may have no target. Then N-acc and T-acc are scored, Pr@X counts the
+            sentences with a target alone, and a score over no sentence at all is NaN.
     """
 
     name: str
@@ -34,6 +40,7 @@ class Protocol:
     inclusive: bool
     both_empty: float
     rules: str
+    generalised: bool = False
 
     def overlap(self, pred: np.ndarray, gt: np.ndarray, *, location: str) -> tuple[int, int]:
         """Intersection and union, in pixels, of two masks (H, W) bool.
@@ -55,6 +62,20 @@ class Protocol:
     def iou(self, intersection: int, union: int) -> float:
         """0 to 1, or NaN."""
         return intersection / union if union else self.both_empty
+
+    def in_precision(self, record: Mapping[str, Any]) -> bool:
+        """Whether Pr@X counts a sample, by its `area`."""
+        return not self.generalised or record['area'] > 0
+
+    def presence(self, record: Mapping[str, Any]) -> dict[str, bool]:
+        """{'N-acc': the prediction is empty} of a sample without a target, {'T-acc': it is not} of
+        one with a target, by its `area`, `intersection` and `union`; {} under other protocols."""
+        if not self.generalised:
+            return {}
+        area, union = record['area'], record['union']
+        if not area:
+            return {'N-acc': not union}
+        return {'T-acc': union - area + record['intersection'] > 0}  # the prediction's pixels
 
     def passes(self, intersection: int, union: int, tenths: int) -> bool:
         """Whether the IoU passes the threshold tenths / 10, decided in integers."""
@@ -98,6 +119,16 @@ PROTOCOLS = {
             False,
             math.nan,
             'original size, logits > 0, Pr@X with >, both masks empty: NaN, and so is the mean',
+        ),
+        # gRefCOCO (GRES, CVPR 2023), as ReLA's gres_model/evaluation/refer_evaluation.py scores it
+        Protocol(
+            'generalised',
+            None,
+            True,
+            1.0,
+            'original size, logits > 0, both masks empty: 1; Pr@X with >=, over the sentences with '
+            'a target; N-acc: found empty of those without, T-acc: not empty of those with',
+            generalised=True,
         ),
     )
 }

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .breakdowns import BREAKDOWNS, UNKNOWN, in_order, worth_showing
-from .protocols import Protocol
+from .protocols import PRESENCE, Protocol
 from .score_sums import COLUMNS, RATES, Record, Sums, score_table
 
 MEAN = 'mean of categories'  # the last row of the table by category
@@ -77,10 +77,10 @@ class Report:
 
     def tables(self) -> list[str]:
         """Text tables: all samples, then each breakdown."""
-        return [
-            score_table({'all': self.all.scores()}, self.title(f'{self.all.samples} samples')),
-            *self.group_tables(),
-        ]
+        scores = self.all.scores()
+        columns = (*COLUMNS, *(name for name in PRESENCE if name in scores))
+        title = self.title(f'{self.all.samples} samples')
+        return [score_table({'all': scores}, title, columns=columns), *self.group_tables()]
 
     def group_tables(
         self, category_beside: Mapping[str, Mapping[str, float]] | None = None

@@ -8,14 +8,14 @@ from fractions import Fraction
 from typing import Any
 
 from ..tables import plain_table
-from .protocols import TENTHS, Protocol
+from .protocols import PRESENCE, TENTHS, Protocol
 
 Record = Mapping[str, Any]  # what is kept of a sample: at least `id`, `intersection`, `union`
 
 THRESHOLDS = tuple(f'Pr@0.{k}' for k in TENTHS)
 COLUMNS = (*THRESHOLDS, 'cIoU', 'gIoU')  # the order of Tables II-V
-# Numbers from 0 to 1 that some records hold; their means are given beside the scores.
-RATES = ('coarse_localisation', 'object_hit', 'object_hit_chance')
+# Numbers from 0 to 1 of some samples; their means are given beside the scores.
+RATES = (*PRESENCE, 'coarse_localisation', 'object_hit', 'object_hit_chance')
 # An IoU is a double of at least 1 / 2^48 (pixels of an image), so a multiple of 2^-128.
 EXACT = 1 << 128
 
@@ -37,6 +37,7 @@ class Sums:
     def __init__(self, protocol: Protocol, *, defined_only: bool = False) -> None:
         self.protocol, self.defined_only = protocol, defined_only
         self.samples = self.intersection = self.union = self.iou = 0
+        self.in_precision = 0  # samples that Pr@X counts
         self.passed = [0] * len(TENTHS)
         self.rates = dict.fromkeys(RATES, 0)
         self.rated = dict.fromkeys(RATES, 0)  # samples that have the number
@@ -47,7 +48,8 @@ class Sums:
         return isinstance(other, Sums) and vars(self) == vars(other)
 
     def add(self, record: Record) -> None:
-        """Counts one sample by its `intersection` and `union`."""
+        """Counts one sample by its `intersection` and `union`, under protocol generalised also by
+        its `area`."""
         i, u = record['intersection'], record['union']
         iou = self.protocol.iou(i, u)
         self.samples += 1
@@ -57,25 +59,30 @@ class Sums:
             self.undefined.append(str(record['id']))
         else:
             self.iou += int(iou * EXACT)  # exact: a power of two only moves the exponent
-        for k, tenths in enumerate(TENTHS):
-            self.passed[k] += self.protocol.passes(i, u, tenths)
+        if self.protocol.in_precision(record):
+            self.in_precision += 1
+            for k, tenths in enumerate(TENTHS):
+                self.passed[k] += self.protocol.passes(i, u, tenths)
+        held = {**record, **self.protocol.presence(record)}
         for name in RATES:
-            if record.get(name) is not None:
-                self.rates[name] += int(record[name] * EXACT)
+            if held.get(name) is not None:
+                self.rates[name] += int(held[name] * EXACT)
                 self.rated[name] += 1
 
     def scores(self) -> dict[str, float]:
         """'gIoU', 'cIoU', 'Pr@0.5' ... 'Pr@0.9' in percent, and the mean of each of RATES that
-        records hold; gIoU is NaN where an IoU is not a number, with `defined_only` where none is."""
+        samples have; gIoU is NaN where an IoU is not a number, with `defined_only` where none is.
+        Under protocol generalised cIoU is NaN where all masks are empty, Pr@X without a target."""
         if not self.samples:
             raise ValueError('no samples to score')
         defined = self.samples - len(self.undefined)
         known = defined > 0 if self.defined_only else not self.undefined
+        nothing = math.nan if self.protocol.generalised else 0.0
         return {
             'gIoU': percent(self.iou, defined) if known else math.nan,
-            'cIoU': 100 * self.intersection / self.union if self.union else 0.0,
+            'cIoU': 100 * self.intersection / self.union if self.union else nothing,
             **{
-                name: 100 * passed / self.samples
+                name: 100 * passed / self.in_precision if self.in_precision else nothing
                 for name, passed in zip(THRESHOLDS, self.passed, strict=True)
             },
             **{

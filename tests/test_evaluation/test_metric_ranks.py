@@ -21,6 +21,8 @@ N, RUN = 7, {'checkpoint': 'a.pth'}  # not a multiple: the sampler pads
 def sample(index):
     generator = torch.Generator().manual_seed(index)
     pred, gt = torch.rand(2, 6, 6, generator=generator) < 0.5
+    gt &= index % 3 > 0  # s0, s3 and s6 have no target
+    pred &= index not in (3, 4)  # s3 is found empty, s4 lost
     return dict(
         sample_id=f's{index}',
         category='ab'[index % 2],
@@ -52,6 +54,7 @@ def work(rank, ranks, out):
         evaluate(indices),
         evaluate(indices, dump=f'{out}/{ranks}.jsonl', run=RUN),
         evaluate(indices, dump=f'{out}/again{ranks}.jsonl', run=RUN, resume=True),
+        evaluate(indices, protocol='generalised'),
     ]
     Path(out, f'{ranks}-{rank}.json').write_text(json.dumps([indices, answers]))
     distributed.destroy_process_group()
@@ -87,6 +90,8 @@ def test_any_number_of_ranks_scores_as_one(tmp_path):
     )
     expected = evaluate(range(N), dump=str(tmp_path / '1.jsonl'), run=RUN)
     assert expected == evaluate(range(N))
+    generalised = evaluate(range(N), protocol='generalised')
+    assert generalised['N-acc'] == 100 / 3 and generalised['T-acc'] == 75
     lines = content(tmp_path / '1.jsonl')
     assert list(lines) == [f's{i}' for i in range(N)]
     for ranks, padded in ((2, 8), (3, 9)):
@@ -94,7 +99,7 @@ def test_any_number_of_ranks_scores_as_one(tmp_path):
             json.loads((tmp_path / f'{ranks}-{rank}.json').read_text()) for rank in range(ranks)
         ]
         assert sum(len(indices) for indices, _ in answers) == padded
-        assert [metrics for _, metrics in answers] == [[expected] * 3] * ranks
+        assert [metrics for _, metrics in answers] == [[expected] * 3 + [generalised]] * ranks
         assert content(tmp_path / f'{ranks}.jsonl') == lines
         assert content(tmp_path / f'again{ranks}.jsonl') == lines
     assert not list(tmp_path.glob('*.rank*')) + list(tmp_path.glob('*.part*'))
