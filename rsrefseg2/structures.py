@@ -8,7 +8,7 @@ class RefSegDataSample(BaseDataElement):
 
     Metainfo: `sample_id` (str, unique in its split), `img_path`, `text`, `category` (str or None),
     `ori_shape` (H, W); `mask_size` (H, W) where the stored mask had another size than the image and
-    was resized.
+    was resized; `no_target` (True) where the mask is empty because the sentence names no object.
 
     Data fields:
         gt_mask: (H, W) bool, the annotated target; absent where it is not known.

@@ -1,7 +1,7 @@
 """Say exactly what is wrong with a copy of a benchmark, or that nothing is.
 
     rsrefseg2 data verify DATASET ROOT [--json [FILE]] [--list] [--splits test ...]
-                                [--tokenizer CHECKPOINT] [--any-category] [--own-data]
+                                [--tokenizer CHECKPOINT] [--any-category] [--own-data] [--no-target]
 
 Reads every record, image and mask with all cores. Exit code 0: clean, 1: warnings, 2: errors.
 """
@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ..errors import make_folder
 from ..files import require_free, write_text
@@ -63,6 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help="data of your own in this layout: the benchmark's counts are not expected",
     )
+    parser.add_argument(
+        '--no-target',
+        action='store_true',
+        help='sentences may name no object: an empty mask is no finding',
+    )
     add_shared(parser, 'overwrite')
 
 
@@ -89,7 +95,9 @@ def token_counter(checkpoint: str | None) -> Callable[[str], int]:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    options = {} if args.benchmark is None else dict(benchmark=args.benchmark)
+    options: dict[str, Any] = {} if args.benchmark is None else dict(benchmark=args.benchmark)
+    if args.no_target:
+        options['no_target'] = True
     if args.any_category:
         options['classes'] = None
     if args.json not in (None, '-'):

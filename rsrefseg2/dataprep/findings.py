@@ -21,7 +21,11 @@ KINDS = {
     'count': ('warning', 'fetch the download again; for data of your own: --own-data'),
     'orphan': ('warning', 'fetch the text or annotation files again: they may be incomplete'),
     'resized mask': ('warning', 'nothing: the mask follows the image, by nearest neighbour'),
-    'empty mask': ('warning', 'nothing: the sample is kept; it scores 0 under protocol `paper`'),
+    'empty mask': (
+        'warning',
+        'look at it; the sample is kept and scores 0 under protocol `paper`; where sentences may name '
+        'no object: --no-target',
+    ),
     'tiny mask': ('warning', 'look at it; the sample is kept'),
     'contradiction': ('warning', 'look at them, one mask is wrong; the samples are kept'),
     'duplicate sentence': ('warning', 'nothing: the samples are kept; they count twice'),

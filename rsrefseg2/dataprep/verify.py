@@ -60,7 +60,7 @@ def verify(
     looks = look_at_all(every, missing, title=data[chosen[0]].TITLE)
     _remember_images(every, looks)
     for split in chosen:
-        report.findings.extend(_of_pixels(records[split], looks, split))
+        report.findings.extend(_of_pixels(records[split], looks, split, data[split].no_target))
         if count_tokens is not None:
             report.findings.extend(_long(records[split], split, count_tokens, max_tokens))
         report.statistics[split] = _statistics(records[split], looks)
@@ -153,7 +153,9 @@ def _orphans(records: Iterable[dict]) -> Iterator[Finding]:
 # ---------------------------------------------------------------- pixels, sentences
 
 
-def _of_pixels(records: Iterable[dict], looks: Looks, split: str) -> Iterator[Finding]:
+def _of_pixels(
+    records: Iterable[dict], looks: Looks, split: str, no_target: bool
+) -> Iterator[Finding]:
     for record in records:
         if id(record) not in looks:
             continue
@@ -180,7 +182,7 @@ def _of_pixels(records: Iterable[dict], looks: Looks, split: str) -> Iterator[Fi
             kind = ''
         if kind:
             yield Finding(kind, split, location, what)
-        if mask.fault is None and mask.area < TINY:
+        if mask.fault is None and mask.area < TINY and (mask.area or not no_target):
             yield Finding(
                 'tiny mask' if mask.area else 'empty mask',
                 split,

@@ -41,6 +41,8 @@ class RefSegDataset(BaseDataset):
         exchange_seed: Seed of that exchange.
         equal_images: Which images are one (see `image_key`): those of equal 'path', or of equal
             'content'. None: what the benchmark needs.
+        no_target: Whether sentences may name no object, so that an empty mask is no fault. None: as
+            the benchmark says.
         indices: The first n samples (int), or these samples (sequence).
         serialize_data: Keep the records as one block of bytes that worker processes share.
         lazy_init: Read nothing before the first access.
@@ -54,6 +56,7 @@ class RefSegDataset(BaseDataset):
     PUBLISHED: Mapping[str, int] = {}  # triplets per split, as the publication says
     SYNONYMS: Mapping[str, str] = {}  # what sentences call the classes beside their names
     EQUAL_IMAGES: Literal['path', 'content'] = 'path'
+    NO_TARGET: bool = False  # has sentences that name no object: their masks are empty
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class RefSegDataset(BaseDataset):
         exchange_sentences: bool = False,
         exchange_seed: NonNegativeInt = 0,
         equal_images: Literal['path', 'content'] | None = None,
+        no_target: bool | None = None,
         indices: PositiveInt | Sequence[NonNegativeInt] | None = None,
         serialize_data: bool = True,
         lazy_init: bool = False,
@@ -72,6 +76,7 @@ class RefSegDataset(BaseDataset):
         if equal_images not in (None, 'path', 'content'):
             raise UserError(f"equal_images is 'path', 'content' or None, not {equal_images!r}")
         self.split = split
+        self.no_target = self.NO_TARGET if no_target is None else no_target
         self.faults = Faults()
         self._equal_images = equal_images or self.EQUAL_IMAGES
         self._first_of: dict[str, str] | None = None  # path -> the first path of the same content
@@ -211,7 +216,14 @@ class RefSegDataset(BaseDataset):
         if not self.pipeline.transforms:
             return record
         with own_randomness(idx):
-            item = self.pipeline({**record, 'image_cache': images, 'image_key': self._key(record)})
+            item = self.pipeline(
+                {
+                    **record,
+                    'image_cache': images,
+                    'image_key': self._key(record),
+                    'no_target': self.no_target,
+                }
+            )
         if item is None:
             raise RuntimeError(
                 f'a transform returned None for sample {record["sample_id"]!r}; '

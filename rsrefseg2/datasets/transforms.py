@@ -60,4 +60,6 @@ class PackRefSegInputs(BaseTransform):
             sample.set_metainfo(dict(mask_size=results['mask_size']))
         if 'gt_mask' in results:
             sample.gt_mask = torch.from_numpy(results['gt_mask'])
+            if results.get('no_target') and not results['gt_mask'].any():
+                sample.set_metainfo(dict(no_target=True))
         return {'inputs': results['image_cache'].tensor(results['img']), 'data_samples': sample}

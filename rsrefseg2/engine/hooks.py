@@ -159,6 +159,7 @@ class MaskWarningHook(Hook):
     """Warns once about empty or resized masks, after the first epoch of training, validation, test.
 
     The workers of a loader do not log: the samples carry what they saw. All ranks are counted.
+    An empty mask is no fault where the data set has sentences without a target (`no_target`).
     """
 
     KINDS = {
@@ -186,7 +187,7 @@ class MaskWarningHook(Hook):
                 seen['all'].add(sample.sample_id)
                 if 'mask_size' in sample:
                     seen['resized'].add(sample.sample_id)
-                if not sample.gt_mask.any():
+                if 'no_target' not in sample and not sample.gt_mask.any():
                     seen['empty'].add(sample.sample_id)
 
     def _after_epoch(self, runner: FlexibleRunner, mode: str = 'train') -> None:

@@ -110,6 +110,9 @@ def test_warnings(tmp_path):
         train['unknown category'],
     ) == (4, 3, 1, 2, 2)
     assert as_text(report).count('What to do: ') == 8
+    may_be_empty = verify('refsegrs', str(root), no_target=True)
+    assert kinds(may_be_empty) == kinds(report) - {'empty mask', 'long sentence'}
+    assert may_be_empty.statistics['train']['empty masks'] == 1
     assert {'severity', 'kind', 'split', 'location', 'what', 'do'} == set(
         as_dict(report)['findings'][0]
     )

@@ -37,6 +37,20 @@ def test_told_once(mode, tmp_path, monkeypatch):
     ]
 
 
+def test_a_sentence_without_a_target_is_no_fault(tmp_path, monkeypatch):
+    root = fabricate('risbench', tmp_path)
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(root / 'mask/train_1_0.png')
+    lines = []
+    monkeypatch.setattr(hooks, 'print_log', lambda line, **_: lines.append(line))
+    data = RISBench(data_root=str(root), split='train', pipeline=PIPELINE, no_target=True)
+    samples = [item['data_samples'] for item in data]
+    assert [s.sample_id for s in samples if s.get('no_target')] == ['train_1_0']
+    hook, runner = MaskWarningHook(), SimpleNamespace()
+    hook.after_train_iter(runner, 0, data_batch=dict(data_samples=samples))
+    hook.after_train_epoch(runner)
+    assert not lines
+
+
 def test_every_config_has_the_hook():
     from rsrefseg2.engine import load_config
 
