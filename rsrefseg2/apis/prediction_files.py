@@ -7,6 +7,7 @@ has a line for each answer; what it names, asked in the same way, is not asked a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -54,7 +55,6 @@ class Outputs(NamedTuple):
 
     polygons: Sequence[str] = ('.geojson',)  # of a raster with coordinates, by their endings
     probability: bool = False
-    dump: bool = False
 
 
 def names_of(source: Source, outputs: Outputs) -> dict[str, str]:
@@ -116,7 +116,8 @@ def _is_ours(file: Path, mark: str) -> bool:
     if file.suffix != '.gpkg' or not file.is_file() or file.is_symlink():
         return False
     try:
-        with sqlite3.connect(f'file:{file}?mode=ro', uri=True) as database:
+        address = f'{file.resolve().as_uri()}?mode=ro'
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as database:
             return (mark,) in database.execute('select description from gpkg_contents').fetchall()
     except sqlite3.Error:
         return False

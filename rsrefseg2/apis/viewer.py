@@ -39,7 +39,7 @@ from .sources import Source
 
 Mode = Literal['whole', 'zoom', 'sweep']
 MODES: tuple[Mode, ...] = get_args(Mode)
-LARGE = 2.0  # sides of SAM's input, from which on `choose_mode` zooms
+LARGE = 2.0  # sides of SAM's input, from which on `Viewer.mode` zooms
 STEP = 2.0  # a look is at least this share of the one before
 CONTEXT = 5.0  # sides of the object that a look keeps, as the objects of training pictures have
 WORTH = 0.75  # of the sides of the look before: a look that is larger would see nothing new

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ..rasters import Stretch, Window
 
 MODES = ('whole', 'zoom', 'sweep')
+POLYGONS = ('geojson', 'gpkg', 'parquet')
 INTERMIXED = True  # IMAGE --demo SENTENCE, too
 SCENE = 1  # all three found (IoU above 0.6), as in 98 of the 250 scenes; of scene 0 one
 
@@ -128,7 +129,7 @@ def add_output_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         '--polygons',
         nargs='+',
-        choices=('geojson', 'gpkg', 'parquet', 'none'),
+        choices=(*POLYGONS, 'none'),
         default=['geojson'],
         help='of a raster with coordinates (default: geojson)',
     )

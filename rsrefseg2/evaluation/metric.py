@@ -30,9 +30,9 @@ class RefSegMetric(BaseMetric):
     """gIoU, cIoU and Pr@X (Eq. 13) under a named protocol.
 
     Returned in percent under 'gIoU', 'cIoU', 'Pr@0.5' ... 'Pr@0.9', without a prefix; under protocol
-    generalised also 'N-acc' and 'T-acc'; where samples have categories also 'category_gIoU' (Table IV). Afterwards `report` holds these and the scores
-    by category, size of the target, length and kind of the sentence (`Report.to_dict`), on the main
-    process.
+    generalised also 'N-acc' and 'T-acc'; where samples have categories also 'category_gIoU' (Table
+    IV). Afterwards `report` holds these and the scores by category, size of the target, length and
+    kind of the sentence (`Report.to_dict`), on the main process.
 
     Of each sample a record without masks is kept in memory, some hundred bytes; with `dump` it
     becomes a line of that file at once, masks included. At the end they are added up exactly.

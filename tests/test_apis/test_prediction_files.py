@@ -9,8 +9,11 @@ import rasterio.shutil
 from PIL import Image
 from rasterio.transform import from_origin
 
+from rsrefseg2.apis import MODES
 from rsrefseg2.apis.prediction_files import Done, Files
+from rsrefseg2.cli import predict_command
 from rsrefseg2.errors import UserError
+from rsrefseg2.rasters import FORMATS
 
 pytestmark = [
     pytest.mark.filterwarnings('ignore::PendingDeprecationWarning'),
@@ -153,7 +156,7 @@ def test_a_file_of_questions_and_a_dump(predict, photos, tmp_path):
     assert np.array_equal(decode(lines[1]['prediction'], location='line 2'), mask)
 
 
-@pytest.mark.parametrize('mode', ['whole', 'zoom', 'sweep'])
+@pytest.mark.parametrize('mode', MODES)
 def test_a_map_in_every_mode(predict, tmp_path, mode, tiny_side):
     write_map(tmp_path / 'map.tif', (3 * tiny_side, 2 * tiny_side + 5))
     out = predict(
@@ -226,6 +229,11 @@ def test_what_does_not_fit_is_said_first(predict, photos, tmp_path, monkeypatch,
     monkeypatch.setattr('rsrefseg2.engine.load_model', lambda *_: pytest.fail('too late'))
     err = predict(*options, code=1)
     assert says in err and len(err.strip().splitlines()) == 1
+
+
+def test_the_command_names_every_mode_and_format():
+    assert predict_command.MODES == MODES
+    assert predict_command.POLYGONS == tuple(ending[1:] for ending in FORMATS)
 
 
 def test_half_a_question_is_argparses_error(run):

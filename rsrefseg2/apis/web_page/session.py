@@ -141,7 +141,7 @@ class Session:
             self._forget_answer()
             mode = viewer.mode if mode is None else mode
             if mode == 'sweep':
-                down, across = viewer.tiles()
+                across, down = viewer.tiles()
                 if len(down) * len(across) > MOST_TILES:
                     raise UserError(
                         f'this picture has {len(down) * len(across)} parts, at most {MOST_TILES} '
@@ -245,7 +245,7 @@ class Session:
     def _forget(self) -> None:
         self._forget_answer()
         if self._viewer is not None:
-            self._viewer.source.__exit__(None, None, None)
+            self._viewer.source.close()
         self._viewer, self._asked = None, 0
         shutil.rmtree(self.folder / 'picture', ignore_errors=True)
 
