@@ -13,7 +13,7 @@ from pathlib import Path
 from ..options import add_shared, positive, positive_float, weight
 
 # Options of this tower alone.
-SIGLIP = ('image_size', 'patch_size', 'layers', 'width', 'positions', 'reading')
+SIGLIP = ('patch_size', 'layers', 'width', 'positions', 'reading')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=['whitened', 'random'],
         help='what the patch embedding starts from',
     )
+    parser.add_argument(
+        '--image-size', default=192, type=positive, help='side of what the tower sees (%(default)s)'
+    )
+    parser.add_argument(
+        '--photographs',
+        type=Path,
+        metavar='FOLDER',
+        help='every second batch: the training pictures of convert coco --to rrsisd',
+    )
     siglip = parser.add_argument_group('SigLIP alone')
-    siglip.add_argument('--image-size', default=192, type=positive)
     siglip.add_argument('--patch-size', default=16, type=positive)
     siglip.add_argument('--layers', default=3, type=positive, help='of the image tower')
     siglip.add_argument(
@@ -84,6 +92,8 @@ def run(args: argparse.Namespace) -> None:
         images=args.images,
         lr=args.lr,
         start=args.start,
+        photographs=args.photographs,
+        image_size=args.image_size,
         device=args.device,
         patches=args.patches,
         overwrite=args.overwrite,

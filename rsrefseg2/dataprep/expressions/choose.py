@@ -32,12 +32,14 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Expression:
-    """A sentence, its level and kind, and the index of the one instance that it names."""
+    """A sentence, its level and kind, the index of the one instance that it names, and what it
+    means."""
 
     text: str
     level: str
     kind: str
     target: int
+    meaning: Phrase | Relation
 
 
 def meanings_of(picture: Picture) -> dict[int, Meanings]:
@@ -100,10 +102,15 @@ def expressions_of(
             fresh = [kind for kind in kinds if (kind, target) not in used] or list(kinds)
             kind = _draw_kind(rng, fresh)
             used.add((kind, target))
-            text = say(kinds[kind].pop(rng.integers(len(kinds[kind]))), names, rng)
+            meaning = kinds[kind].pop(rng.integers(len(kinds[kind])))
+            text = say(meaning, names, rng)
             if text not in said and check(text, target):
                 said.add(text)
-                chosen.append(Expression(text=text, level=_level(kind), kind=kind, target=target))
+                chosen.append(
+                    Expression(
+                        text=text, level=_level(kind), kind=kind, target=target, meaning=meaning
+                    )
+                )
     return chosen
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from transformers import SiglipModel
 
 from ...datasets import RRSISD, unique_images_collate
-from ...datasets.scene_files import read_scenes
+from ...datasets.scene_files import SCENES, read_scenes
 from ...models.data_preprocessor import RefSegDataPreprocessor
 from ...rle import decode
 
@@ -28,16 +28,16 @@ def pointing_game(
     target than of any other object: by level and by rule ('relation: closest').
 
     Args:
-        data_root: a SynthRS folder with the layout rrsisd.
+        data_root: a SynthRS folder with the layout rrsisd, or one of `convert coco --to rrsisd`.
     """
+    converted = (data_root / SCENES).is_dir()
     known = {
         sentence['keys']['rrsisd']: (scene, sentence)
-        for scene in read_scenes(data_root, split)
+        for scene in read_scenes(data_root / SCENES if converted else data_root, split)
         for sentence in scene['sentences']
     }
-    dataset = RRSISD(
-        data_root=str(data_root / 'rrsisd'), split=split, classes=None, pipeline=PIPELINE
-    )
+    layout = data_root if converted else data_root / 'rrsisd'
+    dataset = RRSISD(data_root=str(layout), split=split, classes=None, pipeline=PIPELINE)
     side = siglip.config.vision_config.image_size // siglip.config.vision_config.patch_size
     hits = defaultdict(list)
     siglip.eval()
@@ -63,9 +63,10 @@ def pointing_game(
 def _shows_most(scene: dict, patch: int, side: int) -> int | None:
     """The object of which a patch of a side x side grid shows most pixels; None: none, or two
     equally."""
-    row, column = divmod(patch, side)
-    cell = scene['size'] / side
-    rows, columns = (slice(int(k * cell), math.ceil((k + 1) * cell)) for k in (row, column))
+    rows, columns = (
+        slice(int(k * length / side), math.ceil((k + 1) * length / side))
+        for k, length in zip(divmod(patch, side), scene['objects'][0]['rle']['size'], strict=True)
+    )
     pixels = [
         int(decode(thing['rle'], location='an object of a scene')[rows, columns].sum())
         for thing in scene['objects']

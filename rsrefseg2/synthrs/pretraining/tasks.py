@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...dataprep.expressions import relations
 from ...errors import UserError
 from ...models.data_preprocessor import (
     IMAGENET_MEAN,
@@ -33,13 +34,15 @@ from ..generation.objects import CATEGORIES, COLOURS, SIZES
 from ..generation.wording import vocabulary
 
 POSITIONS, SAM_SIZE = 24, 192
+Meaning = Phrase | Relation | relations.Phrase | relations.Relation
 # The benchmarks' category names and commonest words, so that their sentences are not all <unk>.
 BENCHMARK_WORDS = """
     a an and area baseball basketball bikeway bridge bus chimney container court crane dam diamond
     driving edge expressway far field from golf green ground gray grey harbor has helicopter
     impervious in it its image low lower marking middle next of on orange overpass pink positioned
     road round service sidewalk situated soccer station surface swimming tank toll track trailer
-    train tree truck upper van vegetation which with , . -""".split()
+    train tree truck upper van vegetation which with , . -
+    biggest farthest largest smallest north south east west""".split()
 
 SIGLIP: dict[str, dict[str, Any]] = dict(
     vision_config=dict(vision_use_head=False),
@@ -51,39 +54,43 @@ SIGLIP: dict[str, dict[str, Any]] = dict(
         bos_token_id=2,
     ),
 )
-SAM = dict(
-    model_type='sam2',
-    vision_config=dict(
-        backbone_config=dict(
-            model_type='sam2_hiera_det_model',
-            hidden_size=16,
-            num_attention_heads=1,
-            image_size=[SAM_SIZE, SAM_SIZE],
-            patch_stride=[4, 4],
-            blocks_per_stage=[1, 1, 2, 1],
-            embed_dim_per_stage=[16, 32, 64, 128],
-            num_attention_heads_per_stage=[1, 2, 4, 4],
-            window_size_per_stage=[8, 8, 6, 6],
-            global_attention_blocks=[3],
-            window_positional_embedding_background_size=[8, 8],
+
+
+def sam_config(size: int) -> dict[str, Any]:
+    """The tiny SAM 2 for images of `size` x `size`, a multiple of 32; its weights fit every size."""
+    return dict(
+        model_type='sam2',
+        vision_config=dict(
+            backbone_config=dict(
+                model_type='sam2_hiera_det_model',
+                hidden_size=16,
+                num_attention_heads=1,
+                image_size=[size, size],
+                patch_stride=[4, 4],
+                blocks_per_stage=[1, 1, 2, 1],
+                embed_dim_per_stage=[16, 32, 64, 128],
+                num_attention_heads_per_stage=[1, 2, 4, 4],
+                window_size_per_stage=[8, 8, size // 32, size // 32],
+                global_attention_blocks=[3],
+                window_positional_embedding_background_size=[8, 8],
+            ),
+            backbone_channel_list=[128, 64, 32, 16],
+            backbone_feature_sizes=[[size // 4] * 2, [size // 8] * 2, [size // 16] * 2],
+            fpn_hidden_size=64,
         ),
-        backbone_channel_list=[128, 64, 32, 16],
-        backbone_feature_sizes=[[48, 48], [24, 24], [12, 12]],
-        fpn_hidden_size=64,
-    ),
-    prompt_encoder_config=dict(
-        hidden_size=64, image_size=SAM_SIZE, patch_size=16, mask_input_channels=16
-    ),
-    mask_decoder_config=dict(
-        hidden_size=64,
-        mlp_dim=256,
-        num_attention_heads=4,
-        attention_downsample_rate=1,
-        iou_head_hidden_dim=64,
-        iou_head_depth=3,
-        dynamic_multimask_via_stability=False,
-    ),
-)
+        prompt_encoder_config=dict(
+            hidden_size=64, image_size=size, patch_size=16, mask_input_channels=16
+        ),
+        mask_decoder_config=dict(
+            hidden_size=64,
+            mlp_dim=256,
+            num_attention_heads=4,
+            attention_downsample_rate=1,
+            iou_head_hidden_dim=64,
+            iou_head_depth=3,
+            dynamic_multimask_via_stability=False,
+        ),
+    )
 
 
 def fan_in_init(module: nn.Module) -> None:
@@ -140,6 +147,7 @@ class SiglipPretraining(nn.Module):
         width: channels of both towers, a multiple of 24, of which a head has 24.
         positions: what its position embeddings start from, 'sine' or 'random'.
         reading: weight of that reading.
+        categories: further ones than SynthRS's, of photographs.
 
     Raises:
         UserError: `width` is no multiple of 24.
@@ -155,6 +163,7 @@ class SiglipPretraining(nn.Module):
         width: int = 96,
         positions: Literal['sine', 'random'] = 'sine',
         reading: float = 0.2,
+        categories: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if width < 24 or width % 24:
@@ -182,7 +191,7 @@ class SiglipPretraining(nn.Module):
         nn.init.constant_(self.siglip.logit_scale, math.log(10))
         nn.init.constant_(self.siglip.logit_bias, -2.0)
         self.temperature = nn.Parameter(torch.tensor(-math.log(0.07)))
-        self.reading = Reading(width)
+        self.reading = Reading(width, categories)
         self.preprocess = RefSegDataPreprocessor(
             tokenizer=str(folder),
             init='pretrained',
@@ -242,10 +251,11 @@ class Reading(nn.Module):
     """What a sentence says, from t_sent by one linear layer.
 
     Category, colour, size and place of the target, the relation, and the same four of the anchor;
-    each is one of WORDS or nothing.
+    each is one of WORDS or nothing. A superlative beside a place counts as the size.
 
     Args:
         width: channels of t_sent.
+        categories: further ones than SynthRS's, of photographs.
     """
 
     WORDS = (
@@ -259,37 +269,61 @@ class Reading(nn.Module):
         'above',
         'below',
         'closest',
+        'largest',
+        'smallest',
     )
     PARTS = 9
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, categories: Sequence[str] = ()) -> None:
         super().__init__()
         self.scale = math.sqrt(width)  # to channels of variance 1
-        self.words = nn.Linear(width, self.PARTS * len(self.WORDS))
+        known = dict.fromkeys((*self.WORDS, *categories))
+        self.number = {word: number for number, word in enumerate(known)}
+        self.words = nn.Linear(width, self.PARTS * len(self.number))
 
-    def forward(self, t_sent: Tensor, meanings: Sequence[Phrase | Relation]) -> Tensor:
+    def forward(self, t_sent: Tensor, meanings: Sequence[Meaning]) -> Tensor:
         """t_sent (B, d1), L2-normed -> mean over sentences of the parts' summed cross-entropy."""
         logits = self.words(t_sent * self.scale).unflatten(1, (self.PARTS, -1))
         said = torch.tensor(
-            [[self.WORDS.index(word) for word in self.parts(meaning)] for meaning in meanings],
+            [[self.number[word] for word in self.parts(meaning)] for meaning in meanings],
             device=t_sent.device,
         )
         return F.cross_entropy(logits.flatten(0, 1), said.flatten()) * self.PARTS
 
-    @staticmethod
-    def parts(meaning: Phrase | Relation) -> tuple[str | None, ...]:
+    @classmethod
+    def parts(cls, meaning: Meaning) -> tuple[str | None, ...]:
         """The words of a meaning, in the order above; None where nothing is said."""
-        if isinstance(meaning, Phrase):
-            return (*meaning, None, None, None, None, None)
-        return (*meaning.target, meaning.relation, *meaning.anchor)
+        if isinstance(meaning, Relation):
+            return (*meaning.target, meaning.relation, *meaning.anchor)
+        if isinstance(meaning, relations.Relation):
+            target = (meaning.category, None, None, None)
+            return (*target, meaning.where, *cls._phrase(meaning.anchor))
+        return (*cls._phrase(meaning), None, None, None, None, None)
+
+    @staticmethod
+    def _phrase(phrase: Phrase | relations.Phrase) -> tuple[str | None, ...]:
+        if isinstance(phrase, Phrase):
+            return tuple(phrase)
+        return phrase.category, None, phrase.most, phrase.place
 
 
 class SamPretraining(nn.Module):
-    """A point inside the object, in 70 % of samples with a coarse mask -> the object's mask."""
+    """A point inside the object, in 70 % of samples with a coarse mask -> the object's mask.
 
-    def __init__(self) -> None:
+    Args:
+        image_size: side of what SAM sees, a multiple of 32.
+    Raises:
+        UserError: it is none.
+    """
+
+    def __init__(self, image_size: int = SAM_SIZE) -> None:
         super().__init__()
-        self.generator = MaskGenerator(checkpoint=SAM, init='random', trainable=True)
+        if image_size % 32:
+            raise UserError(f'--image-size must be a multiple of 32 for sam2, got {image_size}')
+        self.image_size = image_size
+        self.generator = MaskGenerator(
+            checkpoint=sam_config(image_size), init='random', trainable=True
+        )
         self.sam = self.generator.sam
         fan_in_init(self.sam)
         self.sam.requires_grad_(True)
@@ -303,9 +337,10 @@ class SamPretraining(nn.Module):
             embedding.requires_grad_(False)
 
     def images(self, images: list[Tensor]) -> Tensor:
-        """uint8 (3, H, W), equally large -> (U, 3, 192, 192), normalised."""
+        """uint8 (3, H, W), equally large -> (U, 3, image_size, image_size), normalised."""
         stacked = torch.stack(images).to(self.sam.device).float() / 255
-        return normalise(squash(stacked, (SAM_SIZE, SAM_SIZE)), IMAGENET_MEAN, IMAGENET_STD)
+        size = (self.image_size, self.image_size)
+        return normalise(squash(stacked, size), IMAGENET_MEAN, IMAGENET_STD)
 
     def forward(self, batch: dict) -> dict[str, Tensor]:
         """-> `ce`, `dice`: losses at the masks' own size; `iou`: of the prediction at 0."""
@@ -349,7 +384,7 @@ class SamPretraining(nn.Module):
         chosen = torch.searchsorted(count, drawn + 0.5)[:, 0]
         width = masks.shape[2]
         places = torch.stack([chosen % width, chosen // width], -1).float()
-        points = (places + 0.5) * SAM_SIZE / width - 0.5
+        points = (places + 0.5) * self.image_size / width - 0.5
         labels = torch.ones(len(masks), 1, 1, dtype=torch.int, device=masks.device)
         sparse, _ = self.sam.prompt_encoder(points[:, None, None], labels, None, None)
         return sparse[:, 0]

@@ -29,9 +29,10 @@ from ...errors import UserError, make_folder
 from ...files import open_regular, require_free, write_text
 from ...models.towers.hub import weights_written
 from ...records import read_json, to_json
+from .photographs import Photographs
 from .pointing import pointing_game
 from .questions import questions
-from .tasks import SAM_SIZE, SamPretraining, SiglipPretraining, whiten_patches
+from .tasks import SamPretraining, SiglipPretraining, whiten_patches
 
 RECORD = 'pretraining.jsonl'
 IMAGES, RATES = {'siglip': 12, 'sam2': 4}, {'siglip': 2e-3, 'sam2': 1e-3}  # by tower
@@ -42,6 +43,16 @@ class Summary(msgspec.Struct):
     """summary.json of a SynthRS folder, as far as it is read here."""
 
     arguments: dict[str, Any]
+
+
+class _Words(msgspec.Struct):
+    vocab: dict[str, int]
+
+
+class Tokenizer(msgspec.Struct):
+    """tokenizer.json of a word-level tokenizer, as far as it is read here."""
+
+    model: _Words
 
 
 def training_scenes(data_root: Path) -> RRSISD:
@@ -104,8 +115,12 @@ def train(
             seen = []
 
 
-def load_start(model: nn.Module, folder: Path) -> None:
-    """Earlier weights; patch positions are interpolated where the image size has changed."""
+def load_start(model: nn.Module, folder: Path, words: dict[str, int] | None = None) -> None:
+    """Earlier weights; patch positions are interpolated where the image size has changed.
+
+    words: the tokenizer's, word -> id, of a SigLIP: each takes the vector that it had; one that is
+    new keeps its random one.
+    """
     path, own = folder / 'model.safetensors', model.state_dict()
     open_regular(path, what='the weights to go on from').close()
     try:
@@ -121,6 +136,8 @@ def load_start(model: nn.Module, folder: Path) -> None:
         grid = state[name].T.unflatten(1, (old, old))[None]  # (N, d1) -> (1, d1, h1, w1)
         grid = F.interpolate(grid, (new, new), mode='bicubic')
         state[name] = grid[0].flatten(1).T.contiguous()
+    if words is not None:
+        _keep_words(state, own, words, read_words(folder))
     other = sorted(
         name
         for name in own.keys() | state.keys()
@@ -133,6 +150,32 @@ def load_start(model: nn.Module, folder: Path) -> None:
             '--start'
         )
     model.load_state_dict(state)
+
+
+def read_words(folder: Path) -> dict[str, int]:
+    """word -> id of the tokenizer that a pretraining wrote.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    path = folder / 'tokenizer.json'
+    return read_json(path, Tokenizer, what="the start's tokenizer").model.vocab
+
+
+def _keep_words(
+    state: dict[str, torch.Tensor],
+    own: dict[str, torch.Tensor],
+    words: dict[str, int],
+    earlier: dict[str, int],
+) -> None:
+    """Put the earlier vectors, in place, where their words stand now."""
+    name = 'text_model.embeddings.token_embedding.weight'
+    if name not in state or state[name].shape[1] != own[name].shape[1]:
+        return  # another architecture, which the caller reports
+    vectors = own[name].clone()
+    kept = [word for word in words if word in earlier]
+    vectors[[words[word] for word in kept]] = state[name][[earlier[word] for word in kept]]
+    state[name] = vectors
 
 
 def require_free_tower(out: Path, *, overwrite: bool = False) -> None:
@@ -165,6 +208,7 @@ def pretrain(
     lr: float | None = None,
     patches: Literal['whitened', 'random'] = 'whitened',
     start: Path | None = None,
+    photographs: Path | None = None,
     device: str = 'cpu',
     overwrite: bool = False,
     **options: Any,
@@ -173,9 +217,12 @@ def pretrain(
 
     Args:
         tower: 'siglip' or 'sam2'.  data_root: a SynthRS folder.  seed: of weights and batches.
+        photographs: a folder of `convert coco --to rrsisd`: every second batch shows views of its
+            training pictures (`photographs.py`).
         images: of a batch.  lr: the highest rate.  None: those in IMAGES and RATES.
         patches: what the patch embedding starts from: `whiten_patches`, or random filters.
-        options: SigLIP's, of `SiglipPretraining`; SAM's `sentences`, the most of one image (4).
+        options: SigLIP's, of `SiglipPretraining`; SAM's `image_size`, and `sentences`, the most of
+            one image (4).
         start: a folder that this function wrote: go on from its weights.
         device: only a CPU repeats the weights.  overwrite: files that no pretraining wrote, too.
     Raises:
@@ -185,23 +232,30 @@ def pretrain(
     torch.manual_seed(seed)
     dataset = training_scenes(data_root)
     recipe = read_json(data_root / 'summary.json', Summary, what='the summary of the data')
+    pictures = None if photographs is None else Photographs(photographs)
     claim(out, tower, overwrite=overwrite)
     images, lr = images or IMAGES[tower], lr or RATES[tower]
-    task = _build(tower, dataset, data_root, out, images=images, seed=seed, options=options)
+    sources = _Sources(dataset, data_root, pictures, images, seed)
+    task = _build(tower, sources, out, options)
     module, model, stream, recorded = task.module, task.tower, task.stream, task.options
     if start is not None:
-        load_start(model, start)
+        load_start(model, start, read_words(out) if tower == 'siglip' else None)
         recorded.pop('positions', None)  # by what `start` holds: not this run's
     else:
         _start_patches(task, dataset, patches, seed)
     module.to(device)
     recorded |= dict(steps=steps, lr=lr, seed=seed, device=device, torch=torch.__version__)
+    if photographs is not None:
+        recorded['photographs'] = photographs.name
     with open(out / RECORD, 'w') as file:
         log = functools.partial(_log_line, file)
         log(_facts(tower, model, start, recipe, dict(images=images, **recorded)))
         train(module, stream, steps=steps, lr=lr, log=log)
         if tower == 'siglip':
             log(dict(pointing=pointing_game(model, module.preprocess, data_root)))
+            if photographs is not None:
+                found = pointing_game(model, module.preprocess, photographs, split='val')
+                log(dict(pointing_on_photographs=found))
     with weights_written(out):
         model.save_pretrained(out)
 
@@ -247,27 +301,44 @@ class _Task(NamedTuple):
     options: dict[str, Any]  # for the record
 
 
-def _build(
-    tower: str,
-    dataset: RRSISD,
-    data_root: Path,
-    out: Path,
-    *,
-    images: int,
-    seed: int,
-    options: dict[str, Any],
-) -> _Task:
+class _Sources(NamedTuple):
+    """What batches are drawn from."""
+
+    dataset: RRSISD
+    data_root: Path
+    photographs: Photographs | None
+    images: int  # of a batch
+    seed: int
+
+
+def _build(tower: str, sources: _Sources, out: Path, options: dict[str, Any]) -> _Task:
+    dataset, data_root, photographs, images, seed = sources
     if tower == 'siglip':
-        task = SiglipPretraining(out, **options)
+        categories = () if photographs is None else tuple(photographs.names)
+        task = SiglipPretraining(out, categories=categories, **options)
         stream = questions(dataset, data_root, images=images, seed=seed)
+        if photographs is not None:
+            side = options['image_size']
+            stream = _in_turn(stream, photographs.asked(images=images, side=side, seed=seed))
         embedding = task.siglip.vision_model.embeddings.patch_embedding
         return _Task(task, task.siglip, embedding, stream, dict(options))
     rest = dict(options)
     sentences = rest.pop('sentences', 4)
     sam = SamPretraining(**rest)
     stream = batches(dataset, images=images, sentences=sentences, seed=seed)
+    if photographs is not None:
+        views = photographs.drawn(
+            images=images, instances=sentences, side=sam.image_size, seed=seed
+        )
+        stream = _in_turn(stream, views)
     embedding = sam.sam.vision_encoder.backbone.patch_embed.projection
-    return _Task(sam, sam.sam, embedding, stream, dict(image_size=SAM_SIZE, sentences=sentences))
+    recorded = dict(image_size=sam.image_size, sentences=sentences)
+    return _Task(sam, sam.sam, embedding, stream, recorded)
+
+
+def _in_turn(*streams: Iterator[dict]) -> Iterator[dict]:
+    for batches_ in zip(*streams):
+        yield from batches_
 
 
 def _start_patches(task: _Task, dataset: RRSISD, patches: str, seed: int) -> None:
