@@ -57,7 +57,7 @@ SIGLIP: dict[str, dict[str, Any]] = dict(
 
 
 def sam_config(size: int) -> dict[str, Any]:
-    """The tiny SAM 2 for images of `size` x `size`, a multiple of 32; its weights fit every size."""
+    """The tiny SAM 2 for images of `size` x `size`, a multiple of 64; its weights fit every size."""
     return dict(
         model_type='sam2',
         vision_config=dict(
@@ -311,15 +311,15 @@ class SamPretraining(nn.Module):
     """A point inside the object, in 70 % of samples with a coarse mask -> the object's mask.
 
     Args:
-        image_size: side of what SAM sees, a multiple of 32.
+        image_size: side of what SAM sees, a multiple of 64.
     Raises:
         UserError: it is none.
     """
 
     def __init__(self, image_size: int = SAM_SIZE) -> None:
         super().__init__()
-        if image_size % 32:
-            raise UserError(f'--image-size must be a multiple of 32 for sam2, got {image_size}')
+        if image_size % 64:
+            raise UserError(f'--image-size must be a multiple of 64 for sam2, got {image_size}')
         self.image_size = image_size
         self.generator = MaskGenerator(
             checkpoint=sam_config(image_size), init='random', trainable=True
