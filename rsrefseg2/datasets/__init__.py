@@ -6,6 +6,7 @@ base.py is the place to start; refsegrs.py, rrsisd.py and risbench.py hold what 
 from .base import RefSegDataset
 from .collate import unique_images_collate
 from .images import ImageCache, read_image
+from .joined import JoinedDataset
 from .jsonl import RefSegJSONL
 from .masks import as_rle, read_mask
 from .phrase_files import PhraseFileDataset
@@ -22,6 +23,7 @@ __all__ = [
     'ImageCache',
     'ImageGroupBatchSampler',
     'ImageOrderBatchSampler',
+    'JoinedDataset',
     'LoadImage',
     'LoadMask',
     'PackRefSegInputs',
