@@ -12,6 +12,8 @@ class RefSegDataSample(BaseDataElement):
 
     Data fields:
         gt_mask: (H, W) bool, the annotated target; absent where it is not known.
+        other_mask: (H, W) bool, the image's other objects without the target's pixels; absent
+            unless the dataset was asked for them (`other_objects`).
         pred_mask: (H, W) bool at the original size, after `predict`.
         dense_prompt: (H2/4, W2/4) float32 logits, p_dense of Eq. 7, without a border (`fit='pad'`);
             absent where there is none.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +18,7 @@ from .categories import CategoryFinder
 from .checks import SPLITS, Faults, check_split, require_present
 from .content import first_of_equal
 from .images import ImageCache
+from .picture_objects import ImageObjects, objects_by_image
 from .seeded_index import own_randomness
 
 
@@ -43,6 +45,9 @@ class RefSegDataset(BaseDataset):
             'content'. None: what the benchmark needs.
         no_target: Whether sentences may name no object, so that an empty mask is no fault. None: as
             the benchmark says.
+        other_objects: Give each item the masks of all objects of its picture, of which `LoadMask`
+            makes `other_mask`: those of the scene file beside the data, else those that the
+            benchmark's own files list, else the targets of the picture's other sentences.
         indices: The first n samples (int), or these samples (sequence).
         serialize_data: Keep the records as one block of bytes that worker processes share.
         lazy_init: Read nothing before the first access.
@@ -57,6 +62,7 @@ class RefSegDataset(BaseDataset):
     SYNONYMS: Mapping[str, str] = {}  # what sentences call the classes beside their names
     EQUAL_IMAGES: Literal['path', 'content'] = 'path'
     NO_TARGET: bool = False  # has sentences that name no object: their masks are empty
+    LAYOUT: str | None = None  # whose sample ids these are in scene files, where it is written to
 
     def __init__(
         self,
@@ -68,6 +74,7 @@ class RefSegDataset(BaseDataset):
         exchange_seed: NonNegativeInt = 0,
         equal_images: Literal['path', 'content'] | None = None,
         no_target: bool | None = None,
+        other_objects: bool = False,
         indices: PositiveInt | Sequence[NonNegativeInt] | None = None,
         serialize_data: bool = True,
         lazy_init: bool = False,
@@ -81,6 +88,8 @@ class RefSegDataset(BaseDataset):
         self._equal_images = equal_images or self.EQUAL_IMAGES
         self._first_of: dict[str, str] | None = None  # path -> the first path of the same content
         self._exchange_seed = exchange_seed if exchange_sentences else None
+        self._other_objects = other_objects
+        self._objects: dict[str, bytes] = {}  # image key -> the masks of its objects, pickled
         # mmengine's Compose would ask the registry of the default scope, which knows our names only
         # while a runner of ours has set it.
         built = [
@@ -118,6 +127,15 @@ class RefSegDataset(BaseDataset):
         require_present([r['img_path'] for r in records], what='images')
         require_present([r['mask_path'] for r in records if 'mask_path' in r], what='masks')
         self._report_unknown(records)
+        if self._other_objects:
+            self._first_of = self._find_equal(records)
+            self._objects = objects_by_image(
+                records,
+                self._key,
+                listed=self.listed_objects(),
+                scenes=(self.data_root, self.split, self.LAYOUT),
+                title=f'{self.TITLE} {self.split}',
+            )
         if self._exchange_seed is not None:
             first_of = self._find_equal(records)
             exchange_texts(
@@ -179,6 +197,11 @@ class RefSegDataset(BaseDataset):
                 level=logging.INFO,
             )
 
+    def listed_objects(self) -> Iterator[ImageObjects] | None:
+        """All objects of each image, of all splits, as the benchmark's files list them; None: they
+        list the sentences' targets alone."""
+        return None
+
     # ------------------------------------------------------------------ items
 
     def image_key(self, idx: int) -> str:
@@ -215,15 +238,11 @@ class RefSegDataset(BaseDataset):
         record = self.get_data_info(int(idx))
         if not self.pipeline.transforms:
             return record
+        facts = {'image_cache': images, 'image_key': self._key(record), 'no_target': self.no_target}
+        if self._other_objects:
+            facts['objects'] = pickle.loads(self._objects[self._key(record)])
         with own_randomness(idx):
-            item = self.pipeline(
-                {
-                    **record,
-                    'image_cache': images,
-                    'image_key': self._key(record),
-                    'no_target': self.no_target,
-                }
-            )
+            item = self.pipeline({**record, **facts})
         if item is None:
             raise RuntimeError(
                 f'a transform returned None for sample {record["sample_id"]!r}; '

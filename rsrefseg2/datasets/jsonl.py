@@ -66,6 +66,7 @@ class RefSegJSONL(RefSegDataset):
     """
 
     TITLE = 'JSON lines'
+    LAYOUT = 'jsonl'
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 from ..registry import DATASETS
 from .base import RefSegDataset
 from .checks import find_root, require_file, require_folder
+from .picture_objects import ImageObjects
 from .refer_files import Instances, refer_triplets
 
 NAMES = ('rrsisd', 'rrssid', 'rrsis_d', 'rrsis-d')  # of the folder; guides have the others
@@ -27,6 +28,7 @@ class ReferDataset(RefSegDataset):
     """
 
     TITLE = 'RRSIS-D'
+    LAYOUT = 'rrsisd'
 
     def __init__(
         self, *, classes: Sequence[str] | None = None, made_by: str | None = None, **kwargs: Any
@@ -37,6 +39,20 @@ class ReferDataset(RefSegDataset):
 
     def load_triplets(self) -> Iterator[dict]:
         """Yield the triplets of the split; see `RefSegDataset.load_triplets`."""
+        refs_path, instances, folder = self._files()
+        names = tuple(instances.categories.values())
+        self._metainfo['classes'] = names if self._classes is None else self._classes
+        yield from refer_triplets(
+            refs_path, instances, folder, split=self.split, faults=self.faults
+        )
+
+    def listed_objects(self) -> Iterator[ImageObjects]:
+        """Every annotation of instances.json; see `RefSegDataset.listed_objects`."""
+        _, instances, folder = self._files()
+        return instances.objects_by_image(folder)
+
+    def _files(self) -> tuple[str, Instances, str]:
+        """The path of refs(unc).p, the content of instances.json, the folder of the images."""
         root = find_root(
             self.data_root,
             title=self.TITLE,
@@ -58,9 +74,4 @@ class ReferDataset(RefSegDataset):
             ],
             title=self.TITLE,
         )
-        instances = Instances(instances_path)
-        names = tuple(instances.categories.values())
-        self._metainfo['classes'] = names if self._classes is None else self._classes
-        yield from refer_triplets(
-            refs_path, instances, folder, split=self.split, faults=self.faults
-        )
+        return refs_path, Instances(instances_path), folder

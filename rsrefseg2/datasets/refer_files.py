@@ -12,6 +12,7 @@ from ..files import confined, read_bytes
 from ..records import convert, decode_json
 from .checks import Faults, split_of
 from .masks import as_rle
+from .picture_objects import ImageObjects
 from .plain_pickle import load_plain_pickle
 
 Id = int | str
@@ -162,6 +163,17 @@ class Instances:
             key: categories[key].name
             for key in sorted(categories, key=lambda key: (isinstance(key, str), key))
         }
+
+    def objects_by_image(self, folder: str) -> Iterator[ImageObjects]:
+        """Each annotation's image, in `folder`, and its mask."""
+        for annotation in self.annotations.values():
+            location = f'{self.path!r}, annotation {annotation.id}'
+            image = self.images.get(annotation.image_id)
+            if image is None:
+                raise UserError(f'{location}: its image {annotation.image_id} is not in the file')
+            path = confined(folder, image.file_name, location=f'{self.path!r}, image {image.id}')
+            rle = as_rle(annotation.segmentation, location)
+            yield path, [dict(mask_rle=rle, mask_location=location)]
 
     def of_ref(self, ref: Ref, location: str) -> tuple[ImageRecord, Annotation]:
         """The image and the annotation that a ref names."""

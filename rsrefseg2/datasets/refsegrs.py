@@ -12,6 +12,7 @@ class RefSegRS(PhraseFileDataset):
     """
 
     TITLE = 'RefSegRS'
+    LAYOUT = 'refsegrs'
     PUBLISHED = dict(train=2172, val=431, test=1817)
     METAINFO = dict(
         classes=(

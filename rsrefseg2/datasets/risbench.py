@@ -66,6 +66,7 @@ class RISBench(PhraseFileDataset):
     """
 
     TITLE = 'RISBench'
+    LAYOUT = 'risbench'
     PUBLISHED = dict(train=26300, val=10013, test=16158)
     METAINFO = dict(
         classes=(

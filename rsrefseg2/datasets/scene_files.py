@@ -26,6 +26,16 @@ def read_scenes(root: str | Path, split: str) -> Iterator[dict[str, Any]]:
         yield scene
 
 
+def folder_of_scenes(data_root: str | os.PathLike, split: str) -> Path | None:
+    """Where the scenes of a data set's split lie: in its folder `scenes`, or beside its own folder;
+    None where they are in neither."""
+    root = Path(os.path.abspath(data_root))
+    for folder in (root / SCENES, root.parent):
+        if is_file(str(folder / f'scenes_{split}.jsonl')):
+            return folder
+    return None
+
+
 class _Scene(msgspec.Struct):
     sentences: list[Any]
 
@@ -37,9 +47,8 @@ def written_triplets(data_root: str | os.PathLike, split: str) -> int | None:
     Raises:
         UserError: the scenes cannot be read.
     """
-    root = Path(os.path.abspath(data_root))
-    for folder in (root / SCENES, root.parent):
-        path = folder / f'scenes_{split}.jsonl'
-        if is_file(str(path)):
-            return sum(len(scene.sentences) for _, scene in read_json_lines(path, _Scene))
-    return None
+    folder = folder_of_scenes(data_root, split)
+    if folder is None:
+        return None
+    path = folder / f'scenes_{split}.jsonl'
+    return sum(len(scene.sentences) for _, scene in read_json_lines(path, _Scene))

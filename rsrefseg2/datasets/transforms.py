@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
@@ -30,10 +31,14 @@ class LoadImage(BaseTransform):
 @TRANSFORMS.register_module()
 class LoadMask(BaseTransform):
     """`mask_rle` or `mask_path` -> `gt_mask` (H, W) bool, of the image's size (`fit_mask`), and
-    `mask_size` (H, W), what is stored."""
+    `mask_size` (H, W), what is stored.
+
+    With `other_objects=True` of the dataset also `other_mask` (H, W) bool: all objects of the
+    picture without the target's pixels.
+    """
 
     def transform(self, results: dict) -> dict:
-        """Add `gt_mask` and `mask_size`.
+        """Add `gt_mask` and `mask_size`, and `other_mask` where the objects are known.
 
         Raises:
             UserError: the record has no mask, or it cannot be read.
@@ -44,6 +49,12 @@ class LoadMask(BaseTransform):
                 'the pipeline to predict without one'
             )
         results['gt_mask'], results['mask_size'] = mask_of(results, results.get('ori_shape'))
+        if 'objects' in results:
+            target, img_path = results['gt_mask'], results['img_path']
+            every = np.zeros_like(target)
+            for thing in results['objects']:
+                every |= mask_of({**thing, 'img_path': img_path}, target.shape)[0]
+            results['other_mask'] = every & ~target
         return results
 
 
@@ -60,6 +71,8 @@ class PackRefSegInputs(BaseTransform):
             sample.set_metainfo(dict(mask_size=results['mask_size']))
         if 'gt_mask' in results:
             sample.gt_mask = torch.from_numpy(results['gt_mask'])
+            if 'other_mask' in results:
+                sample.other_mask = torch.from_numpy(results['other_mask'])
             if results.get('no_target') and not results['gt_mask'].any():
                 sample.set_metainfo(dict(no_target=True))
         return {'inputs': results['image_cache'].tensor(results['img']), 'data_samples': sample}

@@ -71,3 +71,10 @@ def weight_of_rank(count: int, *, like: Tensor) -> Tensor:
         return torch.ones_like(total)
     dist.all_reduce(total)
     return count * dist.get_world_size() / total.clamp(min=1)
+
+
+def mean_over_ranks(values: Tensor) -> Tensor:
+    """(k,) on each rank -> a scalar whose mean over the ranks is that of all ranks' values; 0
+    where no rank has any."""
+    share = weight_of_rank(len(values), like=values)
+    return share * values.sum() / max(len(values), 1)

@@ -146,8 +146,7 @@ class RSRefSeg2(BaseModel):
         if mode == 'predict' and data_samples is not None:
             return self.predict(outputs, data_samples)
         if mode == 'loss' and data_samples is not None:
-            masks = [self.data_preprocessor.add_border(s.gt_mask) for s in data_samples]
-            return self.loss(outputs, Targets(masks, inputs.image_ids))
+            return self.loss(outputs, self.targets(data_samples, inputs.image_ids))
         raise ValueError(
             f"mode is 'tensor', or 'predict' or 'loss' with data_samples, not {mode!r}"
         )
@@ -203,6 +202,15 @@ class RSRefSeg2(BaseModel):
             if self.autocast
             else nullcontext()
         )
+
+    def targets(self, data_samples: list[RefSegDataSample], image_ids: Tensor) -> Targets:
+        """The annotation of B samples, with the border of their images. The other objects are
+        None unless every sample has them."""
+        border = self.data_preprocessor.add_border
+        others = None
+        if all('other_mask' in sample for sample in data_samples):
+            others = [border(sample.other_mask) for sample in data_samples]
+        return Targets([border(sample.gt_mask) for sample in data_samples], image_ids, others)
 
     def loss(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
         """Eq. 9: every term, already weighted; mmengine sums them.

@@ -60,6 +60,9 @@ class Prompts(NamedTuple):
     v2_act: Tensor  # (B, h1*w1, d1)  second-order activation
     p_sparse: Tensor  # (B, n_p, d2)    Eq. 6
     p_dense: Tensor | None  # (B, H2/4, W2/4) Eq. 7, logits; None: no dense prompt
+    image_scores: dict[str, Tensor] | None = (
+        None  # stack of Eq. 5 -> (B, h1*w1); None: not asked for
+    )
 
 
 class RefSegOutputs(NamedTuple):
@@ -79,6 +82,7 @@ class Targets(NamedTuple):
 
     masks: list[Tensor]  # B times (H, W) bool, at each image's own size
     image_ids: Tensor  # (B,) int64, equal for equal images, on every rank
+    others: list[Tensor] | None = None  # B times (H, W) bool: the images' other objects, if known
 
     def at(self, size: tuple[int, int]) -> Tensor:
         """Masks at `size` by nearest neighbour: (B, *size) float32 of 0 and 1."""

@@ -100,8 +100,8 @@ def single_order(self, v, text):
     """CascadedPrompter.forward whose second order starts from v again."""
     pe1, pe2 = self.decomposition.pe
     t1, t2 = self.decomposition(text.t_word, text.word_mask)
-    t1_act, v1_act = self.first_order(t1, v, pe1, self.visual_pe)
-    t2_act, v2_act = self.second_order(t2, v, pe2, self.visual_pe)
+    t1_act, v1_act, _ = self.first_order(t1, v, pe1, self.visual_pe)
+    t2_act, v2_act, _ = self.second_order(t2, v, pe2, self.visual_pe)
     p_sparse = self.sparse(t2_act, v2_act, pe2, self.visual_pe)
     p_dense = self.dense(v2_act, text.t_sent, self.grid_size)
     return Prompts(t1, t2, t1_act, v1_act, t2_act, v2_act, p_sparse, p_dense)

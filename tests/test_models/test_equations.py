@@ -103,7 +103,7 @@ def check_eq5():
     prompter = tiny_prompter()
     v, text = inputs()
     t, w = text.t_word[:, :N_T], reference_weights(prompter)
-    t_act, v_act = prompter.first_order(t, v, w['pe_1'], prompter.visual_pe)
+    t_act, v_act, _ = prompter.first_order(t, v, w['pe_1'], prompter.visual_pe)
     e_v, e_t = ref.interaction(
         v,
         t,

@@ -1,7 +1,17 @@
 """Eqs. 9-12, one term of the paper per file, computed in float32."""
 
 from .alignment import DenseLoss, SampleContrastLoss, SpatialLoss
+from .attention import AttentionLoss
 from .orthogonal import OrthogonalLoss
+from .response import ResponseLoss
 from .segmentation import SegmentationLoss
 
-__all__ = ['DenseLoss', 'OrthogonalLoss', 'SampleContrastLoss', 'SegmentationLoss', 'SpatialLoss']
+__all__ = [
+    'AttentionLoss',
+    'DenseLoss',
+    'OrthogonalLoss',
+    'ResponseLoss',
+    'SampleContrastLoss',
+    'SegmentationLoss',
+    'SpatialLoss',
+]

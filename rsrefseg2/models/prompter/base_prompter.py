@@ -98,6 +98,11 @@ class BasePrompter(nn.Module):
             return None
         return self.dense(maps[self.dense.visual], text, self.grid_size)
 
+    def scores_by_stack(self, *scores: Tensor | None) -> dict[str, Tensor] | None:
+        """`TextVisualInteraction.scores` of each of STACKS, by name; None: not asked for."""
+        found = zip(self.STACKS, scores, strict=True)
+        return {stack: score for stack, score in found if score is not None} or None
+
     def identity_start(self) -> dict[str, Tensor]:
         """{name: zeros} of what Eq. 5 adds to v: with these every step leaves v to its LN."""
         ends = ('image_attn.attn.out_proj.', 'image_mlp.mlp.2.')

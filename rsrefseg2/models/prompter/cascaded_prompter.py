@@ -101,11 +101,12 @@ class CascadedPrompter(BasePrompter):
 
         t1, t2 = self.decomposition(text.t_word, text.word_mask)  # Eq. 4
 
-        t1_act, v1_act = self.first_order(t1, v, pe1, v_pe)  # Eq. 5
-        t2_act, v2_act = self.second_order(t2, v1_act, pe2, v_pe)  # Eq. 5 again
+        t1_act, v1_act, scores1 = self.first_order(t1, v, pe1, v_pe)  # Eq. 5
+        t2_act, v2_act, scores2 = self.second_order(t2, v1_act, pe2, v_pe)  # Eq. 5 again
 
         p = self.sparse(t2_act, *self.read_by_prompts(v2_act, pe2, v_pe))  # Eq. 6
         p_sparse, t = self.split_prompts(p, t_sent=text.t_sent, t2=t2, t2_act=t2_act)
 
         p_dense = self.dense_prompt(t, v=v, v2_act=v2_act)  # Eq. 7
-        return Prompts(t1, t2, t1_act, v1_act, t2_act, v2_act, p_sparse, p_dense)
+        scores = self.scores_by_stack(scores1, scores2)
+        return Prompts(t1, t2, t1_act, v1_act, t2_act, v2_act, p_sparse, p_dense, scores)

@@ -42,10 +42,11 @@ class InterleavedPrompter(CascadedPrompter):
 
         t1, t2 = self.decomposition(text.t_word, text.word_mask)  # Eq. 4
 
-        t1_act, v1_act = self.first_order(t1, v, pe1, v_pe)  # Eq. 5
+        t1_act, v1_act, scores1 = self.first_order(t1, v, pe1, v_pe)  # Eq. 5
 
         t2_act, v2_act, p = t2, v1_act, self.sparse.start(len(t2))
         for activate, prompt in zip(self.second_order.blocks, self.sparse.blocks, strict=True):
+            v_read = v2_act
             t2_act, v2_act = activate(t2_act, v2_act, pe2, v_pe)  # Eq. 5 again
             read = self.read_by_prompts(v2_act, pe2, v_pe)
             p = self.sparse.step(prompt, p, t2_act, *read)  # Eq. 6
@@ -54,4 +55,5 @@ class InterleavedPrompter(CascadedPrompter):
         )
 
         p_dense = self.dense_prompt(t, v=v, v2_act=v2_act)  # Eq. 7
-        return Prompts(t1, t2, t1_act, v1_act, t2_act, v2_act, p_sparse, p_dense)
+        scores = self.scores_by_stack(scores1, self.second_order.scores(t2_act, v_read, pe2, v_pe))
+        return Prompts(t1, t2, t1_act, v1_act, t2_act, v2_act, p_sparse, p_dense, scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch.nn.functional as F
@@ -48,6 +49,15 @@ class Attention(nn.Module):
             attn_mask=mask,
         )
         return self.out_proj(out.transpose(1, 2).flatten(2))
+
+    def mean_scores(self, query: Tensor, key: Tensor, key_mask: Tensor | None = None) -> Tensor:
+        """The softmax's arguments Q K^T / sqrt(inner / heads), mean over the heads and over the
+        keys that are read: query (B, N, d), key (B, M, d_context) -> (B, N)."""
+        q, k = self.q_proj(query), self.k_proj(key)  # (B, N, inner), (B, M, inner)
+        read = k.new_ones(k.shape[:2]) if key_mask is None else key_mask.to(k.dtype)
+        k = (read[:, None] @ k / read.sum(1)[:, None, None]).transpose(1, 2)  # (B, inner, 1)
+        # 1 / heads of the mean times sqrt(heads / inner)
+        return (q @ k)[..., 0] / math.sqrt(self.heads * q.shape[-1])
 
 
 class AttentionStep(nn.Module):

@@ -70,10 +70,13 @@ class SingleStagePrompter(BasePrompter):
         t2_act are the words (B, L, d1)."""
         v, v_pe = self.position(v)
 
-        t_act, v_act = self.single_stage(text.t_word, v, 0.0, v_pe, text.word_mask)  # Eq. 5
+        t_act, v_act, scores = self.single_stage(  # Eq. 5
+            text.t_word, v, 0.0, v_pe, text.word_mask
+        )
 
         p = self.sparse(t_act, *self.read_by_prompts(v_act, 0.0, v_pe), text.word_mask)  # Eq. 6
         p_sparse, t = self.split_prompts(p, t_sent=text.t_sent)
 
         p_dense = self.dense_prompt(t, v=v, v2_act=v_act)  # Eq. 7
-        return Prompts(None, None, None, None, t_act, v_act, p_sparse, p_dense)
+        scores_by_stack = self.scores_by_stack(scores)
+        return Prompts(None, None, None, None, t_act, v_act, p_sparse, p_dense, scores_by_stack)

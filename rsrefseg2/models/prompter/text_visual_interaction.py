@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ...errors import UserError
 from .layers import AttentionStep, MLPStep
 
 
@@ -55,6 +56,9 @@ class TextVisualInteraction(nn.Module):
         d1: width.  blocks: N.
         text_attention, image_attention: the two attentions of Table XII; one that is off leaves
             its LN. Without both, v passes LN and MLP only.
+        image_scores: also return where the image reads the text, which AttentionLoss supervises.
+    Raises:
+        UserError: image_scores without image_attention.
     """
 
     def __init__(
@@ -67,8 +71,11 @@ class TextVisualInteraction(nn.Module):
         mlp_hidden: int,
         text_attention: bool = True,
         image_attention: bool = True,
+        image_scores: bool = False,
     ) -> None:
         super().__init__()
+        self.check_values(image_attention=image_attention, image_scores=image_scores)
+        self.image_scores = image_scores
         self.blocks = nn.ModuleList(
             InteractionBlock(
                 d1=d1,
@@ -81,6 +88,12 @@ class TextVisualInteraction(nn.Module):
             for _ in range(blocks)
         )
 
+    @staticmethod
+    def check_values(*, image_attention: bool, image_scores: bool) -> None:
+        """Raise a UserError where options do not fit each other."""
+        if image_scores and not image_attention:
+            raise UserError('interaction.image_scores needs interaction.image_attention')
+
     def forward(
         self,
         t: Tensor,
@@ -88,8 +101,28 @@ class TextVisualInteraction(nn.Module):
         t_pe: Tensor | float,
         v_pe: Tensor | float,
         t_mask: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """t (B, n_t, d1), v (B, h1*w1, d1) -> t_act, v_act of the same shapes."""
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """t (B, n_t, d1), v (B, h1*w1, d1) -> t_act, v_act of the same shapes, `scores`."""
         for block in self.blocks:
+            v_read = v
             t, v = block(t, v, t_pe, v_pe, t_mask)
-        return t, v
+        return t, v, self.scores(t, v_read, t_pe, v_pe, t_mask)
+
+    def scores(
+        self,
+        t: Tensor,
+        v: Tensor,
+        t_pe: Tensor | float,
+        v_pe: Tensor | float,
+        t_mask: Tensor | None = None,
+    ) -> Tensor | None:
+        """Where the last block's image attention reads: (B, h1*w1), the logits of each image token
+        against the text vectors, mean over heads and vectors; None unless `image_scores`.
+
+        Args:
+            t: the text that the last block reads, which is the text that it returns.
+            v: the image that the last block gets.
+        """
+        if not self.image_scores:
+            return None
+        return self.blocks[-1].image_attn.attn.mean_scores(v + v_pe, t + t_pe, t_mask)
