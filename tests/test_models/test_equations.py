@@ -183,6 +183,7 @@ def check_eq3(n_blocks=(2, 2, 2, 2), **options):
     )
     v, text = inputs()
     out = prompter(v, text)._asdict()
+    assert out.pop('image_scores') is None  # not asked for
     lengths = LENGTHS if decomposition.get('mask_words', True) else None
     expected = ref.prompter(
         v,
