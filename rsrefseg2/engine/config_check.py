@@ -104,7 +104,7 @@ TYPED = re.compile(
 )
 SEVERAL = ('param_scheduler', 'val_evaluator', 'test_evaluator')  # a dict, or a list of them
 NAMES = {
-    'model.losses': ('seg', 'ortho', 'sample', 'dense', 'spatial'),
+    'model.losses': ('seg', 'ortho', 'sample', 'dense', 'spatial', 'response', 'attention'),
     'default_hooks': (
         'runtime_info',
         'timer',

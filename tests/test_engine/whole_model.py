@@ -10,26 +10,39 @@ from torch import distributed as dist
 from torch import multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
+from rsrefseg2.models import distributed
 from rsrefseg2.models import rsrefseg2 as composer
 from rsrefseg2.models.losses import alignment
 from rsrefseg2.models.prompter import batch_norm
 from tests.test_models.tiny_model import PAPER_LOSSES, batch, build, stirred
 
 LOSSES = dict(
-    PAPER_LOSSES, dense=dict(type='DenseLoss'), spatial=dict(type='SpatialLoss', kind='mil')
+    PAPER_LOSSES,
+    dense=dict(type='DenseLoss'),
+    spatial=dict(type='SpatialLoss', kind='mil'),
+    response=dict(type='ResponseLoss'),
+    attention=dict(type='AttentionLoss'),
 )
+PROMPTER = dict(interaction=dict(image_scores=True))
 # The sentences of an image stay together: transformers' Hiera computes some steps in float32, and
 # the sum of two rounded gradients is not the rounded sum (1e-7 where an image is divided).
 SHARES = {1: [range(6)], 2: [(0, 2), (1, 3, 4, 5)], 4: [(0, 2), (3,), (1, 5), (4,)]}
-CONTROLS = ('gather without gradient', 'local BatchNorm', 'unweighted means')
+CONTROLS = (
+    'gather without gradient',
+    'local BatchNorm',
+    'unweighted means',
+    'unweighted means over some sentences',
+)
 
 
 def model_and_batch(which):
-    model = stirred(build(losses=LOSSES)).double().train()
+    model = stirred(build(losses=LOSSES, prompter=PROMPTER)).double().train()
     data = batch(model, which, training=True)
     for i, sample in zip(which, data['data_samples'], strict=True):
         if i == 0:
             sample.gt_mask[:] = False  # one empty mask: MIL leaves it out
+        sample.other_mask = torch.zeros_like(sample.gt_mask)
+        sample.other_mask[-8:] = i in (1, 4, 5)  # of the others the negatives leave out all
     return model, data
 
 
@@ -54,6 +67,8 @@ def spoil(control):
         batch_norm.gather_with_gradient = lambda x: x
     elif control == 'unweighted means':
         composer.weight_of_rank = lambda count, like: torch.ones_like(like.sum())
+    elif control == 'unweighted means over some sentences':
+        distributed.weight_of_rank = lambda count, like: torch.ones_like(like.sum())
 
 
 _gather = alignment.gather_with_gradient
