@@ -178,6 +178,22 @@ def test_an_annotation_takes_and_says(hint, good, bad, says):
             'dataset.pipeline is [], expected a list of 1 or',
         ),
         ({'optim_wrapper.optimizer.betas': [0.9]}, 'expected 2 values, each a number'),
+        (
+            {'model.losses.response': dict(type='ResponseLoss', center=1.0)},
+            "model.losses.response: ResponseLoss has no option 'center' (did you mean centre?)",
+        ),
+        (
+            {
+                'model.losses.response': dict(
+                    type='ResponseLoss', centre=None, background=None, negatives=None
+                )
+            },
+            'model.losses.response: ResponseLoss needs centre, background or negatives',
+        ),
+        (
+            {'model.prompter.interaction': dict(image_attention=False, image_scores=True)},
+            'interaction.image_scores needs interaction.image_attention',
+        ),
         ({'model.siglip': [1]}, 'model.siglip is [1], expected keys and values'),
     ],
 )
@@ -215,6 +231,10 @@ def test_what_is_right_in_another_way_passes():
             'val_evaluator.type': 'ObjectHitMetric',
             'custom_hooks': [dict(type='EMAHook')],
             'train_dataloader.dataset.indices': [0, 3],
+            'train_dataloader.dataset.other_objects': True,
+            'model.losses.response': None,
+            'model.losses.attention': dict(type='AttentionLoss', stacks=['second_order']),
+            'model.prompter.interaction': dict(image_scores=True),
             'default_hooks.checkpoint.by_epoch': False,
             'randomness.seed': None,
             'log_level': 'DEBUG',

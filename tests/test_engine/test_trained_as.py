@@ -30,6 +30,7 @@ SAME = {  # another form of the same function
     'sam.recompute': [1, 2],
     'data_preprocessor': {'lower_case': True},
     'prompter.sparse': {},
+    'prompter.interaction': {'image_scores': True},
     'autocast': 'bfloat16',
 }
 OTHER = {
