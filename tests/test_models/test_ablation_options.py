@@ -192,7 +192,7 @@ def test_attention_of_the_interaction(text_attention, image_attention):
     ).first_order
     v, text = inputs()
     t = text.t_word[:, :N_T].detach().requires_grad_()
-    t_act, v_act = stack(t, v, 0.0, 0.0)
+    t_act, v_act, _ = stack(t, v, 0.0, 0.0)
     assert reaches(v_act, t) == image_attention
     (grad,) = torch.autograd.grad(t_act[:, 0].square().sum(), t, retain_graph=True)
     assert bool((grad[:, 1].abs() > 1e-14).any()) == text_attention
