@@ -202,6 +202,11 @@ class RefSegDataset(BaseDataset):
         list the sentences' targets alone."""
         return None
 
+    def objects(self) -> Iterator[ImageObjects]:
+        """All objects of each image of the split, as `other_objects=True` has read them."""
+        for path in dict.fromkeys(self.get_data_info(i)['img_path'] for i in range(len(self))):
+            yield path, pickle.loads(self._objects[self._key({'img_path': path})])
+
     # ------------------------------------------------------------------ items
 
     def image_key(self, idx: int) -> str:

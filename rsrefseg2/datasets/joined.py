@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import UserError
 from ..registry import DATASETS, SCOPE
 from .base import RefSegDataset
+from .picture_objects import ImageObjects
 
 
 @DATASETS.register_module()
@@ -19,7 +20,8 @@ class JoinedDataset(RefSegDataset):
     a data set takes its first ones alone.
 
     Args:
-        datasets: name -> a data set's config, without split and pipeline, which are given here.
+        datasets: name -> a data set's config, without split, pipeline and other_objects, which are given
+            here.
     Raises:
         UserError: there is none, or a config names another class than a RefSegDataset.
     """
@@ -30,6 +32,7 @@ class JoinedDataset(RefSegDataset):
         if not datasets:
             raise UserError('JoinedDataset joins none: give datasets=dict(NAME=dict(type=...))')
         self._configs = {name: dict(config) for name, config in datasets.items()}
+        self._listed: list[ImageObjects] = []
         self._by_path = kwargs.get('equal_images') == 'path'
         super().__init__(data_root=data_root, **kwargs)
 
@@ -45,7 +48,10 @@ class JoinedDataset(RefSegDataset):
                     f'datasets.{name}: {given["type"]} has no referring sentences: join '
                     'classes such as RRSISD or RefSegJSONL'
                 )
-            dataset = DATASETS.build({**given, 'split': self.split, 'pipeline': ()})
+            ours = dict(split=self.split, pipeline=(), other_objects=self._other_objects)
+            dataset = DATASETS.build({**given, **ours})
+            if self._other_objects:
+                self._listed += dataset.objects()
             self.no_target = self.no_target or dataset.no_target
             if dataset._equal_images == 'content' and not self._by_path:
                 self._equal_images = 'content'
@@ -56,3 +62,8 @@ class JoinedDataset(RefSegDataset):
                 records.append({**record, 'sample_id': f'{name}/{record["sample_id"]}'})
         self._metainfo['classes'] = tuple(classes) or None
         return records
+
+    def listed_objects(self) -> Iterator[ImageObjects]:
+        """The objects that each data set has read; see `RefSegDataset.listed_objects`."""
+        listed, self._listed = self._listed, []
+        return iter(listed)

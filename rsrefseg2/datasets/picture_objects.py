@@ -40,7 +40,7 @@ def objects_by_image(
     if folder is not None:
         source, found = f"'{folder}/scenes_{split}.jsonl'", _in_scenes(records, folder, *scenes[1:])
     elif listed is not None:
-        source, found = "the benchmark's own list", listed
+        source, found = "the data's own list", listed
     else:
         source, found = 'the targets of all its sentences', _in_records(records)
     objects: dict[str, list[dict]] = {image_key(record): [] for record in records}

@@ -8,6 +8,7 @@ import pytest
 from mmengine.logging import MMLogger
 from pycocotools import mask as coco_mask
 
+from rsrefseg2.datasets import JoinedDataset
 from rsrefseg2.datasets.readers import open_split
 from rsrefseg2.datasets.scene_files import read_scenes
 from rsrefseg2.errors import UserError
@@ -98,7 +99,7 @@ def test_of_the_instances(tmp_path, log):
     assert np.array_equal(found['1021'][1], (second | lone) & ~first)
     assert np.array_equal(found['1022'][1], (first | lone) & ~second)
     assert not others_of('rrsisd', root, 'train')['1003'][1].any()  # the only object
-    assert any("those of the benchmark's own list" in message for message in log)
+    assert any("those of the data's own list" in message for message in log)
 
 
 def test_an_annotation_without_its_image_is_named(tmp_path):
@@ -123,6 +124,27 @@ def test_of_the_other_sentences(tmp_path, log):
 def test_of_run_lengths_of_the_other_sentences(tmp_path):
     found = others_of('jsonl', fabricate_jsonl(tmp_path, 'rrsisd'), 'test')
     assert np.array_equal(found['21'][1], target(6) & ~target(3))
+
+
+def test_of_joined_data_sets(dataset, tmp_path):
+    """Each sample's are those that its own data set gives."""
+    fabricate('refsegrs', tmp_path / 'tiles')
+    alone = dict(
+        scenes=others_of('rrsisd', dataset / 'rrsisd', 'test', classes=None),
+        tiles=others_of('refsegrs', tmp_path / 'tiles', 'test'),
+    )
+    roots = dict(scenes=('SynthRS', dataset / 'rrsisd'), tiles=('RefSegRS', tmp_path / 'tiles'))
+    joined = JoinedDataset(
+        datasets={name: dict(type=kind, data_root=str(at)) for name, (kind, at) in roots.items()},
+        split='test',
+        pipeline=PIPELINE,
+        other_objects=True,
+    )
+    assert len(joined) == sum(map(len, alone.values()))
+    for index in range(len(joined)):
+        sample = joined[index]['data_samples']
+        name, sample_id = sample.sample_id.split('/')
+        assert np.array_equal(sample.other_mask.numpy(), alone[name][sample_id][1])
 
 
 def test_off_by_default(tmp_path):
