@@ -230,34 +230,35 @@ def pretrain(
     """
     require_usable(dict(options, steps=steps, images=images, lr=lr), device)
     torch.manual_seed(seed)
-    dataset = training_scenes(data_root)
-    recipe = read_json(data_root / 'summary.json', Summary, what='the summary of the data')
-    pictures = None if photographs is None else Photographs(photographs)
-    claim(out, tower, overwrite=overwrite)
     images, lr = images or IMAGES[tower], lr or RATES[tower]
-    sources = _Sources(dataset, data_root, pictures, images, seed)
+    sources = _sources(data_root, photographs, images, seed)
+    recipe = read_json(data_root / 'summary.json', Summary, what='the summary of the data')
+    claim(out, tower, overwrite=overwrite)
     task = _build(tower, sources, out, options)
-    module, model, stream, recorded = task.module, task.tower, task.stream, task.options
-    if start is not None:
-        load_start(model, start, read_words(out) if tower == 'siglip' else None)
-        recorded.pop('positions', None)  # by what `start` holds: not this run's
-    else:
-        _start_patches(task, dataset, patches, seed)
-    module.to(device)
-    recorded |= dict(steps=steps, lr=lr, seed=seed, device=device, torch=torch.__version__)
-    if photographs is not None:
-        recorded['photographs'] = photographs.name
+    _set_weights(task, sources, start, patches, out)
+    task.module.to(device)
+    recorded = dict(task.options, steps=steps, lr=lr, seed=seed, device=device)
+    recorded |= {} if photographs is None else dict(photographs=photographs.name)
     with open(out / RECORD, 'w') as file:
         log = functools.partial(_log_line, file)
-        log(_facts(tower, model, start, recipe, dict(images=images, **recorded)))
-        train(module, stream, steps=steps, lr=lr, log=log)
-        if tower == 'siglip':
-            log(dict(pointing=pointing_game(model, module.preprocess, data_root)))
-            if photographs is not None:
-                found = pointing_game(model, module.preprocess, photographs, split='val')
-                log(dict(pointing_on_photographs=found))
+        log(_facts(tower, task.tower, start, recipe, dict(images=images, **recorded)))
+        train(task.module, task.stream, steps=steps, lr=lr, log=log)
+        if isinstance(task.module, SiglipPretraining):
+            _log_pointing(log, task.module, data_root, photographs)
     with weights_written(out):
-        model.save_pretrained(out)
+        task.tower.save_pretrained(out)
+
+
+def _log_pointing(
+    log: Callable[[dict], None],
+    module: SiglipPretraining,
+    data_root: Path,
+    photographs: Path | None,
+) -> None:
+    log(dict(pointing=pointing_game(module.siglip, module.preprocess, data_root)))
+    if photographs is not None:
+        found = pointing_game(module.siglip, module.preprocess, photographs, split='val')
+        log(dict(pointing_on_photographs=found))
 
 
 def claim(out: Path, tower: str, *, overwrite: bool = False) -> None:
@@ -311,6 +312,11 @@ class _Sources(NamedTuple):
     seed: int
 
 
+def _sources(data_root: Path, photographs: Path | None, images: int, seed: int) -> _Sources:
+    pictures = None if photographs is None else Photographs(photographs)
+    return _Sources(training_scenes(data_root), data_root, pictures, images, seed)
+
+
 def _build(tower: str, sources: _Sources, out: Path, options: dict[str, Any]) -> _Task:
     dataset, data_root, photographs, images, seed = sources
     if tower == 'siglip':
@@ -341,10 +347,18 @@ def _in_turn(*streams: Iterator[dict]) -> Iterator[dict]:
         yield from batches_
 
 
-def _start_patches(task: _Task, dataset: RRSISD, patches: str, seed: int) -> None:
+def _set_weights(
+    task: _Task, sources: _Sources, start: Path | None, patches: str, out: Path
+) -> None:
+    """Earlier weights; or, of new ones, the patch embedding's."""
+    if start is not None:
+        words = read_words(out) if isinstance(task.module, SiglipPretraining) else None
+        load_start(task.tower, start, words)
+        task.options.pop('positions', None)  # by what `start` holds: not this run's
+        return
     task.options['patches'] = patches
     if patches == 'whitened':
-        some = next(batches(dataset, images=256, sentences=1, seed=seed))
+        some = next(batches(sources.dataset, images=256, sentences=1, seed=sources.seed))
         whiten_patches(task.embedding, task.module.images(some['inputs']))
 
 
@@ -356,6 +370,7 @@ def _facts(
         tower=tower,
         start=start and start.name,
         data=recipe.arguments,
+        torch=torch.__version__,
         **options,
         parameters=sum(p.numel() for p in model.parameters()),
     )
