@@ -23,6 +23,8 @@ LEVELS = [
         'files',
         'records',
         'rle',
+        'symmetries',
+        'directions',
         'options',
         'shipped',
         'bounds',
