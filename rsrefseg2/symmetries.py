@@ -43,9 +43,7 @@ class Symmetry(NamedTuple):
         """
         if self.transpose:
             maps = maps.swapaxes(y, x)
-        axes = [axis for axis, flip in ((y, self.flip_y), (x, self.flip_x)) if flip]
-        if not axes:
-            return maps
+        axes = tuple(axis for axis, flip in ((y, self.flip_y), (x, self.flip_x)) if flip)
         return maps.flip(axes) if isinstance(maps, Tensor) else np.flip(maps, axes)
 
     @property

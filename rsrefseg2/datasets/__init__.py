@@ -3,6 +3,7 @@
 base.py is the place to start; refsegrs.py, rrsisd.py and risbench.py hold what differs.
 """
 
+from .augmentation import RandomRewording, RandomSymmetry
 from .base import RefSegDataset
 from .collate import unique_images_collate
 from .images import ImageCache, read_image
@@ -30,6 +31,8 @@ __all__ = [
     'PhraseFileDataset',
     'RISBench',
     'RRSISD',
+    'RandomRewording',
+    'RandomSymmetry',
     'RefCOCO',
     'RefSegDataset',
     'RefSegJSONL',

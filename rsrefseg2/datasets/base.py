@@ -236,7 +236,7 @@ class RefSegDataset(BaseDataset):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """The items of one batch; an image that several of them show is decoded once."""
-        images = ImageCache()
+        images = ImageCache(getattr(indices[0], 'seed', None) if len(indices) else None)
         return [self._item(idx, images) for idx in indices]
 
     def _item(self, idx: int, images: ImageCache) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import zlib
+from collections.abc import Callable, Hashable
 
 import numpy as np
 import torch
@@ -92,10 +94,15 @@ class ImageCache:
     """The images of one batch: one reading per key, one tensor per array.
 
     The tensor is keyed by the array and not by the path, so a transform that changes a sample's
-    image gives this sample a tensor of its own.
+    image gives this sample a tensor of its own, unless it makes it here (`changed`).
+
+    Args:
+        seed: (seed of the run, epoch) of a batch that was drawn.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seed: tuple[int, ...] | None = None) -> None:
+        self._seed = seed
+        self._changed: dict[tuple[int, Hashable], tuple[np.ndarray, np.ndarray]] = {}
         self._arrays: dict[str, np.ndarray] = {}
         self._tensors: dict[int, tuple[np.ndarray, torch.Tensor]] = {}
 
@@ -107,6 +114,28 @@ class ImageCache:
             image.flags.writeable = False  # a transform in place would alter other samples
             self._arrays[key] = image
         return self._arrays[key]
+
+    def generator(self, key: str) -> np.random.Generator:
+        """Random numbers that belong to an image: the same for all its samples of an epoch.
+
+        A function of the batch's seed and the image's file name; where the batch was not drawn, of
+        NumPy's state when the batch first asks.
+        """
+        if self._seed is None:
+            self._seed = (int(np.random.randint(2**31)),)
+        name = os.path.basename(key).encode('utf-8', 'surrogateescape')
+        return np.random.default_rng((*self._seed, zlib.crc32(name)))
+
+    def changed(
+        self, image: np.ndarray, name: Hashable, change: Callable[[np.ndarray], np.ndarray]
+    ) -> np.ndarray:
+        """`change(image)`, shared and so read-only: made once for each `name` of the change."""
+        key = id(image), name
+        if key not in self._changed:
+            made = np.ascontiguousarray(change(image))
+            made.flags.writeable = False
+            self._changed[key] = image, made  # holding the array keeps its id its own
+        return self._changed[key][1]
 
     def tensor(self, image: np.ndarray) -> torch.Tensor:
         """(3, H, W) uint8, the same object for the same array."""
