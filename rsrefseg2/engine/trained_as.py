@@ -28,7 +28,8 @@ from .renames import rename, rename_settings
 NO_FUNCTION = re.compile(
     r'init|(siglip|sam)\.checkpoint|losses(\..*)?|(\w+\.)?\w*recompute(\..*)?'
     r'|.*\.dropout|.*\.trainable|sam\.train_prompt_encoder|frozen_dtype|compile_blocks'
-    r'|autocast|data_preprocessor\.(type|tokenizer|init)|prompter\.interaction\.image_scores'
+    r'|autocast|test_symmetries|data_preprocessor\.(type|tokenizer|init)'
+    r'|prompter\.interaction\.image_scores'
 )
 # Of a run, what is reported where a resume changes it. Where data lie is no change of them.
 OF_THE_RUN = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg')

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..registry import MODELS, PRETRAINED
 from ..structures import RefSegDataSample
+from ..symmetries import GROUPS, Group
 from .data_preprocessor import ModelInputs
 from .distributed import weight_of_rank
 from .dual_modality_encoder import DualModalityEncoder
 from .losses.segmentation import upsample
 from .mask_generator import MaskGenerator
 from .symbols import EncodedImages, RefSegOutputs, Targets, TowerSpec, at_least_float32
+from .symmetry_average import predict_with_symmetries
 from .towers.activation_checkpointing import store_frozen_in_bfloat16
 from .towers.compiling import compile_towers
 
@@ -47,6 +49,8 @@ class RSRefSeg2(BaseModel):
             kind once for its sizes (`compile_blocks`). The first pass takes minutes at full size.
         upsample_via_sam_input: masks are upsampled to SAM's H2 x W2, then to their original size
             (the release's variant), instead of at once.
+        test_symmetries: 'flips', 'turns' or 'all' (`symmetries.GROUPS`): the test averages the
+            logits over these (`predict_with_symmetries`), at the cost of 4 or 8 passes.
 
     Raises:
         ValueError: another value than these.
@@ -68,14 +72,9 @@ class RSRefSeg2(BaseModel):
         frozen_dtype: Literal['float32', 'bfloat16'] = 'float32',
         compile_blocks: str | None = None,
         upsample_via_sam_input: bool = False,
+        test_symmetries: Group | None = None,
     ) -> None:
-        if init not in ('pretrained', 'random'):
-            raise ValueError(f"init is 'pretrained' or 'random', not {init!r}")
-        if autocast not in (None, 'bfloat16') or frozen_dtype not in ('float32', 'bfloat16'):
-            raise ValueError(
-                "autocast is None or 'bfloat16', frozen_dtype 'float32' or 'bfloat16',"
-                f' not {autocast!r} and {frozen_dtype!r}'
-            )
+        _check_choices(init, autocast, frozen_dtype, test_symmetries)
         self.check_values(autocast=autocast, frozen_dtype=frozen_dtype)
         encoder = DualModalityEncoder(init=init, **siglip)
         mask_generator = MaskGenerator(init=init, **sam)
@@ -99,6 +98,7 @@ class RSRefSeg2(BaseModel):
         if compile_blocks is not None:
             compile_towers(self, compile_blocks)
         self.upsample_via_sam_input = upsample_via_sam_input
+        self.test_symmetries = test_symmetries
         # words of the training sentences, lower case; None: the checkpoint does not say
         self.known_words: frozenset[str] | None = None
         self.prompter = MODELS.build(dict(prompter, towers=_spec_of(encoder, mask_generator)))
@@ -150,6 +150,12 @@ class RSRefSeg2(BaseModel):
         raise ValueError(
             f"mode is 'tensor', or 'predict' or 'loss' with data_samples, not {mode!r}"
         )
+
+    def test_step(self, data: dict) -> list[RefSegDataSample]:
+        """A batch of the loader -> its samples as of 'predict'; by `test_symmetries` if set."""
+        if self.test_symmetries is None:
+            return super().test_step(data)
+        return predict_with_symmetries(self, data, GROUPS[self.test_symmetries])
 
     def encode_images(self, images_siglip: Tensor, images_sam: Tensor) -> EncodedImages:
         """I_1 (U, 3, H1, W1), I_2 (U, 3, H2, W2) -> what depends on the U images alone."""
@@ -271,6 +277,23 @@ class RSRefSeg2(BaseModel):
             mask_logits = upsample(mask_logits, self.mask_generator.input_size)
         crop = self.data_preprocessor.crop_border
         return [crop(logits, shape) for logits, shape in zip(mask_logits, ori_shapes, strict=True)]
+
+
+def _check_choices(
+    init: str, autocast: str | None, frozen_dtype: str, test_symmetries: str | None
+) -> None:
+    if init not in ('pretrained', 'random'):
+        raise ValueError(f"init is 'pretrained' or 'random', not {init!r}")
+    if autocast not in (None, 'bfloat16') or frozen_dtype not in ('float32', 'bfloat16'):
+        raise ValueError(
+            "autocast is None or 'bfloat16', frozen_dtype 'float32' or 'bfloat16',"
+            f' not {autocast!r} and {frozen_dtype!r}'
+        )
+    if test_symmetries not in (None, *GROUPS):
+        raise ValueError(
+            f'test_symmetries is None or one of {", ".join(map(repr, GROUPS))}, '
+            f'not {test_symmetries!r}'
+        )
 
 
 def _inputs_of(encoder: DualModalityEncoder, mask_generator: MaskGenerator) -> dict:

@@ -32,6 +32,7 @@ SAME = {  # another form of the same function
     'prompter.sparse': {},
     'prompter.interaction': {'image_scores': True},
     'autocast': 'bfloat16',
+    'test_symmetries': 'flips',
 }
 OTHER = {
     'prompter.heads': 2,
