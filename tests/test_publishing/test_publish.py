@@ -581,6 +581,7 @@ def test_a_module_of_ones_own_is_named_in_the_card_and_where_it_is_missing(
 def test_licences():
     assert licence_of('facebook/sam2.1-hiera-large') == 'apache-2.0'
     assert licence_of('synthrs/towers/sam2') == 'apache-2.0'
+    assert licence_of('synthrs/towers/sam2_256') == 'research use'
     assert licence_of('openai/clip-vit-base-patch32') is None and licence_of(None) is None
 
 

@@ -186,6 +186,8 @@ LICENCES = {
     'google/siglip2-': 'apache-2.0',
     'facebook/sam2.1-hiera-': 'apache-2.0',
     'facebook/sam-vit-': 'apache-2.0',
+    'synthrs/towers/siglip_256': 'research use',  # so are the photographs that these two have seen
+    'synthrs/towers/sam2_256': 'research use',
     'synthrs/towers/': 'apache-2.0',  # this project's own
 }
 
