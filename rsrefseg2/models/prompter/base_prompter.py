@@ -105,7 +105,7 @@ class BasePrompter(nn.Module):
 
     def identity_start(self) -> dict[str, Tensor]:
         """{name: zeros} of what Eq. 5 adds to v: with these every step leaves v to its LN."""
-        ends = ('image_attn.attn.out_proj.', 'image_mlp.mlp.2.')
+        ends = ('image_attn.attn.out_proj.', 'patch_attn.attn.out_proj.', 'image_mlp.mlp.2.')
         return {
             name: torch.zeros_like(value)
             for name, value in self.state_dict().items()

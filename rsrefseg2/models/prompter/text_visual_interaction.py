@@ -11,7 +11,8 @@ from .layers import AttentionStep, MLPStep
 class InteractionBlock(nn.Module):
     """One block of Eq. 5, every step residual and post-norm.
 
-    Sub-layers: self-attention of the text vectors; the image tokens attend to them; an MLP.
+    Sub-layers: self-attention of the text vectors; the image tokens attend to them; with
+    `patch_attention` the image tokens attend to each other; an MLP.
     """
 
     def __init__(
@@ -23,10 +24,12 @@ class InteractionBlock(nn.Module):
         mlp_hidden: int,
         text_attention: bool = True,
         image_attention: bool = True,
+        patch_attention: bool = False,
     ) -> None:
         super().__init__()
         self.text_attn = AttentionStep(d=d1, inner=inner, heads=heads, attention=text_attention)
         self.image_attn = AttentionStep(d=d1, inner=inner, heads=heads, attention=image_attention)
+        self.patch_attn = AttentionStep(d=d1, inner=inner, heads=heads) if patch_attention else None
         self.image_mlp = MLPStep(d=d1, hidden=mlp_hidden)
 
     def forward(
@@ -44,7 +47,8 @@ class InteractionBlock(nn.Module):
         t = self.text_attn(t, t, x_pe=t_pe, context_pe=t_pe, context_mask=t_mask)
 
         v = self.image_attn(v, t, x_pe=v_pe, context_pe=t_pe, context_mask=t_mask)
-
+        if self.patch_attn is not None:
+            v = self.patch_attn(v, v, x_pe=v_pe, context_pe=v_pe)
         v = self.image_mlp(v)
         return t, v
 
@@ -56,6 +60,9 @@ class TextVisualInteraction(nn.Module):
         d1: width.  blocks: N.
         text_attention, image_attention: the two attentions of Table XII; one that is off leaves
             its LN. Without both, v passes LN and MLP only.
+        patch_attention: off in the paper: Eq. 5 compares each patch with the text alone, so that no
+            part of the prompter that has read the text compares two places; with it the patches
+            attend to each other in every block.
         image_scores: also return where the image reads the text, which AttentionLoss supervises.
     Raises:
         UserError: image_scores without image_attention.
@@ -71,6 +78,7 @@ class TextVisualInteraction(nn.Module):
         mlp_hidden: int,
         text_attention: bool = True,
         image_attention: bool = True,
+        patch_attention: bool = False,
         image_scores: bool = False,
     ) -> None:
         super().__init__()
@@ -84,6 +92,7 @@ class TextVisualInteraction(nn.Module):
                 mlp_hidden=mlp_hidden,
                 text_attention=text_attention,
                 image_attention=image_attention,
+                patch_attention=patch_attention,
             )
             for _ in range(blocks)
         )
