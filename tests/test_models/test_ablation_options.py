@@ -212,6 +212,30 @@ def test_no_patch_depends_on_another_one():
     assert (grad[:, 0].abs() > 1e-14).any() and not (grad[:, 1:].abs() > 1e-14).any()
 
 
+def test_with_patch_attention_every_patch_reads_every_other_one():
+    """LN(v + softmax((v + pe)(v + pe)^T) v) between image attention and MLP, literally."""
+    stack = tiny_prompter(interaction=dict(patch_attention=True)).second_order
+    v, text = inputs()
+    t, pe = text.t_word[:, :N_T], torch.randn_like(v[0])
+    _, found, _ = stack(t, v, 0.0, pe)
+    for block in stack.blocks:
+        t = block.text_attn(t, t)
+        v = block.image_attn(v, t, x_pe=pe)
+        step = block.patch_attn
+        q, k, value = (
+            proj(x).unflatten(-1, (step.attn.heads, -1))
+            for proj, x in (
+                (step.attn.q_proj, v + pe),
+                (step.attn.k_proj, v + pe),
+                (step.attn.v_proj, v),
+            )
+        )
+        weight = (torch.einsum('bnhd,bmhd->bhnm', q, k) / q.shape[-1] ** 0.5).softmax(-1)
+        read = torch.einsum('bhnm,bmhd->bnhd', weight, value).flatten(2)
+        v = block.image_mlp(step.norm(v + step.attn.out_proj(read)))
+    assert same(found, v)
+
+
 # ---- Table XIII -------------------------------------------------------------------------------
 
 

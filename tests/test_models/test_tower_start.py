@@ -22,6 +22,18 @@ def test_with_the_identity_start_v_is_only_normed(kind):
     torch.testing.assert_close(prompter(v, text).v2_act, expected)
 
 
+def test_the_identity_start_with_patch_attention_is_lns_alone():
+    prompter = tiny_prompter(visual_position='query_key', interaction=dict(patch_attention=True))
+    prompter.load_state_dict(prompter.identity_start(), strict=False)
+    v, text = inputs()
+    expected = v
+    for stack in prompter.STACKS:
+        for block in getattr(prompter, stack).blocks:
+            expected = block.patch_attn.norm(block.image_attn.norm(expected))
+            expected = block.image_mlp.norm(expected)
+    torch.testing.assert_close(prompter(v, text).v2_act, expected)
+
+
 def test_the_identity_start_touches_nothing_else():
     prompter = tiny_prompter()
     zeros = prompter.identity_start()
