@@ -11,10 +11,11 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-# The keys of the tables PROTOCOLS, BENCHMARKS, READERS and LAYOUTS; a test compares them.
+# The keys of the tables PROTOCOLS, BENCHMARKS, FURTHER, READERS and LAYOUTS; a test compares them.
 PROTOCOLS = ('paper', 'rmsin', 'lisa', 'release', 'generalised')
 BENCHMARKS = ('refsegrs', 'rrsisd', 'risbench')
-READERS = (*BENCHMARKS, 'jsonl', 'refcoco', 'refcoco+', 'refcocog')
+FURTHER = ('nwpu_refer', 'earthreason', 'ris_lad', 'remotesam', 'lasers')
+READERS = (*BENCHMARKS, *FURTHER, 'jsonl', 'refcoco', 'refcoco+', 'refcocog')
 LAYOUTS = ('rrsisd', 'refsegrs', 'risbench', 'jsonl')
 SPLITS = ('train', 'val', 'test')
 SHARES = (0.7, 0.1, 0.2)  # of the pictures of a COCO file: train, val, test

@@ -174,6 +174,25 @@ def from_polygons(polygons: Any, size: Sequence[int], *, location: str) -> dict[
     )
 
 
+def union(rles: Sequence[Any], *, location: str) -> dict[str, Any]:
+    """The RLE of the pixels of all `rles`, which are of one size.
+
+    Raises:
+        UserError: there is none; see `runs_of`; two are of different sizes.
+    """
+    found = [checked(rle, location=location) for rle in rles]
+    if not found:
+        raise UserError(f'{location}: the list of masks is empty: correct the record')
+    sizes = list(dict.fromkeys(tuple(rle['size']) for rle in found))
+    if len(sizes) > 1:
+        (height, width), (other_height, other_width), *_ = sizes
+        raise UserError(
+            f'{location}: its masks are {height} x {width} and {other_height} x {other_width} '
+            '(height x width): correct the record'
+        )
+    return coco_mask.merge(found)
+
+
 def require_within(
     coordinates: Sequence[Any], size: Sequence[int], *, location: str, what: str
 ) -> None:

@@ -13,7 +13,7 @@ from mmengine.config import DictAction
 
 from rsrefseg2 import options
 from rsrefseg2.dataprep.layouts import LAYOUTS
-from rsrefseg2.datasets.readers import BENCHMARKS, READERS
+from rsrefseg2.datasets.readers import BENCHMARKS, FURTHER, READERS
 from rsrefseg2.evaluation import PROTOCOLS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,6 +68,7 @@ def test_help_imports_nothing_heavy():
 def test_the_choices_are_what_there_is():
     assert options.PROTOCOLS == tuple(PROTOCOLS)
     assert options.BENCHMARKS == tuple(BENCHMARKS)
+    assert options.FURTHER == tuple(FURTHER)
     assert options.READERS == tuple(READERS)
     assert options.LAYOUTS == tuple(LAYOUTS)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..options import (
     BENCHMARKS,
+    FURTHER,
     LAYOUTS,
     PER_IMAGE,
     PER_OBJECT,
@@ -31,16 +32,17 @@ from ..records import read_json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    parser.add_argument('source', choices=[*BENCHMARKS, 'jsonl', 'coco'], help='what ROOT holds')
+    parser.add_argument(
+        'source', choices=[*BENCHMARKS, *FURTHER, 'jsonl', 'coco'], help='what ROOT holds'
+    )
     parser.add_argument('root', help="the data set's folder; of coco: the instance file")
     parser.add_argument('--to', required=True, choices=LAYOUTS, help='layout to write')
     add_shared(parser, 'out', required=True, type=Path, help='new folder')
     parser.add_argument(
         '--splits',
         nargs='+',
-        default=SPLITS,
         choices=SPLITS,
-        help='of a layout: the splits to convert (all)',
+        help='of a layout: the splits to convert (those of the benchmark)',
     )
     _add_coco_arguments(parser.add_argument_group('from coco'))
 

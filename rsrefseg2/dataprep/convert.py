@@ -15,38 +15,38 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pycocotools import mask as coco_mask
 
 from ..datasets.base import RefSegDataset
 from ..datasets.checks import SPLITS
 from ..datasets.content import on_all_cores
 from ..datasets.images import read_image
-from ..datasets.masks import read_mask
-from ..datasets.readers import open_split
+from ..datasets.masks import mask_of
+from ..datasets.readers import FURTHER, open_split, splits_of
 from ..datasets.rrsisd import CLASSES
 from ..datasets.scene_files import SCENES
 from ..files import write_text
-from ..rle import checked
+from ..rle import checked, encode
 from .layouts import LAYOUTS, UNKNOWN, Layout, Picture, running_totals
 from .new_folder import complete_folder
 
-SOURCES = ('refsegrs', 'rrsisd', 'risbench', 'jsonl')
+SOURCES = ('refsegrs', 'rrsisd', 'risbench', *FURTHER, 'jsonl')
 FROM_SENTENCE = ('refsegrs', 'risbench')  # their files name no category
 
 
 def convert(
-    source: str, data_root: str, *, to: str, out: str | Path, splits: Sequence[str] = SPLITS
+    source: str, data_root: str, *, to: str, out: str | Path, splits: Sequence[str] | None = None
 ) -> list[str]:
     """Write the data set at `data_root` to the new folder `out`, in the layout `to`.
 
     Args:
         source: of SOURCES.
         to: a key of layouts.LAYOUTS.
-        splits: those to convert; each must be there.
+        splits: those to convert; each must be there. None: all of the source.
     Returns:
         What was written and what the layout could not hold, one line each.
     """
+    splits = splits_of(source) if splits is None else splits
     with complete_folder(out) as root:
         records: list[dict[str, Any]] = []
         categories: tuple[str, ...] = ()
@@ -131,8 +131,7 @@ def _scenes(dataset: RefSegDataset, *, keep_category: bool) -> list[dict[str, An
 def _rle(sample: dict[str, Any]) -> dict[str, Any]:
     if 'mask_rle' in sample:
         return text_rle(checked(sample['mask_rle'], location=sample['mask_location']))
-    mask = read_mask(sample['mask_path'])
-    return text_rle(coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))))
+    return encode(mask_of(sample)[0])
 
 
 # ---------------------------------------------------------------- writing
@@ -221,6 +220,7 @@ def _not_kept(source: str, layout: type[Layout], records: list[dict[str, Any]]) 
         *_about_categories(source, layout, records),
         *_about_pictures(layout, records),
         *_without_line_breaks(layout, records),
+        *_without_target(records),
     ]
 
 
@@ -289,3 +289,13 @@ def _without_line_breaks(layout: type[Layout], records: list[dict[str, Any]]) ->
             f'{len(broken)} sentences had line breaks, which the layout cannot hold: they '
             'are blanks now'
         )
+
+
+def _without_target(records: list[dict[str, Any]]) -> Iterator[str]:
+    empty = sum(
+        not record['objects'][sentence['target']]['area']
+        for record in records
+        for sentence in record['sentences']
+    )
+    if empty:
+        yield f'{empty} sentences have an empty mask: read the data with no_target=True'

@@ -109,7 +109,8 @@ class RefSegDataset(BaseDataset):
     def load_triplets(self) -> Iterator[dict]:
         """Yield `sample_id, img_path, text, category, mask_path | mask_rle, mask_location`, `location`.
 
-        `location` names file and record for messages and is dropped afterwards.
+        `location` names file and record for messages and is dropped afterwards. `any_value=True`:
+        all values of the mask file but 0 are the target.
         """
         raise NotImplementedError
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
-from ..rle import checked, decode, size_of
+from ..rle import checked, decode, from_polygons, size_of, union
 from .pictures import memory_errors_reported, open_picture
 
 # How far a stored mask may differ from its image and still be its mask: a share of each side, and
@@ -35,11 +35,27 @@ def as_rle(segmentation: Any, location: str) -> dict[str, Any]:
     return {'size': list(size_of(segmentation['size'], location=location)), 'counts': counts}
 
 
-def read_mask(path: str | os.PathLike) -> np.ndarray:
+def union_of(segmentation: Any, size: Sequence[Any], location: str) -> dict[str, Any]:
+    """The RLE of one RLE, of several, or of polygons in an image of `size` (H, W); their union.
+
+    Raises:
+        UserError: it is none of them; see `rle.union` and `rle.from_polygons`.
+    """
+    if isinstance(segmentation, list) and segmentation and isinstance(segmentation[0], list):
+        return from_polygons(segmentation, size, location=location)
+    return union(
+        segmentation if isinstance(segmentation, list) else [segmentation], location=location
+    )
+
+
+def read_mask(path: str | os.PathLike, *, any_value: bool = False) -> np.ndarray:
     """(H, W) bool of a mask file with one channel, or equal ones, of values 0 and 1, or 0 and 255.
 
     Other values are an error: every threshold for them is a guess, and the public loaders differ
     (> 0, > 50, == 255). A palette is looked up.
+
+    Args:
+        any_value: The layout says that all values but 0 are the target.
 
     Raises:
         UserError: see `open_picture`; other values, colours, a mask that stands in the alpha
@@ -48,10 +64,10 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
     shown = repr(os.fsdecode(path))
     image = open_picture(path, what='the mask')
     with memory_errors_reported(f'{shown}: the mask'):
-        return _target_of(image, shown)
+        return _target_of(image, shown, any_value)
 
 
-def _target_of(image: Image.Image, shown: str) -> np.ndarray:
+def _target_of(image: Image.Image, shown: str, any_value: bool) -> np.ndarray:
     values = _of_palette(image, shown) if image.mode in ('P', 'PA') else np.array(image)
     if values.ndim == 3:
         # (H, W, C) -> (H, W); the last of 2 or 4 channels is alpha
@@ -66,6 +82,8 @@ def _target_of(image: Image.Image, shown: str) -> np.ndarray:
                 f'{shown}: the mask stands in the alpha channel, its colours are all '
                 'alike: save that channel, e.g. magick IN -alpha extract OUT.png'
             )
+    if any_value:
+        return values != 0
     target = values > 0
     top = values.max(initial=0)
     if top not in (0, 1, 255) or values.min(initial=0) < 0 or (values[target] != top).any():
@@ -121,7 +139,7 @@ def mask_of(
             _require_fit(tuple(record['mask_rle']['size']), image_size, **fit)
         mask = decode(record['mask_rle'], location=location)
     else:
-        mask = read_mask(record['mask_path'])
+        mask = read_mask(record['mask_path'], any_value=record.get('any_value', False))
     return (mask if image_size is None else fit_mask(mask, image_size, **fit)), mask.shape
 
 

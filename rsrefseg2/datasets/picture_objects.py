@@ -78,6 +78,6 @@ def _in_scenes(
 
 def _in_records(records: list[dict]) -> Iterator[ImageObjects]:
     """The target of each record."""
-    keys = ('mask_rle', 'mask_path', 'mask_location')
+    keys = ('mask_rle', 'mask_path', 'any_value', 'mask_location')
     for record in records:
         yield record['img_path'], [{key: record[key] for key in keys if key in record}]

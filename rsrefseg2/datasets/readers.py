@@ -10,12 +10,26 @@ from typing import Any
 
 from ..errors import UserError, suggest
 from .base import RefSegDataset
+from .earthreason import EarthReason
 from .jsonl import BENCHMARKS, RefSegJSONL
+from .lasers import LaSeRS
+from .nwpu_refer import NWPURefer
 from .refcoco import DIVIDED_BY, RefCOCO
+from .remotesam import RemoteSAM270K
+from .ris_lad import RISLAD
 from .scene_files import written_triplets
 
+# Benchmarks that the paper has no table of.
+FURTHER: dict[str, type[RefSegDataset]] = {
+    'nwpu_refer': NWPURefer,
+    'earthreason': EarthReason,
+    'ris_lad': RISLAD,
+    'remotesam': RemoteSAM270K,
+    'lasers': LaSeRS,
+}
 READERS: dict[str, Callable[..., RefSegDataset]] = {
     **BENCHMARKS,
+    **FURTHER,
     'jsonl': RefSegJSONL,
     **{name: partial(RefCOCO, name=name) for name in DIVIDED_BY},  # type: ignore[arg-type]
 }

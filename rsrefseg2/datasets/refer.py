@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from ..registry import DATASETS
 from .base import RefSegDataset
@@ -28,7 +28,20 @@ class ReferDataset(RefSegDataset):
     """
 
     TITLE = 'RRSIS-D'
-    LAYOUT = 'rrsisd'
+    LAYOUT: str | None = 'rrsisd'
+    # Facts of a layout; the released names come first.
+    WRAPPERS: ClassVar[Sequence[str]] = ('RRSIS-D', 'rrsis-d')
+    REFS: ClassVar[Sequence[str]] = ('refs(unc).p',)
+    INSTANCES: ClassVar[Sequence[str]] = ('instances.json',)
+    ANNOTATION_FOLDERS: ClassVar[Sequence[str]] = (*NAMES, '')  # of the two files
+    IMAGE_FOLDERS: ClassVar[Sequence[str]] = (
+        'images/rrsisd/JPEGImages',
+        'images/JPEGImages',
+        *(f'images/{name}/JPEGImages' for name in NAMES[1:]),
+        'JPEGImages',
+    )
+    ANY_MASK: ClassVar[bool] = False  # polygons and several run-length masks, too
+    UNKNOWN: ClassVar[str] = ''  # of the layout, for messages about a target that is missing
 
     def __init__(
         self, *, classes: Sequence[str] | None = None, made_by: str | None = None, **kwargs: Any
@@ -46,32 +59,39 @@ class ReferDataset(RefSegDataset):
             refs_path, instances, folder, split=self.split, faults=self.faults
         )
 
-    def listed_objects(self) -> Iterator[ImageObjects]:
+    def listed_objects(self) -> Iterator[ImageObjects] | None:
         """Every annotation of instances.json; see `RefSegDataset.listed_objects`."""
         _, instances, folder = self._files()
         return instances.objects_by_image(folder)
 
     def _files(self) -> tuple[str, Instances, str]:
         """The path of refs(unc).p, the content of instances.json, the folder of the images."""
-        root = find_root(
-            self.data_root,
-            title=self.TITLE,
-            wrappers=('RRSIS-D', 'rrsis-d'),
-            entries=(*NAMES[:3], 'images', 'JPEGImages', 'refs(unc).p'),
-            made_by=self._made_by,
-        )
+        root = self._root()
         refs_path, instances_path = (
             require_file(
-                [os.path.join(root, name, file) for name in (*NAMES, '')], title=self.TITLE
+                [
+                    os.path.join(root, folder, file)
+                    for file in files
+                    for folder in self.ANNOTATION_FOLDERS
+                ],
+                title=self.TITLE,
             )
-            for file in ('refs(unc).p', 'instances.json')
+            for files in (self.REFS, self.INSTANCES)
         )
         folder = require_folder(
-            [
-                *(os.path.join(root, 'images', name, 'JPEGImages') for name in (NAMES[0], '')),
-                *(os.path.join(root, 'images', name, 'JPEGImages') for name in NAMES[1:]),
-                os.path.join(root, 'JPEGImages'),
-            ],
-            title=self.TITLE,
+            [os.path.join(root, name) for name in self.IMAGE_FOLDERS], title=self.TITLE
         )
-        return refs_path, Instances(instances_path), folder
+        instances = Instances(instances_path, any_mask=self.ANY_MASK, unknown=self.UNKNOWN)
+        return refs_path, instances, folder
+
+    def _root(self) -> str:
+        folders = {
+            name.partition('/')[0] for name in (*self.ANNOTATION_FOLDERS, *self.IMAGE_FOLDERS)
+        }
+        return find_root(
+            self.data_root,
+            title=self.TITLE,
+            wrappers=self.WRAPPERS,
+            entries=(*sorted(folders - {'', *self.WRAPPERS}), *self.REFS),
+            made_by=self._made_by,
+        )

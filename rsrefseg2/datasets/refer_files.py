@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..files import confined, read_bytes
 from ..records import convert, decode_json
 from .checks import Faults, split_of
-from .masks import as_rle
+from .masks import as_rle, union_of
 from .picture_objects import ImageObjects
 from .plain_pickle import load_plain_pickle
 
@@ -48,10 +48,12 @@ class Ref(msgspec.Struct):
 
 
 class ImageRecord(msgspec.Struct, gc=False):
-    """Of instances.json."""
+    """Of instances.json. The sizes are used for polygons alone."""
 
     id: Id
     file_name: str
+    height: Any = None
+    width: Any = None
 
 
 class Annotation(msgspec.Struct, gc=False):
@@ -112,7 +114,7 @@ def refer_triplets(
 def _triplets_of_ref(ref: Ref, instances: Instances, folder: str, location: str) -> Iterator[dict]:
     image, annotation = instances.of_ref(ref, location)
     rle_location = f'{instances.path!r}, annotation {ref.ann_id}'
-    rle = as_rle(annotation.segmentation, rle_location)
+    rle = instances.rle(annotation, rle_location)
     category = instances.category(ref, annotation, location)
     path = confined(folder, image.file_name, location=f'{instances.path!r}, image {image.id}')
     if not ref.sentences:
@@ -145,6 +147,10 @@ def by_id(records: list[R], location: str) -> dict[Id, R]:
 class Instances:
     """instances.json by id: the order of its lists says nothing.
 
+    Args:
+        any_mask: A mask may also be polygons, or several run-length masks.
+        unknown: What is not known of the layout, for messages about a target that is missing.
+
     Attributes:
         images, annotations: id -> record.
         categories: id -> name, in the order of the ids.
@@ -153,8 +159,10 @@ class Instances:
         UserError: it is no JSON, not of this form, or an id occurs twice.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, any_mask: bool = False, unknown: str = '') -> None:
         self.path = path
+        self._any_mask = any_mask
+        self._unknown = f' ({unknown})' if unknown else ''
         content = decode_json(read_bytes(path), _File, location=repr(path))
         self.images = by_id(content.images, f'{path!r}, images')
         self.annotations = by_id(content.annotations, f'{path!r}, annotations')
@@ -172,8 +180,21 @@ class Instances:
             if image is None:
                 raise UserError(f'{location}: its image {annotation.image_id} is not in the file')
             path = confined(folder, image.file_name, location=f'{self.path!r}, image {image.id}')
-            rle = as_rle(annotation.segmentation, location)
+            rle = self.rle(annotation, location)
             yield path, [dict(mask_rle=rle, mask_location=location)]
+
+    def rle(self, annotation: Annotation, location: str) -> dict[str, Any]:
+        """Its mask; see `as_rle`, and `union_of` where any mask is taken."""
+        segmentation = annotation.segmentation
+        if not self._any_mask:
+            return as_rle(segmentation, location)
+        if segmentation is None or segmentation == []:
+            raise UserError(
+                f'{location}: the annotation has no mask: correct the record{self._unknown}'
+            )
+        image = self.images.get(annotation.image_id)
+        size = (None, None) if image is None else (image.height, image.width)
+        return union_of(segmentation, size, location)
 
     def of_ref(self, ref: Ref, location: str) -> tuple[ImageRecord, Annotation]:
         """The image and the annotation that a ref names."""
@@ -184,7 +205,7 @@ class Instances:
             if key not in table:
                 raise UserError(
                     f'{location}: {name} {key} is not in {self.path!r}: '
-                    'fetch both files again, they do not belong together'
+                    f'fetch both files again, they do not belong together{self._unknown}'
                 )
         annotation = self.annotations[ref.ann_id]
         if annotation.image_id != ref.image_id:

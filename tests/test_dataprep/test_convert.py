@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rsrefseg2.dataprep.convert import SOURCES, convert
-from rsrefseg2.datasets.readers import open_split
+from rsrefseg2.dataprep.convert import convert
+from rsrefseg2.dataprep.layouts import LAYOUTS
+from rsrefseg2.datasets.readers import FURTHER, open_split, splits_of
 from rsrefseg2.errors import UserError
 from tests.fabricate import HEIGHT, WIDTH, change_refs, fabricate, picture
 
@@ -18,11 +19,11 @@ FABRICATED = ('refsegrs', 'rrsisd', 'risbench')
 PIPELINE = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')]
 
 
-def triplets(layout, root, *, category=False):
+def triplets(layout, root, *, splits=None, category=False):
     """Everything that a triplet is: (split, sentence, mask, pixels[, category]), as often as it is
     there."""
     found = collections.Counter()
-    for split in ('train', 'val', 'test'):
+    for split in splits or splits_of(layout):
         options = dict(classes=None) if layout == 'rrsisd' else {}
         data = open_split(layout, root, split, pipeline=PIPELINE, serialize_data=False, **options)
         for item in (data[index] for index in range(len(data))):
@@ -44,7 +45,7 @@ def roots(tmp_path_factory):
     return {name: fabricate(name, folder / name) for name in FABRICATED}
 
 
-@pytest.mark.parametrize('there', SOURCES)
+@pytest.mark.parametrize('there', LAYOUTS)
 @pytest.mark.parametrize('here', FABRICATED)
 def test_there_and_back_is_the_identity(roots, tmp_path, here, there):
     before = triplets(here, roots[here])
@@ -53,6 +54,17 @@ def test_there_and_back_is_the_identity(roots, tmp_path, here, there):
     assert triplets(there, tmp_path / 'there') == before
     convert(there, str(tmp_path / 'there'), to=here, out=tmp_path / 'back')
     assert triplets(here, tmp_path / 'back') == before
+
+
+@pytest.mark.parametrize('there', ['rrsisd', 'jsonl', 'risbench'])
+@pytest.mark.parametrize('here', FURTHER)
+def test_the_further_benchmarks_are_converted(tmp_path, here, there):
+    before = triplets(here, fabricate(here, tmp_path / 'here'))
+    said = convert(here, str(tmp_path / 'here'), to=there, out=tmp_path / 'there')
+    found = triplets(there, tmp_path / 'there', splits=splits_of(here))
+    assert found == before and before.total() == 8
+    empty = '2 sentences have an empty mask: read the data with no_target=True'
+    assert (empty in said) == (here == 'earthreason')
 
 
 @pytest.mark.parametrize('there', ['rrsisd', 'jsonl'])

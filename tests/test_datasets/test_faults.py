@@ -3,10 +3,11 @@
 import pytest
 
 from rsrefseg2.datasets import RRSISD, RefSegRS, RISBench
+from rsrefseg2.datasets.readers import FURTHER
 from rsrefseg2.errors import UserError
 from tests.fabricate import FAULTS, fabricate
 
-READERS = {'refsegrs': RefSegRS, 'rrsisd': RRSISD, 'risbench': RISBench}
+READERS = {'refsegrs': RefSegRS, 'rrsisd': RRSISD, 'risbench': RISBench, **FURTHER}
 PIPELINE = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')]
 
 TREE = 'data/README.md shows the expected tree'
@@ -21,6 +22,19 @@ REFS = "'{root}/rrsisd/refs(unc).p'"
 REF0 = REFS + ', record 0 (ref_id 500)'
 REF2 = REFS + ', record 2 (ref_id 502)'
 JSON = "'{root}/rrsisd/instances.json'"
+NWPU_REFS = "'{root}/new_refs(unc).p'"
+NWPU = "'{root}/new_instances.json'"
+NWPU_REF0 = NWPU_REFS + ', record 0 (ref_id 500)'
+NOT_KNOWN = '(how NWPU-Refer stores a sentence without target is not known)'
+APART = 'fetch both files again, they do not belong together'
+FARM = '{root}/train/QAs/farm_1.json'
+LAD = '{root}/ann/train.json'
+REMOTE = "'{root}/instances.json'"
+LASERS = '{root}/train/annotations/train_ann.json'
+LASERS0 = LASERS + ', record 0 (id 70)'
+DAMAGED = 'the file is damaged, or of another kind'
+NO_RLE = 'no run-length mask but text: expected {"size": [H, W], "counts": "..."}'
+SIZES = 'its masks are 24 x 32 and 48 x 64 (height x width): correct the record'
 
 # Messages while the data set opens: before any long work.
 AT_START = {
@@ -91,6 +105,84 @@ AT_START = {
         'polygon': f'{JSON}, annotation 140: no run-length mask but a list of 2: expected '
         '{"size": [H, W], "counts": "..."}',
     },
+    'nwpu_refer': {
+        'missing refs': f'NWPU-Refer: file {NWPU_REFS} is missing: {TREE}',
+        'missing instances': f'NWPU-Refer: file {NWPU} is missing: {TREE}',
+        'missing image': f"'{{root}}/image': 1 of 3 images are missing (11.jpg): {INCOMPLETE}",
+        'no images folder': "NWPU-Refer: folder '{root}/image/image' or '{root}/image' is missing: "
+        f'{TREE}',
+        'truncated refs': f'{NWPU_REFS}: not a complete pickle (EOFError): {AGAIN}',
+        'unknown split': f"{NWPU_REFS}, record 0: split 'dev' is not one of train, val, test",
+        'ref without annotation': f'{NWPU_REF0}: annotation 999 is not in {NWPU}: {APART} {NOT_KNOWN}',
+        'annotation without mask': f'{NWPU}, annotation 140: the annotation has no mask: correct '
+        f'the record {NOT_KNOWN}',
+        'mask null': f'{NWPU}, annotation 140: the annotation has no mask: correct the record '
+        f'{NOT_KNOWN}',
+        'polygon of 2 points': f'{NWPU}, annotation 140: polygon 1 is no flat list x, y, x, y ... of '
+        'at least 3 points: correct the annotation',
+        'polygon outside': f'{NWPU}, annotation 140: polygon 1 has the coordinate x = 5000, far '
+        'outside the image of 48 x 64 (height x width): correct the annotation',
+        'image without size': f'{NWPU}, annotation 140: the size of the mask is [None, 64], expected '
+        '[height, width], two positive whole numbers',
+        'targets of two sizes': f'{NWPU}, annotation 140, annotation 141: {SIZES}',
+    },
+    'earthreason': {
+        'missing split': f"EarthReason: folder '{{root}}/train/images' is missing: {TREE}",
+        'missing image': "'{root}/train/images': there is no file of the name 'farm_1', as "
+        f"'{{root}}/train/labels/farm_1.png' has: {INCOMPLETE}",
+        'missing label': "'{root}/train/labels': there is no file of the name 'farm_2', as "
+        f"'{{root}}/train/images/farm_2.png' has: {INCOMPLETE}",
+        'missing questions': "'{root}/train/QAs': there is no file of the name 'farm_1', as "
+        f"'{{root}}/train/images/farm_1.jpg' has: {INCOMPLETE}",
+        'two images of a name': "'{root}/train/images/farm_1.png': "
+        "'{root}/train/images/farm_1.jpg' has the same name: remove one of the two",
+        'no JSON': f'{FARM}: no JSON (Expecting value: line 1 column 16 (char 15)): {DAMAGED}',
+        'no question': f'{FARM}: there is no question: write one or remove the three files',
+        'empty question': f'{FARM}, question 0: {EMPTY}',
+        'questions no list': f'{FARM}: questions: expected array, got str: correct the record',
+        'no answer': f'{FARM}: object missing required field answer: correct the record',
+    },
+    'ris_lad': {
+        'missing list': f"RIS-LAD: file '{LAD}' is missing: {TREE}",
+        'missing image': f"'{{root}}/images': 1 of 4 images are missing (0001.jpg): {INCOMPLETE}",
+        'missing mask': f"'{{root}}/masks': 1 of 4 masks are missing (0001.png): {INCOMPLETE}",
+        'no list': f'{LAD}: expected array, got object: correct the record',
+        'record without mask': f'{LAD}, record 0: object missing required field mask: correct the '
+        'record',
+        'empty sentence': f'{LAD}, record 0: {EMPTY}',
+        'path out of the folder': f"{LAD}, record 0: the file name '../0000.jpg' leads out of its "
+        "folder '{root}/images': correct the record",
+        'no record': "RIS-LAD: no triplet of split 'train' in '{root}'",
+    },
+    'remotesam': {
+        'missing refs': f"RemoteSAM-270K: file '{{root}}/refs(unc).p' is missing: {TREE}",
+        'missing instances': f'RemoteSAM-270K: file {REMOTE} is missing: {TREE}',
+        'missing image': f"'{{root}}/JPEGImages': 1 of 3 images are missing (11.jpg): {INCOMPLETE}",
+        'ref without annotation': "'{root}/refs(unc).p', record 0 (ref_id 500): annotation 999 is "
+        f'not in {REMOTE}: {APART}',
+        'mask a file name': f'{REMOTE}, annotation 140: {NO_RLE}',
+        'masks of two sizes': f'{REMOTE}, annotation 140: {SIZES}',
+        'annotation without mask': f'{REMOTE}, annotation 140: the annotation has no mask: correct '
+        'the record',
+    },
+    'lasers': {
+        'missing list': f"LaSeRS: file '{{root}}/train/annotations/*.json' is missing: {TREE}",
+        'two lists': "LaSeRS: 'b.json' and 'train_ann.json' in '{root}/train/annotations' may all "
+        'be meant: name one as ann_file',
+        'missing image': f"'{{root}}/train/images': 1 of 4 images are missing (P1.jpg): {INCOMPLETE}",
+        'no mask': f'{LASERS0}: the record has no mask: that is a file of the competition, whose '
+        'test masks are not public; use one with masks',
+        'no target': f'{LASERS0}: the record names no target, and how LaSeRS stores that is not '
+        'known: remove the record',
+        'masks and answer disagree': f'{LASERS0}: the answer has 2 [SEG], the mask is a list of 1: '
+        'correct the record',
+        'no run lengths': f'{LASERS0}: {NO_RLE}',
+        'run lengths cut off': f'{LASERS0}: {CUT_OFF}',
+        'record without sentence': f'{LASERS}, record 0: object missing required field description: '
+        'correct the record',
+        'duplicate id': f"{LASERS}, record 1 (id 71): sample id '71' occurs twice, first in "
+        f'{LASERS}, record 0 (id 71): remove one of the two',
+    },
 }
 # Messages when the sample is asked for: they need the files' pixels. A dot stands for what Pillow
 # says of the damage.
@@ -120,6 +212,29 @@ AT_SAMPLE = {
         'truncated image': f"'{JPGS}/00040.jpg': the image cannot be read (.): {AGAIN}",
         'mask of another size': f'{JSON}, annotation 140: the mask is 24 x 32 (height x width), its image '
         f"'{JPGS}/00040.jpg' is 48 x 64: {VERSION}",
+    },
+    'nwpu_refer': {
+        'image of another size': f'{NWPU}, annotation 140, annotation 141: the mask is 48 x 64 '
+        f"(height x width), its image '{{root}}/image/40.jpg' is 30 x 30: {VERSION}"
+    },
+    'earthreason': {
+        'coloured label': "'{root}/train/labels/farm_1.png': the mask is coloured, expected one "
+        'channel or equal ones',
+        'label of another size': "'{root}/train/labels/farm_1.png': the mask is 24 x 32 (height x "
+        f"width), its image '{{root}}/train/images/farm_1.jpg' is 48 x 64: {VERSION}",
+    },
+    'ris_lad': {
+        'grey mask': "'{root}/masks/0000.png': the mask holds the values 7, expected 0 and 1, or 0 "
+        'and 255: save it without compression loss or smoothing',
+        'truncated image': f"'{{root}}/images/0000.jpg': the image cannot be read (.): {AGAIN}",
+    },
+    'remotesam': {
+        'mask of another size': f'{REMOTE}, annotation 140: the mask is 24 x 32 (height x width), its '
+        f"image '{{root}}/JPEGImages/40.jpg' is 48 x 64: {VERSION}"
+    },
+    'lasers': {
+        'mask of another size': f'{LASERS0}: the mask is 24 x 32 (height x width), its image '
+        f"'{{root}}/train/images/P0.jpg' is 48 x 64: {VERSION}"
     },
 }
 
@@ -181,9 +296,7 @@ def test_malicious_pickle_executes_nothing(tmp_path, monkeypatch):
     assert canary.exists()
 
 
-@pytest.mark.parametrize(
-    'reader, title', [(RefSegRS, 'RefSegRS'), (RRSISD, 'RRSIS-D'), (RISBench, 'RISBench')]
-)
+@pytest.mark.parametrize('reader, title', [(reader, reader.TITLE) for reader in READERS.values()])
 def test_no_data_root(reader, title, tmp_path):
     with pytest.raises(UserError) as caught:
         reader(data_root=str(tmp_path / 'none'), split='train')
