@@ -28,7 +28,8 @@ def verify(
     own_data: bool = False,
     **options: Any,
 ) -> Report:
-    """Look at all records and files of a data set of READERS, with all cores.
+    """Look at all records and files of a data set of READERS, or of a registered class, with all
+    cores.
 
     Args:
         splits: None: all of them; only then orphaned files are found.

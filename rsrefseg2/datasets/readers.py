@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import UserError, suggest
+from ..registry import DATASETS
 from .base import RefSegDataset
 from .earthreason import EarthReason
 from .jsonl import BENCHMARKS, RefSegJSONL
@@ -36,7 +37,8 @@ READERS: dict[str, Callable[..., RefSegDataset]] = {
 
 
 def open_split(name: str, data_root: str, split: str, **options: Any) -> RefSegDataset:
-    """A split of the data set `name` of READERS; `options` as of its reader.
+    """A split of the data set `name` of READERS, or of the registered class `name`; `options` as of
+    its reader.
 
     Raises:
         UserError: there is no such reader, or it has no such option; see `RefSegDataset`.
@@ -62,6 +64,9 @@ def splits_of(name: str) -> tuple[str, ...]:
 
 
 def _reader(name: str) -> Callable[..., RefSegDataset]:
+    own = DATASETS.module_dict.get(name)
+    if isinstance(own, type) and issubclass(own, RefSegDataset):
+        return own
     if name not in READERS:
         raise UserError(
             f'data set {name!r} is not one of {", ".join(READERS)}{suggest(name, READERS)}'
