@@ -8,8 +8,10 @@ import runpy
 import shlex
 import subprocess
 import sys
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.registry import DefaultScope
@@ -18,7 +20,7 @@ from rsrefseg2.cli import COMMANDS, main
 from rsrefseg2.engine.launch import load_config
 from rsrefseg2.registry import DATASETS, MODELS
 from tests import tiny_towers
-from tests.fabricate import fabricate
+from tests.fabricate import fabricate, write_refer
 from tests.test_models.tiny_model import batch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -145,15 +147,22 @@ def examples():
     for registry, name in (
         (MODELS, 'FocalLoss'),
         (DATASETS, 'CSVDataset'),
+        (DATASETS, 'Harbours'),
         (MODELS, 'PlainPrompter'),
     ):
         registry.module_dict.pop(name)
 
 
-def test_the_page_shows_the_examples():
-    page = (ROOT / 'docs/extend.md').read_text(encoding='utf-8')
+def pages_of_examples():
+    return ''.join(
+        (ROOT / 'docs' / name).read_text(encoding='utf-8') for name in ('extend.md', 'data_sets.md')
+    )
+
+
+def test_the_pages_show_the_examples():
+    pages = pages_of_examples()
     for path in EXAMPLES.glob('*.py'):
-        assert path.read_text(encoding='utf-8').rstrip() in page, path.name
+        assert path.read_text(encoding='utf-8').rstrip() in pages, path.name
 
 
 def test_a_loss_and_a_prompter_of_ones_own(examples):
@@ -175,9 +184,9 @@ def test_a_loss_and_a_prompter_of_ones_own(examples):
 
 
 def test_the_pages_configs_are_accepted(examples, tmp_path):
-    """The blocks of docs/extend.md that set config keys, each on the tiny config."""
-    page = (ROOT / 'docs/extend.md').read_text(encoding='utf-8')
-    blocks = [b for b in re.findall(r'```python\n(.*?)```', page, re.S) if '"""' not in b]
+    """The blocks of the two pages that set config keys, each on the tiny config."""
+    found = re.findall(r'```python\n(.*?)```', pages_of_examples(), re.S)
+    blocks = [b for b in found if '"""' not in b and '_base_ = [' not in b and 'import ' not in b]
     assert len(blocks) == 3
     for i, block in enumerate(blocks):
         block = re.sub(r'(?m)^(_base_|custom_imports) = .*\n', '', block)
@@ -195,6 +204,48 @@ def test_a_data_set_of_ones_own(examples, tmp_path):
     data = DATASETS.build(dict(type='CSVDataset', data_root=str(root), split='train'))
     (record,) = (data.get_data_info(i) for i in range(len(data)))
     assert (record['sample_id'], record['text']) == ('7', 'a ship')
+
+
+def test_a_variant_of_a_layout(examples, tmp_path, monkeypatch, capsys):
+    """docs/examples/harbours.py, and the lines of the page that verify it."""
+    root = tmp_path / 'data/harbours'
+    write_refer(
+        root,
+        (('train', 3, 5, {8: 'the pier'}), ('val', 4, 6, {9: 'it'}), ('test', 7, 8, {10: 'it'})),
+        refs='annotations/refs.p',
+        instances='annotations/instances.json',
+        images='pictures',
+        segmentations=3 * [[[5, 3, 15, 3, 15, 11, 5, 11]]],
+    )
+    pipeline = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')]
+    data = DATASETS.build(
+        dict(type='Harbours', data_root=str(root), split='train', pipeline=pipeline)
+    )
+    sample = data[0]['data_samples']
+    assert (sample.sample_id, sample.text, sample.category) == ('8', 'the pier', 'class 0')
+    mask = np.zeros((48, 64), bool)
+    mask[3:11, 5:15] = True
+    assert (sample.gt_mask.numpy() == mask).all()
+    page = (ROOT / 'docs/data_sets.md').read_text(encoding='utf-8')
+    block = next(b for b in re.findall(r'```python\n(.*?)```', page, re.S) if 'as_text' in b)
+    module = types.ModuleType('my_modules')
+    module.harbours = examples['harbours']
+    monkeypatch.setitem(sys.modules, 'my_modules', module)
+    monkeypatch.setitem(sys.modules, 'my_modules.harbours', examples['harbours'])
+    monkeypatch.chdir(tmp_path)
+    exec(block, {})
+    said = capsys.readouterr().out.splitlines()
+    assert said[2].split() == ['samples', '1', '1', '1'] and said[-1].startswith('clean'), said
+
+
+def test_the_config_of_a_further_benchmark(tmp_path):
+    page = (ROOT / 'docs/data_sets.md').read_text(encoding='utf-8')
+    (block,) = (b for b in re.findall(r'```python\n(.*?)```', page, re.S) if '_base_ = [' in b)
+    path = tmp_path / 'nwpu_refer.py'
+    path.write_text(block.replace("'_base_/", f"'{ROOT}/configs/_base_/"))
+    config = load_config(str(path))
+    assert config.train_dataloader.dataset.type.endswith('NWPURefer')
+    assert config.test_evaluator.protocol == 'generalised'
 
 
 def test_the_site_builds_without_a_warning(tmp_path):
