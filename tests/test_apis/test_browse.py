@@ -15,7 +15,7 @@ from rsrefseg2.dataprep.statistics import (
     figures,
     mask_statistics,
 )
-from rsrefseg2.datasets.readers import open_split
+from rsrefseg2.datasets.readers import FURTHER, open_split
 from rsrefseg2.errors import UserError
 from rsrefseg2.visualization.browse_page import Sample, browse_page, size_of, thumbnail
 from rsrefseg2.visualization.panel import GREEN
@@ -158,6 +158,16 @@ def test_the_page_is_whole_and_self_contained(run, roots, tmp_path, name):
     assert categories <= (
         {'vehicle', 'Expressway-Service-area', 'airplane'} if name == 'rrsisd' else {''}
     )
+
+
+@pytest.mark.parametrize('name', FURTHER)
+def test_the_further_benchmarks_have_a_page(run, tmp_path, name):
+    root, out = fabricate(name, tmp_path / 'data'), tmp_path / 'page.html'
+    code, printed, _ = run('data/browse.py', name, root, '--split', 'train', '--out', out)
+    assert code == 0 and 'triplets, train: 4\n' in printed
+    shown = [f for f in Reader(out.read_text()).all('figure') if 'data-size' in f]
+    assert len(shown) == 4
+    assert sum(f['data-size'] == 'empty' for f in shown) == (name == 'earthreason')
 
 
 def test_a_split_that_cannot_be_read_is_named(roots, tmp_path):
