@@ -28,6 +28,7 @@ from tests.test_models.tiny_model import batch, stirred
 
 ROOT = Path(__file__).resolve().parents[1]
 INDEX = ablations.read_index(ROOT)
+STUDIES = [ablations.WHERE, 'projects/plus_recipe/configs/index.json']
 # One case a config; the † rows are their tables' parents.
 ROWS = {
     row.name: (table, row)
@@ -97,13 +98,11 @@ def test_the_readme_is_the_index():
     )
 
 
-def test_the_variants_of_where():
+@pytest.mark.parametrize('path', STUDIES)
+def test_the_variants_of_a_study(path):
     """Each is listed, states its command, and changes only what its table varies."""
-    where = ablations.read_index(ROOT, ablations.WHERE)
-    files = {
-        str(path.relative_to(ROOT))
-        for path in shipped_configs('projects/localisation_study/configs')
-    }
+    where = ablations.read_index(ROOT, path)
+    files = {str(found.relative_to(ROOT)) for found in shipped_configs(str(Path(path).parent))}
     listed = {row.config for table in where.tables for row in table.rows}
     assert listed == files | {'configs/synthrs_tiny.py'}
     for table in where.tables:
@@ -120,7 +119,7 @@ def test_the_variants_of_where():
                 )
 
 
-@pytest.mark.parametrize('index', [ablations.INDEX, ablations.WHERE])
+@pytest.mark.parametrize('index', [ablations.INDEX, *STUDIES])
 def test_the_index_says_what_each_config_changes(index):
     for table in ablations.read_index(ROOT, index).tables:
         for row in table.rows:
