@@ -21,6 +21,7 @@ SPLITS = ('train', 'val', 'test')
 SHARES = (0.7, 0.1, 0.2)  # of the pictures of a COCO file: train, val, test
 PER_OBJECT, PER_IMAGE = 6, 24  # sentences made from a COCO file, at most
 LEVELS = ('attribute', 'position', 'relation')  # of SynthRS's sentences
+MORE_LEVELS = ('several', 'none')  # written where they are asked for
 RELATIONS = (0.27, 0.27, 0.31, 0.15)  # how often each kind of relation is asked for
 ABLATIONS = 'configs/ablations/index.json'  # the tables of the paper
 RECORDS = 'docs/results/runs'  # shipped; the committed page is made of them alone

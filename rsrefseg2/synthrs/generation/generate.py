@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from .language import (
     position_meanings,
     relation_meanings,
 )
+from .more_levels import MORE_LEVELS, none_meanings, several_meanings
 from .scene import Scene, draw_scene
 from .wording import say
 
@@ -28,6 +30,8 @@ KIND_WEIGHTS = {
     'attribute': (0.15, 0.35, 0.25, 0.25),
     'position': (0.35, 0.35, 0.3),
     'relation': RELATIONS,
+    'several': (0.2, 0.2, 0.15, 0.2, 0.25),  # category, colour, size, place, pair
+    'none': (0.25, 0.25, 0.25, 0.25),  # category, attribute, place, relation
 }
 
 
@@ -39,6 +43,16 @@ class Sentence:
     level: str
     kind: str
     target: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GroupSentence:
+    """A sentence of level several or none, and the indices, rising, of all objects that it names."""
+
+    text: str
+    level: str
+    kind: str
+    targets: tuple[int, ...]
 
 
 def _choose(
@@ -95,7 +109,71 @@ def make_scene(
     Scenes are drawn until one has `per_level` sentences of every level. relations: the weights of
     the relation level's kinds. object_scale: see `draw_scene`.
     """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, SPLITS.index(split), index]))
+    scene, _, sentences = next(
+        _draw(
+            [seed, SPLITS.index(split), index],
+            size=size,
+            min_same=min_same,
+            per_level=per_level,
+            relations=relations,
+            object_scale=object_scale,
+        )
+    )
+    return scene, sentences
+
+
+def make_more(
+    *, seed: int, split: str, index: int, more: tuple[str, ...], per_level: int = 2, **options: Any
+) -> tuple[Scene, list[Sentence | GroupSentence]]:
+    """As `make_scene`, and `per_level` sentences of each of the levels `more` behind the others.
+
+    They are drawn from random numbers of their own. The scene and its other sentences are those of
+    `make_scene`, unless one of the levels has too few sentences there: then the next scene is taken.
+
+    Args:
+        more: of MORE_LEVELS.
+        options: those of `make_scene`.
+    """
+    place = [seed, SPLITS.index(split), index]
+    rng = np.random.default_rng(np.random.SeedSequence([*place, 1]))
+    options = {'size': 128, 'min_same': 4, 'relations': RELATIONS, 'object_scale': 1.0, **options}
+    for scene, ground, sentences in _draw(place, per_level=per_level, **options):
+        groups = [
+            _choose_groups(rng, ground, level, per_level) for level in MORE_LEVELS if level in more
+        ]
+        if all(groups):
+            return scene, [*sentences, *(s for group in groups for s in group or ())]
+    raise AssertionError('_draw never ends')
+
+
+def _choose_groups(
+    rng: np.random.Generator, ground: Ground, level: str, count: int
+) -> list[GroupSentence] | None:
+    """`count` different sentences of level several or none, or None where there are fewer."""
+    kinds = several_meanings(ground) if level == 'several' else none_meanings(ground)
+    names, sentences = list(kinds), list[GroupSentence]()
+    while len(sentences) < count:
+        order = rng.choice(len(names), len(names), replace=False, p=KIND_WEIGHTS[level])
+        kind = next((names[place] for place in order if kinds[names[place]]), None)
+        if kind is None:
+            return None
+        meaning, targets = kinds[kind].pop(rng.integers(len(kinds[kind])))
+        text = say(meaning, rng, plural=level == 'several')
+        sentences.append(GroupSentence(text=text, level=level, kind=kind, targets=targets))
+    return sentences
+
+
+def _draw(
+    entropy: list[int],
+    *,
+    size: int,
+    min_same: int,
+    per_level: int,
+    relations: tuple[float, ...],
+    object_scale: float,
+) -> Iterator[tuple[Scene, Ground, list[Sentence]]]:
+    """Endless scenes with their sentences of LEVELS, from one seed."""
+    rng = np.random.default_rng(np.random.SeedSequence(entropy))
     weights = {**KIND_WEIGHTS, 'relation': relations}
     while True:
         scene = draw_scene(rng, size=size, min_same=min_same, object_scale=object_scale)
@@ -110,4 +188,5 @@ def make_scene(
             for level in LEVELS
         ]
         if all(chosen):
-            return scene, [sentence for sentences in chosen for sentence in sentences or ()]
+            sentences = [sentence for found in chosen for sentence in found or ()]
+            yield scene, ground, sentences

@@ -8,6 +8,12 @@ agreement of the two says something. Its grammar:
     place    := [located | that is] (on | in | at) [the] ... [side | corner | half] [of the image]
     relation := [located | that is] (SIDE of | above | below | under | closest to | nearest to) the
 
+Level several has plurals, and two nouns with 'and'; a plural names all objects that fit:
+
+    several  := nouns [places] | noun and the noun
+    nouns    := [the] [size] [colour] NAMES [that are colour]
+    places   := as place, with 'that are' for 'that is'
+
 `x` grows to the right and `y` downwards; an object's place is its written centre.
 """
 
@@ -45,6 +51,35 @@ ALIASES = {
 PAINTS = 'white|black|red|blue|yellow|purple'
 BULK = {'small': 'small', 'large': 'large', 'big': 'large'}
 
+PLURALS = {
+    'airplanes': 'airplane',
+    'planes': 'airplane',
+    'baseball fields': 'baseball field',
+    'baseball diamonds': 'baseball field',
+    'buildings': 'building',
+    'houses': 'building',
+    'helipads': 'helipad',
+    'roundabouts': 'roundabout',
+    'traffic circles': 'roundabout',
+    'ships': 'ship',
+    'boats': 'ship',
+    'stadiums': 'stadium',
+    'storage tanks': 'storage tank',
+    'tanks': 'storage tank',
+    'swimming pools': 'swimming pool',
+    'pools': 'swimming pool',
+    'tennis courts': 'tennis court',
+    'vehicles': 'vehicle',
+    'cars': 'vehicle',
+    'windmills': 'windmill',
+    'wind turbines': 'windmill',
+}
+
+_NOUNS = re.compile(
+    rf'(?:the )?(?:(?P<bulk>{"|".join(BULK)}) )?(?:(?P<paint>{PAINTS}) )?'
+    rf'(?P<name>{"|".join(sorted(PLURALS, key=len, reverse=True))})'
+    rf'(?: that are (?P<late_paint>{PAINTS}))?(?= |$)'
+)
 _NOUN = re.compile(
     rf'(?:the )?(?:(?P<extreme>left|right|top|bottom)most )?(?:(?P<bulk>{"|".join(BULK)}) )?'
     rf'(?:(?P<paint>{PAINTS}) )?(?P<name>{"|".join(sorted(ALIASES, key=len, reverse=True))})'
@@ -86,6 +121,44 @@ def solve(sentence: str, objects: Sequence[Item], size: int) -> set[int]:
     return _related(found - anchors, relation, objects[anchors.pop()]['centre'], objects)
 
 
+def solve_several(sentence: str, objects: Sequence[Item], size: int) -> set[int]:
+    """The indices of the objects that a sentence of level several names.
+
+    Of two nouns each has to name one object, another than the other; else the answer is empty.
+
+    Raises:
+        NotUnderstood: the sentence is outside the grammar of that level.
+    """
+    nouns = _NOUNS.match(sentence.strip())
+    if nouns is None:
+        first, rest = _read_noun(sentence.strip(), objects)
+        if not rest.startswith('and the '):
+            raise NotUnderstood(f"neither several objects nor two are named in '{sentence}'")
+        second, rest = _read_noun(rest.removeprefix('and '), objects)
+        if rest:
+            raise NotUnderstood(f"'{rest}' follows the two nouns of '{sentence}'")
+        one_each = len(first) == len(second) == 1 and first != second
+        return first | second if one_each else set()
+    found = _fitting(nouns, PLURALS, objects)
+    rest = sentence.strip()[nouns.end() :].strip()
+    if rest.startswith('that is '):
+        raise NotUnderstood(f"'that is' follows a plural in '{sentence}'")
+    return _filter_by_place(found, rest.removeprefix('that are '), objects, size) if rest else found
+
+
+def nothing_fulfils(sentence: str, objects: Sequence[Item], size: int) -> bool:
+    """Whether the sentence names no object, and not because its anchor is missing or ambiguous.
+
+    Raises:
+        NotUnderstood: the sentence is outside the grammar.
+    """
+    _, rest = _read_noun(sentence.strip(), objects)
+    relation = _RELATION.match(rest)
+    if relation is not None and len(solve(rest[relation.end() :], objects, size)) != 1:
+        return False
+    return not solve(sentence, objects, size)
+
+
 def solve_without_anchor(sentence: str, objects: Sequence[Item], size: int) -> set[int]:
     """What a sentence of the relation level seems to name to someone who does not look for its
     anchor: the farthest that way of what the first noun names ('left of ...': the leftmost). With
@@ -122,19 +195,24 @@ def _read_noun(text: str, objects: Sequence[Item]) -> tuple[set[int], str]:
     noun = _NOUN.match(text)
     if noun is None:
         raise NotUnderstood(f"no object is named at the start of '{text}'")
+    found = _fitting(noun, ALIASES, objects)
+    if noun['extreme']:
+        found = _most(noun['extreme'], found, objects)
+    return found, text[noun.end() :].strip()
+
+
+def _fitting(noun: re.Match, names: Mapping[str, str], objects: Sequence[Item]) -> set[int]:
+    """The objects of the noun's category, size and colour, as far as it says them."""
     wanted = {
-        'category': ALIASES[noun['name']],
+        'category': names[noun['name']],
         'size': BULK.get(noun['bulk']),
         'colour': noun['paint'] or noun['late_paint'],
     }
-    found = {
+    return {
         number
         for number, item in enumerate(objects)
         if all(word is None or item[key] == word for key, word in wanted.items())
     }
-    if noun['extreme']:
-        found = _most(noun['extreme'], found, objects)
-    return found, text[noun.end() :].strip()
 
 
 def _filter_by_place(found: set[int], text: str, objects: Sequence[Item], size: int) -> set[int]:

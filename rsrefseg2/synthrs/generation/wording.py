@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .language import EXTREMES, Phrase, Relation
+from .more_levels import Pair
 from .objects import COLOURS
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -39,18 +40,20 @@ RELATIONS: dict[str, tuple[str, ...]] = {
     'closest': ('closest to', 'nearest to'),
 }
 LINKS = ('', '', '', 'located ', 'that is ')
+PLURAL_LINKS = ('', '', '', 'located ', 'that are ')
 
 
 def _pick(rng: np.random.Generator, words: tuple[str, ...]) -> str:
     return words[rng.integers(len(words))]
 
 
-def _noun(rng: np.random.Generator, phrase: Phrase) -> str:
+def _noun(rng: np.random.Generator, phrase: Phrase, *, plural: bool = False) -> str:
     """'small red plane', or now and then 'small plane that is red'."""
     size = _pick(rng, SIZES[phrase.size]) if phrase.size else ''
-    name = _pick(rng, NAMES[phrase.category])
+    name = _pick(rng, NAMES[phrase.category]) + ('s' if plural else '')
     if phrase.colour and phrase.place is None and rng.random() < 0.15:
-        return ' '.join(filter(None, (size, name, 'that is', phrase.colour)))
+        link = 'that are' if plural else 'that is'
+        return ' '.join(filter(None, (size, name, link, phrase.colour)))
     return ' '.join(filter(None, (size, phrase.colour, name)))
 
 
@@ -63,8 +66,10 @@ def _place(rng: np.random.Generator, place: str) -> str:
     return _pick(rng, CORNER_PLACES).format(vertical, side)
 
 
-def _phrase(rng: np.random.Generator, phrase: Phrase, *, links: tuple[str, ...]) -> str:
-    noun = _noun(rng, phrase)
+def _phrase(
+    rng: np.random.Generator, phrase: Phrase, *, links: tuple[str, ...], plural: bool = False
+) -> str:
+    noun = _noun(rng, phrase, plural=plural)
     if phrase.place is None:
         return noun
     if phrase.place.endswith('most'):
@@ -72,19 +77,31 @@ def _phrase(rng: np.random.Generator, phrase: Phrase, *, links: tuple[str, ...])
     return f'{noun} {_pick(rng, links)}{_place(rng, phrase.place)}'
 
 
-def say(meaning: Phrase | Relation, rng: np.random.Generator) -> str:
-    """A sentence for `meaning`, drawn among the templates."""
+def say(
+    meaning: Phrase | Relation | Pair, rng: np.random.Generator, *, plural: bool = False
+) -> str:
+    """A sentence for `meaning`, drawn among the templates; plural: for all objects of a phrase."""
     article = 'the ' if rng.random() < 0.85 else ''
     if isinstance(meaning, Phrase):
-        return article + _phrase(rng, meaning, links=LINKS)
+        links = PLURAL_LINKS if plural else LINKS
+        return article + _phrase(rng, meaning, links=links, plural=plural)
+    if isinstance(meaning, Pair):
+        first, second = (_phrase(rng, phrase, links=('',)) for phrase in meaning)
+        return f'{article}{first} and the {second}'
     where = _pick(rng, RELATIONS[meaning.relation])
     link = '' if where.startswith('located') else _pick(rng, LINKS)
     anchor = _phrase(rng, meaning.anchor, links=('',))
     return f'{article}{_phrase(rng, meaning.target, links=("",))} {link}{where} the {anchor}'
 
 
+def more_vocabulary() -> list[str]:
+    """The words of level several that `vocabulary` lacks, sorted; level none needs no others."""
+    plurals = {f'{name.split()[-1]}s' for names in NAMES.values() for name in names}
+    return sorted({'and', 'are'} | plurals)
+
+
 def vocabulary() -> list[str]:
-    """Every word that a sentence may contain, sorted."""
+    """Every word that a sentence of the levels attribute, position and relation may contain, sorted."""
     phrases = [
         *COLOURS,
         *EXTREMES,
