@@ -12,6 +12,7 @@ from pathlib import Path
 from ..options import (
     LAYOUTS,
     LEVELS,
+    MORE_LEVELS,
     RELATIONS,
     add_old_spelling,
     add_shared,
@@ -55,10 +56,11 @@ def _add_sentence_arguments(parser: argparse.ArgumentParser) -> None:
         '--levels',
         nargs='+',
         default=LEVELS,
-        choices=LEVELS,
+        choices=(*LEVELS, *MORE_LEVELS),
         metavar='LEVEL',
-        help=f'of {", ".join(LEVELS)}: write the sentences of these alone, on the '
-        'same scenes (default: all)',
+        help=f'of {", ".join(LEVELS)} (the default): write the sentences of these alone, on the '
+        f'same scenes; {" and ".join(MORE_LEVELS)} add sentences that name several objects, or '
+        'nothing in the scene',
     )
     parser.add_argument(
         '--per-level',
@@ -91,7 +93,7 @@ def run(args: argparse.Namespace) -> None:
         min_same=args.min_same,
         layouts=layouts,
         relations=tuple(args.relations),
-        levels=tuple(level for level in LEVELS if level in args.levels),
+        levels=tuple(level for level in (*LEVELS, *MORE_LEVELS) if level in args.levels),
     )
     summary = build(args.out, recipe, workers=args.workers, force=args.overwrite)
     for split, counts in summary['splits'].items():

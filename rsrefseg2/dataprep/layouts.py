@@ -7,6 +7,9 @@ them (JSON lines, `scenes_{split}.jsonl`)::
      'objects': [{'category': name or None, 'bbox': [x, y, w, h], 'area': pixels, 'rle': RLE}],
      'sentences': [{'text': ..., 'target': index of an object, 'keys': {layout: sample id}}]}
 
+A sentence that names several objects or none has `targets`, their indices, instead of `target`. Its
+mask is their union; its category is theirs where they share one.
+
 A layout writes a record's pictures one at a time (possibly in several processes), and the
 annotation files at the end, from the records alone.
 """
@@ -29,6 +32,8 @@ from pycocotools import mask as coco_mask
 
 from ..datasets.checks import SPLITS
 from ..datasets.images import read_image
+from ..datasets.scene_files import targets_of
+from ..rle import encode
 
 Picture = np.ndarray | Path  # (H, W, 3) uint8 RGB, or the file that shows it
 UNKNOWN = 'unknown'  # the category's name where a layout needs one and none is known
@@ -61,6 +66,25 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def named_by(record: dict[str, Any], sentence: dict[str, Any]) -> dict[str, Any]:
+    """What a sentence of a scene record names, as one object: category (None: several, or nothing),
+    bbox [x, y, w, h] (zeros: nothing), area in pixels and rle."""
+    things = [record['objects'][target] for target in targets_of(sentence)]
+    if len(things) == 1:
+        return things[0]
+    categories = {thing['category'] for thing in things}
+    mask = np.zeros(record['objects'][0]['rle']['size'], bool)
+    for thing in things:
+        mask |= coco_mask.decode(thing['rle']) > 0
+    rle = encode(mask)
+    return {
+        'category': categories.pop() if len(categories) == 1 else None,
+        'bbox': [int(v) for v in coco_mask.toBbox(rle)],
+        'area': int(mask.sum()),
+        'rle': rle,
+    }
 
 
 class Layout:
@@ -174,16 +198,16 @@ class RRSISD(_OneFile):
             height, width = record['objects'][0]['rle']['size']
             file = self._file(record)
             images.append({'file_name': file, 'height': height, 'width': width, 'id': number})
-            ann_ids: dict[int, int] = {}
+            ann_ids: dict[tuple[int, ...], int] = {}
             for sentence in record['sentences']:
-                target = sentence['target']
-                thing = record['objects'][target]
+                targets = targets_of(sentence)
+                thing = named_by(record, sentence)
                 category = self.categories[thing['category'] or UNKNOWN]
-                if target not in ann_ids:
-                    ann_ids[target] = len(annotations) + 1
+                if targets not in ann_ids:
+                    ann_ids[targets] = len(annotations) + 1
                     annotations.append(
                         {
-                            'id': ann_ids[target],
+                            'id': ann_ids[targets],
                             'image_id': number,
                             'categories_id': category,
                             'bbox': _xyxy(thing),
@@ -192,7 +216,7 @@ class RRSISD(_OneFile):
                         }
                     )
                 refs.append(
-                    self._ref(record['split'], sentence, number, ann_ids[target], category, file)
+                    self._ref(record['split'], sentence, number, ann_ids[targets], category, file)
                 )
         categories = [{'name': name, 'id': index} for name, index in self.categories.items()]
         text = json.dumps({'images': images, 'annotations': annotations, 'categories': categories})
@@ -252,7 +276,7 @@ class _PhraseFiles(Layout):
                 pixels = read_image(str(image)) if isinstance(image, Path) else image
                 path.write_bytes(_encode(self.suffix, pixels, *self.options))
             first = path
-            mask = coco_mask.decode(record['objects'][sentence['target']]['rle']) * 255
+            mask = coco_mask.decode(named_by(record, sentence)['rle']) * 255
             (self.root / mask_name).write_bytes(_encode(self.suffix, mask, *self.options))
 
     def write_annotations(self, records: Iterable[dict[str, Any]]) -> None:
@@ -331,15 +355,20 @@ class JSONLines(_OneFile):
                 for split in SPLITS
             }
             for record in records:
+                # an id for each object, then for each set of several or none
+                ids: dict[tuple[int, ...], int] = {
+                    (target,): target for target in range(len(record['objects']))
+                }
                 for sentence in record['sentences']:
-                    line = self._line(record, sentence, annotations + 1 + sentence['target'])
+                    ann_id = annotations + 1 + ids.setdefault(targets_of(sentence), len(ids))
+                    line = self._line(record, sentence, ann_id)
                     files[record['split']].write(json.dumps(line, ensure_ascii=False) + '\n')
-                annotations += len(record['objects'])
+                annotations += len(ids)
 
     def _line(
         self, record: dict[str, Any], sentence: dict[str, Any], ann_id: int
     ) -> dict[str, Any]:
-        thing, number = record['objects'][sentence['target']], self._image_id(record)
+        thing, number = named_by(record, sentence), self._image_id(record)
         file = self._file(record)
         line = {
             'split': record['split'],

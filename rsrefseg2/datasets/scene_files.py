@@ -6,7 +6,7 @@ The format: `dataprep/layouts.py`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,18 @@ def read_scenes(root: str | Path, split: str) -> Iterator[dict[str, Any]]:
     lines: Iterator[tuple[str, Any]] = read_json_lines(path, what='the scenes')
     for _, scene in lines:
         yield scene
+
+
+def targets_of(sentence: Mapping[str, Any]) -> tuple[int, ...]:
+    """The indices of the objects that a sentence of a scene record names: its `target`, or none,
+    one or several `targets`."""
+    return tuple(sentence['targets']) if 'targets' in sentence else (sentence['target'],)
+
+
+def single_target(sentence: Mapping[str, Any]) -> int | None:
+    """The index of the one object that a sentence names; None where it names none or several."""
+    targets = targets_of(sentence)
+    return targets[0] if len(targets) == 1 else None
 
 
 def folder_of_scenes(data_root: str | os.PathLike, split: str) -> Path | None:

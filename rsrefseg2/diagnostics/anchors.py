@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets.scene_files import read_scenes
+from ..datasets.scene_files import read_scenes, targets_of
 from ..errors import UserError
 from ..evaluation import read_dump, score_table
 from ..rle import decode
@@ -73,7 +73,8 @@ def _compare(
     """One sentence, what `_row` takes the mean of: the share of the reader's answers that are
     right; is the model's right; is the anchor needed; the chance; does the reader name one other
     object; does the model give the reader's only answer."""
-    place, objects, target = record['location'], scene['objects'], sentence['target']
+    place, objects = record['location'], scene['objects']
+    (target,) = targets_of(sentence)  # level relation has one
     pred = decode(record['prediction'], location=f'{place} prediction')
     masks = [decode(thing['rle'], location=source) for thing in objects]
     if pred.shape != masks[target].shape:

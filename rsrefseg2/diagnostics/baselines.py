@@ -1,7 +1,8 @@
 """What needs no model: scores of answers that read little or nothing of the sentence.
 
 All read the scene files alone and are scored under the protocol `paper` (original size, both empty:
-0). The objects' masks are the perfect ones. `random object` and `random object of the category` are
+0). The objects' masks are the perfect ones. Sentences that name several objects or none are left
+out. `random object` and `random object of the category` are
 exact expectations over the objects, not one draw.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..datasets.scene_files import read_scenes
+from ..datasets.scene_files import read_scenes, single_target
 from ..rle import decode
 
 NAMES = (
@@ -37,9 +38,10 @@ def _iou(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _pairs(record: dict[str, Any]) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-    """(sentence, its target's mask (H, W) bool) of a scene."""
+    """(sentence, its target's mask (H, W) bool) of a scene, of the sentences with one target."""
     for sentence in record['sentences']:
-        yield sentence, decode(record['objects'][sentence['target']]['rle'], location=WHERE)
+        if (target := single_target(sentence)) is not None:
+            yield sentence, decode(record['objects'][target]['rle'], location=WHERE)
 
 
 class TextOnly:
@@ -103,17 +105,20 @@ def _shrink(mask: np.ndarray) -> np.ndarray:
 
 
 def _scene_scores(record: dict[str, Any], text_only: TextOnly) -> Iterator[dict[str, Any]]:
-    """Per sentence its level and the (expected) IoU of every baseline."""
+    """Per sentence with one target its level and the (expected) IoU of every baseline."""
     objects = record['objects']
     masks = [decode(thing['rle'], location=WHERE) for thing in objects]
     largest = max(range(len(objects)), key=lambda index: objects[index]['area'])
     for sentence in record['sentences']:
-        target = masks[sentence['target']]
+        number = single_target(sentence)
+        if number is None:
+            continue
+        target = masks[number]
         ious = [_iou(mask, target) for mask in masks]
         same = [
             iou
             for iou, thing in zip(ious, objects)
-            if thing['category'] == objects[sentence['target']]['category']
+            if thing['category'] == objects[number]['category']
         ]
         yield {
             'level': sentence['level'],
@@ -128,10 +133,13 @@ def _scene_scores(record: dict[str, Any], text_only: TextOnly) -> Iterator[dict[
 def baseline_scores(
     root: Path, split: str, *, text_only: TextOnly | None = None
 ) -> dict[str, dict[str, float]]:
-    """gIoU in percent of every baseline: {'all' | level: {baseline: gIoU}}."""
-    text_only = text_only or TextOnly(root)
+    """gIoU in percent of every baseline: {'all' | level: {baseline: gIoU}}; empty where no sentence
+    has one target."""
     groups: dict[str, list[dict[str, Any]]] = {'all': []}
     for record in read_scenes(root, split):
+        if all(single_target(sentence) is None for sentence in record['sentences']):
+            continue
+        text_only = text_only or TextOnly(root)
         for row in _scene_scores(record, text_only):
             groups['all'].append(row)
             groups.setdefault(row['level'], []).append(row)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..dataprep.layouts import LAYOUTS
-from ..datasets.scene_files import read_scenes
+from ..datasets.scene_files import read_scenes, single_target, targets_of
 from ..errors import UserError
 from ..evaluation import RefSegMetric, score_table
 from ..registry import METRICS
@@ -36,7 +36,8 @@ class ObjectHitMetric(RefSegMetric):
     object_hit: percentage of samples where the target's visible mask shares more pixels with the
     prediction than every other object's; a prediction that touches no object, or two equally, is a
     miss. object_hit_chance: mean of 100 / (objects of the target's category in the scene), what
-    someone reaches who knows the category alone.
+    someone reaches who knows the category alone. Both, and the baselines, leave out the sentences
+    that name several objects or none.
 
     Args:
         data_root: the dataset's folder, with scenes_{split}.jsonl, as tools/synthrs_generate.py and
@@ -90,33 +91,42 @@ class ObjectHitMetric(RefSegMetric):
         return self._index[sample_id]
 
     def record(self, sample: dict) -> dict[str, Any]:
-        """RefSegMetric's record, and level, rule ('position: corner'), object_hit (bool),
-        object_hit_chance (0..1)."""
+        """RefSegMetric's record, and level, rule ('position: corner'); of a sentence with one target
+        also object_hit (bool), object_hit_chance (0..1)."""
         pred, gt = self.masks(sample)
         scene, sentence = self._find(sample['sample_id'])
-        objects, target = scene['objects'], sentence['target']
+        objects, target = scene['objects'], single_target(sentence)
         masks = [decode(thing['rle'], location=str(self.file)) for thing in objects]
-        if gt.shape != masks[target].shape or (gt != masks[target]).any():
+        named = np.zeros_like(masks[0])
+        for number in targets_of(sentence):
+            named |= masks[number]
+        if gt.shape != named.shape or (gt != named).any():
             raise UserError(
                 f"sample '{sample['sample_id']}' has another mask in {self.file} than "
                 'in the dataset that was read: they come from different runs of '
                 'the tool that wrote them'
             )
-        same = sum(thing['category'] == objects[target]['category'] for thing in objects)
-        return {
+        record = {
             **super().record(sample),
             'level': sentence['level'],
             'rule': f'{sentence["level"]}: {sentence["kind"]}',
+        }
+        if target is None:
+            return record
+        same = sum(thing['category'] == objects[target]['category'] for thing in objects)
+        return {
+            **record,
             'object_hit': hit_object(pred, masks) == target,
             'object_hit_chance': 1 / same,
         }
 
     def compute_report(self, records: Iterator[dict[str, Any]]) -> dict[str, float]:
         """RefSegMetric's, and the object-hit rate of each level; the report also holds `baselines`
-        {name: gIoU} and `baselines_by_level` {level: {name: gIoU}}."""
+        {name: gIoU} and `baselines_by_level` {level: {name: gIoU}}, of sentences with one target."""
         metrics = super().compute_report(records)
         if self.baselines:
             self._baselines = self._baselines or baseline_scores(self.root, self.split)
+        if self._baselines:  # none where every sentence names several objects, or none
             by_level = {
                 group: values for group, values in self._baselines.items() if group != 'all'
             }
@@ -128,6 +138,7 @@ class ObjectHitMetric(RefSegMetric):
             **{
                 f'{level}_hit': scores['object_hit']
                 for level, scores in self.report['by_level'].items()
+                if 'object_hit' in scores
             },
         }
 

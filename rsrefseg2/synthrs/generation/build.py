@@ -16,15 +16,16 @@ import cv2
 import msgspec
 from tqdm import tqdm
 
-from ...dataprep.layouts import LAYOUTS, Layout, running_totals
+from ...dataprep.layouts import LAYOUTS, UNKNOWN, Layout, running_totals
 from ...dataprep.new_folder import complete_folder
 from ...datasets.checks import SPLITS
 from ...datasets.content import in_processes
-from ...datasets.scene_files import read_scenes
+from ...datasets.scene_files import read_scenes, targets_of
 from ...errors import UserError, suggest
 from ...records import read_json, read_json_lines
-from .generate import KIND_WEIGHTS, VERSION, make_scene
+from .generate import KIND_WEIGHTS, VERSION, make_more
 from .language import LEVELS
+from .more_levels import MORE_LEVELS
 from .objects import CATEGORIES
 
 
@@ -44,9 +45,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for level in self.levels:
-            if level not in LEVELS:
+            if level not in (*LEVELS, *MORE_LEVELS):
+                known = (*LEVELS, *MORE_LEVELS)
                 raise UserError(
-                    f"unknown level '{level}'{suggest(level, LEVELS)}; known: {', '.join(LEVELS)}"
+                    f"unknown level '{level}'{suggest(level, known)}; known: {', '.join(known)}"
                 )
         for layout in self.layouts:
             if layout not in LAYOUTS:
@@ -74,6 +76,11 @@ class Recipe:
                 f'{" ".join(map(str, self.relations))}'
             )
 
+    @property
+    def more(self) -> tuple[str, ...]:
+        """Those of `levels` that are of MORE_LEVELS."""
+        return tuple(level for level in MORE_LEVELS if level in self.levels)
+
     def make_layouts(self, root: Path) -> list[Layout]:
         """The layouts to write below `root`, with their running numbers."""
         scenes = running_totals(self.scenes)
@@ -83,10 +90,10 @@ class Recipe:
                 for split in SPLITS
             }
         )
+        # several categories, or none: for a layout that demands one
+        categories = (*CATEGORIES, UNKNOWN) if self.more else tuple(CATEGORIES)
         return [
-            LAYOUTS[name](
-                root / name, scenes=scenes, sentences=sentences, categories=tuple(CATEGORIES)
-            )
+            LAYOUTS[name](root / name, scenes=scenes, sentences=sentences, categories=categories)
             for name in self.layouts
         ]
 
@@ -105,7 +112,8 @@ class Recipe:
 
 def _write_scene(index: int, *, recipe: Recipe, split: str, root: Path) -> str:
     """Draw a scene and write its pictures; -> its line in scenes_{split}.jsonl."""
-    scene, sentences = make_scene(
+    scene, sentences = make_more(
+        more=recipe.more,
         seed=recipe.seed,
         split=split,
         index=index,
@@ -165,13 +173,13 @@ def summarise(root: Path, recipe: Recipe) -> dict[str, Any]:
             for sentence in record['sentences']:
                 levels[sentence['level']] += 1
                 kinds[f'{sentence["level"]}: {sentence["kind"]}'] += 1
-                targets[record['objects'][sentence['target']]['category']] += 1
+                targets.update(record['objects'][t]['category'] for t in targets_of(sentence))
         scenes = recipe.scenes[split]
         splits[split] = {
             'scenes': scenes,
             'sentences': sum(levels.values()),
             'objects_per_scene': round(sum(objects.values()) / scenes, 2) if scenes else 0,
-            'levels': {level: levels[level] for level in LEVELS},
+            'levels': {level: levels[level] for level in (*LEVELS, *recipe.more)},
             'kinds': dict(sorted(kinds.items())),
             'target_categories': {name: targets[name] for name in CATEGORIES},
             'object_categories': {name: objects[name] for name in CATEGORIES},

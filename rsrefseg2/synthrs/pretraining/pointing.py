@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from transformers import SiglipModel
 
 from ...datasets import RRSISD, unique_images_collate
-from ...datasets.scene_files import SCENES, read_scenes
+from ...datasets.scene_files import SCENES, read_scenes, single_target
 from ...models.data_preprocessor import RefSegDataPreprocessor
 from ...rle import decode
 
@@ -24,7 +24,7 @@ BATCH = 96  # sentences
 def pointing_game(
     siglip: SiglipModel, preprocess: RefSegDataPreprocessor, data_root: Path, *, split: str = 'test'
 ) -> dict[str, float]:
-    """Percentage of sentences whose nearest patch, by cosine of v and t_sent, shows more of the
+    """Percentage of sentences with one target whose nearest patch, by cosine of v and t_sent, shows more of the
     target than of any other object: by level and by rule ('relation: closest').
 
     Args:
@@ -54,7 +54,10 @@ def pointing_game(
         )
         for sample, patch in zip(data['data_samples'], cosine.argmax(1).tolist(), strict=True):
             scene, sentence = known[sample.sample_id]
-            hit = _shows_most(scene, patch, side) == sentence['target']
+            target = single_target(sentence)
+            if target is None:
+                continue
+            hit = _shows_most(scene, patch, side) == target
             hits[sentence['level']].append(hit)
             hits[f'{sentence["level"]}: {sentence["kind"]}'].append(hit)
     return {name: round(100 * float(np.mean(found)), 1) for name, found in sorted(hits.items())}
