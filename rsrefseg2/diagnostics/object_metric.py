@@ -144,6 +144,8 @@ class ObjectHitMetric(RefSegMetric):
 
     def _log_baselines(self, baselines: dict[str, dict[str, float]]) -> None:
         rows = {'all': self.report, **self.report['by_level']}
+        if not rows.keys() <= baselines.keys():  # 'all' would be of other sentences than theirs
+            rows = {group: rows[group] for group in self.report['by_level'] if group in baselines}
         table = {'this model': {group: row['gIoU'] for group, row in rows.items()}}
         for name in NAMES:
             table[name] = {group: values[name] for group, values in baselines.items()}

@@ -259,11 +259,13 @@ def test_annotation_ids_are_unique_to_a_mask(generalised):
     assert empty and all(a['bbox'] == [0, 0, 0, 0] for a in empty)
 
 
-def test_metric_end_to_end(generalised):
+def test_metric_end_to_end(generalised, monkeypatch):
     """A stub that answers right, but nothing to every second sentence of level several, and one
     object to every third of level none."""
     config = dict(type='ObjectHitMetric', data_root=str(generalised), protocol='generalised')
     metric = METRICS.build(config)
+    shown = []
+    monkeypatch.setattr(metric, 'log', shown.append)
     samples, turns = [], collections.Counter()
     for scene in read_scenes(generalised, 'test'):
         masks = np.stack([coco_mask.decode(item['rle']) > 0 for item in scene['objects']])
@@ -299,4 +301,7 @@ def test_metric_end_to_end(generalised):
     assert by_level['several']['gIoU'] == 50
     assert 'object_hit' not in by_level['several'] and 'object_hit' not in by_level['none']
     assert set(metric.report['baselines_by_level']) == set(LEVELS)
+    (table,) = (text for text in shown if 'this model' in text)  # no 'all', of other sentences
+    (row,) = (line for line in table.splitlines() if line.startswith('this model'))
+    assert row.split()[2:] == ['100.00'] * 3
     assert not np.isnan([value for value in scores.values()]).any()
