@@ -12,6 +12,7 @@ from rsrefseg2.datasets import RRSISD, RefSegJSONL, RefSegRS, RISBench
 from rsrefseg2.datasets.scene_files import read_scenes, single_target, targets_of
 from rsrefseg2.diagnostics.baselines import baseline_scores
 from rsrefseg2.errors import UserError
+from rsrefseg2.models.data_preprocessor import RefSegDataPreprocessor
 from rsrefseg2.options import LEVELS, MORE_LEVELS
 from rsrefseg2.registry import METRICS
 from rsrefseg2.synthrs.generation import solver
@@ -20,8 +21,11 @@ from rsrefseg2.synthrs.generation.generate import GroupSentence, make_more, make
 from rsrefseg2.synthrs.generation.language import Ground, Phrase, Relation
 from rsrefseg2.synthrs.generation.more_levels import Pair, clear_group, clearly_empty
 from rsrefseg2.synthrs.generation.wording import more_vocabulary, vocabulary
+from rsrefseg2.synthrs.pretraining.pointing import pointing_game
+from rsrefseg2.synthrs.pretraining.tasks import SiglipPretraining
 from tests.synthrs_data import PER_LEVEL, SCENES, recipe
 from tests.test_synthrs.test_generate import thing
+from tests.test_synthrs.test_pretraining import Pointing
 from tests.test_synthrs.test_solver import HAND_MADE
 
 DRAWN = 60
@@ -305,3 +309,14 @@ def test_metric_end_to_end(generalised, monkeypatch):
     (row,) = (line for line in table.splitlines() if line.startswith('this model'))
     assert row.split()[2:] == ['100.00'] * 3
     assert not np.isnan([value for value in scores.values()]).any()
+
+
+def test_the_pointing_game_leaves_them_out(generalised, tmp_path):
+    made = SiglipPretraining(tmp_path, image_size=128)
+    preprocess = RefSegDataPreprocessor(
+        tokenizer=str(tmp_path), init='pretrained', max_length=24, size_siglip=128, size_sam=128
+    )
+    siglip = Pointing(made.siglip.config, lambda i: 0)
+    found = pointing_game(siglip, preprocess, generalised)
+    assert siglip.calls == 30  # 6 scenes, a sentence of each level
+    assert {name.split(':')[0] for name in found} == set(LEVELS)
