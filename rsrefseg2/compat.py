@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -98,6 +99,39 @@ def use_safe_configs(fill: Callable[[str, str], str]) -> None:
     register_handler(['yaml', 'yml'])(SafeYamlHandler)
     Config._substitute_predefined_vars = staticmethod(substitute)
     Config._substitute_env_variables = staticmethod(lambda filename, temp_config_name: {})
+
+
+def free_lock_on_errors() -> None:
+    """Let mmengine's managers (loggers, scopes, visualizers) give their lock back when they fail.
+
+    mmengine 0.10.7 takes one lock for all of them and returns it by hand: where the constructor of
+    an instance raises, its thread keeps the lock, and every other thread waits for ever. Can go when
+    it locks by `with`.
+    """
+    from mmengine.utils import ManagerMixin, manager
+
+    get_instance = ManagerMixin.get_instance.__func__
+    get_current_instance = ManagerMixin.get_current_instance.__func__
+    if hasattr(get_instance, '__wrapped__'):
+        return
+
+    def guarded(call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except BaseException:
+            manager._release_lock()  # which the call took and did not return
+            raise
+
+    @functools.wraps(get_instance)
+    def instance(cls: type, name: str, **kwargs: Any) -> Any:
+        return guarded(lambda: get_instance(cls, name, **kwargs))
+
+    @functools.wraps(get_current_instance)
+    def current_instance(cls: type) -> Any:
+        return guarded(lambda: get_current_instance(cls))
+
+    ManagerMixin.get_instance = classmethod(instance)
+    ManagerMixin.get_current_instance = classmethod(current_instance)
 
 
 def allow_cpu_ranks() -> None:

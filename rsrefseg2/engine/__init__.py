@@ -1,8 +1,9 @@
 """Running it: strategies, loops, hooks, checkpoints."""
 
-from ..compat import defer_deepspeed
+from ..compat import defer_deepspeed, free_lock_on_errors
 
 defer_deepspeed()  # before the imports below, which import mmengine.runner
+free_lock_on_errors()
 
 from .checkpoint import load_checkpoint, read_checkpoint
 from .checkpoint_hook import CheckpointHook, PreemptionHook
