@@ -142,11 +142,19 @@ def add_old_spelling(parser: argparse.ArgumentParser, old: str, dest: str, **how
     parser.add_argument(old, dest=dest, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **how)
 
 
-def add_model(parser: argparse.ArgumentParser, *, checkpoint: bool = True) -> None:
-    """The arguments CONFIG and CHECKPOINT, the second one where it is wanted."""
+def add_model(
+    parser: argparse.ArgumentParser, *, checkpoint: bool = True, zero_shot: bool = False
+) -> None:
+    """The arguments CONFIG and CHECKPOINT, the second one where it is wanted; with `zero_shot` it
+    may be left out."""
     parser.add_argument('config', help=SHARED['config']['help'])
     if checkpoint:
-        parser.add_argument('checkpoint', help='a *.pth of training, or of a published folder')
+        note = '; none for a config of configs/zero_shot' if zero_shot else ''
+        parser.add_argument(
+            'checkpoint',
+            nargs='?' if zero_shot else None,
+            help=f'a *.pth of training, or of a published folder{note}',
+        )
 
 
 def positive(text: str) -> int:

@@ -17,4 +17,6 @@ class RefSegDataSample(BaseDataElement):
         pred_mask: (H, W) bool at the original size, after `predict`.
         dense_prompt: (H2/4, W2/4) float32 logits, p_dense of Eq. 7, without a border (`fit='pad'`);
             absent where there is none.
+        score, box, point: of a zero-shot model: its score (), and x1, y1, x2, y2 (4,) or x, y (2,)
+            in pixels of the image, from which the mask was drawn.
     """

@@ -19,8 +19,10 @@ from tests.shipped import ROOT, is_named, shipped_configs
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 EVERY = [
-    path for path in shipped_configs() if not path.parent.name.startswith('table')
-]  # those: test_ablations.py
+    path
+    for path in shipped_configs()
+    if not path.parent.name.startswith('table') and path.parent.name != 'zero_shot'
+]  # those: test_ablations.py, test_zero_shot.py
 PAPER = ('refsegrs', 'rrsisd', 'risbench')
 TOWERS = {  # of Tables II to V
     'siglip': 'google/siglip2-so400m-patch16-512',

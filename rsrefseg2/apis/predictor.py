@@ -61,7 +61,7 @@ class Predictor:
 
     Args:
         config: path of a config, or a Config.
-        checkpoint: path of the weights that belong to it.
+        checkpoint: path of the weights that belong to it; None for a zero-shot model.
         device: where to run; the first GPU if there is one, else the CPU.
         batch_size: sentences per pass of the prompter and the mask decoder. Answers do not depend
             on it, memory does.
@@ -70,7 +70,7 @@ class Predictor:
     def __init__(
         self,
         config: str | Path | Config,
-        checkpoint: str | Path,
+        checkpoint: str | Path | None = None,
         device: str | torch.device | None = None,
         *,
         batch_size: int = 16,
@@ -188,9 +188,7 @@ class Predictor:
 
     def cells(self, shape: tuple[int, int]) -> tuple[int, int]:
         """(h, w) of the logits that `segment` gives of an image of `shape` (H, W)."""
-        generator = self.model.mask_generator
-        size = generator.input_size if self.model.upsample_via_sam_input else generator.prompt_size
-        return self.model.data_preprocessor.content_size(shape, size[0])
+        return self.model.data_preprocessor.content_size(shape, self.model.mask_size[0])
 
     def unknown_words(self, sentence: str) -> tuple[str, ...]:
         """The words, lower case, that no training sentence had, as far as the checkpoint says, or
@@ -222,7 +220,7 @@ class Predictor:
         return F.pad(prior, (0, width - content[1], 0, height - content[0]))
 
     def _dense(self, outputs: RefSegOutputs, image: EncodedImage) -> list[np.ndarray | None]:
-        dense = outputs.prompts.p_dense
+        dense = outputs.p_dense
         if dense is None:
             return [None] * len(outputs.mask_logits)
         dense = self.model.data_preprocessor.crop_border(dense.float(), image.shape)

@@ -101,7 +101,7 @@ class Viewer:
         self.memory, self.progress = memory, progress
         self.window = source.whole if window is None else Window(*window)
         check_inside(self.window, source.shape, source.name)
-        side = predictor.model.mask_generator.input_size[0]
+        side = predictor.model.input_size[0]
         self.pixels = pixels
         self.finest = max(1, round(side * pixels))  # side of a look at the finest resolution
         self._encoded: EncodedImage | None = None

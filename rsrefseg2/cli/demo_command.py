@@ -11,7 +11,7 @@ picture and its answers are seen by nobody else, and go with it. Nothing is sent
 import argparse
 
 from ..options import add_shared, port
-from .predict_command import SCENE, digest, model_files
+from .predict_command import SCENE, model_files, model_mark
 
 PORT = 7860
 
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
         predictor,
         host=args.host,
         port=args.port,
-        model=digest(checkpoint),
+        model=model_mark(config, checkpoint),
         about=about,
         example=example,
         ready=lambda address: print(f'{address} (Ctrl-C ends it)', flush=True),

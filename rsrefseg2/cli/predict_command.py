@@ -4,6 +4,7 @@
                             [--out DIR] [--mode whole|zoom|sweep] [--device cpu]
     rsrefseg2 predict IMAGE ... --sentences FILE.txt --config CONFIG --checkpoint PTH
     rsrefseg2 predict --questions FILE.csv --config CONFIG --checkpoint PTH
+    rsrefseg2 predict IMAGE ... "a sentence" --config configs/zero_shot/rrsisd_clipseg.py
     rsrefseg2 predict [IMAGE ... "a sentence" ...] --demo
 
 IMAGE is a file, a folder or a pattern ('photos/*.jpg'). --demo: the tiny model in demo/, which knows
@@ -173,8 +174,7 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
     if args.demo and (args.config or args.checkpoint):
         parser.error('--demo has its own config and checkpoint')
     asked = args.given or args.questions
-    model = args.model or (args.config and args.checkpoint)
-    if not args.demo and not (asked and model):
+    if not args.demo and not (asked and (args.model or args.config)):
         parser.error('IMAGE and --model are needed, or --config and --checkpoint; or --demo')
     if args.window and args.bounds:
         parser.error('--window and --bounds both name the part to look at: give one')
@@ -194,8 +194,9 @@ def demo_model() -> tuple[str, str]:
     return str(configs[0]), str(checkpoints[0])
 
 
-def model_files(args: argparse.Namespace) -> tuple[str, str]:
-    """Config and checkpoint; of a model by name they are fetched, and its source is printed."""
+def model_files(args: argparse.Namespace) -> tuple[str, str | None]:
+    """Config and checkpoint, None for a zero-shot model; of a model by name they are fetched, and
+    its source is printed."""
     from ..publishing import find_pretrained
 
     if args.demo:
@@ -211,7 +212,7 @@ def run(args: argparse.Namespace) -> None:
     """Runs the command."""
     from ..apis import Predictor
     from ..apis.prediction_files import Done, dump_lines
-    from ..engine import explain_out_of_memory, load_config
+    from ..engine import check_checkpoint, explain_out_of_memory, load_config
 
     # What can be wrong is looked at before the model is loaded.
     asked = what_is_asked(args)
@@ -219,7 +220,8 @@ def run(args: argparse.Namespace) -> None:
     config_file, checkpoint = model_files(args)
     config = load_config(config_file, options=args.cfg_options)
     require_writable(make_folder(args.out))
-    model = digest(checkpoint)
+    check_checkpoint(config, checkpoint)
+    model = model_mark(config, checkpoint)
     done = Done(Path(args.out), how(args, config, model), anew=args.overwrite)
 
     with explain_out_of_memory(config):
@@ -299,10 +301,13 @@ def window_of_arguments(args: argparse.Namespace, source: 'Source') -> 'Window |
     return None
 
 
-def digest(checkpoint: str) -> str:
-    """The first 12 hexadecimal digits of the file's SHA-256, by which an answer names its model."""
+def model_mark(config: 'Config', checkpoint: str | None) -> str:
+    """By which an answer names its model: the first 12 hexadecimal digits of the checkpoint's
+    SHA-256; the class of a zero-shot model, which has none."""
     from ..files import open_regular
 
+    if checkpoint is None:
+        return config.model.type
     with open_regular(checkpoint, what='the checkpoint') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()[:12]
 

@@ -1,5 +1,7 @@
 """Score a checkpoint: rsrefseg2 test CONFIG CHECKPOINT. Writes scores.json.
 
+A config of configs/zero_shot is tested without a checkpoint: rsrefseg2 test CONFIG.
+
 With --dump FILE each sample becomes a JSON line with its masks, as it goes; a test that was
 interrupted continues with --dump FILE --resume. --report writes one self-contained page of them.
 --split val scores another split in the same way and writes scores_val.json.
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..files import write_text
 from ..options import add_model, add_shared
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    add_model(parser)
+    add_model(parser, zero_shot=True)
     parser.add_argument(
         '--work-dir', help='where scores.json and logs go (default: work_dirs/<name of the config>)'
     )
@@ -68,10 +70,20 @@ def report_on(cfg: Config, model: RSRefSeg2, args: argparse.Namespace) -> str:
         args.report,
         overwrite=args.overwrite,
         protocol=find_protocol(cfg.test_evaluator.get('protocol', 'paper')),
-        title=f'{os.path.basename(args.checkpoint)} of {os.path.basename(cfg.filename)}',
+        title=' of '.join(os.path.basename(f) for f in (args.checkpoint, cfg.filename) if f),
         dense_prompts=predict_dense(model, load_split(cfg, 'test')),
     )
     return str(page)
+
+
+def write_scores(metrics: dict[str, Any], path: str, args: argparse.Namespace) -> None:
+    """Writes scores.json, with what identifies the checkpoint."""
+    from ..publishing.scores_files import describe_tested
+
+    if args.checkpoint:
+        metrics['checkpoint'] = describe_tested(args.checkpoint)
+    write_text(path, to_json(metrics, indent=2))
+    print(f'scores written to {path}')
 
 
 def run(args: argparse.Namespace) -> None:
@@ -81,6 +93,7 @@ def run(args: argparse.Namespace) -> None:
     from ..apis import page_path
     from ..engine import (
         build_runner,
+        check_checkpoint,
         explain_out_of_memory,
         identify_run,
         load_config,
@@ -89,7 +102,6 @@ def run(args: argparse.Namespace) -> None:
         set_scoring,
         test_on,
     )
-    from ..publishing.scores_files import describe_tested
 
     cfg = load_config(args.config, options=args.cfg_options, work_dir=args.work_dir)
     cfg.load_from = args.checkpoint
@@ -101,7 +113,9 @@ def run(args: argparse.Namespace) -> None:
         args.dump = args.dump or os.path.join(cfg.work_dir, f'dump{suffix}.jsonl')
     # Checkpoints are plain state dicts: whatever trained them, a test needs no sharding.
     cfg.strategy = dict(type='SingleDeviceStrategy')
-    read_checkpoint(args.checkpoint)  # before the towers are built
+    check_checkpoint(cfg, args.checkpoint)
+    if args.checkpoint:
+        read_checkpoint(args.checkpoint)  # before the towers are built
     set_scoring(
         cfg,
         protocol=args.protocol,
@@ -116,10 +130,7 @@ def run(args: argparse.Namespace) -> None:
         if is_main_process():
             reports = [metric.report for metric in runner.test_loop.evaluator.metrics]
             metrics.update(reports[0] if len(reports) == 1 else {'evaluators': reports})
-            path = os.path.join(cfg.work_dir, f'scores{suffix}.json')
-            metrics['checkpoint'] = describe_tested(args.checkpoint)
-            write_text(path, to_json(metrics, indent=2))
-            print(f'scores written to {path}')
+            write_scores(metrics, os.path.join(cfg.work_dir, f'scores{suffix}.json'), args)
             if args.report:
                 page = report_on(cfg, runner.model, args)
                 print(f'open {page}')

@@ -11,7 +11,7 @@ from .fsdp2 import FSDP2Strategy
 from .hooks import MaskWarningHook, ProgressBarHook, RuntimeInfoHook, TruncatedSentenceHook
 from .init_prompter_hook import InitPrompterFromTowersHook
 from .launch import build_runner, load_config, with_options
-from .load_model import find_device, load_model
+from .load_model import check_checkpoint, find_device, load_model
 from .loops import RefSegTestLoop, identify_run, set_scoring, test_on
 from .optim import TrainableOptimWrapperConstructor
 from .out_of_memory import explain_out_of_memory
@@ -44,6 +44,7 @@ __all__ = [
     'ZeRO2Strategy',
     'build_runner',
     'case_of',
+    'check_checkpoint',
     'explain_out_of_memory',
     'find_device',
     'identify_run',

@@ -10,21 +10,48 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ..errors import UserError
-from ..models import RSRefSeg2
+from ..models import RSRefSeg2, ZeroShotModel
 from ..registry import MODELS, SCOPE
 from ..shipped import find_shipped
 from .checkpoint import load_checkpoint, read_checkpoint
 from .trained_as import check_function
 
 
+def check_checkpoint(config: Config, checkpoint: str | Path | None) -> None:
+    """A zero-shot model has no checkpoint, every other one has.
+
+    Raises:
+        UserError: one is given for the first, or none for the others.
+    """
+    kind = MODELS.get(config.model.type)
+    zero_shot = isinstance(kind, type) and issubclass(kind, ZeroShotModel)
+    if zero_shot and checkpoint is not None:
+        raise UserError(
+            f'{config.filename} is of a zero-shot model ({config.model.type}), whose weights are '
+            f'those that the config names: leave out the checkpoint {checkpoint}'
+        )
+    if not zero_shot and checkpoint is None:
+        raise UserError(f'{config.filename} is of a trained model: give its checkpoint, too')
+
+
 def load_model(
-    config: Config, checkpoint: str | Path, device: str | torch.device | None = None
+    config: Config, checkpoint: str | Path | None, device: str | torch.device | None = None
 ) -> RSRefSeg2:
     """The config's model with the checkpoint's weights, in eval mode, on the device; the config is
-    its `cfg`.
+    its `cfg`. With None for the checkpoint a zero-shot model, which answers the same calls for a
+    test and a prediction.
 
     A checkpoint below demo/ is found from any folder, as configs are.
+
+    Raises:
+        UserError: see `check_checkpoint`, `read_checkpoint` and `check_fits`.
     """
+    init_default_scope(config.get('default_scope', SCOPE))
+    check_checkpoint(config, checkpoint)
+    if checkpoint is None:
+        model = MODELS.build(config.model)
+        model.cfg = config
+        return model.to(find_device(device)).eval()
     if not os.path.lexists(checkpoint) and Path(checkpoint).parts[:1] == ('demo',):
         checkpoint = find_shipped(str(checkpoint), what='checkpoint')
     # Before the towers are built, which takes a while.
@@ -33,7 +60,6 @@ def load_model(
     words = content.get('meta', {}).get('words')
     del content  # the towers need the room
     device = find_device(device)
-    init_default_scope(config.get('default_scope', SCOPE))
     model = MODELS.build(config.model)
     load_checkpoint(model, str(checkpoint))
     model.cfg = config

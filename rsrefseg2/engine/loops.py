@@ -177,16 +177,17 @@ def set_scoring(cfg: Config, **options: Any) -> None:
     cfg.merge_from_dict(dict(test_evaluator=options))
 
 
-def identify_run(cfg: Config, checkpoint: str) -> dict[str, str]:
+def identify_run(cfg: Config, checkpoint: str | None) -> dict[str, str]:
     """What a dump's lines depend on: a test of anything else does not continue it."""
 
     def digest(part: dict) -> str:
         text = Config(dict(part=part)).pretty_text
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    state = os.stat(checkpoint)
+    weights = 'none'  # of a zero-shot model: its config names them
+    if checkpoint is not None:
+        state = os.stat(checkpoint)
+        weights = f'{os.path.basename(checkpoint)}, {state.st_size} bytes, {state.st_mtime_ns}'
     return dict(
-        checkpoint=f'{os.path.basename(checkpoint)}, {state.st_size} bytes, {state.st_mtime_ns}',
-        model=digest(cfg.model),
-        dataset=digest(cfg.test_dataloader.dataset),
+        checkpoint=weights, model=digest(cfg.model), dataset=digest(cfg.test_dataloader.dataset)
     )

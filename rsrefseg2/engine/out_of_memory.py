@@ -61,8 +61,8 @@ def explain_out_of_memory(cfg: Config, loader: str | None = None) -> Iterator[No
                 'a signal from elsewhere,'
             )
         raise UserError(
-            f'{what} with {cfg.model.siglip.checkpoint} and '
-            f'{cfg.model.sam.checkpoint}{_batch_text(shape)}: lower or set, in this order: '
+            f'{what} with {" and ".join(_checkpoints(cfg.model))}{_batch_text(shape)}: lower or '
+            'set, in this order: '
             f'{"; ".join(levers)}'
         ) from error
 
@@ -81,6 +81,7 @@ def levers_of(cfg: Config, loader: str | None) -> list[str]:
     """What spares memory and is not in use yet, by config key, the first to try first."""
     model, strategy = cfg.model, cfg.get('strategy') or {}
     training = loader == 'train_dataloader'
+    zero_shot = 'prompter' not in model
     levers = []
     if loader is None:
         levers.append('another --device, such as cpu, or a smaller image')
@@ -103,14 +104,21 @@ def levers_of(cfg: Config, loader: str | None) -> list[str]:
     in_bf16 = training and (
         strategy.get('type') == 'ZeRO2Strategy' or strategy.get('param_dtype') == 'bfloat16'
     )
-    if not in_bf16:
+    if not in_bf16 and not zero_shot:
         if not model.get('autocast'):
             levers.append('model.autocast=bfloat16')
         if model.get('frozen_dtype', 'float32') == 'float32':
             levers.append('model.frozen_dtype=bfloat16 (with autocast)')
     if training and strategy.get('type') not in SHARDING:
         levers.append('on several devices _base_/strategies/zero2_bf16.py or fsdp2.py')
-    return [*levers, 'a smaller model.sam.checkpoint']
+    return [*levers, 'a smaller checkpoint' if zero_shot else 'a smaller model.sam.checkpoint']
+
+
+def _checkpoints(model: Config) -> list[str]:
+    """Of the towers, or of a zero-shot model's parts."""
+    given = [model.get('checkpoint'), model.get('detector')]
+    given += [model[part].checkpoint for part in ('siglip', 'sam') if part in model]
+    return [str(checkpoint) for checkpoint in given if checkpoint]
 
 
 def _batch_text(shape: BatchShape | None) -> str:

@@ -3,6 +3,8 @@
 A scorer needs `id`, `prediction` and `ground_truth` (COCO RLE) alone. `area` (pixels of the
 annotated mask), `intersection`, `union` and `iou` are for people: they are counted again from the
 masks. `iou` is null where it is undefined. Rates are shares from 0 to 1.
+A zero-shot model adds its `score`, the `box` (x1, y1, x2, y2) or the `point` (x, y) that it drew the
+mask from, in pixels of the image.
 """
 
 from __future__ import annotations
@@ -44,6 +46,9 @@ class Annotated(TypedDict, total=False):
     mask_agreement: Share | None
     object_hit: bool | Share | None
     object_hit_chance: Share | None
+    score: Share | None
+    box: tuple[float, float, float, float] | None
+    point: tuple[float, float] | None
 
 
 class Line(Annotated, total=False):

@@ -24,6 +24,8 @@ from .protocols import find_protocol
 from .score_report import Report
 from .score_sums import COLUMNS, PRESENCE
 
+PLACES = ('score', 'box', 'point')  # of a zero-shot model, in a dump
+
 
 @METRICS.register_module()
 class RefSegMetric(BaseMetric):
@@ -109,7 +111,7 @@ class RefSegMetric(BaseMetric):
 
     def record(self, sample: dict) -> dict[str, Any]:
         """id, file, sentence, category, area, intersection, union, iou; for a dump the masks and
-        `coarse_localisation`, `mask_agreement`, too."""
+        `coarse_localisation`, `mask_agreement`, and a zero-shot model's PLACES, too."""
         pred, gt = self.masks(sample)
         name = sample['sample_id']
         intersection, union = self.protocol.overlap(pred, gt, location=f'sample {name}')
@@ -125,6 +127,9 @@ class RefSegMetric(BaseMetric):
         )
         if self.dump is not None:
             record.update(prediction=encode(pred), ground_truth=encode(gt))
+            record.update(
+                {name: sample[name].tolist() for name in PLACES if sample.get(name) is not None}
+            )
             if sample.get('dense_prompt') is not None:
                 dense = sample['dense_prompt'].float().cpu().numpy()
                 record.update(

@@ -8,13 +8,19 @@ from . import losses  # noqa: E402
 from .data_preprocessor import ModelInputs, RefSegDataPreprocessor  # noqa: E402
 from .prompter import CascadedPrompter, InterleavedPrompter, SingleStagePrompter  # noqa: E402
 from .rsrefseg2 import RSRefSeg2  # noqa: E402
+from .zero_shot import BoxToMask, CLIPSeg, SAM3Concepts, SigLIPMap, ZeroShotModel  # noqa: E402
 
 __all__ = [
+    'BoxToMask',
+    'CLIPSeg',
     'CascadedPrompter',
     'InterleavedPrompter',
     'ModelInputs',
     'RSRefSeg2',
     'RefSegDataPreprocessor',
+    'SAM3Concepts',
+    'SigLIPMap',
     'SingleStagePrompter',
+    'ZeroShotModel',
     'losses',
 ]

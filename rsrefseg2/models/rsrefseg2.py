@@ -83,7 +83,7 @@ class RSRefSeg2(BaseModel):
                 type='rsrefseg2.RefSegDataPreprocessor',
                 tokenizer=siglip['checkpoint'],
                 init=init,
-                **_inputs_of(encoder, mask_generator),
+                **inputs_of(encoder, mask_generator),
                 **(data_preprocessor or {}),
             )
         )
@@ -201,6 +201,16 @@ class RSRefSeg2(BaseModel):
             self.encoder.grid_size,
         )
 
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(H2, W2): the finest of the two squares that an image is brought to."""
+        return self.mask_generator.input_size
+
+    @property
+    def mask_size(self) -> tuple[int, int]:
+        """(h, w) of the square that the logits of `without_border` are cut from."""
+        return self.input_size if self.upsample_via_sam_input else self.mask_generator.prompt_size
+
     def precision(self, device: torch.device) -> AbstractContextManager:
         """What the parts run in: autocast, or nothing."""
         return (
@@ -296,7 +306,7 @@ def _check_choices(
         )
 
 
-def _inputs_of(encoder: DualModalityEncoder, mask_generator: MaskGenerator) -> dict:
+def inputs_of(encoder: DualModalityEncoder, mask_generator: MaskGenerator) -> dict:
     """Arguments of `RefSegDataPreprocessor` that the towers fix."""
     return dict(
         max_length=encoder.max_length,

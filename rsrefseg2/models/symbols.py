@@ -76,6 +76,11 @@ class RefSegOutputs(NamedTuple):
     input_size: tuple[int, int]  # (H2, W2)
     grid_size: tuple[int, int]  # (h1, w1)
 
+    @property
+    def p_dense(self) -> Tensor | None:
+        """The prompts' p_dense."""
+        return self.prompts.p_dense
+
 
 class Targets(NamedTuple):
     """The annotation of B sentences."""

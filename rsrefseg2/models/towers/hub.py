@@ -168,11 +168,22 @@ def missing_tokenizer(folder: Path) -> list[str]:
     return [] if found else ['tokenizer.json']
 
 
-def fetch(checkpoint: str, missing: Callable[[Path], Sequence[str]]) -> Path:
+RANDOM_INSTEAD = (
+    "or give a local folder as checkpoint, or set model.init='random' to build the model without "
+    'weights'
+)
+
+
+def fetch(
+    checkpoint: str, missing: Callable[[Path], Sequence[str]], *, otherwise: str = RANDOM_INSTEAD
+) -> Path:
     """The folder of a pretrained checkpoint, complete by `missing(folder) -> names`.
 
     Tried in this order: a local folder, the hub's cache (no network), the hub. A hub that does
     not answer within `PROBE_SECONDS` is an error at once: its client would retry for minutes.
+
+    Args:
+        otherwise: what to do without it, for the message.
     """
     local = find_local(checkpoint)
     if local is not None:
@@ -192,16 +203,18 @@ def fetch(checkpoint: str, missing: Callable[[Path], Sequence[str]]) -> Path:
     cached = _cached(checkpoint, HUB_PATTERNS)
     if cached is not None and not missing(cached):
         return cached
-    _require_hub(checkpoint)
+    _require_hub(checkpoint, otherwise)
     try:
         folder = _snapshot(checkpoint, HUB_PATTERNS)
         if missing(folder) == [WEIGHT_FILES[0]]:  # none at all: an older checkpoint
             folder = _snapshot(checkpoint, HUB_PATTERNS + PICKLES)
     except Exception as error:  # the client raises httpx, OS and its own errors
-        raise _unreachable(checkpoint, first_line(error)) from error
+        raise _unreachable(checkpoint, first_line(error), otherwise) from error
     lacking = missing(folder)
     if lacking:
-        raise _unreachable(checkpoint, f'the repository there lacks {", ".join(lacking[:3])}')
+        raise _unreachable(
+            checkpoint, f'the repository there lacks {", ".join(lacking[:3])}', otherwise
+        )
     return folder
 
 
@@ -289,23 +302,27 @@ def _snapshot(name: str, patterns: Sequence[str], *, local_files_only: bool = Fa
     )
 
 
-def _require_hub(name: str) -> None:
+def _require_hub(name: str, otherwise: str) -> None:
     """Ask the hub once for config.json, without the client's retries."""
     from huggingface_hub import constants, hf_hub_url
     from huggingface_hub.utils import build_hf_headers, get_session
 
     if constants.HF_HUB_OFFLINE:
-        raise _unreachable(name, 'HF_HUB_OFFLINE forbids the network')
+        raise _unreachable(name, 'HF_HUB_OFFLINE forbids the network', otherwise)
     try:
         url = hf_hub_url(name, 'config.json', endpoint=constants.ENDPOINT)
         answer = get_session().head(url, headers=build_hf_headers(), timeout=PROBE_SECONDS)
     except Exception as error:  # no route, no name, no answer, a proxy's refusal
-        raise _unreachable(name, f'the hub does not answer: {first_line(error)}') from error
+        raise _unreachable(
+            name, f'the hub does not answer: {first_line(error)}', otherwise
+        ) from error
     if answer.status_code >= 400:
-        raise _unreachable(name, f'the hub answers HTTP {answer.status_code} for its config.json')
+        raise _unreachable(
+            name, f'the hub answers HTTP {answer.status_code} for its config.json', otherwise
+        )
 
 
-def _unreachable(name: str, reason: str) -> UserError:
+def _unreachable(name: str, reason: str, otherwise: str) -> UserError:
     """Which checkpoint, where it was looked for, why not, and what fetches it: one line."""
     from huggingface_hub import constants
 
@@ -314,8 +331,8 @@ def _unreachable(name: str, reason: str) -> UserError:
         f'checkpoint {name!r} is not available. Looked in: {tried}, the cache '
         f'{constants.HF_HUB_CACHE} (not there, or incomplete), {constants.ENDPOINT} ({reason}). '
         f'Fetch it with `hf download {name}` on a machine with network (HF_HOME moves the cache, '
-        'HF_ENDPOINT names another server, HF_HUB_OFFLINE=1 forbids the network), or give a local '
-        "folder as checkpoint, or set model.init='random' to build the model without weights"
+        'HF_ENDPOINT names another server, HF_HUB_OFFLINE=1 forbids the network), '
+        f'{otherwise}'
     )
 
 

@@ -131,7 +131,7 @@ def _load(family: str, checkpoint: Checkpoint, init: Init) -> PreTrainedModel:
                 f'{" ".join(str(error).split())}; fetch or save them again'
             ) from error
     _check_loaded(family, f'{name!r} ({folder})', info)
-    _check_finite(f'{name!r} ({folder})', model)
+    check_finite(f'{name!r} ({folder})', model)
     set_source(model, TowerSource(name, content_hash(model)))
     return model
 
@@ -208,7 +208,7 @@ def _check_loaded(family: str, source: str, info: Mapping) -> None:
         raise UserError(f'the weights of {source} do not fit its config: {"; ".join(problems)}')
 
 
-def _check_finite(source: str, model: PreTrainedModel) -> None:
+def check_finite(source: str, model: PreTrainedModel) -> None:
     """NaN in a tower would reach every mask."""
     bad = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
     if bad:
