@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import FlexibleRunner
 
 from ..errors import UserError, make_folder, os_errors_located
+from ..models.zero_shot.zero_shot_model import NOT_TRAINED, refuse_zero_shot
 from ..shipped import find_shipped
 from .config_check import check_config, check_top_keys
 from .config_files import read_config
@@ -81,9 +82,11 @@ def build_runner(cfg: Config, *, launcher: str = 'none', training: bool = False)
         training: lock the work dir now, before anything is written into it; else `train` does.
 
     Raises:
-        UserError: the checkpoint to start from does not exist or cannot be read; the work dir
+        UserError: a zero-shot model is to be trained; the checkpoint to start from does not exist or cannot be read; the work dir
             cannot be made, or another training has it.
     """
+    if training:
+        refuse_zero_shot(cfg.model, NOT_TRAINED)
     check_start(cfg)
     make_folder(cfg.work_dir)
     prepare_launch(cfg, launcher)

@@ -10,7 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ..errors import UserError
-from ..models import RSRefSeg2, ZeroShotModel
+from ..models import RSRefSeg2
+from ..models.zero_shot.zero_shot_model import is_zero_shot
 from ..registry import MODELS, SCOPE
 from ..shipped import find_shipped
 from .checkpoint import load_checkpoint, read_checkpoint
@@ -23,8 +24,7 @@ def check_checkpoint(config: Config, checkpoint: str | Path | None) -> None:
     Raises:
         UserError: one is given for the first, or none for the others.
     """
-    kind = MODELS.get(config.model.type)
-    zero_shot = isinstance(kind, type) and issubclass(kind, ZeroShotModel)
+    zero_shot = is_zero_shot(config.model)
     if zero_shot and checkpoint is not None:
         raise UserError(
             f'{config.filename} is of a zero-shot model ({config.model.type}), whose weights are '

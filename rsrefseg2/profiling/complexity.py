@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..models.zero_shot.zero_shot_model import refuse_zero_shot
 from ..registry import MODELS, SCOPE
 from ..tables import plain_table
 
@@ -46,7 +47,12 @@ class _MetaScalars(TorchFunctionMode):
 
 
 def build_on_meta(model_cfg: dict) -> nn.Module:
-    """The model of a config with `init='random'`, its tensors without data."""
+    """The model of a config with `init='random'`, its tensors without data.
+
+    Raises:
+        UserError: it is a zero-shot model.
+    """
+    refuse_zero_shot(model_cfg, 'whose parts are not counted')
     with torch.device('meta'), _MetaScalars(), DefaultScope.overwrite_default_scope(SCOPE):
         return MODELS.build(dict(copy.deepcopy(model_cfg), init='random')).eval()
 

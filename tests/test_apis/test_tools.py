@@ -228,7 +228,7 @@ def test_the_demo_finds_the_objects_of_its_scene(run, tmp_path):
     'arguments',
     [
         ('x.png', 'a ship'),
-        ('x.png', 'a ship', '--config', 'x.py'),
+        ('x.png', 'a ship', '--checkpoint', 'x.pth'),
         (),
         ('--demo', '--config', 'x.py'),
         ('--demo', '--checkpoint', 'x.pth'),

@@ -257,6 +257,21 @@ def test_nothing_is_trained(folders):
             model(None, [], mode='loss')
 
 
+@pytest.mark.parametrize(
+    ('command', 'says'),
+    [
+        (['train'], 'not trained'),
+        (['bench'], 'not counted'),
+        (['analysis', 'summary'], 'not counted'),
+    ],
+)
+def test_a_command_of_a_trained_model_says_so(command, says, capsys):
+    with pytest.raises(SystemExit):
+        main([*command, str(CONFIGS / 'rrsisd_clipseg.py')])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith('error: CLIPSeg is a zero-shot model') and says in last
+
+
 # ------------------------------------------------------------------ configs, test and predict
 
 OPTIONS = {
@@ -405,9 +420,16 @@ def test_a_checkpoint_of_training_is_refused_and_a_trained_model_needs_one(
     for arguments, says in (
         (['test', config, 'some.pth'], 'leave out the checkpoint some.pth'),
         (['test', str(ROOT / 'configs/synthrs_tiny.py')], 'give its checkpoint'),
+        (
+            [
+                *('predict', str(ROOT / 'docs/panel.png'), 'a ship', '--out', str(tmp_path)),
+                *('--config', str(ROOT / 'configs/synthrs_tiny.py')),
+            ],
+            'give its checkpoint',
+        ),
     ):
         with pytest.raises(SystemExit):
-            main([*arguments, '--work-dir', str(tmp_path)])
+            main(arguments)
         assert says in capsys.readouterr().err
     cfg = load_config(config, options=as_dict(OPTIONS['rrsisd_clipseg'](folders)))
     with pytest.raises(UserError, match='leave out the checkpoint'):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -10,9 +11,12 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from ...errors import UserError
+from ...registry import MODELS
 from ...structures import RefSegDataSample
 from ..losses.segmentation import upsample
 
+NOT_TRAINED = 'which is not trained'
+INSTEAD = 'test it with tools/test.py CONFIG, or ask it with tools/predict.py --config CONFIG'
 EMPTY = -20.0  # logit of a mask that is held back
 
 
@@ -72,10 +76,7 @@ class ZeroShotModel(BaseModel):
             UserError: 'loss': nothing is trained.
         """
         if mode == 'loss':
-            raise UserError(
-                f'{type(self).__name__} is a zero-shot model, which is not trained: test it with '
-                'tools/test.py CONFIG'
-            )
+            raise UserError(f'{type(self).__name__} is a zero-shot model, {NOT_TRAINED}: {INSTEAD}')
         images = self.encode_images(*inputs[:2])
         outputs = self.segment(images, inputs.image_index, inputs.input_ids, inputs.lengths)
         if mode == 'tensor' or data_samples is None:
@@ -125,6 +126,18 @@ class ZeroShotModel(BaseModel):
                 'again'
             )
         return list(mask_logits)
+
+
+def is_zero_shot(model: Mapping) -> bool:
+    """Whether a config's `model` names a zero-shot model."""
+    kind = MODELS.get(model['type'])
+    return isinstance(kind, type) and issubclass(kind, ZeroShotModel)
+
+
+def refuse_zero_shot(model: Mapping, why: str) -> None:
+    """Raises a UserError where a config's `model` names a zero-shot model."""
+    if is_zero_shot(model):
+        raise UserError(f'{model["type"]} is a zero-shot model, {why}: {INSTEAD}')
 
 
 def hold_back(mask_logits: Tensor, scores: Tensor, threshold: float) -> Tensor:
