@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     BertTokenizer,
     CLIPSegConfig,
@@ -141,6 +142,17 @@ def write_sam3(folder: str | Path, seed: int = 0) -> Path:
         mask_decoder_config=dict(layer),
     )
     return _save(Sam3Model, config, folder, seed)
+
+
+def as_video(folder: Path) -> Path:
+    """A written SAM 3 as the hub keeps it: the detector of a video model, beside a tracker."""
+    path, weights = folder / 'config.json', folder / 'model.safetensors'
+    detector = json.loads(path.read_text())
+    path.write_text(json.dumps(dict(model_type='sam3_video', detector_config=detector)))
+    held = {f'detector_model.{name}': value for name, value in load_file(weights).items()}
+    tracker = {f'tracker_{part}.weight': torch.zeros(1) for part in ('model', 'neck')}
+    save_file({**held, **tracker}, weights, metadata={'format': 'pt'})
+    return folder
 
 
 def _marks(size: int) -> dict:

@@ -226,6 +226,13 @@ def test_sam3_is_that_of_transformers(instances, folders, image):
     torch.testing.assert_close(outputs.scores[0], scores.max())
 
 
+def test_sam3_is_read_from_its_video_model(folders, image, tmp_path):
+    folder = tiny_zero_shot.as_video(shutil.copytree(folders['sam3'], tmp_path / 'video'))
+    of_video = ask(build('sam3', {**folders, 'sam3': str(folder)}), [image], [0], SENTENCES[:1])
+    outputs = ask(build('sam3', folders), [image], [0], SENTENCES[:1])
+    assert torch.equal(of_video.mask_logits, outputs.mask_logits)
+
+
 @pytest.mark.parametrize('kind', KINDS)
 def test_an_answer_does_not_depend_on_its_batch(kind, folders, image):
     model = build(kind, folders)
@@ -404,6 +411,15 @@ def test_a_file_that_is_missing(kind, file, says, folders, tmp_path):
     folder = shutil.copytree(folders[kind], tmp_path / kind)
     (folder / file).unlink()
     assert says in refusal(kind, {**folders, kind: str(folder)})
+
+
+def test_a_package_that_is_missing(folders, monkeypatch):
+    def refuse(*_):
+        raise ImportError('it needs the SciPy library')
+
+    processor = 'transformers.models.owlv2.image_processing_pil_owlv2'
+    monkeypatch.setattr(f'{processor}.requires_backends', refuse)
+    assert 'SciPy library; install what it needs' in refusal('owl', folders)
 
 
 def test_no_weight_stays_random(folders, tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel
 
@@ -93,15 +94,20 @@ def load_hub_image_processor(folder: Path) -> Any:
     """
     with quiet():
         try:
-            return AutoImageProcessor.from_pretrained(
+            processor = AutoImageProcessor.from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False, backend='pil'
             )
+            picture = np.zeros((8, 8, 3), np.uint8)  # a missing package shows at the first one
+            processor(images=[picture], return_tensors='pt', input_data_format='channels_last')
+            return processor
         except Exception as error:
             raise _unreadable('the image processor', folder, error) from error
 
 
 def _unreadable(what: str, folder: Path, error: Exception) -> UserError:
+    needs = isinstance(error, ImportError)
+    advice = 'install what it needs' if needs else 'fetch or save it again'
     return UserError(
         f'{what} in {folder} cannot be loaded: {type(error).__name__}: '
-        f'{" ".join(str(error).split())[:300]}; fetch or save it again'
+        f'{" ".join(str(error).split())[:300]}; {advice}'
     )
