@@ -87,8 +87,7 @@ class Drawn:
     cells_a_side = 16
 
     class model:
-        class mask_generator:
-            input_size = (64, 64)
+        input_size = (64, 64)
 
     def __init__(self):
         self.priors = []
