@@ -6,7 +6,18 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
-EXTRAS = ('deepspeed', 'demo', 'dev', 'docs', 'plots', 'raster', 'tensorboard', 'tests', 'wandb')
+EXTRAS = (
+    'deepspeed',
+    'demo',
+    'dev',
+    'docs',
+    'onnx',
+    'plots',
+    'raster',
+    'tensorboard',
+    'tests',
+    'wandb',
+)
 
 
 class BuildWithShippedFiles(build_py):

@@ -8,10 +8,11 @@ from typing import Literal
 
 from .errors import UserError
 
-Extra = Literal['deepspeed', 'demo', 'plots', 'raster', 'tensorboard', 'wandb']
+Extra = Literal['deepspeed', 'demo', 'onnx', 'plots', 'raster', 'tensorboard', 'wandb']
 PACKAGES: dict[Extra, tuple[str, ...]] = {
     'deepspeed': ('deepspeed',),
     'demo': ('gradio', 'fastapi', 'uvicorn'),
+    'onnx': ('onnxruntime', 'onnx', 'onnxscript'),
     'plots': ('matplotlib',),
     'raster': ('rasterio', 'shapely', 'pyogrio', 'pyarrow'),
     'tensorboard': ('tensorboard',),

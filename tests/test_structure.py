@@ -35,7 +35,7 @@ LEVELS = [
     {'dataprep', 'profiling', 'rasters'},
     {'engine'},
     {'publishing', 'synthrs'},
-    {'apis', 'diagnostics'},
+    {'apis', 'deployment', 'diagnostics'},
     {'cli'},
 ]
 BASE = LEVELS[0]

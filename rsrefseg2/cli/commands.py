@@ -18,6 +18,7 @@ COMMANDS = {
     'demo': ('demo_command', 'serve a web page: drop a picture, ask in words'),
     'bench': ('bench_command', 'measure time, FLOP and memory by part, and levers'),
     'publish': ('publish_command', 'make a folder of a trained model that can be given away'),
+    'export': ('export_command', 'write graphs for onnxruntime or torch.export'),
     'visualize': ('visualize_command', 'draw the panels of Fig. 7 and an HTML page'),
     'ablate': ('ablate_command', 'run a table of ablations and collect its scores'),
     'convert-release': ('convert_release_command', "convert the authors' checkpoints, or back"),

@@ -120,11 +120,15 @@ class DualModalityEncoder(nn.Module):
             self.vision_model, images.to(dtype), interpolate=interpolate
         )
 
-    def encode_text(self, input_ids: Tensor, lengths: Tensor) -> EncodedText:
+    def encode_text(self, input_ids: Tensor, lengths: Tensor, *, trim: bool = True) -> EncodedText:
         """input_ids (B, max_length), lengths (B,) with eos -> t_word (B, L, d1), t_sent (B, d1).
 
         L is the longest sentence of the batch; its own words only, without bos and eos. With
         `keep_padding_tokens` L is the width of input_ids, and no position is masked.
+
+        Args:
+            trim: False: L is every position from the first word on, so that no shape depends on
+                what the sentences are, as an exported graph needs it.
         """
         states = self.text_model(input_ids=input_ids)
         if self.keep_padding_tokens:
@@ -132,7 +136,7 @@ class DualModalityEncoder(nn.Module):
         else:
             first = self.family.first_word
             words = lengths - 1 - first
-        longest = int(words.max())
+        longest = int(words.max()) if trim else input_ids.shape[1] - first
 
         own = states.last_hidden_state[:, first : first + longest]
         t_word = self.family.words(self.text_model, own)

@@ -120,7 +120,7 @@ class MaskGenerator(nn.Module):
         kwargs = {'high_resolution_features': high_resolution_features} if self.is_sam2 else {}
         masks = self.sam.mask_decoder(
             image_embeddings=image_embeddings,
-            image_positional_embeddings=position.expand(len(image_embeddings), -1, -1, -1),
+            image_positional_embeddings=position.expand(image_embeddings.shape[0], -1, -1, -1),
             sparse_prompt_embeddings=p_sparse[:, None].to(image_embeddings.dtype),
             dense_prompt_embeddings=dense,
             multimask_output=False,

@@ -44,7 +44,7 @@ class InterleavedPrompter(CascadedPrompter):
 
         t1_act, v1_act, scores1 = self.first_order(t1, v, pe1, v_pe)  # Eq. 5
 
-        t2_act, v2_act, p = t2, v1_act, self.sparse.start(len(t2))
+        t2_act, v2_act, p = t2, v1_act, self.sparse.start(t2.shape[0])
         for activate, prompt in zip(self.second_order.blocks, self.sparse.blocks, strict=True):
             v_read = v2_act
             t2_act, v2_act = activate(t2_act, v2_act, pe2, v_pe)  # Eq. 5 again

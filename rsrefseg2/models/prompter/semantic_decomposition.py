@@ -143,7 +143,7 @@ class SemanticDecomposition(nn.Module):
         if self.init == 'textpool':
             pooled = text_pool(t_word, word_mask, self.n_t)
             return pooled, pooled
-        shape = (len(t_word), self.n_t, t_word.shape[2])
+        shape = (t_word.shape[0], self.n_t, t_word.shape[2])
         if self.queries is None:
             return t_word.new_zeros(shape), t_word.new_zeros(shape)
         return self.queries[0].expand(shape), self.queries[1].expand(shape)

@@ -110,7 +110,7 @@ class SparsePrompt(nn.Module):
         t_mask: Tensor | None = None,
     ) -> Tensor:
         """t (B, n_t, d1), v (B, h1*w1, d1) -> p_sparse (B, n_p, d2)."""
-        p = self.start(len(t))
+        p = self.start(t.shape[0])
         for block in self.blocks:
             p = self.step(block, p, t, v, t_pe, v_pe, t_mask)
         return self.head(p)

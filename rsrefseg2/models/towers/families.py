@@ -114,7 +114,7 @@ class CLIPFamily(SigLIPFamily):
         self, tower: nn.Module, states: BaseModelOutputWithPooling, lengths: Tensor
     ) -> Tensor:
         """The text tower's output; lengths (B,) with eos -> t_sent (B, d1), read at the eos."""
-        rows = torch.arange(len(lengths), device=lengths.device)
+        rows = torch.arange(lengths.shape[0], device=lengths.device)
         return tower.head(states.last_hidden_state[rows, lengths - 1])
 
 

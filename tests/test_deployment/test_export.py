@@ -1,0 +1,160 @@
+"""Exported graphs give the masks of `Predictor`; bad input is one clear line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rsrefseg2.apis import Predictor
+from rsrefseg2.deployment.export_graphs import graphs_of, write_graphs
+from rsrefseg2.engine import load_config, load_model
+from rsrefseg2.synthrs.generation.generate import make_scene
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = str(ROOT / 'demo/synthrs_long.py'), str(ROOT / 'demo/synthrs_long-72822f47.pth')
+
+
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory):
+    """The demo's model, exported by the command."""
+    pytest.importorskip('onnxruntime', reason="pip install 'rsrefseg2[onnx]'")
+    pytest.importorskip('onnxscript', reason="pip install 'rsrefseg2[onnx]'")
+    from rsrefseg2.cli import run_command
+
+    folder = tmp_path_factory.mktemp('onnx') / 'demo'
+    assert run_command('export', [*DEMO, '--out', str(folder)]) == 0
+    return folder
+
+
+def scenes(count):
+    """(picture, its sentences) of scenes that the demo was not trained on."""
+    for index in range(count):
+        scene, sentences = make_scene(seed=77, split='test', index=index)
+        yield scene.image, [one.text for one in sentences]
+
+
+def test_the_masks_are_those_of_the_predictor(exported):
+    from rsrefseg2.deployment.onnx_predictor import OnnxPredictor
+
+    mine, theirs = OnnxPredictor(exported, threads=1, batch_size=4), Predictor(*DEMO, 'cpu')
+    pixels = equal = 0
+    for image, sentences in scenes(4):
+        picture = image[:, : 3 * image.shape[1] // 4]  # not square
+        answers = mine.set_image(picture).predict(sentences)
+        expected = theirs.set_image(picture).predict(sentences)
+        for one, other in zip(answers, expected, strict=True):
+            assert one.text == other.text and one.mask.shape == picture.shape[:2]
+            for name in ('logits', 'dense_prompt'):
+                a, b = getattr(one, name), getattr(other, name)
+                assert a.shape == b.shape and a.dtype == b.dtype
+                assert np.abs(a - b).max() <= 1e-3 * np.abs(b).max()
+            pixels += one.mask.size
+            equal += (one.mask == other.mask).sum()
+    assert pixels - equal <= 1e-4 * pixels
+
+
+def test_an_answer_does_not_depend_on_the_other_sentences(exported):
+    from rsrefseg2.deployment.onnx_predictor import OnnxPredictor
+
+    predictor = OnnxPredictor(exported, threads=1)
+    ((image, sentences),) = scenes(1)
+    together = predictor.set_image(image).predict(sentences)
+    (alone,) = predictor.predict(sentences[0])
+    largest = np.abs(alone.logits).max()
+    assert np.abs(alone.logits - together[0].logits).max() <= 1e-4 * largest
+
+
+def test_a_folder_says_what_it_holds(exported):
+    content = json.loads((exported / 'model.json').read_text())
+    assert content['opset'] == 20 and content['size_sam'] == 192
+    files = {graph['file'] for graph in content['graphs'].values()}
+    others = {'model.json', 'tokenizer.json', 'README.md'}
+    assert files | others <= {path.name for path in exported.iterdir()}
+
+
+def test_bad_questions_are_one_line(exported):
+    from rsrefseg2.deployment.onnx_predictor import OnnxPredictor
+    from rsrefseg2.errors import UserError
+
+    predictor = OnnxPredictor(exported, threads=1)
+    with pytest.raises(RuntimeError, match='set_image'):
+        predictor.predict('a ship')
+    predictor.set_image(np.zeros((20, 30), np.uint8))
+    with pytest.raises(UserError, match='at least one word'):
+        predictor.predict(['a ship', ' '])
+    with pytest.raises(UserError, match='no sentence'):
+        predictor.predict([])
+    with pytest.raises(UserError, match='float64'):
+        predictor.set_image(np.zeros((20, 30)))
+    with pytest.raises(UserError, match='cannot be read as an image'):
+        predictor.set_image(exported / 'model.json')
+
+
+@pytest.mark.parametrize('kind', ['tiny', 'tiny_without_dense'])
+def test_torch_files_give_the_same_for_any_number_of_sentences(kind, tmp_path, request):
+    paths = request.getfixturevalue(kind)
+    model = load_model(load_config(paths.config), paths.checkpoint, 'cpu')
+    written = write_graphs(model, tmp_path, 'torch')
+    assert written['decoder'].outputs == ['mask_logits', 'p_dense'][: 1 + (kind == 'tiny')]
+    generator = torch.Generator().manual_seed(0)
+    for graph in graphs_of(model):
+        program = torch.export.load(tmp_path / written[graph.name].file).module()
+        for count in (1, 5):
+            args = example(graph, count, generator)
+            with torch.no_grad():
+                expected = graph.module(*args)
+                found = program(*args)
+            for one, other in zip(found, expected, strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def example(graph, count, generator):
+    """Inputs of a graph for `count` sentences."""
+    if graph.name == 'text_encoder':
+        return graph.args[0][:1].expand(count, -1), torch.arange(count) + 3
+
+    def drawn(x):
+        return torch.randn(x.shape, generator=generator)
+
+    if graph.name == 'image_encoder':
+        return tuple(map(drawn, graph.args))
+    words, mask, sentence, *image, maps = graph.args
+    mask = torch.arange(mask.shape[1]) <= torch.arange(count)[:, None]
+    return (
+        drawn(words[:1].expand(count, -1, -1)),
+        mask,
+        drawn(sentence[:1].expand(count, -1)),
+        *map(drawn, image),
+        [drawn(one) for one in maps],
+    )
+
+
+@pytest.mark.parametrize(
+    ('options', 'line'),
+    [
+        (['--format', 'tflite'], "unknown format 'tflite': take onnx or torch"),
+        (['--out', 'full'], 'is not empty: give a folder that is new or empty'),
+        (['--out', 'file'], 'is a file: give a folder that is new or empty'),
+        (['--format', 'torch', '--cfg-options', 'model.init=random'], 'have no tokenizer'),
+    ],
+)
+def test_bad_input_is_one_line(run, tmp_path, monkeypatch, tiny, options, line):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'full').mkdir()
+    (tmp_path / 'full/x').touch()
+    (tmp_path / 'file').touch()
+    model = (tiny.config, tiny.checkpoint)
+    code, _, err = run('export.py', *model, '--out', 'out', *options)
+    assert code and line in err and len(err.strip().splitlines()) == 1
+    assert not (tmp_path / 'out').exists()
+
+
+def test_without_its_package_the_format_names_the_extra(run, tmp_path, monkeypatch, tiny):
+    import sys
+
+    monkeypatch.setitem(sys.modules, 'onnxscript', None)
+    monkeypatch.setitem(sys.modules, 'onnx', None)
+    code, _, err = run('export.py', tiny.config, tiny.checkpoint, '--out', tmp_path / 'out')
+    assert code and "pip install 'rsrefseg2[onnx]'" in err and '--format torch' in err
