@@ -57,7 +57,9 @@ class Description(NamedTuple):
         """(H, W, 3) uint8 RGB -> I_1 (1, 3, H1, H1), I_2 (1, 3, H2, H2) float32, normalised, as
         `RefSegDataPreprocessor.images` makes them."""
         large = self._square(image, self.size_sam, self.sam_resize)
-        if self.siglip_from == 'original':
+        if self.size_siglip == self.size_sam and self.sam_resize == 'float32':
+            small = large  # the same square, by either way
+        elif self.siglip_from == 'original':
             small = self._square(image, self.size_siglip, 'float32')
         else:
             small = resize(large, (self.size_siglip, self.size_siglip), antialias=False)

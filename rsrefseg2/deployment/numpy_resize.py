@@ -1,8 +1,8 @@
-"""torch's bilinear `F.interpolate` in NumPy: along each axis a product with a small matrix."""
+"""torch's bilinear `F.interpolate` in NumPy: a product with a banded matrix along each axis."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -44,4 +44,40 @@ def resize(maps: np.ndarray, size: tuple[int, int], *, antialias: bool) -> np.nd
         return maps
     of_axis: Callable[[int, int], np.ndarray] = antialiased_matrix if antialias else bilinear_matrix
     rows, columns = (of_axis(*lengths) for lengths in zip(maps.shape[-2:], size, strict=True))
-    return rows @ (maps @ columns.T)
+    if maps.shape[-2] <= size[0]:  # the columns while the rows are few
+        return _over_rows(rows, _over_columns(columns, maps))
+    return _over_columns(columns, _over_rows(rows, maps))
+
+
+def _over_rows(matrix: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """matrix @ maps, (n_out, n_in) and (..., n_in, W), of the entries that are not 0 alone: a row
+    has few of them, side by side, and a photograph's size times its output's would be too many."""
+    return _weighted_sum(maps, [(read, one[:, None]) for read, one in _diagonals(matrix)], axis=-2)
+
+
+def _over_columns(matrix: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """maps @ matrix.T, (..., H, n_in) and (n_out, n_in), in the same way."""
+    return _weighted_sum(maps, list(_diagonals(matrix)), axis=-1)
+
+
+def _weighted_sum(
+    maps: np.ndarray, terms: list[tuple[np.ndarray, np.ndarray]], *, axis: int
+) -> np.ndarray:
+    """The sum over (index, weight) of the weighted rows or columns of `maps` at the index."""
+    found: np.ndarray | None = None
+    for read, weights in terms:
+        part = np.take(maps, read, axis=axis)
+        part *= weights
+        found = part if found is None else np.add(found, part, out=found)
+    assert found is not None  # every row has an entry
+    return found
+
+
+def _diagonals(matrix: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(index, weight), each (n_out,), of one entry a row, until all that are not 0 were given."""
+    (n_out, n_in), filled = matrix.shape, matrix != 0
+    first, last = filled.argmax(1), n_in - 1 - filled[:, ::-1].argmax(1)
+    width = int((last - first).max()) + 1
+    first = np.minimum(first, n_in - width)
+    for step in range(width):
+        yield first + step, matrix[np.arange(n_out), first + step]
