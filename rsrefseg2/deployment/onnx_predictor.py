@@ -69,6 +69,8 @@ class OnnxPredictor:
             )
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
+        # the sessions run in turn: idle threads of one must not hold a core while another runs
+        options.add_session_config_entry('session.intra_op.allow_spinning', '0')
         self._sessions: dict[str, Any] = {}
         for name in GRAPHS:
             path = Path(folder) / self.description.graphs[name].file

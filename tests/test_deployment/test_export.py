@@ -1,6 +1,8 @@
 """Exported graphs give the masks of `Predictor`; bad input is one clear line."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,19 @@ def test_an_answer_does_not_depend_on_the_other_sentences(exported):
     (alone,) = predictor.predict(sentences[0])
     largest = np.abs(alone.logits).max()
     assert np.abs(alone.logits - together[0].logits).max() <= 1e-4 * largest
+
+
+def test_it_answers_in_a_process_without_torch(exported):
+    code = (
+        'import sys, numpy as np\n'
+        "sys.modules.update({name: None for name in ('torch', 'mmengine', 'transformers')})\n"
+        'from rsrefseg2.deployment.onnx_predictor import OnnxPredictor\n'
+        f'predictor = OnnxPredictor({str(exported)!r}, threads=1)\n'
+        'predictor.set_image(np.zeros((40, 50, 3), np.uint8))\n'
+        "print(predictor.predict('the ship')[0].mask.shape)"
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == '(40, 50)'
 
 
 def test_a_folder_says_what_it_holds(exported):
@@ -152,8 +167,6 @@ def test_bad_input_is_one_line(run, tmp_path, monkeypatch, tiny, options, line):
 
 
 def test_without_its_package_the_format_names_the_extra(run, tmp_path, monkeypatch, tiny):
-    import sys
-
     monkeypatch.setitem(sys.modules, 'onnxscript', None)
     monkeypatch.setitem(sys.modules, 'onnx', None)
     code, _, err = run('export.py', tiny.config, tiny.checkpoint, '--out', tmp_path / 'out')
