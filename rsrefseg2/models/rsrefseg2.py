@@ -18,7 +18,7 @@ from ..symmetries import GROUPS, Group
 from .data_preprocessor import ModelInputs
 from .distributed import weight_of_rank
 from .dual_modality_encoder import DualModalityEncoder
-from .losses.segmentation import upsample
+from .losses.segmentation import upsample, upsample_each
 from .mask_generator import MaskGenerator
 from .symbols import EncodedImages, RefSegOutputs, Targets, TowerSpec, at_least_float32
 from .symmetry_average import predict_with_symmetries
@@ -259,12 +259,7 @@ class RSRefSeg2(BaseModel):
         Raises:
             UserError: see `without_border`.
         """
-        return [
-            upsample(logits[None], shape)[0]
-            for logits, shape in zip(
-                self.without_border(mask_logits, ori_shapes), ori_shapes, strict=True
-            )
-        ]
+        return upsample_each(self.without_border(mask_logits, ori_shapes), ori_shapes)
 
     def without_border(
         self, mask_logits: Tensor, ori_shapes: list[tuple[int, int]]

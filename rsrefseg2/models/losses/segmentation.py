@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch.nn.functional as F
@@ -70,6 +71,11 @@ class SegmentationLoss(nn.Module):
             f'loss_{name}': loss(logits.flatten(1), masks.flatten(1))
             for name, loss in self.terms.items()
         }
+
+
+def upsample_each(maps: Iterable[Tensor], sizes: Iterable[tuple[int, int]]) -> list[Tensor]:
+    """B maps (h, w), each to its own size (H, W); see `upsample`."""
+    return [upsample(one[None], size)[0] for one, size in zip(maps, sizes, strict=True)]
 
 
 def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:

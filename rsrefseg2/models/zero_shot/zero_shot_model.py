@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...errors import UserError
 from ...registry import MODELS
 from ...structures import RefSegDataSample
-from ..losses.segmentation import upsample
+from ..losses.segmentation import upsample_each
 
 NOT_TRAINED = 'which is not trained'
 INSTEAD = 'test it with tools/test.py CONFIG, or ask it with tools/predict.py --config CONFIG'
@@ -105,12 +105,7 @@ class ZeroShotModel(BaseModel):
 
     def masks(self, mask_logits: Tensor, ori_shapes: list[tuple[int, int]]) -> list[Tensor]:
         """(B, h, w) -> B times (H, W) logits, upsampled to the original sizes."""
-        return [
-            upsample(logits[None], shape)[0]
-            for logits, shape in zip(
-                self.without_border(mask_logits, ori_shapes), ori_shapes, strict=True
-            )
-        ]
+        return upsample_each(self.without_border(mask_logits, ori_shapes), ori_shapes)
 
     def without_border(
         self, mask_logits: Tensor, ori_shapes: list[tuple[int, int]]

@@ -62,7 +62,7 @@ def read_photographs(root: Path, split: str) -> list[Photograph]:
         data_root=str(root),
         split=split,
         classes=None,
-        pipeline=[dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')],
+        pipeline=[dict(type='LoadImage'), dict(type='PackRefSegInputs')],
     )
     place = {dataset.get_data_info(k)['sample_id']: k for k in range(len(dataset))}
     photographs = []
