@@ -20,7 +20,7 @@ def _child(parent: root.Registry, *locations: str) -> root.Registry:
 
 MODELS = _child(root.MODELS, 'models')
 DATASETS = _child(root.DATASETS, 'datasets')
-TRANSFORMS = _child(root.TRANSFORMS, 'datasets')
+TRANSFORMS = _child(root.TRANSFORMS, 'datasets', 'synthrs.absent_sentences')
 DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'datasets')
 FUNCTIONS = _child(root.FUNCTIONS, 'datasets')
 METRICS = _child(root.METRICS, 'evaluation', 'diagnostics.object_metric')

@@ -17,6 +17,9 @@ class RefSegDataSample(BaseDataElement):
         pred_mask: (H, W) bool at the original size, after `predict`.
         dense_prompt: (H2/4, W2/4) float32 logits, p_dense of Eq. 7, without a border (`fit='pad'`);
             absent where there is none.
+        predicted_iou, presence: (), 0 to 1, of SAM's heads where `sam.score_heads` has trained them:
+            the IoU of the mask as drawn, and the probability that there is what the sentence names.
+        drawn_mask: (H, W) bool, the mask as drawn, where `presence_threshold` emptied pred_mask.
         score, box, point: of a zero-shot model: its score (), and x1, y1, x2, y2 (4,) or x, y (2,)
             in pixels of the image, from which the mask was drawn.
     """

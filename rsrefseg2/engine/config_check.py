@@ -104,7 +104,17 @@ TYPED = re.compile(
 )
 SEVERAL = ('param_scheduler', 'val_evaluator', 'test_evaluator')  # a dict, or a list of them
 NAMES = {
-    'model.losses': ('seg', 'ortho', 'sample', 'dense', 'spatial', 'response', 'attention'),
+    'model.losses': (
+        'seg',
+        'ortho',
+        'sample',
+        'dense',
+        'spatial',
+        'response',
+        'attention',
+        'iou',
+        'presence',
+    ),
     'default_hooks': (
         'runtime_info',
         'timer',

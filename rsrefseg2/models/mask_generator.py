@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 from transformers import Sam2Model
@@ -21,6 +22,16 @@ UNREACHED_HEADS = {
     'output_hypernetworks_mlps.2': 'mask 2',
     'output_hypernetworks_mlps.3': 'mask 3',
 }
+# Those that `score_heads` has trained.
+SCORE_HEADS = {'iou': 'iou_prediction_head', 'object': 'pred_obj_score_head'}
+
+
+class ScoredMasks(NamedTuple):
+    """What SAM draws and says of B sentences."""
+
+    mask_logits: Tensor  # (B, H2/4, W2/4)
+    iou_score: Tensor | None = None  # (B,) the predicted IoU of these masks
+    object_score: Tensor | None = None  # (B,) SAM 2's logit that there is an object
 
 
 class MaskGenerator(nn.Module):
@@ -41,6 +52,9 @@ class MaskGenerator(nn.Module):
         stability_rule: `delta` and `threshold` of SAM 2's rule for a mask that is not stable
             (`use_stability_rule`), outside of training alone; the release tests with
             dict(delta=0.05, threshold=0.98). None: mask token 0 always, as the paper says.
+        score_heads: 'iou', 'object' (SAM 2) or both: heads that are trained too, each by a loss of
+            its own (`PredictedIoULoss`, `PresenceLoss`); their scores are in the model's outputs.
+            Off in the paper.
     Raises:
         UserError: options do not fit each other, or the checkpoint.
     """
@@ -55,9 +69,13 @@ class MaskGenerator(nn.Module):
         recompute: bool | Sequence[PositiveInt] = False,
         train_prompt_encoder: bool = False,
         stability_rule: dict | None = None,
+        score_heads: Sequence[Literal['iou', 'object']] = (),
     ) -> None:
         super().__init__()
         self.check_values(trainable=trainable, lora=lora)
+        self.score_heads = tuple(score_heads)
+        if not set(self.score_heads) <= set(SCORE_HEADS):
+            raise ValueError(f'score_heads are of {", ".join(SCORE_HEADS)}, not {score_heads!r}')
         self.sam = load_sam(checkpoint, init=init)
         self.is_sam2 = isinstance(self.sam, Sam2Model)
         freeze(self.sam)
@@ -70,8 +88,13 @@ class MaskGenerator(nn.Module):
         self.sam.mask_decoder.requires_grad_(True)
         self.sam.prompt_encoder.mask_embed.requires_grad_(train_prompt_encoder)
         for name, head in self.sam.mask_decoder.named_modules():
-            if name in UNREACHED_HEADS:
+            trained = [SCORE_HEADS[score] for score in self.score_heads]
+            if name in UNREACHED_HEADS and name not in trained:
                 freeze(head)
+        if 'object' in self.score_heads and not self.is_sam2:
+            raise UserError(
+                "SAM 1 has no object score: use SAM 2, or leave 'object' out of model.sam.score_heads"
+            )
         if stability_rule is not None:
             if not self.is_sam2:
                 raise UserError('stability_rule is a rule of SAM 2, not of SAM 1: set it to None')
@@ -107,10 +130,12 @@ class MaskGenerator(nn.Module):
         high_resolution_features: list[Tensor],
         p_sparse: Tensor,
         p_dense: Tensor | None,
-    ) -> Tensor:
+        *,
+        with_scores: bool = False,
+    ) -> Tensor | ScoredMasks:
         """One row per sentence: image_embeddings (B, d2, ...), p_sparse (B, n_p, d2),
         p_dense (B, H2/4, W2/4) or None -> mask_logits (B, H2/4, W2/4) of mask token 0, or of the
-        token that `stability_rule` chooses."""
+        token that `stability_rule` chooses; `with_scores` also what SAM says of them."""
         prompt = self.sam.prompt_encoder
         if p_dense is None:
             dense = prompt.no_mask_embed.weight.reshape(1, -1, 1, 1).expand_as(image_embeddings)
@@ -118,15 +143,22 @@ class MaskGenerator(nn.Module):
             dense = prompt.mask_embed(p_dense[:, None].to(image_embeddings.dtype))
         position = self.sam.get_image_wide_positional_embeddings().to(image_embeddings.dtype)
         kwargs = {'high_resolution_features': high_resolution_features} if self.is_sam2 else {}
-        masks = self.sam.mask_decoder(
+        masks, iou, *further = self.sam.mask_decoder(
             image_embeddings=image_embeddings,
             image_positional_embeddings=position.expand(image_embeddings.shape[0], -1, -1, -1),
             sparse_prompt_embeddings=p_sparse[:, None].to(image_embeddings.dtype),
             dense_prompt_embeddings=dense,
             multimask_output=False,
             **kwargs,
-        )[0]
-        return masks[:, 0, 0]  # (B, point batch 1, token 0, h, w) -> (B, h, w)
+        )
+        mask_logits = masks[:, 0, 0]  # (B, point batch 1, token 0, h, w) -> (B, h, w)
+        if not with_scores:
+            return mask_logits
+        return ScoredMasks(
+            mask_logits,
+            iou[:, 0, 0] if 'iou' in self.score_heads else None,  # (B, 1, 1) -> (B,)
+            further[-1][:, 0, 0] if 'object' in self.score_heads else None,
+        )
 
 
 def use_stability_rule(decoder: nn.Module, *, delta: NonNegativeFloat, threshold: Fraction) -> None:

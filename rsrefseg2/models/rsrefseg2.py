@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from ..bounds import Fraction
 from ..errors import UserError
 from ..registry import MODELS, PRETRAINED
 from ..structures import RefSegDataSample
@@ -51,10 +53,14 @@ class RSRefSeg2(BaseModel):
             (the release's variant), instead of at once.
         test_symmetries: 'flips', 'turns' or 'all' (`symmetries.GROUPS`): the test averages the
             logits over these (`predict_with_symmetries`), at the cost of 4 or 8 passes.
+        with_target: names of losses that are taken over the sentences with a target alone, where
+            the data set has sentences without one (`no_target`); the others see an empty mask.
+        presence_threshold: 'predict' gives an empty mask where `sam.score_heads` finds the object
+            present with a lower probability. None: the mask as drawn.
 
     Raises:
         ValueError: another value than these.
-        UserError: frozen_dtype='bfloat16' without autocast.
+        UserError: options do not fit each other (`check_values`).
     """
 
     cfg: Config | None = None  # the whole config, of a model that `engine.load_model` made
@@ -73,9 +79,18 @@ class RSRefSeg2(BaseModel):
         compile_blocks: str | None = None,
         upsample_via_sam_input: bool = False,
         test_symmetries: Group | None = None,
+        with_target: Sequence[str] = (),
+        presence_threshold: Fraction | None = None,
     ) -> None:
         _check_choices(init, autocast, frozen_dtype, test_symmetries)
-        self.check_values(autocast=autocast, frozen_dtype=frozen_dtype)
+        self.check_values(
+            autocast=autocast,
+            frozen_dtype=frozen_dtype,
+            with_target=with_target,
+            losses=losses,
+            presence_threshold=presence_threshold,
+            sam=sam,
+        )
         encoder = DualModalityEncoder(init=init, **siglip)
         mask_generator = MaskGenerator(init=init, **sam)
         super().__init__(
@@ -99,6 +114,7 @@ class RSRefSeg2(BaseModel):
             compile_towers(self, compile_blocks)
         self.upsample_via_sam_input = upsample_via_sam_input
         self.test_symmetries = test_symmetries
+        self.with_target, self.presence_threshold = tuple(with_target), presence_threshold
         # words of the training sentences, lower case; None: the checkpoint does not say
         self.known_words: frozenset[str] | None = None
         self.prompter = MODELS.build(dict(prompter, towers=_spec_of(encoder, mask_generator)))
@@ -123,8 +139,27 @@ class RSRefSeg2(BaseModel):
         return PRETRAINED.get('push_to_hub')(self, repository, **options)
 
     @staticmethod
-    def check_values(*, autocast: str | None, frozen_dtype: str) -> None:
+    def check_values(
+        *,
+        autocast: str | None,
+        frozen_dtype: str,
+        with_target: Sequence[str],
+        losses: dict | None,
+        presence_threshold: float | None,
+        sam: dict,
+    ) -> None:
         """Raises a UserError where options do not fit each other."""
+        unknown = set(with_target) - set(losses or with_target)
+        if unknown:
+            raise UserError(
+                f'with_target names {", ".join(sorted(unknown))}: model.losses has no such loss, '
+                f'but {", ".join(losses or ())}'
+            )
+        if presence_threshold is not None and 'object' not in sam.get('score_heads', ()):
+            raise UserError(
+                "presence_threshold needs SAM's object score: set model.sam.score_heads=['object'],"
+                ' or presence_threshold to None'
+            )
         if frozen_dtype == 'bfloat16' and autocast is None:
             raise UserError(
                 "frozen_dtype='bfloat16' mixes BF16 and float32 weights, which only "
@@ -185,20 +220,23 @@ class RSRefSeg2(BaseModel):
             if dense_prior is not None and prompts.p_dense is not None:
                 prompts = prompts._replace(p_dense=prompts.p_dense + dense_prior)
 
-            mask_logits = self.mask_generator(  # Eq. 8
+            drawn = self.mask_generator(  # Eq. 8
                 images.image_embeddings[image_index],
                 [feature[image_index] for feature in images.high_resolution_features],
                 prompts.p_sparse,
                 prompts.p_dense,
+                with_scores=True,
             )
         return RefSegOutputs(
             images,
             image_index,
             text,
             prompts,
-            mask_logits,
+            drawn.mask_logits,
             self.mask_generator.input_size,
             self.encoder.grid_size,
+            drawn.iou_score,
+            drawn.object_score,
         )
 
     @property
@@ -226,28 +264,62 @@ class RSRefSeg2(BaseModel):
         others = None
         if all('other_mask' in sample for sample in data_samples):
             others = [border(sample.other_mask) for sample in data_samples]
-        return Targets([border(sample.gt_mask) for sample in data_samples], image_ids, others)
+        no_target = torch.tensor(
+            ['no_target' in sample for sample in data_samples], device=image_ids.device
+        )
+        masks = [border(sample.gt_mask) for sample in data_samples]
+        return Targets(masks, image_ids, others, no_target)
 
     def loss(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
         """Eq. 9: every term, already weighted; mmengine sums them.
 
-        A mean over sentences is one over those of all ranks, however many each has.
+        A mean over sentences is one over those of all ranks, however many each has; of the losses
+        `with_target` over those with a target.
         """
-        share = weight_of_rank(len(outputs.mask_logits), like=at_least_float32(outputs.mask_logits))
-        with torch.autocast(outputs.mask_logits.device.type, enabled=False):
-            return {
-                name: value if getattr(loss, 'over_all_ranks', False) else share * value
-                for loss in self.losses.values()
-                for name, value in loss(outputs, targets).items()
-            }
+        like = at_least_float32(outputs.mask_logits)
+        every = kept = outputs, targets
+        share = share_kept = weight_of_rank(len(like), like=like)
+        if self.with_target and targets.no_target is not None:
+            found = ~targets.no_target
+            kept = outputs.rows(found), targets.rows(found)
+            share_kept = weight_of_rank(int(found.sum()), like=like)
+        terms: dict[str, Tensor] = {}
+        with torch.autocast(like.device.type, enabled=False):
+            for key, loss in self.losses.items():
+                seen, weight = (kept, share_kept) if key in self.with_target else (every, share)
+                if getattr(loss, 'over_all_ranks', False):  # weighs its own mean
+                    terms |= loss(*seen)
+                elif len(seen[0].mask_logits):
+                    terms |= {name: weight * value for name, value in loss(*seen).items()}
+                else:  # the graph of the other ranks, and no share in the mean
+                    terms |= {name: 0 * value for name, value in loss(*every).items()}
+        return terms
 
     def predict(
         self, outputs: RefSegOutputs, data_samples: list[RefSegDataSample]
     ) -> list[RefSegDataSample]:
-        """Give each sample `pred_mask` (H, W) bool at its original size, and `dense_prompt`."""
+        """Give each sample `pred_mask` (H, W) bool at its original size, `dense_prompt`, and of
+        the heads that `sam.score_heads` has trained `predicted_iou` and `presence`."""
         masks = self.masks(outputs.mask_logits, [s.ori_shape for s in data_samples])
+        return self.answer(outputs, masks, data_samples)
+
+    def answer(
+        self,
+        outputs: RefSegOutputs,
+        masks: list[Tensor],
+        data_samples: list[RefSegDataSample],
+    ) -> list[RefSegDataSample]:
+        """`predict` from `masks`, B times (H, W) logits. Where `presence_threshold` empties a mask,
+        `drawn_mask` is what was drawn."""
         for i, (sample, mask) in enumerate(zip(data_samples, masks, strict=True)):
             sample.pred_mask = mask > 0
+            if outputs.iou_score is not None:
+                sample.predicted_iou = outputs.iou_score[i].float()
+            if outputs.object_score is not None:
+                sample.presence = outputs.object_score[i].float().sigmoid()
+            if self.presence_threshold is not None and sample.presence < self.presence_threshold:
+                sample.drawn_mask = sample.pred_mask
+                sample.pred_mask = torch.zeros_like(sample.pred_mask)
             if outputs.prompts.p_dense is not None:
                 dense = outputs.prompts.p_dense[i].float()
                 sample.dense_prompt = self.data_preprocessor.crop_border(dense, sample.ori_shape)

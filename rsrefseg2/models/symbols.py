@@ -6,7 +6,7 @@ d1 SigLIP's width, d2 SAM's width, h1 x w1 SigLIP's grid, H2 x W2 SAM's input.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -75,6 +75,27 @@ class RefSegOutputs(NamedTuple):
     mask_logits: Tensor  # (B, H2/4, W2/4)  Eq. 8, mask token 0
     input_size: tuple[int, int]  # (H2, W2)
     grid_size: tuple[int, int]  # (h1, w1)
+    iou_score: Tensor | None = None  # (B,) SAM's predicted IoU of the mask; None: not asked for
+    object_score: Tensor | None = None  # (B,) SAM 2's logit that there is an object; None: not asked
+
+    def rows(self, kept: Tensor) -> RefSegOutputs:
+        """Those of the sentences `kept` (B,) bool; the images stay."""
+        prompts: dict[str, Any] = {
+            name: {stack: scores[kept] for stack, scores in value.items()}
+            if isinstance(value, dict)
+            else None
+            if value is None
+            else value[kept]
+            for name, value in self.prompts._asdict().items()
+        }
+        return self._replace(
+            image_index=self.image_index[kept],
+            text=EncodedText(*(feature[kept] for feature in self.text)),
+            prompts=Prompts(**prompts),
+            mask_logits=self.mask_logits[kept],
+            iou_score=None if self.iou_score is None else self.iou_score[kept],
+            object_score=None if self.object_score is None else self.object_score[kept],
+        )
 
     @property
     def p_dense(self) -> Tensor | None:
@@ -88,6 +109,23 @@ class Targets(NamedTuple):
     masks: list[Tensor]  # B times (H, W) bool, at each image's own size
     image_ids: Tensor  # (B,) int64, equal for equal images, on every rank
     others: list[Tensor] | None = None  # B times (H, W) bool: the images' other objects, if known
+    no_target: Tensor | None = None  # (B,) bool: the data say that the sentence names no object
+
+    @property
+    def present(self) -> Tensor:
+        """(B,) bool: the masks that are not empty."""
+        return torch.stack([mask.any() for mask in self.masks])
+
+    def rows(self, kept: Tensor) -> Targets:
+        """Those of the sentences `kept` (B,) bool."""
+        flags = kept.tolist()
+        others = self.others
+        return Targets(
+            [mask for mask, keep in zip(self.masks, flags, strict=True) if keep],
+            self.image_ids[kept],
+            others and [mask for mask, keep in zip(others, flags, strict=True) if keep],
+            None if self.no_target is None else self.no_target[kept],
+        )
 
     def at(self, size: tuple[int, int]) -> Tensor:
         """Masks at `size` by nearest neighbour: (B, *size) float32 of 0 and 1."""

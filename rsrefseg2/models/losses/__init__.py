@@ -3,6 +3,8 @@
 from .alignment import DenseLoss, SampleContrastLoss, SpatialLoss
 from .attention import AttentionLoss
 from .orthogonal import OrthogonalLoss
+from .predicted_iou import PredictedIoULoss
+from .presence import PresenceLoss
 from .response import ResponseLoss
 from .segmentation import SegmentationLoss
 
@@ -10,6 +12,8 @@ __all__ = [
     'AttentionLoss',
     'DenseLoss',
     'OrthogonalLoss',
+    'PredictedIoULoss',
+    'PresenceLoss',
     'ResponseLoss',
     'SampleContrastLoss',
     'SegmentationLoss',

@@ -105,6 +105,8 @@ class SampleContrastLoss(nn.Module):
         with_gradient = self.variant == 'paper'
         v_object = gather_with_gradient(v_object, through_others=with_gradient)
         t = gather_with_gradient(t, through_others=with_gradient)
+        if not len(t):  # no sentence of any rank has a target
+            return {'loss_sample': self.loss_weight * (v_object.sum() + t.sum())}
         positive = torch.eye(len(t), dtype=torch.bool, device=t.device)
         if self.variant == 'paper':
             ids = gather_with_gradient(targets.image_ids)
@@ -228,7 +230,9 @@ class SpatialLoss(nn.Module):
         t = F.normalize(text_feature(outputs, self.text), dim=-1)
         area = targets.area(outputs.grid_size).flatten(1).to(v.dtype)  # (B, N)
         logits = at_least_float32(self.logit_scale).exp() * torch.einsum('bnd,bd->bn', v, t)
-        if self.kind == 'ce':
+        if not len(logits):  # no sentence of this rank
+            loss, counted = logits.sum(), 0
+        elif self.kind == 'ce':
             loss, counted = (
                 F.binary_cross_entropy_with_logits(logits + self.logit_bias, area),
                 len(area),

@@ -1,0 +1,16 @@
+# The quickstart's training with "there is none": SAM's IoU and object-score heads say how good and whether.
+# python tools/synthrs_generate.py --levels attribute position relation none --out data/synthrs_none
+# python tools/train.py configs/synthrs_presence.py
+_base_ = 'synthrs_tiny.py'
+data_root = '{{$RSREFSEG2_DATA:data}}/synthrs_none'
+dataset = dict(data_root=data_root + '/rrsisd', no_target=True)
+model = dict(
+    sam=dict(score_heads=['iou', 'object']), with_target=['seg', 'sample'], presence_threshold=0.5,
+    losses=dict(iou=dict(type='PredictedIoULoss'), presence=dict(type='PresenceLoss')))
+train_dataloader = dict(dataset=dict(**dataset, pipeline=[
+    dict(type='LoadImage'), dict(type='LoadMask'),
+    dict(type='AbsentSentences', data_root=data_root, prob=0.1), dict(type='PackRefSegInputs')]))
+val_dataloader = dict(dataset=dataset)
+test_dataloader = dict(dataset=dataset)
+val_evaluator = dict(protocol='generalised')
+test_evaluator = dict(data_root=data_root, protocol='generalised')

@@ -1,0 +1,220 @@
+"""Sentences that a picture does not fulfil, made while training: of another picture, or with a word
+of one's own changed. Each is verified by the solver on the objects of the scene, or refused."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from ..bounds import Fraction
+from ..datasets.scene_files import read_scenes
+from ..directions import rewrite
+from ..errors import UserError
+from ..options import LAYOUTS
+from ..registry import TRANSFORMS
+from ..symmetries import GROUPS, IDENTITY
+from .generation.language import SLACK
+from .generation.objects import CATEGORIES, COLOURS
+from .generation.solver import ALIASES, BULK, Item, NotUnderstood, nothing_fulfils
+from .generation.wording import CORNER_PLACES, PLACES
+
+KINDS = ('exchange', 'category', 'attribute', 'direction')
+TRIES = 12  # candidates of a sentence; then it stays as it is
+IN_PICTURE = 0.7  # of the changed categories: those of the picture, which make hard sentences
+KEPT = ('category', 'colour', 'size', 'centre')  # of an object: what the solver reads
+
+_OTHERS = [symmetry for symmetry in GROUPS['all'] if symmetry != IDENTITY]
+_NAME = re.compile(rf'\b(?:{"|".join(sorted(ALIASES, key=len, reverse=True))})\b')
+_COLOUR = re.compile(rf'\b(?:{"|".join(COLOURS)})\b')
+_SIZE = re.compile(rf'\b(?:{"|".join(BULK)})\b')
+_PLAIN = '|'.join(name for name, about in ALIASES.items() if not CATEGORIES[about].coloured)
+# No sentence of SynthRS names the colour of these.
+_PAINTED = re.compile(rf'\b(?:{"|".join(COLOURS)}) (?:{_PLAIN})\b|\b(?:{_PLAIN}) that is (?!\w+ the)')
+_WHERE = [place.format(side) for side, places in PLACES.items() for place in places] + [
+    place.format(high, side)
+    for place in CORNER_PLACES
+    for high in ('upper', 'lower', 'top', 'bottom')
+    for side in ('left', 'right')
+]
+
+
+@TRANSFORMS.register_module()
+class AbsentSentences(BaseTransform):
+    """Ask for what is not there: another sentence, and an empty mask. Of SynthRS.
+
+    ::
+
+        exchange   a sentence of another picture
+        category   another category's name, mostly of an object of the picture
+        attribute  another colour or size, or one where none is said
+        direction  the sentence of the flipped or turned picture (`directions.rewrite`): another
+                   place or relation; or a place where none is said
+
+    A candidate counts where nothing of the scene fulfils it and the anchor of its relation is there
+    alone (`solver.nothing_fulfils`), also with all objects moved by SLACK of the picture's side to
+    each corner: so nothing comes near. Of `TRIES` candidates, each of a kind drawn anew, the first
+    is taken; without one the sentence stays as it is. It stands between LoadMask and RandomSymmetry.
+
+    Args:
+        data_root: SynthRS's folder, with the scene file of the split.
+        prob: the share of the sentences with a target that it is tried for.
+        layout: the layout whose reader gave the samples their ids.
+
+    Raises:
+        UserError: no such layout; the scene file is missing, or of other data.
+        ValueError: prob is not from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        data_root: str,
+        prob: Fraction = 0.25,
+        split: str = 'train',
+        layout: str = 'rrsisd',
+        kinds: Sequence[str] = KINDS,
+    ) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f'prob is from 0 to 1, not {prob!r}')
+        if layout not in LAYOUTS:
+            raise UserError(f'layout is one of {", ".join(LAYOUTS)}, not {layout!r}')
+        if not kinds or not set(kinds) <= set(KINDS):
+            raise ValueError(f'kinds are of {", ".join(KINDS)}, not {kinds!r}')
+        self.data_root, self.prob = data_root, prob
+        self.split, self.layout, self.kinds = split, layout, tuple(kinds)
+        self._scenes: list[Scene] = []
+        self._scene_of: dict[str, Scene] = {}
+
+    def transform(self, results: dict) -> dict:
+        """Change `text`, `category`, the masks, and say `no_target`."""
+        if random.random() >= self.prob or not results['gt_mask'].any():
+            return results
+        # of Python's generator, which the sample's draw seeds (`own_randomness`)
+        rng = random.Random(random.getrandbits(64))
+        text = self.absent(results['text'], self._find(results['sample_id']), rng)
+        if text is not None:
+            if 'other_mask' in results:
+                results['other_mask'] = results['other_mask'] | results['gt_mask']
+            results['gt_mask'] = np.zeros_like(results['gt_mask'])
+            results.update(text=text, category=None, no_target=True)
+        return results
+
+    def absent(self, text: str, scene: Scene, rng: random.Random) -> str | None:
+        """A sentence that nothing of the scene fulfils, drawn by `rng`; None: none was found."""
+        for _ in range(TRIES):
+            kind = rng.choice(self.kinds)
+            if kind == 'exchange':
+                candidate = rng.choice(rng.choice(self._read()).sentences)
+            else:
+                candidate = CHANGES[kind](text, scene, rng)
+            if candidate != text and scene.lacks(candidate):
+                return candidate
+        return None
+
+    def _read(self) -> list[Scene]:
+        if not self._scenes:
+            for record in read_scenes(self.data_root, self.split):
+                scene = Scene(record)
+                self._scenes.append(scene)
+                self._scene_of |= {
+                    sentence['keys'].get(self.layout): scene for sentence in record['sentences']
+                }
+        return self._scenes
+
+    def _find(self, sample_id: str) -> Scene:
+        self._read()
+        if sample_id not in self._scene_of:
+            raise UserError(
+                f'AbsentSentences: sample {sample_id!r} is not in scenes_{self.split}.jsonl of '
+                f'{self.data_root!r} (layout {self.layout}): nothing is known to be absent there; '
+                'name the data that the sample comes from'
+            )
+        return self._scene_of[sample_id]
+
+
+class Scene:
+    """What the solver reads of a scene record, and its sentences.
+
+    Raises:
+        UserError: an object lacks what the solver reads: the scene is of converted data.
+    """
+
+    def __init__(self, record: dict[str, Any]) -> None:
+        try:
+            self.objects = [{key: thing[key] for key in KEPT} for thing in record['objects']]
+            self.size: int = record['size']
+        except KeyError as error:
+            raise UserError(
+                f'AbsentSentences: scene {record.get("scene")} has no {error.args[0]!r}: absent '
+                'sentences are verified on scenes of SynthRS alone'
+            ) from None
+        self.sentences = [sentence['text'] for sentence in record['sentences']]
+
+    @property
+    def categories(self) -> list[str]:
+        """Those of its objects, sorted."""
+        return sorted({thing['category'] for thing in self.objects})
+
+    def lacks(self, sentence: str) -> bool:
+        """Whether nothing fulfils or comes near the sentence; False where the solver cannot say."""
+        if _PAINTED.search(sentence):
+            return False
+        slack = SLACK * self.size
+        steps = [(0.0, 0.0), *((x, y) for x in (-slack, slack) for y in (-slack, slack))]
+        try:
+            return all(nothing_fulfils(sentence, self._moved(*step), self.size) for step in steps)
+        except NotUnderstood:
+            return False
+
+    def _moved(self, dx: float, dy: float) -> list[Item]:
+        return [
+            {**thing, 'centre': (thing['centre'][0] + dx, thing['centre'][1] + dy)}
+            for thing in self.objects
+        ]
+
+
+def change_category(text: str, scene: Scene, rng: random.Random) -> str:
+    """The first name becomes that of another category."""
+    found = _NAME.search(text)
+    if found is None:
+        return text
+    there = scene.categories if rng.random() < IN_PICTURE else list(CATEGORIES)
+    names = [
+        name for name, about in ALIASES.items() if about in there and about != ALIASES[found[0]]
+    ]
+    return text[: found.start()] + rng.choice(names) + text[found.end() :] if names else text
+
+
+def change_attribute(text: str, scene: Scene, rng: random.Random) -> str:
+    """The first colour or size becomes another; where neither is said one is added. A colour is
+    that of some object of the scene."""
+    colours = sorted({thing['colour'] for thing in scene.objects if thing['colour']})
+    for pattern, words in ((_COLOUR, colours), (_SIZE, list(BULK))):
+        if found := pattern.search(text):
+            others = [word for word in words if word != found[0]]
+            word = rng.choice(others) if others else found[0]
+            return text[: found.start()] + word + text[found.end() :]
+    found = _NAME.search(text)
+    word = rng.choice([*colours, *BULK])
+    return text if found is None else f'{text[: found.start()]}{word} {text[found.start() :]}'
+
+
+def change_direction(text: str, scene: Scene, rng: random.Random) -> str:
+    """The sentence after a symmetry; one without a place or a relation gets a place."""
+    if all(rewrite(text, symmetry) == text for symmetry in _OTHERS):
+        if re.search(r'\b(?:to|that)\b', text):  # 'closest to the', or a colour said late
+            return text
+        return f'{text} {rng.choice(_WHERE)}'
+    return rewrite(text, rng.choice(_OTHERS)) or text
+
+
+CHANGES = {
+    'category': change_category,
+    'attribute': change_attribute,
+    'direction': change_direction,
+}
