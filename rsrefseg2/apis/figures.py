@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 
 from ..datasets import RefSegDataset, unique_images_collate
 from ..errors import UserError
-from ..evaluation import PROTOCOLS, Sample, dumped_samples, read_dump, score_record
+from ..evaluation import PROTOCOLS, Protocol, Sample, dumped_samples, read_dump, score_record
 from ..models import RSRefSeg2
 from ..models.dual_modality_encoder import DualModalityEncoder
 from ..models.prompter.dense_prompt import upsampled_cosine
@@ -28,9 +28,11 @@ Dumps = Mapping[str, str | Path]  # the models' names, as the columns are called
 # ---------------------------------------------------------------------- Figs. 4-6
 
 
-def choose_ids(dumps: Dumps, n: int, rule: Literal['evenly', 'differ']) -> list[str]:
+def choose_ids(
+    dumps: Dumps, n: int, rule: Literal['evenly', 'differ'], protocol: Protocol = PAPER
+) -> list[str]:
     """n samples that every dump holds: spread evenly over the first, or those where the models'
-    IoU (protocol paper) differ most, the largest difference first."""
+    IoU differ most, the largest difference first."""
     if rule == 'differ' and len(dumps) < 2:
         raise UserError('one dump alone differs from nothing: give two or more, or choose evenly')
     if rule == 'evenly':
@@ -38,7 +40,7 @@ def choose_ids(dumps: Dumps, n: int, rule: Literal['evenly', 'differ']) -> list[
     else:
         found = [
             {
-                sample.record['id']: score_record(sample, PAPER)['iou']
+                sample.record['id']: score_record(sample, protocol)['iou']
                 for sample in dumped_samples(path)
             }
             for path in dumps.values()
@@ -62,10 +64,13 @@ def choose_ids(dumps: Dumps, n: int, rule: Literal['evenly', 'differ']) -> list[
 
 
 def compare_rows(
-    dumps: Dumps, ids: Sequence[str], *, images: str | Path | None = None
+    dumps: Dumps,
+    ids: Sequence[str],
+    *,
+    images: str | Path | None = None,
+    protocol: Protocol = PAPER,
 ) -> list[Row]:
-    """A row per sample: image, ground truth, and the prediction of each dump with its IoU, under
-    protocol paper, below.
+    """A row per sample: image, ground truth, and the prediction of each dump with its IoU below.
 
     Args:
         dumps: the models' names and dumps.
@@ -76,10 +81,10 @@ def compare_rows(
         UserError: a dump lacks a sample, names no image, or has another sentence or ground truth.
     """
     found = [find_samples(path, ids) for path in dumps.values()]
-    return [_compare_row([samples[name] for samples in found], images) for name in ids]
+    return [_compare_row([samples[name] for samples in found], images, protocol) for name in ids]
 
 
-def _compare_row(samples: Sequence[Sample], images: str | Path | None) -> Row:
+def _compare_row(samples: Sequence[Sample], images: str | Path | None, protocol: Protocol) -> Row:
     first = samples[0]
     named = next((sample for sample in samples if sample.record.get('file')), None)
     if named is None:
@@ -91,7 +96,7 @@ def _compare_row(samples: Sequence[Sample], images: str | Path | None) -> Row:
     image = load_picture(named, images)
     tiles = [Tile(image), Tile(image, first.ground_truth, GREEN)]
     for sample in samples:
-        note = f'IoU {100 * score_record(sample, PAPER)["iou"]:.1f} %'
+        note = f'IoU {100 * score_record(sample, protocol)["iou"]:.1f} %'
         tiles.append(Tile(image, sample.prediction, ORANGE, note=note))
     texts = (sample.record.get('sentence') for sample in samples)
     return Row(next(filter(None, texts), ''), tiles)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ..datasets import read_image
 from ..datasets.images import rgb_of, rgb_of_array
-from ..engine import load_config, load_model
+from ..engine import load_config, load_model, read_calibration
 from ..errors import UserError
 from ..models.losses.segmentation import upsample
 from ..models.symbols import EncodedImages, RefSegOutputs
@@ -34,13 +34,30 @@ from ..publishing import find_pretrained
 MOST_CHARACTERS = 10_000  # of a sentence; a text tower reads 16 to 77 tokens of it
 
 
+class Verdict(NamedTuple):
+    """What SAM's heads say of an answer, where `model.sam.score_heads` has trained them."""
+
+    found: bool  # the presence reaches the threshold
+    confidence: float | None  # that the mask as drawn is right; None: the model is not calibrated
+
+
 class Prediction(NamedTuple):
     """The answer to one sentence, as arrays."""
 
     text: str
-    mask: np.ndarray  # (H, W) bool at the image's size: logits > 0
+    mask: np.ndarray  # (H, W) bool at the image's size: logits > 0; empty where it is not found
     logits: np.ndarray  # (H, W) float32
     dense_prompt: np.ndarray | None  # (h, w) float32 logits p_dense; None: the model has none
+    verdict: Verdict | None = None  # None: the model has no threshold
+
+
+class Segment(NamedTuple):
+    """The answer to one sentence as the decoder gives it; the maps cover the image."""
+
+    logits: np.ndarray  # (h, w) float32 of the mask
+    dense_prompt: np.ndarray | None  # (h, w) float32 logits p_dense
+    presence: float | None = None  # 0 to 1, of SAM's object score
+    predicted_iou: float | None = None  # 0 to 1, of SAM's IoU score
 
 
 class EncodedImage(NamedTuple):
@@ -58,6 +75,9 @@ class Predictor:
 
         image = predictor.encode('harbour.png')
         answers = predictor.predict('a ship', image)  # in any thread
+
+    Where a calibration lies beside the checkpoint (`rsrefseg2 analysis calibrate`), answers have its
+    confidence, and an object whose presence is below its threshold is not found.
 
     Args:
         config: path of a config, or a Config.
@@ -80,6 +100,15 @@ class Predictor:
         if not isinstance(config, Config):
             config = load_config(str(config))
         self.model = load_model(config, checkpoint, device)
+        self.calibration = None if checkpoint is None else read_calibration(checkpoint)
+        self.threshold: float | None = getattr(self.model, 'presence_threshold', None)
+        if self.calibration is not None:
+            if set(self.model.mask_generator.score_heads) < {'iou', 'object'}:
+                raise UserError(
+                    f'{checkpoint} is calibrated, but {config.filename} has not the heads that it is '
+                    "of: set model.sam.score_heads=['iou', 'object']"
+                )
+            self.threshold = self.calibration.presence_threshold
         self.batch_size = batch_size
         self._lock = threading.Lock()  # one pass at a time: tokenizer and memory are shared
         self._own = threading.local()  # .image: the one that this thread has set
@@ -160,11 +189,25 @@ class Predictor:
     def _answer(self, sentences: list[str], image: EncodedImage) -> list[Prediction]:
         outputs = self._outputs(sentences, image)
         logits = self.model.masks(outputs.mask_logits, [image.shape] * len(sentences))
-        dense = self._dense(outputs, image)
-        return [
-            Prediction(text, (mask > 0).cpu().numpy(), mask.float().cpu().numpy(), prompt)
-            for text, mask, prompt in zip(sentences, logits, dense, strict=True)
-        ]
+        found = []
+        for text, mask, prompt, scores in zip(
+            sentences, logits, self._dense(outputs, image), _scores_of(outputs), strict=True
+        ):
+            verdict = self.verdict(*scores)
+            drawn = (mask > 0).cpu().numpy()
+            if verdict is not None and not verdict.found:
+                drawn = np.zeros_like(drawn)
+            found.append(Prediction(text, drawn, mask.float().cpu().numpy(), prompt, verdict))
+        return found
+
+    def verdict(self, presence: float | None, predicted_iou: float | None) -> Verdict | None:
+        """Whether an object counts as found, and how sure its mask is; None without a threshold."""
+        if self.threshold is None or presence is None:
+            return None
+        confidence = None
+        if self.calibration is not None and predicted_iou is not None:
+            confidence = self.calibration.confidence(presence, predicted_iou)
+        return Verdict(presence >= self.threshold, confidence)
 
     def segment(
         self, sentences: Sequence[str], image: EncodedImage, dense_prior: np.ndarray | None = None
@@ -176,14 +219,25 @@ class Predictor:
             dense_prior: (h, w) logits that cover the image, of what is known of the place; added
                 to p_dense of every sentence. Any size.
         """
-        found: list[tuple[np.ndarray, np.ndarray | None]] = []
+        return [one[:2] for one in self.segment_scored(sentences, image, dense_prior)]
+
+    def segment_scored(
+        self, sentences: Sequence[str], image: EncodedImage, dense_prior: np.ndarray | None = None
+    ) -> list[Segment]:
+        """`segment`, with SAM's scores where the model gives them."""
+        found: list[Segment] = []
         with self._lock, torch.inference_mode():
             for start in range(0, len(sentences), self.batch_size):
                 part = list(sentences[start : start + self.batch_size])
                 outputs = self._outputs(part, image, dense_prior)
                 logits = self.model.without_border(outputs.mask_logits, [image.shape] * len(part))
                 maps = [one.float().cpu().numpy() for one in logits]
-                found += zip(maps, self._dense(outputs, image), strict=True)
+                found += [
+                    Segment(one, dense, *scores)
+                    for one, dense, scores in zip(
+                        maps, self._dense(outputs, image), _scores_of(outputs), strict=True
+                    )
+                ]
         return found
 
     def cells(self, shape: tuple[int, int]) -> tuple[int, int]:
@@ -225,6 +279,14 @@ class Predictor:
             return [None] * len(outputs.mask_logits)
         dense = self.model.data_preprocessor.crop_border(dense.float(), image.shape)
         return list(dense.cpu().numpy())
+
+
+def _scores_of(outputs: RefSegOutputs) -> list[tuple[float | None, float | None]]:
+    """(presence, predicted IoU) of B sentences; None where the model does not give it."""
+    count = len(outputs.mask_logits)
+    iou, logits = (getattr(outputs, name, None) for name in ('iou_score', 'object_score'))
+    presences = [None] * count if logits is None else logits.float().sigmoid().tolist()
+    return list(zip(presences, [None] * count if iou is None else iou.float().tolist()))
 
 
 def as_rgb(image: str | Path | np.ndarray | Image.Image) -> np.ndarray:

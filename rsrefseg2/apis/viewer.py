@@ -34,7 +34,7 @@ from ..rasters import (
     resolution,
     surface_over,
 )
-from .predictor import EncodedImage, Predictor, check_sentences
+from .predictor import EncodedImage, Predictor, Segment, Verdict, check_sentences
 from .sources import Source
 
 Mode = Literal['whole', 'zoom', 'sweep']
@@ -56,13 +56,15 @@ class Answer(NamedTuple):
     surface: Surface  # the mask's logits; nothing is found beside it
     dense_prompt: np.ndarray | None  # (h, w) logits p_dense of the first look; None: none made
     looks: tuple[Window, ...]  # what was looked at, the view first; of a sweep the view alone
-    confidence: float  # mean probability of the found cells that are valid; 0 where none is
+    confidence: float  # calibrated (`Predictor.verdict`); else the mean probability of the found
+    # cells that are valid, 0 where none is
     unknown: tuple[str, ...]  # words of the sentence that the model does not know
+    verdict: Verdict | None = None  # of SAM's heads; None: the model has no threshold
 
     @property
     def found(self) -> bool:
         """Whether the mask has a cell."""
-        return self.confidence > 0
+        return self.confidence > 0 if self.verdict is None else self.verdict.found
 
 
 class Look(NamedTuple):
@@ -71,6 +73,7 @@ class Look(NamedTuple):
     window: Window
     logits: np.ndarray  # (h, w) of the mask
     valid: np.ndarray  # (h, w) bool, any size: where something is known
+    predicted_iou: float | None = None
 
 
 class Viewer:
@@ -140,15 +143,17 @@ class Viewer:
         sentences = check_sentences([sentences] if isinstance(sentences, str) else sentences)
         if mode == 'sweep':
             return self._sweep(sentences)
-        answers = []
-        for text, (logits, dense) in zip(
-            sentences, self.predictor.segment(sentences, self.encoded), strict=True
-        ):
-            looks = [Look(self.window, logits, self._valid)]
-            if mode == 'zoom':
-                looks += self.look_closer(text, logits, dense)
-            answers.append(self._answer(text, looks, dense))
-        return answers
+        first = self.predictor.segment_scored(sentences, self.encoded)
+        return [self._ask(text, one, mode) for text, one in zip(sentences, first, strict=True)]
+
+    def _ask(self, text: str, first: Segment, mode: Mode) -> Answer:
+        """Presence is of the first look, which sees all of the view; the IoU is of the last."""
+        looks = [Look(self.window, first.logits, self._valid, first.predicted_iou)]
+        verdict = self.predictor.verdict(*first[2:])
+        if mode == 'zoom' and (verdict is None or verdict.found):
+            looks += self.look_closer(text, first.logits, first.dense_prompt)
+            verdict = self.predictor.verdict(first.presence, looks[-1].predicted_iou)
+        return self._answer(text, looks, first.dense_prompt, verdict)
 
     @property
     def encoded(self) -> EncodedImage:
@@ -159,9 +164,13 @@ class Viewer:
             self._encoded, self._valid = self.predictor.encode(view.image), view.valid
         return self._encoded
 
-    def _answer(self, text: str, looks: list[Look], dense: np.ndarray | None) -> Answer:
-        window, logits, valid = looks[-1]
-        confidence = confidence_of(logits, valid)
+    def _answer(
+        self, text: str, looks: list[Look], dense: np.ndarray | None, verdict: Verdict | None
+    ) -> Answer:
+        window, logits, valid, _ = looks[-1]
+        confidence, verdict = judged(confidence_of(logits, valid), verdict)
+        if verdict is not None and not verdict.found:
+            logits = np.full_like(logits, EMPTY)
         if self.source.raster is None and len(looks) == 1:  # as `Predictor.predict` gives it
             shape = window.height, window.width
             logits = upsample(torch.from_numpy(logits)[None], shape)[0].numpy()
@@ -172,6 +181,7 @@ class Viewer:
             tuple(look.window for look in looks),
             confidence,
             self.predictor.unknown_words(text),
+            verdict,
         )
 
     # ------------------------------------------------------------------ zoom
@@ -194,9 +204,9 @@ class Viewer:
             if not view.valid.any():
                 return
             image = self.predictor.encode(view.image)
-            ((logits, dense),) = self.predictor.segment([text], image, prior)
-            window = closer
-            yield Look(window, logits, view.valid)
+            (one,) = self.predictor.segment_scored([text], image, prior)
+            window, logits, dense = closer, one.logits, one.dense_prompt
+            yield Look(window, logits, view.valid, one.predicted_iou)
 
     def next_look(self, window: Window, logits: np.ndarray, dense: np.ndarray | None) -> Window:
         """Where a look points: around the likeliest cell's part of the mask, with its context."""
@@ -237,11 +247,12 @@ class Viewer:
             (len(sentences), down[-1].first + down[-1].cells, across[-1].first + across[-1].cells)
         )
         valid = np.zeros(grid.shape[1:], bool)
+        verdicts: list[Verdict | None] = [None] * len(sentences)
         for done, (y, x) in enumerate(itertools.product(down, across)):
             if self.progress is not None:
                 self.progress(done, len(down) * len(across))
             weight = (y.weights[:, None] * x.weights).astype(np.float32)
-            logits, known = self._ask_tile(sentences, y, x)
+            logits, known = self._ask_tile(sentences, y, x, verdicts)
             valid[y.first : y.first + y.cells, x.first : x.first + x.cells] |= known
             for k in range(len(sentences)):
                 part = grid[k, y.first : y.first + y.cells, x.first : x.first + x.cells]
@@ -255,16 +266,20 @@ class Viewer:
                 Surface(self.window, logits, cells),
                 None,
                 (self.window,),
-                confidence_of(logits, valid),
+                confidence,
                 self.predictor.unknown_words(text),
+                verdict,
             )
-            for text, logits in zip(sentences, grid, strict=True)
+            for text, logits, (confidence, verdict) in zip(
+                sentences, grid, map(judged, (confidence_of(one, valid) for one in grid), verdicts)
+            )
         ]
 
     def _ask_tile(
-        self, sentences: Sequence[str], y: Tile, x: Tile
+        self, sentences: Sequence[str], y: Tile, x: Tile, verdicts: list[Verdict | None]
     ) -> tuple[list[np.ndarray] | None, np.ndarray]:
-        """The mask's logits of each sentence, None where no pixel is valid; and the valid cells."""
+        """The mask's logits of each sentence, None where no pixel is valid; and the valid cells. In a
+        tile without the object they are EMPTY; `verdicts` keeps the surest of all tiles."""
         column, row = self.window.column + x.start, self.window.row + y.start
         window = Window(column, row, x.length, y.length)
         view = self.source.view(window, most_side=MOST_SIDE, must_see=False)
@@ -272,8 +287,15 @@ class Viewer:
         if not view.valid.any():
             return None, known
         image = self.predictor.encode(view.image)
-        found = self.predictor.segment(sentences, image)
-        return [resampled(logits, known.shape) for logits, _ in found], known
+        maps = []
+        for k, one in enumerate(self.predictor.segment_scored(sentences, image)):
+            verdict = self.predictor.verdict(*one[2:])
+            verdicts[k] = surer(verdicts[k], verdict)
+            lacks = verdict is not None and not verdict.found
+            maps.append(
+                np.full(known.shape, EMPTY) if lacks else resampled(one.logits, known.shape)
+            )
+        return maps, known
 
     def _grid(self, shape: tuple[int, ...]) -> np.ndarray:
         """Zeros in memory, or in a file that the system removes with the last reference."""
@@ -281,6 +303,25 @@ class Viewer:
             return np.zeros(shape, np.float32)
         with tempfile.TemporaryFile() as file:
             return np.memmap(file, np.float32, 'w+', shape=shape)
+
+
+def judged(probability: float, verdict: Verdict | None) -> tuple[float, Verdict | None]:
+    """The confidence of an answer, and its verdict: what has no cell is not found.
+
+    Args:
+        probability: of `confidence_of`.
+    """
+    if verdict is None:
+        return probability, None
+    verdict = verdict._replace(found=verdict.found and probability > 0)
+    return probability if verdict.confidence is None else verdict.confidence, verdict
+
+
+def surer(first: Verdict | None, second: Verdict | None) -> Verdict | None:
+    """Of two tiles' verdicts the one that found something, else the more confident one."""
+    if first is None or second is None:
+        return first or second
+    return max(first, second, key=lambda one: (one.found, one.confidence or 0.0))
 
 
 class Tile(NamedTuple):

@@ -1,10 +1,12 @@
-"""Where or how: what failed in the samples with IoU <= 0.5 of a dump.
+"""Where or how: what failed in the samples of a dump whose IoU does not pass 0.5.
 
     rsrefseg2 analysis errors TEST.jsonl --thresholds VAL.jsonl [--plot causes]
     rsrefseg2 analysis errors TEST.jsonl --from prediction
+    rsrefseg2 analysis errors TEST.jsonl --from prediction --protocol generalised
 
 The definition: rsrefseg2/evaluation/failure_causes.py. Thresholds come from the dump of another
 split of the same model, or from a file *.json that this tool printed; predictions alone need none.
+Protocol generalised adds masks that were invented or lost: of sentences without a target, and with one.
 """
 
 import argparse
@@ -27,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=('prompt', 'prediction'),
         help='(default: prompt, where the dump has its scores)',
     )
+    add_shared(parser, 'protocol')
     add_shared(parser, 'json')
     parser.add_argument(
         '--plot', metavar='FILE', help='draw the causes by group, as FILE.png and FILE.pdf'
@@ -44,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     """Runs the command."""
     # Libraries write notices to stdout while they are imported; there, only the result belongs.
     with contextlib.redirect_stdout(sys.stderr):
-        from ..evaluation import attribute_dump, has_prompts, read_thresholds
+        from ..evaluation import attribute_dump, find_protocol, has_prompts, read_thresholds
         from ..visualization import free_paths, plot_causes, save
     if args.plot:
         require_extra('plots', '--plot', otherwise='drop it')
@@ -57,10 +60,10 @@ def run(args: argparse.Namespace) -> None:
         )
     if source == 'prediction' and args.thresholds:
         raise UserError(f'{args.dump} has no dense prompts: drop --thresholds')
-    thresholds = None
+    thresholds, protocol = None, find_protocol(args.protocol)
     if source == 'prompt':
-        thresholds = read_thresholds(args.thresholds, other_than=args.dump)
-    report = attribute_dump(args.dump, thresholds)
+        thresholds = read_thresholds(args.thresholds, other_than=args.dump, protocol=protocol)
+    report = attribute_dump(args.dump, thresholds, protocol)
     if args.plot:
         save(plot_causes(report.to_dict()), args.plot, option='--plot', overwrite=args.overwrite)
     print(to_json(report.to_dict()) if args.json else '\n\n'.join(report.tables()))

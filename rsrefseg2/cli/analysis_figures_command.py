@@ -60,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='without --ids: spread over the split, or where the models differ '
         'most (default: %(default)s)',
     )
+    add_shared(compare, 'protocol')
     compare.add_argument(
         '--images',
         metavar='DIR',
@@ -83,11 +84,13 @@ def read_names(pairs: list[str]) -> dict[str, str]:
 def make_comparison(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...]]:
     """Rows and heads of Figs. 4-6."""
     from ..apis import choose_ids, compare_rows
+    from ..evaluation import find_protocol
 
-    dumps = read_names(args.dumps)
-    ids = args.ids or choose_ids(dumps, args.max, args.rule)
+    dumps, protocol = read_names(args.dumps), find_protocol(args.protocol)
+    ids = args.ids or choose_ids(dumps, args.max, args.rule, protocol)
     print(f'samples: {" ".join(ids)}')
-    return (compare_rows(dumps, ids, images=args.images), ('Image', 'Ground truth', *dumps))
+    rows = compare_rows(dumps, ids, images=args.images, protocol=protocol)
+    return rows, ('Image', 'Ground truth', *dumps)
 
 
 def make_activation(args: argparse.Namespace) -> tuple[list[Row], tuple[str, ...]]:

@@ -30,6 +30,7 @@ COMMANDS = {
     'data fetch': ('data_fetch_command', 'download or unpack a benchmark, then verify it'),
     'analysis score': ('analysis_score_command', 'score a dump or a folder of masks'),
     'analysis compare': ('analysis_compare_command', 'compare two dumps by paired bootstrap'),
+    'analysis calibrate': ('analysis_calibrate_command', 'calibrate the confidence on val'),
     'analysis errors': ('analysis_errors_command', 'attribute failures to place or outline'),
     'analysis figures': ('analysis_figures_command', 'draw Figs. 2 and 4-6 for print'),
     'analysis report': ('analysis_report_command', 'write the report page of a dump'),

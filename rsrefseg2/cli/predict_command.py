@@ -222,7 +222,7 @@ def run(args: argparse.Namespace) -> None:
     require_writable(make_folder(args.out))
     check_checkpoint(config, checkpoint)
     model = model_mark(config, checkpoint)
-    done = Done(Path(args.out), how(args, config, model), anew=args.overwrite)
+    done = Done(Path(args.out), how(args, config, model, checkpoint), anew=args.overwrite)
 
     with explain_out_of_memory(config):
         predictor = Predictor(config, checkpoint, args.device)
@@ -304,18 +304,23 @@ def window_of_arguments(args: argparse.Namespace, source: 'Source') -> 'Window |
 def model_mark(config: 'Config', checkpoint: str | None) -> str:
     """By which an answer names its model: the first 12 hexadecimal digits of the checkpoint's
     SHA-256; the class of a zero-shot model, which has none."""
-    from ..files import open_regular
+    from ..engine.calibration_files import checkpoint_digest
 
     if checkpoint is None:
         return config.model.type
-    with open_regular(checkpoint, what='the checkpoint') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()[:12]
+    return checkpoint_digest(checkpoint)
 
 
-def how(args: argparse.Namespace, config: 'Config', model: str) -> dict[str, Any]:
+def how(
+    args: argparse.Namespace, config: 'Config', model: str, checkpoint: str | None
+) -> dict[str, Any]:
     """What an answer depends on beside its picture and its sentence, as JSON holds it."""
+    from ..engine import read_calibration
+
     options = ('mode', 'window', 'bounds', 'lon_lat', 'gsd', 'bands')
+    calibration = None if checkpoint is None else read_calibration(checkpoint)
     return {
+        **({} if calibration is None else {'calibration': list(calibration[:2])}),
         'model': model,
         'config': hashlib.sha256(config.pretty_text.encode()).hexdigest()[:12],
         'stretch': None if args.stretch is None else list(args.stretch),
@@ -373,6 +378,8 @@ def answer_all(
             done.begin(files, k)
             found = write_answer(files, k, source, viewer.window, answer, own)
             found |= {'mode': mode, 'confidence': round(answer.confidence, 4)}
+            if answer.verdict is not None:
+                found['found'] = answer.found
             if answer.unknown:
                 found['unknown'] = list(answer.unknown)
             done.add(files, k, answer.text, {**own, **found})
@@ -384,7 +391,11 @@ def answer_all(
 def in_words(answer: 'Answer', found: dict[str, Any]) -> str:
     """What was found, in a line."""
     said = []
-    if not found['pixels']:
+    if answer.verdict is not None and not answer.found:
+        said.append('not found')
+        if answer.verdict.confidence is not None:
+            said.append(f'confidence {answer.confidence:.2f}')
+    elif not found['pixels']:
         said.append('nothing found')
     else:
         said.append(f'{found["pixels"]} of {found["of"]} pixels')

@@ -98,6 +98,7 @@ def run(args: argparse.Namespace) -> None:
         identify_run,
         load_config,
         ranks_end_together,
+        read_calibration,
         read_checkpoint,
         set_scoring,
         test_on,
@@ -116,6 +117,10 @@ def run(args: argparse.Namespace) -> None:
     check_checkpoint(cfg, args.checkpoint)
     if args.checkpoint:
         read_checkpoint(args.checkpoint)  # before the towers are built
+        calibration = read_calibration(args.checkpoint)
+        if calibration is not None and 'model.presence_threshold' not in (args.cfg_options or {}):
+            cfg.model.presence_threshold = calibration.presence_threshold  # as `predict` has it
+            print(f'not found below presence {calibration.presence_threshold:.3f}, as calibrated')
     set_scoring(
         cfg,
         protocol=args.protocol,

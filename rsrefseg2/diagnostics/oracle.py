@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..evaluation import PROTOCOLS, Report, cover, score_table
+from ..evaluation import PROTOCOLS, Protocol, Report, cover, score_table
 from ..models import RSRefSeg2
 from ..models.symbols import RefSegOutputs
 from ..structures import RefSegDataSample
@@ -25,7 +25,9 @@ OWN = 'own'
 
 
 def oracle_scores(
-    model: RSRefSeg2, scenes: Iterable[tuple[RefSegOutputs, list[RefSegDataSample]]]
+    model: RSRefSeg2,
+    scenes: Iterable[tuple[RefSegOutputs, list[RefSegDataSample]]],
+    protocol: Protocol = PROTOCOLS['paper'],
 ) -> list[dict[str, Any]]:
     """One row for each pair of prompts.
 
@@ -33,7 +35,7 @@ def oracle_scores(
         scenes: see `interventions.run_scenes`.
     Returns:
         rows of 'sparse' ('own', 'none'), 'dense' ('own', or the magnitude of the target's logits),
-        the scores in percent under `paper`, and 'gIoU_by_kind', 'gIoU_by_category'.
+        the scores in percent under `protocol`, and 'gIoU_by_kind', 'gIoU_by_category'.
     """
     reports: dict[tuple[str, str | float], Report] = {}
     for outputs, samples in scenes:
@@ -42,7 +44,7 @@ def oracle_scores(
         add_border = model.data_preprocessor.add_border
         squares = [add_border(sample.gt_mask.cpu()).numpy() for sample in samples]
         for key, mask_logits in _draw(model, outputs, squares):
-            report = reports.setdefault(key, Report(PROTOCOLS['paper']))
+            report = reports.setdefault(key, Report(protocol))
             for sample, gt, logits in zip(
                 samples, targets, model.masks(mask_logits, shapes), strict=True
             ):
@@ -52,6 +54,7 @@ def oracle_scores(
                         id=sample.sample_id,
                         sentence=sample.text,
                         category=sample.category,
+                        area=int(np.count_nonzero(gt)),
                         intersection=intersection,
                         union=union,
                     )

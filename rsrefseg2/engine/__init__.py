@@ -5,6 +5,7 @@ from ..compat import defer_deepspeed, free_lock_on_errors
 defer_deepspeed()  # before the imports below, which import mmengine.runner
 free_lock_on_errors()
 
+from .calibration_files import calibration_path, read_calibration, write_calibration
 from .checkpoint import load_checkpoint, read_checkpoint
 from .checkpoint_hook import CheckpointHook, PreemptionHook
 from .fsdp2 import FSDP2Strategy
@@ -43,6 +44,7 @@ __all__ = [
     'TrainableOptimWrapperConstructor',
     'ZeRO2Strategy',
     'build_runner',
+    'calibration_path',
     'case_of',
     'check_checkpoint',
     'explain_out_of_memory',
@@ -52,8 +54,10 @@ __all__ = [
     'load_config',
     'load_model',
     'ranks_end_together',
+    'read_calibration',
     'read_checkpoint',
     'set_scoring',
     'test_on',
     'with_options',
+    'write_calibration',
 ]

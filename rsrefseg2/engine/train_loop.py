@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from ..bounds import NonNegativeInt, PositiveInt
 from ..datasets.samplers import TrainBatchSampler
 from ..errors import UserError
-from ..evaluation import COLUMNS, score_table
+from ..evaluation import COLUMNS, PRESENCE, score_table
 from ..registry import LOOPS
 from .rank_sync import Agreement, mean_over_ranks
 from .run_log import describe_training
@@ -177,7 +177,8 @@ class RefSegTrainLoop(BaseLoop):
         """One table of the validations of this start."""
         names = dict.fromkeys(name for scores in self._scores.values() for name in scores)
         if names:
-            columns = [name for name in COLUMNS if name in names] or list(names)
+            known = (*COLUMNS, *PRESENCE)
+            columns = [name for name in known if name in names] or list(names)
             title = 'Scores of the validations in percent'
             head = 'epoch' if self.by_epoch else 'iteration'
             table = score_table(self._scores, title, head=head, columns=columns)

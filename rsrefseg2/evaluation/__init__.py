@@ -2,6 +2,8 @@
 
 from .bootstrap import Difference, ImageSums, Interval, score_differences, score_intervals
 from .breakdowns import kind
+from .calibration import Calibration, fit_calibration
+from .calibration_report import CalibrationReport, judge_dump
 from .curves import Curves
 from .dump_records import read_dump
 from .failure_causes import (
@@ -37,6 +39,8 @@ __all__ = [
     'RATES',
     'TENTHS',
     'THRESHOLDS',
+    'Calibration',
+    'CalibrationReport',
     'Curves',
     'Difference',
     'ErrorReport',
@@ -58,8 +62,10 @@ __all__ = [
     'dumped_samples',
     'fails',
     'find_protocol',
+    'fit_calibration',
     'fit_thresholds',
     'has_prompts',
+    'judge_dump',
     'kind',
     'mask_agreement',
     'mask_localisation',

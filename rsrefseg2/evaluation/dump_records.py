@@ -4,7 +4,8 @@ A scorer needs `id`, `prediction` and `ground_truth` (COCO RLE) alone. `area` (p
 annotated mask), `intersection`, `union` and `iou` are for people: they are counted again from the
 masks. `iou` is null where it is undefined. Rates are shares from 0 to 1.
 A zero-shot model adds its `score`, the `box` (x1, y1, x2, y2) or the `point` (x, y) that it drew the
-mask from, in pixels of the image.
+mask from, in pixels of the image. A model with `sam.score_heads` adds `presence` and `predicted_iou`,
+and `drawn`, the mask as drawn, where `presence_threshold` emptied the prediction.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ class Annotated(TypedDict, total=False):
     score: Share | None
     box: tuple[float, float, float, float] | None
     point: tuple[float, float] | None
+    presence: Share | None
+    predicted_iou: Share | None
+    drawn: Any
 
 
 class Line(Annotated, total=False):

@@ -30,6 +30,11 @@ Without a dense prompt, from the prediction alone:
 Here the threshold is the majority. What this cannot tell: 'both'; a mask that was moved farther
 than the object is wide from a mask of something else; why a mask is empty.
 
+Under protocol `generalised` a failure is a sample with IoU < 0.5, and two more causes come first:
+
+    no target, a mask        'invented'  an empty mask of a sentence without a target is no failure
+    a target, no mask        'lost'
+
 Scores and quantile were chosen on SynthRS's val split. The first rule for predictions alone, the
 larger of the two overlaps with a grown mask, took a mask of the target and of others for 'how'; it
 was replaced after the totals of the test split's own failures had been seen, by a rule chosen on
@@ -38,16 +43,18 @@ val, before any intervention on the test split was looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ..errors import UserError
-from .protocols import PROTOCOLS
+from .protocols import PROTOCOLS, Protocol
 
-Cause = Literal['where', 'how', 'both', 'undecided']
+Cause = Literal['where', 'how', 'both', 'undecided', 'invented', 'lost']
 CAUSES: tuple[Cause, ...] = ('where', 'how', 'both', 'undecided')
+MORE_CAUSES: tuple[Cause, ...] = ('invented', 'lost')  # of protocol generalised
+PAPER = PROTOCOLS['paper']
 QUANTILE = 0.025  # of the successes of another split
 MAJORITY = 0.5
 
@@ -61,9 +68,18 @@ class Thresholds(NamedTuple):
     source: str  # the dump or split of these
 
 
-def fails(intersection: int, union: int) -> bool:
-    """Whether the IoU is at most 0.5; two empty masks fail, as under `paper`."""
-    return not PROTOCOLS['paper'].passes(intersection, union, 5)
+def fails(intersection: int, union: int, protocol: Protocol = PAPER) -> bool:
+    """Whether the IoU does not pass 0.5: under `paper` it is at most that, and two empty masks
+    fail."""
+    return not protocol.passes(intersection, union, 5)
+
+
+def cause_from_presence(record: Mapping[str, Any], protocol: Protocol) -> Cause | None:
+    """'invented' or 'lost' of a failure (`area`, `intersection`, `union`); None where it is neither,
+    and under other protocols than `generalised`."""
+    if False in protocol.presence(record).values():
+        return 'lost' if record['area'] else 'invented'
+    return None
 
 
 def cause_from_prompt(c: float | None, q: float | None, thresholds: Thresholds) -> Cause:
@@ -82,7 +98,9 @@ def cause_from_masks(p: float | None) -> Cause:
     return 'how' if p >= MAJORITY else 'where'
 
 
-def fit_thresholds(records: Iterable[dict[str, Any]], source: str) -> Thresholds:
+def fit_thresholds(
+    records: Iterable[dict[str, Any]], source: str, protocol: Protocol = PAPER
+) -> Thresholds:
     """The thresholds from the records of another split (`intersection`, `union`,
     `coarse_localisation`, `mask_agreement`).
 
@@ -93,7 +111,7 @@ def fit_thresholds(records: Iterable[dict[str, Any]], source: str) -> Thresholds
         [
             (record['coarse_localisation'], record['mask_agreement'])
             for record in records
-            if not fails(record['intersection'], record['union'])
+            if not fails(record['intersection'], record['union'], protocol)
             and None not in (record.get('coarse_localisation'), record.get('mask_agreement'))
         ]
     ).reshape(-1, 2)

@@ -14,19 +14,21 @@ from .breakdowns import BREAKDOWNS, in_order, worth_showing
 from .dump_records import Share, read_dump
 from .failure_causes import (
     CAUSES,
+    MORE_CAUSES,
+    PAPER,
     Cause,
     Thresholds,
     cause_from_masks,
+    cause_from_presence,
     cause_from_prompt,
     fails,
     fit_thresholds,
 )
 from .localisation import mask_localisation
-from .protocols import PROTOCOLS
+from .protocols import Protocol
 from .score_sums import score_table
 from .scoring import dumped_samples, score_record
 
-COLUMNS = ('failed', *CAUSES, 'samples')
 # Of SynthRS: an independent answer, whether the prediction lies on the target more than on any
 # other object.
 GROUPS = {
@@ -49,10 +51,12 @@ class ErrorReport:
 
     Args:
         thresholds: of the model; None: the causes follow from the predictions alone.
+        protocol: what a failure is.
     """
 
-    def __init__(self, thresholds: Thresholds | None) -> None:
-        self.thresholds = thresholds
+    def __init__(self, thresholds: Thresholds | None, protocol: Protocol = PAPER) -> None:
+        self.thresholds, self.protocol = thresholds, protocol
+        self.causes = (*CAUSES, *(MORE_CAUSES if protocol.generalised else ()))
         self.all: Counter[str] = Counter()
         self.groups: dict[str, dict[str, Counter[str]]] = {}
 
@@ -69,11 +73,10 @@ class ErrorReport:
         """group -> its row, `in_order`."""
         return {group: self.row(self.groups[name][group]) for group in in_order(self.groups[name])}
 
-    @staticmethod
-    def row(counts: Counter[str]) -> dict[str, float]:
+    def row(self, counts: Counter[str]) -> dict[str, float]:
         """'failed' and the causes in percent of the samples, and 'samples'."""
         return {
-            **{key: 100 * counts[key] / counts['samples'] for key in ('failed', *CAUSES)},
+            **{key: 100 * counts[key] / counts['samples'] for key in ('failed', *self.causes)},
             'samples': counts['samples'],
         }
 
@@ -81,7 +84,7 @@ class ErrorReport:
         """The row of all samples, 'protocol', 'from', 'thresholds', and 'by_<breakdown>'."""
         return {
             **self.row(self.all),
-            'protocol': 'paper',
+            'protocol': self.protocol.name,
             'from': 'prediction' if self.thresholds is None else 'dense prompt',
             'thresholds': None if self.thresholds is None else self.thresholds._asdict(),
             **{f'by_{name}': self.breakdown(name) for name in worth_showing(self.groups)},
@@ -89,14 +92,16 @@ class ErrorReport:
 
     def tables(self) -> list[str]:
         """Text tables: all samples, then each breakdown."""
+        below = '<' if self.protocol.inclusive else '<='
         title = (
-            'Causes of failures (IoU <= 0.5, protocol `paper`) in percent of the samples, '
-            f'{self._source()}'
+            f'Causes of failures (IoU {below} 0.5, protocol `{self.protocol.name}`) in percent of the '
+            f'samples, {self._source()}'
         )
+        columns = ('failed', *self.causes, 'samples')
         return [
-            score_table({'all': self.row(self.all)}, title, columns=COLUMNS),
+            score_table({'all': self.row(self.all)}, title, columns=columns),
             *(
-                score_table(self.breakdown(name), f'{title}, by {name}', head=name, columns=COLUMNS)
+                score_table(self.breakdown(name), f'{title}, by {name}', head=name, columns=columns)
                 for name in worth_showing(self.groups)
             ),
         ]
@@ -111,20 +116,24 @@ class ErrorReport:
         )
 
 
-def attribute_dump(path: str | Path, thresholds: Thresholds | None) -> ErrorReport:
+def attribute_dump(
+    path: str | Path, thresholds: Thresholds | None, protocol: Protocol = PAPER
+) -> ErrorReport:
     """Reads a dump once.
 
     Args:
         thresholds: from another split (`read_thresholds`); None: from the predictions alone.
+        protocol: what a failure is.
     Raises:
         UserError: as `read_dump`; there are thresholds and a record without the scores that they
             belong to.
     """
-    report = ErrorReport(thresholds)
+    report = ErrorReport(thresholds, protocol)
     for sample in dumped_samples(path):
-        record = score_record(sample, PROTOCOLS['paper'])
-        if not fails(record['intersection'], record['union']):
-            cause = None
+        record = score_record(sample, protocol)
+        cause: Cause | None = cause_from_presence(record, protocol)
+        if cause is not None or not fails(record['intersection'], record['union'], protocol):
+            pass
         elif thresholds is None:
             cause = cause_from_masks(mask_localisation(sample.prediction, sample.ground_truth))
         else:
@@ -133,7 +142,9 @@ def attribute_dump(path: str | Path, thresholds: Thresholds | None) -> ErrorRepo
     return report
 
 
-def read_thresholds(path: str | Path, *, other_than: str | Path) -> Thresholds:
+def read_thresholds(
+    path: str | Path, *, other_than: str | Path, protocol: Protocol = PAPER
+) -> Thresholds:
     """From the dump of another split, or from what `errors.py --json` printed (a file *.json).
 
     Raises:
@@ -145,7 +156,7 @@ def read_thresholds(path: str | Path, *, other_than: str | Path) -> Thresholds:
             'the same model (tools/test.py --dump on val)'
         )
     if Path(path).suffix != '.json':
-        return fit_thresholds(_with_prompts(path), Path(path).name)
+        return fit_thresholds(_with_prompts(path, protocol), Path(path).name, protocol)
     given = read_json(path, dict[str, Any], what='the file of thresholds').get('thresholds')
     if given is None:
         raise UserError(
@@ -160,11 +171,11 @@ def has_prompts(path: str | Path) -> bool:
     return 'coarse_localisation' in next(read_dump(path))
 
 
-def _with_prompts(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The records of a dump, scored under `paper`; each must have the prompt's scores."""
+def _with_prompts(path: str | Path, protocol: Protocol) -> Iterator[dict[str, Any]]:
+    """The records of a dump, scored; each must have the prompt's scores."""
     for sample in dumped_samples(path):
         prompt_scores(sample.record, path)
-        yield score_record(sample, PROTOCOLS['paper'])
+        yield score_record(sample, protocol)
 
 
 def prompt_scores(record: Mapping[str, Any], path: str | Path) -> tuple[float | None, float | None]:

@@ -25,6 +25,7 @@ from .score_report import Report
 from .score_sums import COLUMNS, PRESENCE
 
 PLACES = ('score', 'box', 'point')  # of a zero-shot model, in a dump
+SCORES = ('presence', 'predicted_iou')  # of SAM's heads, in a dump
 
 
 @METRICS.register_module()
@@ -111,7 +112,7 @@ class RefSegMetric(BaseMetric):
 
     def record(self, sample: dict) -> dict[str, Any]:
         """id, file, sentence, category, area, intersection, union, iou; for a dump the masks and
-        `coarse_localisation`, `mask_agreement`, and a zero-shot model's PLACES, too."""
+        `coarse_localisation`, `mask_agreement`, a zero-shot model's PLACES and SAM's SCORES, too."""
         pred, gt = self.masks(sample)
         name = sample['sample_id']
         intersection, union = self.protocol.overlap(pred, gt, location=f'sample {name}')
@@ -128,8 +129,14 @@ class RefSegMetric(BaseMetric):
         if self.dump is not None:
             record.update(prediction=encode(pred), ground_truth=encode(gt))
             record.update(
-                {name: sample[name].tolist() for name in PLACES if sample.get(name) is not None}
+                {
+                    name: sample[name].tolist()
+                    for name in (*PLACES, *SCORES)
+                    if sample.get(name) is not None
+                }
             )
+            if sample.get('drawn_mask') is not None:
+                record['drawn'] = encode(sample['drawn_mask'].cpu().numpy().astype(bool))
             if sample.get('dense_prompt') is not None:
                 dense = sample['dense_prompt'].float().cpu().numpy()
                 record.update(

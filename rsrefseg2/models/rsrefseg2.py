@@ -304,10 +304,7 @@ class RSRefSeg2(BaseModel):
         return self.answer(outputs, masks, data_samples)
 
     def answer(
-        self,
-        outputs: RefSegOutputs,
-        masks: list[Tensor],
-        data_samples: list[RefSegDataSample],
+        self, outputs: RefSegOutputs, masks: list[Tensor], data_samples: list[RefSegDataSample]
     ) -> list[RefSegDataSample]:
         """`predict` from `masks`, B times (H, W) logits. Where `presence_threshold` empties a mask,
         `drawn_mask` is what was drawn."""

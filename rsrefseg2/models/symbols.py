@@ -76,7 +76,9 @@ class RefSegOutputs(NamedTuple):
     input_size: tuple[int, int]  # (H2, W2)
     grid_size: tuple[int, int]  # (h1, w1)
     iou_score: Tensor | None = None  # (B,) SAM's predicted IoU of the mask; None: not asked for
-    object_score: Tensor | None = None  # (B,) SAM 2's logit that there is an object; None: not asked
+    object_score: Tensor | None = (
+        None  # (B,) SAM 2's logit that there is an object; None: not asked
+    )
 
     def rows(self, kept: Tensor) -> RefSegOutputs:
         """Those of the sentences `kept` (B,) bool; the images stay."""
@@ -114,7 +116,7 @@ class Targets(NamedTuple):
     @property
     def present(self) -> Tensor:
         """(B,) bool: the masks that are not empty."""
-        return torch.stack([mask.any() for mask in self.masks])
+        return torch.tensor([bool(mask.any()) for mask in self.masks], device=self.image_ids.device)
 
     def rows(self, kept: Tensor) -> Targets:
         """Those of the sentences `kept` (B,) bool."""
@@ -129,16 +131,16 @@ class Targets(NamedTuple):
 
     def at(self, size: tuple[int, int]) -> Tensor:
         """Masks at `size` by nearest neighbour: (B, *size) float32 of 0 and 1."""
-        return torch.cat(
-            [
-                F.interpolate(mask[None, None].float(), size, mode='nearest-exact')[0]
-                for mask in self.masks
-            ]
-        )
+        return self._resized(size, 'nearest-exact')
 
     def area(self, size: tuple[int, int]) -> Tensor:
         """Share of each cell that the mask covers: (B, *size) float32, never empty for a mask
         that is not, which shrinking and thresholding would lose."""
+        return self._resized(size, 'area')
+
+    def _resized(self, size: tuple[int, int], mode: str) -> Tensor:
+        if not self.masks:  # `rows` kept none
+            return torch.zeros(0, *size, device=self.image_ids.device)
         return torch.cat(
-            [F.interpolate(mask[None, None].float(), size, mode='area')[0] for mask in self.masks]
+            [F.interpolate(mask[None, None].float(), size, mode=mode)[0] for mask in self.masks]
         )

@@ -34,7 +34,9 @@ _COLOUR = re.compile(rf'\b(?:{"|".join(COLOURS)})\b')
 _SIZE = re.compile(rf'\b(?:{"|".join(BULK)})\b')
 _PLAIN = '|'.join(name for name, about in ALIASES.items() if not CATEGORIES[about].coloured)
 # No sentence of SynthRS names the colour of these.
-_PAINTED = re.compile(rf'\b(?:{"|".join(COLOURS)}) (?:{_PLAIN})\b|\b(?:{_PLAIN}) that is (?!\w+ the)')
+_PAINTED = re.compile(
+    rf'\b(?:{"|".join(COLOURS)}) (?:{_PLAIN})\b|\b(?:{_PLAIN}) that is (?!\w+ the)'
+)
 _WHERE = [place.format(side) for side, places in PLACES.items() for place in places] + [
     place.format(high, side)
     for place in CORNER_PLACES

@@ -3,6 +3,7 @@ for a page, causes of failures, training curves.
 
 Panels and pages need Pillow and OpenCV; what is plotted needs matplotlib, the extra `plots`."""
 
+from .calibration_plots import plot_calibration
 from .failure_plots import plot_causes, plot_interventions
 from .grid import Row, Tile, free_paths, grid, save
 from .page import MARK, PICTURE_MARK, Case, file_name, page, spread, write_page, write_panel
@@ -27,6 +28,7 @@ __all__ = [
     'histogram',
     'page',
     'panel',
+    'plot_calibration',
     'plot_causes',
     'plot_interventions',
     'plot_runs',

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours: distinct for every kind of colour vision, and in print
 COLOURS = {'where': '#d55e00', 'how': '#0072b2', 'both': '#cc79a7', 'undecided': '#b8bec5'}
+COLOURS |= {'invented': '#e69f00', 'lost': '#56b4e9'}  # of protocol generalised
 STYLES = {
     'exchange': ('#d55e00', 'o'),
     'erode': ('#0072b2', 's'),
@@ -35,8 +36,8 @@ def plot_causes(report: Mapping[str, Any]) -> Figure:
             continue
         left = 0.0
         for cause, colour in COLOURS.items():
-            axes.barh(y, row[cause], left=left, height=0.75, color=colour)
-            left += row[cause]
+            axes.barh(y, row.get(cause, 0), left=left, height=0.75, color=colour)
+            left += row.get(cause, 0)
         axes.annotate(
             f'n={row["samples"]}',
             (left, y),
@@ -52,11 +53,13 @@ def plot_causes(report: Mapping[str, Any]) -> Figure:
     highest = max(row['failed'] for _, row in rows if row)
     axes.set(
         xlim=(0, 1.12 * highest or 1),
-        xlabel='failures (IoU at most 0.5) in % of the samples',
+        xlabel='failures (IoU at most 0.5) in % of the samples'
+        if report.get('protocol', 'paper') == 'paper'
+        else f'failures (protocol {report["protocol"]}) in % of the samples',
         ylim=(len(rows) - 0.4, -0.6),
     )
     axes.set_title(f'Where or how, from the {report["from"]}', loc='left')
-    shown = [cause for cause in COLOURS if any(row and row[cause] for _, row in rows)]
+    shown = [cause for cause in COLOURS if any(row and row.get(cause) for _, row in rows)]
     figure.legend(
         handles=[Patch(color=COLOURS[cause], label=cause) for cause in shown],
         loc='outside upper right',

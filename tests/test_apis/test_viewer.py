@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from rsrefseg2.apis import Predictor
+from rsrefseg2.apis.predictor import Segment
 from rsrefseg2.apis.sources import Source, open_source
 from rsrefseg2.apis.viewer import (
     CONTEXT,
@@ -106,6 +107,12 @@ class Drawn:
         bright = F.adaptive_max_pool2d(image[None, None], self.cells_a_side)[0, 0].numpy() > 128
         logits = np.where(bright, 4.0, -4.0).astype(np.float32)
         return [(logits, logits if dense_prior is None else logits + dense_prior)] * len(sentences)
+
+    def segment_scored(self, *given):
+        return [Segment(*pair) for pair in self.segment(*given)]
+
+    def verdict(self, presence, predicted_iou):
+        return None
 
 
 @pytest.mark.parametrize('place', [(700, 300), (5, 1000), (511, 511)])

@@ -47,7 +47,11 @@ def reply_html(reply: Reply) -> str:
         low = ', which is low: look twice' if answer.confidence < SURE else ''
         lines.append(f'<b>Found.</b> Confidence {percent} %{low}.')
     else:
-        lines.append('<b>Nothing found.</b> No place in the picture fits this sentence.')
+        said = 'Nothing' if answer.verdict is None else 'Not'
+        sure = ''
+        if answer.verdict is not None and answer.verdict.confidence is not None:
+            sure = f' Confidence of a mask {round(100 * answer.confidence)} %.'
+        lines.append(f'<b>{said} found.</b> No place in the picture fits this sentence.{sure}')
     lines.append(_escape(_how_it_looked(reply)))
     if answer.unknown:
         words = ', '.join(f'“{_escape(word)}”' for word in answer.unknown)

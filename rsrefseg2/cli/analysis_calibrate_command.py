@@ -1,0 +1,71 @@
+"""How sure is an answer? Fit the confidence and the "not found" threshold on the dump of a val split.
+
+    rsrefseg2 analysis calibrate VAL.jsonl [--test TEST.jsonl] [--checkpoint PTH] [--plot FILE]
+
+The dumps are of a model with SAM's IoU and object-score heads (model.sam.score_heads). The table is of
+TEST, else of VAL itself, which flatters. With --checkpoint the calibration is written beside it, as
+<name>.calibration.json: `predict`, the web page and `Predictor` then say "not found" below the
+threshold, and give the calibrated confidence. The definition: rsrefseg2/evaluation/calibration.py.
+"""
+
+import argparse
+import contextlib
+import os
+import sys
+
+from ..errors import UserError
+from ..extras import require_extra
+from ..options import add_shared
+from ..records import to_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    parser.add_argument('val', metavar='VAL', help='dump of rsrefseg2 test --split val --dump')
+    parser.add_argument('--test', metavar='DUMP', help='of another split, to judge it on')
+    parser.add_argument(
+        '--checkpoint', metavar='PTH', help='that the dumps are of: write the calibration beside it'
+    )
+    add_shared(parser, 'json')
+    parser.add_argument(
+        '--plot', metavar='FILE', help='draw reliability and thresholds, as FILE.png and FILE.pdf'
+    )
+    add_shared(parser, 'overwrite')
+
+
+def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Ends with one line where options contradict each other."""
+    if args.test and os.path.exists(args.test) and os.path.exists(args.val):
+        if os.path.samefile(args.test, args.val):
+            parser.error('--test is the dump of another split than the one that is fitted on')
+
+
+def run(args: argparse.Namespace) -> None:
+    """Runs the command."""
+    # Libraries write notices to stdout while they are imported; there, only the result belongs.
+    with contextlib.redirect_stdout(sys.stderr):
+        from ..engine import write_calibration
+        from ..evaluation import CalibrationReport, fit_calibration, judge_dump
+        from ..visualization import free_paths, plot_calibration, save
+    if args.plot:
+        require_extra('plots', '--plot', otherwise='drop it')
+        free_paths(args.plot, option='--plot', overwrite=args.overwrite)
+    if args.checkpoint and not os.path.exists(args.checkpoint):
+        raise UserError(f'the checkpoint {args.checkpoint} does not exist')
+    judged, groups = judge_dump(args.val)
+    calibration = fit_calibration(judged, os.path.basename(args.val))
+    title = f'{args.val}, which it was fitted on'
+    if args.test:
+        (judged, groups), title = judge_dump(args.test), args.test
+    report = CalibrationReport(calibration, judged, groups, title)
+    found = report.to_dict()
+    if args.plot:
+        figure = plot_calibration(found, calibration.presence_threshold)
+        save(figure, args.plot, option='--plot', overwrite=args.overwrite)
+    if args.json:
+        print(to_json({'calibration': calibration._asdict(), **found}))
+    else:
+        print('\n\n'.join(report.tables()))
+    if args.checkpoint:
+        path = write_calibration(calibration, args.checkpoint)
+        print(f'the calibration is in {path}', file=sys.stderr)

@@ -1,0 +1,231 @@
+"""How sure an answer is: SAM's two scores as one probability, fitted on val, and how good that is.
+
+    confidence = s(w_0 + w_1 logit(presence) + w_2 logit(predicted IoU)),   s(x) = 1 / (1 + e^-x)
+
+It is the probability that the mask as drawn has an IoU above 0.5 with its target; of a sentence that
+names nothing no mask is right. The weights are those of a logistic regression (Platt's scaling, of
+two scores) on another split than the one that is judged. An object is not found where its presence is
+below a threshold: the one with the largest mean of N-acc and T-acc on that split.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import UserError
+from .protocols import PROTOCOLS
+
+BINS = 10  # of the reliability diagram and the expected calibration error
+EDGE = 1e-6  # scores are kept this far from 0 and 1, where the logit is infinite
+RIDGE = 1e-3  # on w_1 and w_2: finite weights where the answers can be told apart
+STEPS = 100  # of Newton's method, at most; a handful are taken
+CURVE = tuple(k / 100 for k in range(101))  # thresholds of N-acc and T-acc
+
+
+class Calibration(NamedTuple):
+    """What was fitted for one checkpoint."""
+
+    weights: tuple[float, float, float]  # of 1, logit(presence), logit(predicted IoU)
+    presence_threshold: float
+    samples: int  # that they were fitted on
+    source: str  # the dump of these
+
+    def confidence(self, presence: float, predicted_iou: float) -> float:
+        """The probability that the mask as drawn is right, 0 to 1."""
+        return float(confidences(self, np.array([presence]), np.array([predicted_iou]))[0])
+
+    def finds(self, presence: float) -> bool:
+        """Whether the object counts as found."""
+        return presence >= self.presence_threshold
+
+
+class Judged(NamedTuple):
+    """N answers: SAM's scores, and what is true of the masks as drawn."""
+
+    presence: np.ndarray  # (N,) 0 to 1
+    predicted_iou: np.ndarray  # (N,) 0 to 1
+    has_target: np.ndarray  # (N,) bool
+    drawn: np.ndarray  # (N,) bool: the mask as drawn is not empty
+    right: np.ndarray  # (N,) bool: the IoU of the mask as drawn is above 0.5
+
+    def rows(self, kept: np.ndarray) -> Judged:
+        """Those of `kept` (N,) bool."""
+        return Judged(*(values[kept] for values in self))
+
+
+def judge(records: Iterable[Mapping[str, Any]]) -> Judged:
+    """From records with `presence`, `predicted_iou`, `area`, and of the mask as drawn
+    `intersection`, `union`.
+
+    Raises:
+        UserError: a record lacks a score.
+    """
+    rows = []
+    for record in records:
+        for name in ('presence', 'predicted_iou'):
+            if record.get(name) is None:
+                raise UserError(
+                    f'{record.get("location", "the dump")}: sample {record["id"]} has no {name}: '
+                    "write the dump with a model that has model.sam.score_heads=['iou', 'object']"
+                )
+        area, i, u = record['area'], record['intersection'], record['union']
+        rows.append(
+            (
+                record['presence'],
+                record['predicted_iou'],
+                area > 0,
+                u - area + i > 0,  # the prediction's pixels
+                area > 0 and PROTOCOLS['paper'].passes(i, u, 5),
+            )
+        )
+    columns = [np.array(values) for values in zip(*rows, strict=True)]
+    return Judged(*(c.astype(float) for c in columns[:2]), *(c.astype(bool) for c in columns[2:]))
+
+
+def logit(p: np.ndarray) -> np.ndarray:
+    """log(p / (1 - p)), of p kept EDGE from 0 and 1."""
+    p = np.clip(p, EDGE, 1 - EDGE)
+    return np.log(p) - np.log1p(-p)
+
+
+def confidences(calibration: Calibration, presence: np.ndarray, iou: np.ndarray) -> np.ndarray:
+    """(N,) presence and predicted IoU -> (N,) confidence."""
+    constant, of_presence, of_iou = calibration.weights
+    return _sigmoid(constant + of_presence * logit(presence) + of_iou * logit(iou))
+
+
+def fit_calibration(judged: Judged, source: str) -> Calibration:
+    """The weights and the threshold from another split's answers.
+
+    Raises:
+        UserError: all its masks are right, or none; or it lacks sentences with a target or without.
+    """
+    for name, flags in (
+        ('a mask with an IoU above 0.5', judged.right),
+        ('a sentence with a target', judged.has_target),
+    ):
+        if not 0 < flags.sum() < len(flags):
+            raise UserError(
+                f'{source}: {name} stands in {flags.sum()} of {len(flags)} samples: a calibration '
+                'needs both kinds; give a larger split, of sentences with a target and without'
+            )
+    features = np.stack([logit(judged.presence), logit(judged.predicted_iou)], 1)
+    weights = fit_logistic(features, judged.right)
+    threshold = best_threshold(judged.presence, judged.has_target & judged.drawn, judged.has_target)
+    return Calibration(
+        (float(weights[0]), float(weights[1]), float(weights[2])),
+        threshold,
+        len(judged.right),
+        source,
+    )
+
+
+def fit_logistic(features: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Logistic regression by Newton's method: features (N, K), right (N,) bool -> (1 + K,) weights
+    that minimise the summed cross-entropy + RIDGE / 2 |w|^2 of all but the constant."""
+    x = np.concatenate([np.ones((len(features), 1)), features], 1)
+    ridge = RIDGE * np.diag([0.0, *np.ones(features.shape[1])])
+    y, w = right.astype(float), np.zeros(x.shape[1])
+
+    def loss(w: np.ndarray) -> float:
+        logits = x @ w
+        return float((np.logaddexp(0, logits) - y * logits).sum() + w @ ridge @ w / 2)
+
+    for _ in range(STEPS):
+        p = _sigmoid(x @ w)
+        gradient = x.T @ (p - y) + ridge @ w
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + ridge
+        step = np.linalg.lstsq(hessian, gradient, rcond=None)[0]
+        scale = 1.0
+        while loss(w - scale * step) > loss(w) and scale > 1e-9:
+            scale /= 2
+        w = w - scale * step
+        if np.abs(scale * step).max() < 1e-10:
+            break
+    return w
+
+
+def best_threshold(presence: np.ndarray, kept: np.ndarray, has_target: np.ndarray) -> float:
+    """The threshold with the largest mean of N-acc and T-acc: half-way between two of the scores;
+    of equal ones the nearest to 0.5.
+
+    Args:
+        presence: (N,), found where it reaches the threshold.
+        kept: (N,) bool, of those with a target the ones whose mask is not empty anyway.
+        has_target: (N,) bool.
+    """
+    values = np.unique(presence)
+    candidates = np.array([0.0, *((values[1:] + values[:-1]) / 2), 1.0])
+    absent, present = np.sort(presence[~has_target]), np.sort(presence[kept])
+    lost = np.searchsorted(present, candidates)  # below the threshold
+    n_acc = np.searchsorted(absent, candidates) / len(absent)
+    t_acc = (len(present) - lost) / has_target.sum()
+    best = n_acc + t_acc
+    close = candidates[best >= best.max() - 1e-12]
+    return float(close[np.abs(close - 0.5).argmin()])
+
+
+def presence_rates(judged: Judged, threshold: float) -> dict[str, float]:
+    """N-acc and T-acc in percent where masks below the threshold are empty; NaN of no sentence."""
+    empty = (judged.presence < threshold) | ~judged.drawn
+    return {
+        'N-acc': _percent(empty[~judged.has_target]),
+        'T-acc': _percent(~empty[judged.has_target]),
+    }
+
+
+class Bin(NamedTuple):
+    """The answers of one range of confidence."""
+
+    low: float
+    high: float
+    samples: int
+    confidence: float  # their mean; NaN of none
+    right: float  # their share
+
+
+def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> list[Bin]:
+    """Ranges of equal width: [0, 1 / bins) ... [1 - 1 / bins, 1]."""
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    found = []
+    for k in range(bins):
+        inside = place == k
+        n = int(inside.sum())
+        means = (
+            (float(confidence[inside].mean()), float(right[inside].mean()))
+            if n
+            else (math.nan, math.nan)
+        )
+        found.append(Bin(k / bins, (k + 1) / bins, n, *means))
+    return found
+
+
+def calibration_error(bins: Sequence[Bin]) -> float:
+    """The expected calibration error, 0 to 1: the mean of |right - confidence| over the answers, by
+    bins (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017)."""
+    total = sum(one.samples for one in bins)
+    return sum(one.samples * abs(one.right - one.confidence) for one in bins if one.samples) / total
+
+
+def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
+    """The share of the pairs of a positive and another in which the positive has the higher score,
+    equal ones half; NaN where one kind is missing."""
+    n, m = int(positive.sum()), int((~positive).sum())
+    if not n or not m:
+        return math.nan
+    others = np.sort(scores[~positive])
+    below = np.searchsorted(others, scores[positive], 'left')
+    upto = np.searchsorted(others, scores[positive], 'right')
+    return float((below + upto).sum() / (2 * n * m))
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 0.5 * (1 + np.tanh(x / 2))  # never overflows
+
+
+def _percent(flags: np.ndarray) -> float:
+    return 100 * float(flags.mean()) if len(flags) else math.nan
