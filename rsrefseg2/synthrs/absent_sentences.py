@@ -181,14 +181,13 @@ class Scene:
 
 
 def change_category(text: str, scene: Scene, rng: random.Random) -> str:
-    """The first name becomes that of another category."""
+    """The first name becomes that of a category that the sentence does not name."""
     found = _NAME.search(text)
     if found is None:
         return text
     there = scene.categories if rng.random() < IN_PICTURE else list(CATEGORIES)
-    names = [
-        name for name, about in ALIASES.items() if about in there and about != ALIASES[found[0]]
-    ]
+    named = {ALIASES[name] for name in _NAME.findall(text)}
+    names = [name for name, about in ALIASES.items() if about in there and about not in named]
     return text[: found.start()] + rng.choice(names) + text[found.end() :] if names else text
 
 
@@ -209,7 +208,7 @@ def change_attribute(text: str, scene: Scene, rng: random.Random) -> str:
 def change_direction(text: str, scene: Scene, rng: random.Random) -> str:
     """The sentence after a symmetry; one without a place or a relation gets a place."""
     if all(rewrite(text, symmetry) == text for symmetry in _OTHERS):
-        if re.search(r'\b(?:to|that)\b', text):  # 'closest to the', or a colour said late
+        if re.search(r'\b(?:to|that|center|middle)\b', text):  # 'closest to', a colour said late
             return text
         return f'{text} {rng.choice(_WHERE)}'
     return rewrite(text, rng.choice(_OTHERS)) or text
