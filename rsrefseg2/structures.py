@@ -19,6 +19,7 @@ class RefSegDataSample(BaseDataElement):
             absent where there is none.
         predicted_iou, presence: (), 0 to 1, of SAM's heads where `sam.score_heads` has trained them:
             the IoU of the mask as drawn, and the probability that there is what the sentence names.
+        mean_probability: (), 0 to 1, beside these: of the pixels of the mask as drawn, 0 of none.
         drawn_mask: (H, W) bool, the mask as drawn, where `presence_threshold` emptied pred_mask.
         score, box, point: of a zero-shot model: its score (), and x1, y1, x2, y2 (4,) or x, y (2,)
             in pixels of the image, from which the mask was drawn.

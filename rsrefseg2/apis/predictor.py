@@ -193,21 +193,29 @@ class Predictor:
         for text, mask, prompt, scores in zip(
             sentences, logits, self._dense(outputs, image), _scores_of(outputs), strict=True
         ):
-            verdict = self.verdict(*scores)
             drawn = (mask > 0).cpu().numpy()
+            verdict = self.verdict(
+                *scores, float(mask[mask > 0].sigmoid().mean()) if drawn.any() else 0
+            )
             if verdict is not None and not verdict.found:
                 drawn = np.zeros_like(drawn)
             found.append(Prediction(text, drawn, mask.float().cpu().numpy(), prompt, verdict))
         return found
 
-    def verdict(self, presence: float | None, predicted_iou: float | None) -> Verdict | None:
-        """Whether an object counts as found, and how sure its mask is; None without a threshold."""
+    def verdict(
+        self, presence: float | None, predicted_iou: float | None, mean_probability: float
+    ) -> Verdict | None:
+        """Whether an object counts as found, and how sure its mask is; None without a threshold.
+
+        Args:
+            mean_probability: of the mask as drawn, 0 of an empty one.
+        """
         if self.threshold is None or presence is None:
             return None
         confidence = None
         if self.calibration is not None and predicted_iou is not None:
-            confidence = self.calibration.confidence(presence, predicted_iou)
-        return Verdict(presence >= self.threshold, confidence)
+            confidence = self.calibration.confidence(presence, predicted_iou, mean_probability)
+        return Verdict(presence >= self.threshold and mean_probability > 0, confidence)
 
     def segment(
         self, sentences: Sequence[str], image: EncodedImage, dense_prior: np.ndarray | None = None

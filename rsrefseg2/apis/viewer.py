@@ -149,11 +149,16 @@ class Viewer:
     def _ask(self, text: str, first: Segment, mode: Mode) -> Answer:
         """Presence is of the first look, which sees all of the view; the IoU is of the last."""
         looks = [Look(self.window, first.logits, self._valid, first.predicted_iou)]
-        verdict = self.predictor.verdict(*first[2:])
+        verdict = self.verdict(first.presence, looks[0])
         if mode == 'zoom' and (verdict is None or verdict.found):
             looks += self.look_closer(text, first.logits, first.dense_prompt)
-            verdict = self.predictor.verdict(first.presence, looks[-1].predicted_iou)
+            verdict = self.verdict(first.presence, looks[-1])
         return self._answer(text, looks, first.dense_prompt, verdict)
+
+    def verdict(self, presence: float | None, look: Look) -> Verdict | None:
+        """`Predictor.verdict` on a look's mask."""
+        mean_probability = confidence_of(look.logits, look.valid)
+        return self.predictor.verdict(presence, look.predicted_iou, mean_probability)
 
     @property
     def encoded(self) -> EncodedImage:
@@ -168,7 +173,7 @@ class Viewer:
         self, text: str, looks: list[Look], dense: np.ndarray | None, verdict: Verdict | None
     ) -> Answer:
         window, logits, valid, _ = looks[-1]
-        confidence, verdict = judged(confidence_of(logits, valid), verdict)
+        confidence = confidence_by(verdict, confidence_of(logits, valid))
         if verdict is not None and not verdict.found:
             logits = np.full_like(logits, EMPTY)
         if self.source.raster is None and len(looks) == 1:  # as `Predictor.predict` gives it
@@ -266,13 +271,11 @@ class Viewer:
                 Surface(self.window, logits, cells),
                 None,
                 (self.window,),
-                confidence,
+                confidence_by(verdict, confidence_of(logits, valid)),
                 self.predictor.unknown_words(text),
                 verdict,
             )
-            for text, logits, (confidence, verdict) in zip(
-                sentences, grid, map(judged, (confidence_of(one, valid) for one in grid), verdicts)
-            )
+            for text, logits, verdict in zip(sentences, grid, verdicts, strict=True)
         ]
 
     def _ask_tile(
@@ -289,7 +292,8 @@ class Viewer:
         image = self.predictor.encode(view.image)
         maps = []
         for k, one in enumerate(self.predictor.segment_scored(sentences, image)):
-            verdict = self.predictor.verdict(*one[2:])
+            look = Look(window, one.logits, view.valid, one.predicted_iou)
+            verdict = self.verdict(one.presence, look)
             verdicts[k] = surer(verdicts[k], verdict)
             lacks = verdict is not None and not verdict.found
             maps.append(
@@ -305,16 +309,11 @@ class Viewer:
             return np.memmap(file, np.float32, 'w+', shape=shape)
 
 
-def judged(probability: float, verdict: Verdict | None) -> tuple[float, Verdict | None]:
-    """The confidence of an answer, and its verdict: what has no cell is not found.
-
-    Args:
-        probability: of `confidence_of`.
-    """
-    if verdict is None:
-        return probability, None
-    verdict = verdict._replace(found=verdict.found and probability > 0)
-    return probability if verdict.confidence is None else verdict.confidence, verdict
+def confidence_by(verdict: Verdict | None, mean_probability: float) -> float:
+    """The calibrated confidence, or else the mean probability (`confidence_of`)."""
+    if verdict is None or verdict.confidence is None:
+        return mean_probability
+    return verdict.confidence
 
 
 def surer(first: Verdict | None, second: Verdict | None) -> Verdict | None:

@@ -86,6 +86,17 @@ def write_scores(metrics: dict[str, Any], path: str, args: argparse.Namespace) -
     print(f'scores written to {path}')
 
 
+def use_calibration(cfg: Config, args: argparse.Namespace) -> None:
+    """Masks below the threshold of the calibration beside the checkpoint are empty, as `predict` has
+    them; `--cfg-options model.presence_threshold=...` wins."""
+    from ..engine import read_calibration
+
+    calibration = read_calibration(args.checkpoint)
+    if calibration is not None and 'model.presence_threshold' not in (args.cfg_options or {}):
+        cfg.model.presence_threshold = calibration.presence_threshold
+        print(f'not found below presence {calibration.presence_threshold:.3f}, as calibrated')
+
+
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
     from mmengine.dist import is_main_process
@@ -98,7 +109,6 @@ def run(args: argparse.Namespace) -> None:
         identify_run,
         load_config,
         ranks_end_together,
-        read_calibration,
         read_checkpoint,
         set_scoring,
         test_on,
@@ -117,10 +127,7 @@ def run(args: argparse.Namespace) -> None:
     check_checkpoint(cfg, args.checkpoint)
     if args.checkpoint:
         read_checkpoint(args.checkpoint)  # before the towers are built
-        calibration = read_calibration(args.checkpoint)
-        if calibration is not None and 'model.presence_threshold' not in (args.cfg_options or {}):
-            cfg.model.presence_threshold = calibration.presence_threshold  # as `predict` has it
-            print(f'not found below presence {calibration.presence_threshold:.3f}, as calibrated')
+        use_calibration(cfg, args)
     set_scoring(
         cfg,
         protocol=args.protocol,

@@ -20,7 +20,7 @@ class Entry(TypedDict):
     """`Calibration` in a file, and the checkpoint that it belongs to."""
 
     checkpoint: str  # `checkpoint_digest`
-    weights: tuple[float, float, float]
+    weights: tuple[float, float, float, float]
     presence_threshold: Annotated[float, Meta(ge=0, le=1)]
     samples: Annotated[int, Meta(ge=1)]
     source: str

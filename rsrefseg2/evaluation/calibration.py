@@ -1,11 +1,13 @@
-"""How sure an answer is: SAM's two scores as one probability, fitted on val, and how good that is.
+"""How sure an answer is: three scores as one probability, fitted on val, and how good that is.
 
-    confidence = s(w_0 + w_1 logit(presence) + w_2 logit(predicted IoU)),   s(x) = 1 / (1 + e^-x)
+    confidence = s(w_0 + w_1 logit(presence) + w_2 logit(predicted IoU) + w_3 logit(mean probability))
 
-It is the probability that the mask as drawn has an IoU above 0.5 with its target; of a sentence that
-names nothing no mask is right. The weights are those of a logistic regression (Platt's scaling, of
-two scores) on another split than the one that is judged. An object is not found where its presence is
-below a threshold: the one with the largest mean of N-acc and T-acc on that split.
+with s(x) = 1 / (1 + e^-x). Presence and predicted IoU are SAM's; the mean probability is that of the
+pixels of the mask as drawn. It is the probability that this mask has an IoU above 0.5 with its target;
+of a sentence that names nothing no mask is right, and an empty mask never is: 0. The weights are those
+of a logistic regression (Platt's scaling, of three scores) on another split than the one that is
+judged. An object is not found where its presence is below a threshold: the one with the largest mean
+of N-acc and T-acc on that split.
 """
 
 from __future__ import annotations
@@ -21,22 +23,23 @@ from .protocols import PROTOCOLS
 
 BINS = 10  # of the reliability diagram and the expected calibration error
 EDGE = 1e-6  # scores are kept this far from 0 and 1, where the logit is infinite
-RIDGE = 1e-3  # on w_1 and w_2: finite weights where the answers can be told apart
+RIDGE = 1e-3  # on all weights but w_0: finite weights where the answers can be told apart
 STEPS = 100  # of Newton's method, at most; a handful are taken
+SCORES = ('presence', 'predicted_iou', 'mean_probability')  # of a record
 CURVE = tuple(k / 100 for k in range(101))  # thresholds of N-acc and T-acc
 
 
 class Calibration(NamedTuple):
     """What was fitted for one checkpoint."""
 
-    weights: tuple[float, float, float]  # of 1, logit(presence), logit(predicted IoU)
+    weights: tuple[float, float, float, float]  # of 1, then of the logits of SCORES
     presence_threshold: float
     samples: int  # that they were fitted on
     source: str  # the dump of these
 
-    def confidence(self, presence: float, predicted_iou: float) -> float:
-        """The probability that the mask as drawn is right, 0 to 1."""
-        return float(confidences(self, np.array([presence]), np.array([predicted_iou]))[0])
+    def confidence(self, *scores: float) -> float:
+        """The probability that the mask as drawn is right, 0 to 1; `scores`: SCORES."""
+        return float(confidences(self, np.array([scores]))[0])
 
     def finds(self, presence: float) -> bool:
         """Whether the object counts as found."""
@@ -44,13 +47,17 @@ class Calibration(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """N answers: SAM's scores, and what is true of the masks as drawn."""
+    """N answers: their scores, and what is true of the masks as drawn."""
 
-    presence: np.ndarray  # (N,) 0 to 1
-    predicted_iou: np.ndarray  # (N,) 0 to 1
+    scores: np.ndarray  # (N, 3) 0 to 1: SCORES
     has_target: np.ndarray  # (N,) bool
     drawn: np.ndarray  # (N,) bool: the mask as drawn is not empty
     right: np.ndarray  # (N,) bool: the IoU of the mask as drawn is above 0.5
+
+    @property
+    def presence(self) -> np.ndarray:
+        """(N,), the first of the scores."""
+        return self.scores[:, 0]
 
     def rows(self, kept: np.ndarray) -> Judged:
         """Those of `kept` (N,) bool."""
@@ -58,32 +65,29 @@ class Judged(NamedTuple):
 
 
 def judge(records: Iterable[Mapping[str, Any]]) -> Judged:
-    """From records with `presence`, `predicted_iou`, `area`, and of the mask as drawn
-    `intersection`, `union`.
+    """From records with SCORES, `area`, and of the mask as drawn `intersection`, `union`.
 
     Raises:
         UserError: a record lacks a score.
     """
-    rows = []
+    scores, facts = [], []
     for record in records:
-        for name in ('presence', 'predicted_iou'):
+        for name in SCORES:
             if record.get(name) is None:
                 raise UserError(
                     f'{record.get("location", "the dump")}: sample {record["id"]} has no {name}: '
                     "write the dump with a model that has model.sam.score_heads=['iou', 'object']"
                 )
         area, i, u = record['area'], record['intersection'], record['union']
-        rows.append(
+        scores.append([record[name] for name in SCORES])
+        facts.append(
             (
-                record['presence'],
-                record['predicted_iou'],
                 area > 0,
                 u - area + i > 0,  # the prediction's pixels
                 area > 0 and PROTOCOLS['paper'].passes(i, u, 5),
             )
         )
-    columns = [np.array(values) for values in zip(*rows, strict=True)]
-    return Judged(*(c.astype(float) for c in columns[:2]), *(c.astype(bool) for c in columns[2:]))
+    return Judged(np.array(scores, float), *np.array(facts, bool).T)
 
 
 def logit(p: np.ndarray) -> np.ndarray:
@@ -92,10 +96,10 @@ def logit(p: np.ndarray) -> np.ndarray:
     return np.log(p) - np.log1p(-p)
 
 
-def confidences(calibration: Calibration, presence: np.ndarray, iou: np.ndarray) -> np.ndarray:
-    """(N,) presence and predicted IoU -> (N,) confidence."""
-    constant, of_presence, of_iou = calibration.weights
-    return _sigmoid(constant + of_presence * logit(presence) + of_iou * logit(iou))
+def confidences(calibration: Calibration, scores: np.ndarray) -> np.ndarray:
+    """(N, 3) SCORES -> (N,) confidence; 0 where the mean probability is that of no pixel, 0."""
+    constant, *weights = calibration.weights
+    return np.where(scores[:, 2] > 0, _sigmoid(constant + logit(scores) @ np.array(weights)), 0.0)
 
 
 def fit_calibration(judged: Judged, source: str) -> Calibration:
@@ -113,11 +117,11 @@ def fit_calibration(judged: Judged, source: str) -> Calibration:
                 f'{source}: {name} stands in {flags.sum()} of {len(flags)} samples: a calibration '
                 'needs both kinds; give a larger split, of sentences with a target and without'
             )
-    features = np.stack([logit(judged.presence), logit(judged.predicted_iou)], 1)
-    weights = fit_logistic(features, judged.right)
+    drawn = judged.rows(judged.drawn)
+    weights = fit_logistic(logit(drawn.scores), drawn.right)
     threshold = best_threshold(judged.presence, judged.has_target & judged.drawn, judged.has_target)
     return Calibration(
-        (float(weights[0]), float(weights[1]), float(weights[2])),
+        (float(weights[0]), float(weights[1]), float(weights[2]), float(weights[3])),
         threshold,
         len(judged.right),
         source,

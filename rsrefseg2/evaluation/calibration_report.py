@@ -73,7 +73,7 @@ class CalibrationReport:
     ) -> None:
         self.calibration, self.judged, self.title = calibration, judged, title
         self.groups = {name: np.array(found, object) for name, found in groups.items()}
-        self.confidence = confidences(calibration, judged.presence, judged.predicted_iou)
+        self.confidence = confidences(calibration, judged.scores)
         self.bins = reliability(self.confidence, judged.right)
 
     def row(self, kept: np.ndarray | None = None) -> dict[str, float]:

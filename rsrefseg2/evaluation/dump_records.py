@@ -4,8 +4,8 @@ A scorer needs `id`, `prediction` and `ground_truth` (COCO RLE) alone. `area` (p
 annotated mask), `intersection`, `union` and `iou` are for people: they are counted again from the
 masks. `iou` is null where it is undefined. Rates are shares from 0 to 1.
 A zero-shot model adds its `score`, the `box` (x1, y1, x2, y2) or the `point` (x, y) that it drew the
-mask from, in pixels of the image. A model with `sam.score_heads` adds `presence` and `predicted_iou`,
-and `drawn`, the mask as drawn, where `presence_threshold` emptied the prediction.
+mask from, in pixels of the image. A model with `sam.score_heads` adds `presence`, `predicted_iou`
+and `mean_probability`, and `drawn`, the mask as drawn, where `presence_threshold` emptied the prediction.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Annotated(TypedDict, total=False):
     point: tuple[float, float] | None
     presence: Share | None
     predicted_iou: Share | None
+    mean_probability: Share | None
     drawn: Any
 
 

@@ -18,6 +18,7 @@ from ..errors import UserError
 from ..records import to_json
 from ..registry import METRICS
 from ..rle import encode
+from .calibration import SCORES
 from .dump import Lines, Records, mark_of, prepare_dump, replacing_dump
 from .localisation import coarse_localisation, mask_agreement
 from .protocols import find_protocol
@@ -25,7 +26,6 @@ from .score_report import Report
 from .score_sums import COLUMNS, PRESENCE
 
 PLACES = ('score', 'box', 'point')  # of a zero-shot model, in a dump
-SCORES = ('presence', 'predicted_iou')  # of SAM's heads, in a dump
 
 
 @METRICS.register_module()
@@ -112,7 +112,7 @@ class RefSegMetric(BaseMetric):
 
     def record(self, sample: dict) -> dict[str, Any]:
         """id, file, sentence, category, area, intersection, union, iou; for a dump the masks and
-        `coarse_localisation`, `mask_agreement`, a zero-shot model's PLACES and SAM's SCORES, too."""
+        `coarse_localisation`, `mask_agreement`, a zero-shot model's PLACES and a calibration's SCORES, too."""
         pred, gt = self.masks(sample)
         name = sample['sample_id']
         intersection, union = self.protocol.overlap(pred, gt, location=f'sample {name}')

@@ -93,22 +93,14 @@ class RSRefSeg2(BaseModel):
         )
         encoder = DualModalityEncoder(init=init, **siglip)
         mask_generator = MaskGenerator(init=init, **sam)
-        super().__init__(
-            data_preprocessor=dict(
-                type='rsrefseg2.RefSegDataPreprocessor',
-                tokenizer=siglip['checkpoint'],
-                init=init,
-                **inputs_of(encoder, mask_generator),
-                **(data_preprocessor or {}),
-            )
-        )
+        parts = inputs_of(encoder, mask_generator)
+        super().__init__(_preprocessor(siglip['checkpoint'], init, parts, data_preprocessor))
         # Plain nn.Modules: mmengine's init_weights() would reach into a BaseModule's children and
         # overwrite LoRA's zeros.
         self.encoder, self.mask_generator = encoder, mask_generator
         self.autocast = autocast
         if frozen_dtype == 'bfloat16':
-            sam = mask_generator.sam.vision_encoder
-            for tower in (encoder.vision_model, encoder.text_model, sam):
+            for tower in self.towers():
                 store_frozen_in_bfloat16(tower)
         if compile_blocks is not None:
             compile_towers(self, compile_blocks)
@@ -121,6 +113,11 @@ class RSRefSeg2(BaseModel):
         self.losses = nn.ModuleDict(
             {name: MODELS.build(loss) for name, loss in (losses or {}).items() if loss is not None}
         )
+
+    def towers(self) -> list[nn.Module]:
+        """SigLIP's two towers and SAM's image encoder."""
+        encoder = self.encoder
+        return [encoder.vision_model, encoder.text_model, self.mask_generator.sam.vision_encoder]
 
     @classmethod
     def from_pretrained(
@@ -299,7 +296,8 @@ class RSRefSeg2(BaseModel):
         self, outputs: RefSegOutputs, data_samples: list[RefSegDataSample]
     ) -> list[RefSegDataSample]:
         """Give each sample `pred_mask` (H, W) bool at its original size, `dense_prompt`, and of
-        the heads that `sam.score_heads` has trained `predicted_iou` and `presence`."""
+        the heads that `sam.score_heads` has trained `predicted_iou` and `presence`, with
+        `mean_probability`."""
         masks = self.masks(outputs.mask_logits, [s.ori_shape for s in data_samples])
         return self.answer(outputs, masks, data_samples)
 
@@ -310,6 +308,9 @@ class RSRefSeg2(BaseModel):
         `drawn_mask` is what was drawn."""
         for i, (sample, mask) in enumerate(zip(data_samples, masks, strict=True)):
             sample.pred_mask = mask > 0
+            if self.mask_generator.score_heads:
+                found = mask[sample.pred_mask].sigmoid()
+                sample.mean_probability = found.sum() / max(found.numel(), 1)
             if outputs.iou_score is not None:
                 sample.predicted_iou = outputs.iou_score[i].float()
             if outputs.object_score is not None:
@@ -368,6 +369,16 @@ def _check_choices(
             f'test_symmetries is None or one of {", ".join(map(repr, GROUPS))}, '
             f'not {test_symmetries!r}'
         )
+
+
+def _preprocessor(tokenizer: str | dict, init: str, parts: dict, options: dict | None) -> dict:
+    """The config of the data preprocessor.
+
+    Args:
+        parts: of `inputs_of`.  options: of the config.
+    """
+    kind = 'rsrefseg2.RefSegDataPreprocessor'
+    return dict(type=kind, tokenizer=tokenizer, init=init, **parts, **(options or {}))
 
 
 def inputs_of(encoder: DualModalityEncoder, mask_generator: MaskGenerator) -> dict:

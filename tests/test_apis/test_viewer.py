@@ -111,7 +111,7 @@ class Drawn:
     def segment_scored(self, *given):
         return [Segment(*pair) for pair in self.segment(*given)]
 
-    def verdict(self, presence, predicted_iou):
+    def verdict(self, *scores):
         return None
 
 

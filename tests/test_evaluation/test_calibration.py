@@ -34,7 +34,8 @@ def answers(n=400, seed=0):
     presence = 1 / (1 + np.exp(-(rng.normal(0, 1.5, n) + np.where(has_target, 1.5, -1.5))))
     iou = rng.random(n)
     right = has_target & (rng.random(n) < 0.3 + 0.6 * iou)
-    return Judged(presence, iou, has_target, rng.random(n) < 0.97, right)
+    mean = 0.5 + 0.5 * rng.random(n)
+    return Judged(np.stack([presence, iou, mean], 1), has_target, rng.random(n) < 0.97, right)
 
 
 # --- the fit -------------------------------------------------------------------------------------
@@ -43,20 +44,21 @@ def answers(n=400, seed=0):
 @pytest.mark.parametrize('seed', range(4))
 def test_the_weights_are_those_of_another_solver(seed):
     judged = answers(seed=seed)
-    x = np.stack([logit(judged.presence), logit(judged.predicted_iou)], 1)
+    judged = judged.rows(judged.drawn)
+    x = logit(judged.scores)
 
     def loss(w):
-        total = RIDGE / 2 * (w[1] ** 2 + w[2] ** 2)
+        total = RIDGE / 2 * (w[1] ** 2 + w[2] ** 2 + w[3] ** 2)
         for row, right in zip(x, judged.right, strict=True):
-            z = w[0] + w[1] * row[0] + w[2] * row[1]
+            z = w[0] + w[1] * row[0] + w[2] * row[1] + w[3] * row[2]
             p = 1 / (1 + math.exp(-z))
             total -= math.log(p if right else 1 - p)
         return total
 
     found = fit_logistic(x, judged.right)
-    expected = minimize(loss, np.zeros(3), method='BFGS', options=dict(gtol=1e-7)).x
+    expected = minimize(loss, np.zeros(4), method='BFGS', options=dict(gtol=1e-7)).x
     assert np.abs(found - expected).max() < 1e-4
-    calibration = fit_calibration(judged, 'val')
+    calibration = fit_calibration(answers(seed=seed), 'val')
     assert calibration.weights == tuple(found) and calibration.samples == 400
 
 
@@ -75,8 +77,10 @@ def test_scores_that_separate_give_finite_weights():
     assert np.isfinite(w).all() and (1 / (1 + np.exp(-(w[0] + w[1] * x[:, 0]))))[[1, 2]].round(
         2
     ).tolist() == [0, 1]
-    calibration = Calibration((0.0, 1.0, 0.0), 0.5, 1, 'val')
-    assert 0 <= calibration.confidence(0.0, 1.0) < 1e-5  # a logit of 0 and 1 is finite
+    calibration = Calibration((0.0, 1.0, 0.0, 0.0), 0.5, 1, 'val')
+    assert calibration.confidence(0.7, 0.5, 0.5) == pytest.approx(0.7)
+    assert calibration.confidence(0.7, 0.5, 0.0) == 0  # nothing is drawn
+    assert 0 <= calibration.confidence(0.0, 1.0, 1.0) < 1e-5  # a logit of 0 and 1 is finite
     assert calibration.finds(0.5) and not calibration.finds(0.49)
 
 
@@ -147,8 +151,7 @@ def test_the_threshold_is_the_best_of_all(seed):
 
 def test_the_rates_at_a_threshold():
     judged = Judged(
-        np.array([0.1, 0.6, 0.7, 0.2, 0.9]),
-        np.full(5, 0.5),
+        np.array([[0.1, 0.6, 0.7, 0.2, 0.9], [0.5] * 5, [0.5] * 5]).T,
         np.array([False, False, True, True, True]),
         np.array([True, True, True, True, False]),
         np.zeros(5, bool),
@@ -174,6 +177,7 @@ def dump(folder, name, n=60, **changed):
             'ground_truth': lambda i: rle(NOTHING if i % 3 == 2 else target(i)),
             'presence': lambda i: 0.2 + 0.01 * (i % 5) if (i % 3 == 2) ^ (i % 10 == 0) else 0.9,
             'predicted_iou': lambda i: 0.9 if i % 7 else 0.4,
+            'mean_probability': lambda i: 0.6 + 0.01 * (i % 30),
             'level': lambda i: 'none' if i % 3 == 2 else 'attribute',
             **changed,
         },
