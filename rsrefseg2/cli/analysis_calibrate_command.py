@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import os
 import sys
+from typing import Any
 
 from ..errors import UserError
 from ..extras import require_extra
@@ -40,6 +41,18 @@ def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -
             parser.error('--test is the dump of another split than the one that is fitted on')
 
 
+def require_dump_of(dump: str, checkpoint: str) -> None:
+    """A UserError where the dump says that it is of another checkpoint, by name or size."""
+    from ..records import read_json_lines
+
+    for _, first in read_json_lines(dump, dict[str, Any], what='the dump'):
+        named = first.get('test', {}).get('checkpoint')
+        own = f'{os.path.basename(checkpoint)}, {os.stat(checkpoint).st_size} bytes'
+        if named is not None and not named.startswith(own):
+            raise UserError(f'{dump} is of {named}, and {checkpoint} is {own}: give the dump of it')
+        return
+
+
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
     # Libraries write notices to stdout while they are imported; there, only the result belongs.
@@ -52,6 +65,8 @@ def run(args: argparse.Namespace) -> None:
         free_paths(args.plot, option='--plot', overwrite=args.overwrite)
     if args.checkpoint and not os.path.exists(args.checkpoint):
         raise UserError(f'the checkpoint {args.checkpoint} does not exist')
+    for dump in filter(None, (args.val, args.test) if args.checkpoint else ()):
+        require_dump_of(dump, args.checkpoint)
     judged, groups = judge_dump(args.val)
     calibration = fit_calibration(judged, os.path.basename(args.val))
     title = f'{args.val}, which it was fitted on'

@@ -65,11 +65,13 @@ class AbsentSentences(BaseTransform):
     Args:
         data_root: SynthRS's folder, with the scene file of the split.
         prob: the share of the sentences with a target that it is tried for.
+        split: that the samples are of.
+        kinds: of the four.
         layout: the layout whose reader gave the samples their ids.
 
     Raises:
         UserError: no such layout; the scene file is missing, or of other data.
-        ValueError: prob is not from 0 to 1.
+        ValueError: prob is not from 0 to 1; an unknown kind.
     """
 
     def __init__(

@@ -9,6 +9,7 @@ import pytest
 from scipy.optimize import minimize
 
 from rsrefseg2.cli import run_command
+from rsrefseg2.engine import read_calibration
 from rsrefseg2.errors import UserError
 from rsrefseg2.evaluation import CalibrationReport, fit_calibration, judge_dump
 from rsrefseg2.evaluation.calibration import (
@@ -223,6 +224,19 @@ def test_the_tool(tmp_path, capsys):
     run_command('analysis calibrate', [str(val)])
     printed = capsys.readouterr().out
     assert 'which it was fitted on' in printed and 'with a target' in printed
+
+
+def test_the_checkpoint_is_that_of_the_dump(tmp_path, capsys):
+    checkpoint = tmp_path / 'iter_9.pth'
+    checkpoint.write_bytes(b'weights')
+    val = dump(tmp_path, 'val', test=lambda i: dict(checkpoint='iter_9.pth, 7 bytes, 123'))
+    run_command('analysis calibrate', [str(val), '--checkpoint', str(checkpoint)])
+    assert 'iter_9.calibration.json' in capsys.readouterr().err
+    assert read_calibration(checkpoint).source == 'val.jsonl'
+    checkpoint.write_bytes(b'other weights')
+    with pytest.raises(SystemExit):
+        run_command('analysis calibrate', [str(val), '--checkpoint', str(checkpoint)])
+    assert 'is of iter_9.pth, 7 bytes' in capsys.readouterr().err
 
 
 def test_the_plot(tmp_path, capsys):
