@@ -65,5 +65,5 @@ def read_calibration(checkpoint: str | Path) -> Calibration | None:
             'calibrate), or remove it'
         )
     return Calibration(
-        tuple(entry['weights']), entry['presence_threshold'], entry['samples'], entry['source']
+        entry['weights'], entry['presence_threshold'], entry['samples'], entry['source']
     )
