@@ -24,12 +24,14 @@ from torch import Tensor
 
 from ..datasets import read_image
 from ..datasets.images import rgb_of, rgb_of_array
+from ..directions import rewrite
 from ..engine import load_config, load_model
 from ..errors import UserError
-from ..models.losses.segmentation import upsample
+from ..models.losses.segmentation import upsample, upsample_each
 from ..models.symbols import EncodedImages, RefSegOutputs
 from ..models.towers.tokenizers import words_in
 from ..publishing import find_pretrained
+from ..symmetries import GROUPS, IDENTITY, Symmetry
 
 MOST_CHARACTERS = 10_000  # of a sentence; a text tower reads 16 to 77 tokens of it
 
@@ -48,6 +50,7 @@ class EncodedImage(NamedTuple):
 
     features: EncodedImages
     shape: tuple[int, int]  # (H, W)
+    turned: tuple[tuple[Symmetry, EncodedImage], ...] = ()  # by `model.test_symmetries`
 
 
 class Predictor:
@@ -108,10 +111,18 @@ class Predictor:
             UserError: it cannot be read as an image.
         """
         image = as_rgb(image)
+        with self._lock, torch.inference_mode():
+            turned = tuple(
+                (symmetry, self._encode(symmetry.maps(image, y=0, x=1)))
+                for symmetry in GROUPS.get(self.model.test_symmetries, ())
+                if symmetry != IDENTITY
+            )
+            return self._encode(image)._replace(turned=turned)
+
+    def _encode(self, image: np.ndarray) -> EncodedImage:
         # (H, W, 3) -> (3, H, W)
         tensor = torch.from_numpy(image.transpose(2, 0, 1).copy())
-        with self._lock, torch.inference_mode():
-            features = self.model.encode_images(*self.model.data_preprocessor.images([tensor]))
+        features = self.model.encode_images(*self.model.data_preprocessor.images([tensor]))
         return EncodedImage(features, image.shape[:2])
 
     def set_image(self, image: str | Path | np.ndarray | Image.Image) -> Predictor:
@@ -158,9 +169,8 @@ class Predictor:
         raise RuntimeError('call set_image before predict')
 
     def _answer(self, sentences: list[str], image: EncodedImage) -> list[Prediction]:
-        outputs = self._outputs(sentences, image)
-        logits = self.model.masks(outputs.mask_logits, [image.shape] * len(sentences))
-        dense = self._dense(outputs, image)
+        maps, dense = self._maps(sentences, image)
+        logits = upsample_each(maps, [image.shape] * len(sentences))
         return [
             Prediction(text, (mask > 0).cpu().numpy(), mask.float().cpu().numpy(), prompt)
             for text, mask, prompt in zip(sentences, logits, dense, strict=True)
@@ -180,10 +190,9 @@ class Predictor:
         with self._lock, torch.inference_mode():
             for start in range(0, len(sentences), self.batch_size):
                 part = list(sentences[start : start + self.batch_size])
-                outputs = self._outputs(part, image, dense_prior)
-                logits = self.model.without_border(outputs.mask_logits, [image.shape] * len(part))
+                logits, dense = self._maps(part, image, dense_prior)
                 maps = [one.float().cpu().numpy() for one in logits]
-                found += zip(maps, self._dense(outputs, image), strict=True)
+                found += zip(maps, dense, strict=True)
         return found
 
     def cells(self, shape: tuple[int, int]) -> tuple[int, int]:
@@ -198,6 +207,28 @@ class Predictor:
             return tuple(word for word in words_in(sentence) if word not in known)
         with self._lock:
             return self.model.data_preprocessor.unknown_words(sentence)
+
+    def _maps(
+        self, sentences: list[str], image: EncodedImage, dense_prior: np.ndarray | None = None
+    ) -> tuple[list[Tensor], list[np.ndarray | None]]:
+        """For each sentence the mask's logits (h, w), the mean over `image.turned` as
+        `predict_with_symmetries` takes it, and p_dense of the picture as it is."""
+        outputs = self._outputs(sentences, image, dense_prior)
+        maps = self.model.without_border(outputs.mask_logits, [image.shape] * len(sentences))
+        passes = [1] * len(sentences)
+        for symmetry, turned in image.turned:
+            texts = {k: rewrite(text, symmetry) for k, text in enumerate(sentences)}
+            told = {k: text for k, text in texts.items() if text is not None}
+            if not told:
+                continue
+            prior = None if dense_prior is None else symmetry.maps(dense_prior, y=0, x=1).copy()
+            logits = self._outputs(list(told.values()), turned, prior).mask_logits
+            found = self.model.without_border(logits, [turned.shape] * len(told))
+            for k, one in zip(told, found, strict=True):
+                maps[k] = maps[k] + symmetry.inverse.maps(one, y=0, x=1)
+                passes[k] += 1
+        maps = [total / count for total, count in zip(maps, passes, strict=True)]
+        return maps, self._dense(outputs, image)
 
     def _outputs(
         self, sentences: list[str], image: EncodedImage, dense_prior: np.ndarray | None = None

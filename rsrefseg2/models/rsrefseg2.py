@@ -49,8 +49,8 @@ class RSRefSeg2(BaseModel):
             kind once for its sizes (`compile_blocks`). The first pass takes minutes at full size.
         upsample_via_sam_input: masks are upsampled to SAM's H2 x W2, then to their original size
             (the release's variant), instead of at once.
-        test_symmetries: 'flips', 'turns' or 'all' (`symmetries.GROUPS`): the test averages the
-            logits over these (`predict_with_symmetries`), at the cost of 4 or 8 passes.
+        test_symmetries: 'flips', 'turns' or 'all' (`symmetries.GROUPS`): test and prediction average
+            the logits over these (`predict_with_symmetries`), at the cost of 4 or 8 passes.
 
     Raises:
         ValueError: another value than these.
