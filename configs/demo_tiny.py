@@ -2,7 +2,8 @@
 # Needs data/synthrs (tools/synthrs_generate.py) and data/nwpu (as for nwpu_tiny.py).
 # python tools/train.py configs/demo_tiny.py
 _base_ = './synthrs_plus.py'
-model = dict(test_symmetries='all')
+# whole_view: the photographs, which one look segments better than a closer one (gIoU 41.7, 36.9).
+model = dict(test_symmetries='all', whole_view=2048)
 # 800 scenes and 357 photographs: about as many batches of each.
 train_dataloader = dict(dataset=dict(
     _delete_=True, type='JoinedDataset', split='train', pipeline=[

@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=MODES,
         help="whole: the view in the towers' squares; zoom: look again, closer, where the first look "
         'points; sweep: ask every tile, for sentences without place (default: zoom where the view '
-        "is over twice SAM's input, else whole)",
+        "is over twice SAM's input and model.whole_view, else whole)",
     )
     parser.add_argument(
         '--window',

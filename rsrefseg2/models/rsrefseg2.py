@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from ..bounds import PositiveInt
 from ..errors import UserError
 from ..registry import MODELS, PRETRAINED
 from ..structures import RefSegDataSample
@@ -51,6 +52,8 @@ class RSRefSeg2(BaseModel):
             (the release's variant), instead of at once.
         test_symmetries: 'flips', 'turns' or 'all' (`symmetries.GROUPS`): test and prediction average
             the logits over these (`predict_with_symmetries`), at the cost of 4 or 8 passes.
+        whole_view: pixels: a prediction looks at pictures of at most this side at once, not closer, unless
+            it is told to: their kind was trained on whole.
 
     Raises:
         ValueError: another value than these.
@@ -73,6 +76,7 @@ class RSRefSeg2(BaseModel):
         compile_blocks: str | None = None,
         upsample_via_sam_input: bool = False,
         test_symmetries: Group | None = None,
+        whole_view: PositiveInt | None = None,
     ) -> None:
         _check_choices(init, autocast, frozen_dtype, test_symmetries)
         self.check_values(autocast=autocast, frozen_dtype=frozen_dtype)
@@ -98,7 +102,7 @@ class RSRefSeg2(BaseModel):
         if compile_blocks is not None:
             compile_towers(self, compile_blocks)
         self.upsample_via_sam_input = upsample_via_sam_input
-        self.test_symmetries = test_symmetries
+        self.test_symmetries, self.whole_view = test_symmetries, whole_view
         # words of the training sentences, lower case; None: the checkpoint does not say
         self.known_words: frozenset[str] | None = None
         self.prompter = MODELS.build(dict(prompter, towers=_spec_of(encoder, mask_generator)))
