@@ -281,13 +281,13 @@ def test_files_and_devices_that_are_not_there(tiny, tiny_without_dense, tmp_path
 def test_the_shipped_model_is_found_from_any_folder(tmp_path, monkeypatch):
     """README's five lines of Python, run elsewhere than in the checkout."""
     monkeypatch.chdir(tmp_path)
-    predictor = Predictor('demo/synthrs_long.py', 'demo/synthrs_long-72822f47.pth', device='cpu')
+    predictor = Predictor('demo/demo_tiny.py', 'demo/demo_tiny-30318926.pth', device='cpu')
     scene, sentences = make_scene(seed=0, split='test', index=1, per_level=1)
     predictor.set_image(scene.image)
     (answer,) = predictor.predict([sentences[0].text])
     assert answer.mask.any()
     with pytest.raises(UserError, match='nothing.pth'):
-        Predictor('demo/synthrs_long.py', 'demo/nothing.pth', device='cpu')
+        Predictor('demo/demo_tiny.py', 'demo/nothing.pth', device='cpu')
 
 
 def test_words_that_no_training_sentence_had(tiny, tmp_path):
