@@ -68,9 +68,7 @@ def test_bfloat16_is_near(device):
 
 
 def test_the_demo_has_the_cpus_masks(device):
-    config, checkpoint = (
-        next((ROOT / 'demo').glob(f'synthrs_long*.{end}')) for end in ('py', 'pth')
-    )
+    config, checkpoint = (next((ROOT / 'demo').glob(f'demo_tiny*.{end}')) for end in ('py', 'pth'))
     image = np.random.default_rng(0).integers(0, 256, (120, 90, 3), dtype=np.uint8)
     masks = [
         [

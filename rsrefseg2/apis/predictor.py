@@ -10,6 +10,7 @@ In Python:
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,12 +25,14 @@ from torch import Tensor
 
 from ..datasets import read_image
 from ..datasets.images import rgb_of, rgb_of_array
+from ..directions import rewrite
 from ..engine import load_config, load_model, read_calibration
 from ..errors import UserError
-from ..models.losses.segmentation import upsample
+from ..models.losses.segmentation import upsample, upsample_each
 from ..models.symbols import EncodedImages, RefSegOutputs
 from ..models.towers.tokenizers import words_in
 from ..publishing import find_pretrained
+from ..symmetries import GROUPS, IDENTITY, Symmetry
 
 MOST_CHARACTERS = 10_000  # of a sentence; a text tower reads 16 to 77 tokens of it
 
@@ -51,6 +54,9 @@ class Prediction(NamedTuple):
     verdict: Verdict | None = None  # None: the model has no threshold
 
 
+Scores = tuple[float | None, float | None]  # presence and predicted IoU, each None if not given
+
+
 class Segment(NamedTuple):
     """The answer to one sentence as the decoder gives it; the maps cover the image."""
 
@@ -65,6 +71,7 @@ class EncodedImage(NamedTuple):
 
     features: EncodedImages
     shape: tuple[int, int]  # (H, W)
+    turned: tuple[tuple[Symmetry, EncodedImage], ...] = ()  # by `model.test_symmetries`
 
 
 class Predictor:
@@ -137,10 +144,18 @@ class Predictor:
             UserError: it cannot be read as an image.
         """
         image = as_rgb(image)
+        with self._lock, torch.inference_mode():
+            turned = tuple(
+                (symmetry, self._encode(symmetry.maps(image, y=0, x=1)))
+                for symmetry in GROUPS.get(self.model.test_symmetries, ())
+                if symmetry != IDENTITY
+            )
+            return self._encode(image)._replace(turned=turned)
+
+    def _encode(self, image: np.ndarray) -> EncodedImage:
         # (H, W, 3) -> (3, H, W)
         tensor = torch.from_numpy(image.transpose(2, 0, 1).copy())
-        with self._lock, torch.inference_mode():
-            features = self.model.encode_images(*self.model.data_preprocessor.images([tensor]))
+        features = self.model.encode_images(*self.model.data_preprocessor.images([tensor]))
         return EncodedImage(features, image.shape[:2])
 
     def set_image(self, image: str | Path | np.ndarray | Image.Image) -> Predictor:
@@ -187,15 +202,13 @@ class Predictor:
         raise RuntimeError('call set_image before predict')
 
     def _answer(self, sentences: list[str], image: EncodedImage) -> list[Prediction]:
-        outputs = self._outputs(sentences, image)
-        logits = self.model.masks(outputs.mask_logits, [image.shape] * len(sentences))
+        maps, dense, scores = self._maps(sentences, image)
+        logits = upsample_each(maps, [image.shape] * len(sentences))
         found = []
-        for text, mask, prompt, scores in zip(
-            sentences, logits, self._dense(outputs, image), _scores_of(outputs), strict=True
-        ):
+        for text, mask, prompt, own in zip(sentences, logits, dense, scores, strict=True):
             drawn = (mask > 0).cpu().numpy()
             verdict = self.verdict(
-                *scores, float(mask[mask > 0].sigmoid().mean()) if drawn.any() else 0
+                *own, float(mask[mask > 0].sigmoid().mean()) if drawn.any() else 0
             )
             if verdict is not None and not verdict.found:
                 drawn = np.zeros_like(drawn)
@@ -237,15 +250,9 @@ class Predictor:
         with self._lock, torch.inference_mode():
             for start in range(0, len(sentences), self.batch_size):
                 part = list(sentences[start : start + self.batch_size])
-                outputs = self._outputs(part, image, dense_prior)
-                logits = self.model.without_border(outputs.mask_logits, [image.shape] * len(part))
+                logits, dense, scores = self._maps(part, image, dense_prior)
                 maps = [one.float().cpu().numpy() for one in logits]
-                found += [
-                    Segment(one, dense, *scores)
-                    for one, dense, scores in zip(
-                        maps, self._dense(outputs, image), _scores_of(outputs), strict=True
-                    )
-                ]
+                found += map(Segment, maps, dense, *zip(*scores, strict=True))
         return found
 
     def cells(self, shape: tuple[int, int]) -> tuple[int, int]:
@@ -260,6 +267,30 @@ class Predictor:
             return tuple(word for word in words_in(sentence) if word not in known)
         with self._lock:
             return self.model.data_preprocessor.unknown_words(sentence)
+
+    def _maps(
+        self, sentences: list[str], image: EncodedImage, dense_prior: np.ndarray | None = None
+    ) -> tuple[list[Tensor], list[np.ndarray | None], list[Scores]]:
+        """For each sentence the mask's logits (h, w) and SAM's scores, the means over `image.turned`
+        as `predict_with_symmetries` takes them, and p_dense of the picture as it is."""
+        outputs = self._outputs(sentences, image, dense_prior)
+        maps = self.model.without_border(outputs.mask_logits, [image.shape] * len(sentences))
+        scores, passes = _scores_of(outputs), [1] * len(sentences)
+        for symmetry, turned in image.turned:
+            texts = {k: rewrite(text, symmetry) for k, text in enumerate(sentences)}
+            told = {k: text for k, text in texts.items() if text is not None}
+            if not told:
+                continue
+            prior = None if dense_prior is None else symmetry.maps(dense_prior, y=0, x=1).copy()
+            again = self._outputs(list(told.values()), turned, prior)
+            found = self.model.without_border(again.mask_logits, [turned.shape] * len(told))
+            for k, one, own in zip(told, found, _scores_of(again), strict=True):
+                maps[k] = maps[k] + symmetry.inverse.maps(one, y=0, x=1)
+                scores[k] = scores[k] + own
+                passes[k] += 1
+        maps = [total / count for total, count in zip(maps, passes, strict=True)]
+        means = [_as_scores(total / count) for total, count in zip(scores, passes, strict=True)]
+        return maps, self._dense(outputs, image), means
 
     def _outputs(
         self, sentences: list[str], image: EncodedImage, dense_prior: np.ndarray | None = None
@@ -289,12 +320,16 @@ class Predictor:
         return list(dense.cpu().numpy())
 
 
-def _scores_of(outputs: RefSegOutputs) -> list[tuple[float | None, float | None]]:
-    """(presence, predicted IoU) of B sentences; None where the model does not give it."""
-    count = len(outputs.mask_logits)
-    iou, logits = (getattr(outputs, name, None) for name in ('iou_score', 'object_score'))
-    presences = [None] * count if logits is None else logits.float().sigmoid().tolist()
-    return list(zip(presences, [None] * count if iou is None else iou.float().tolist()))
+def _scores_of(outputs: RefSegOutputs) -> list[Tensor]:
+    """B times (2,): SAM's object score and its predicted IoU; NaN where the model gives none."""
+    none = torch.full((len(outputs.mask_logits),), torch.nan)
+    found = (getattr(outputs, name, None) for name in ('object_score', 'iou_score'))
+    return list(torch.stack([none if x is None else x.float().cpu() for x in found], 1))
+
+
+def _as_scores(scores: Tensor) -> Scores:
+    presence, iou = scores[0].sigmoid().item(), scores[1].item()
+    return tuple(None if math.isnan(value) else value for value in (presence, iou))
 
 
 def as_rgb(image: str | Path | np.ndarray | Image.Image) -> np.ndarray:

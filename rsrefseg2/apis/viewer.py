@@ -113,8 +113,10 @@ class Viewer:
     @property
     def mode(self) -> Mode:
         """What is asked where nobody says: `zoom` where the view is larger than LARGE sides of the
-        finest look, else `whole`. Never `sweep`, in which "on the left" means a tile's left."""
-        large = max(self.window.width, self.window.height) > LARGE * self.finest
+        finest look and than the model's `whole_view`, else `whole`. Never `sweep`, in which "on
+        the left" means a tile's left."""
+        limit = max(LARGE * self.finest, self.predictor.model.whole_view or 0)
+        large = max(self.window.width, self.window.height) > limit
         return 'zoom' if large else 'whole'
 
     def reason(self, mode: Mode) -> str:

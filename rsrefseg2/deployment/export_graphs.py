@@ -48,7 +48,7 @@ def export(cfg: Config, checkpoint: str | Path, out: str | Path, form: Format) -
     """The folder `out` with three graphs, tokenizer.json, model.json and README.md.
 
     LoRA is merged, and the graphs are float32 whatever `autocast` says; the cosine of Eq. 7 stays
-    float64 inside.
+    float64 inside. An exported model takes one pass, whatever `test_symmetries` says.
 
     Raises:
         UserError: the format is unknown; `out` is not empty; the checkpoint does not fit the

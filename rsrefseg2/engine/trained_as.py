@@ -28,7 +28,8 @@ from .renames import rename, rename_settings
 NO_FUNCTION = re.compile(
     r'init|(siglip|sam)\.checkpoint|losses(\..*)?|(\w+\.)?\w*recompute(\..*)?'
     r'|.*\.dropout|.*\.trainable|sam\.train_prompt_encoder|frozen_dtype|compile_blocks'
-    r'|autocast|test_symmetries|with_target|presence_threshold|sam\.score_heads|data_preprocessor\.(type|tokenizer|init)'
+    r'|autocast|test_symmetries|whole_view|with_target|presence_threshold|sam\.score_heads'
+    r'|data_preprocessor\.(type|tokenizer|init)'
     r'|prompter\.interaction\.image_scores'
 )
 # Of a run, what is reported where a resume changes it. Where data lie is no change of them.

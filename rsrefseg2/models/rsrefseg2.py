@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from ..bounds import Fraction
+from ..bounds import Fraction, PositiveInt
 from ..errors import UserError
 from ..registry import MODELS, PRETRAINED
 from ..structures import RefSegDataSample
@@ -51,8 +51,10 @@ class RSRefSeg2(BaseModel):
             kind once for its sizes (`compile_blocks`). The first pass takes minutes at full size.
         upsample_via_sam_input: masks are upsampled to SAM's H2 x W2, then to their original size
             (the release's variant), instead of at once.
-        test_symmetries: 'flips', 'turns' or 'all' (`symmetries.GROUPS`): the test averages the
-            logits over these (`predict_with_symmetries`), at the cost of 4 or 8 passes.
+        test_symmetries: 'flips', 'turns' or 'all' (`symmetries.GROUPS`): test and prediction average
+            the logits over these (`predict_with_symmetries`), at the cost of 4 or 8 passes.
+        whole_view: pixels: a prediction looks at pictures of at most this side at once, not closer, unless
+            it is told to: their kind was trained on whole.
         with_target: names of losses that are taken over the sentences with a target alone, where
             the data set has sentences without one (`no_target`); the others see an empty mask.
         presence_threshold: 'predict' gives an empty mask where `sam.score_heads` finds the object
@@ -79,6 +81,7 @@ class RSRefSeg2(BaseModel):
         compile_blocks: str | None = None,
         upsample_via_sam_input: bool = False,
         test_symmetries: Group | None = None,
+        whole_view: PositiveInt | None = None,
         with_target: Sequence[str] = (),
         presence_threshold: Fraction | None = None,
     ) -> None:
@@ -105,7 +108,7 @@ class RSRefSeg2(BaseModel):
         if compile_blocks is not None:
             compile_towers(self, compile_blocks)
         self.upsample_via_sam_input = upsample_via_sam_input
-        self.test_symmetries = test_symmetries
+        self.test_symmetries, self.whole_view = test_symmetries, whole_view
         self.with_target, self.presence_threshold = tuple(with_target), presence_threshold
         # words of the training sentences, lower case; None: the checkpoint does not say
         self.known_words: frozenset[str] | None = None

@@ -50,7 +50,8 @@ def predict_with_symmetries(
         for number, (text, mask) in enumerate(zip(texts, masks, strict=True)):
             if text is not None:
                 totals[number] = totals[number] + symmetry.inverse.maps(mask, y=-2, x=-1)
-    return model.answer(scores.put_into(first), totals, samples)  # totals > 0 as of the mean
+    means = [total / count for total, count in zip(totals, scores.counts(), strict=True)]
+    return model.answer(scores.put_into(first), means, samples)
 
 
 class _MeanScores:
@@ -66,6 +67,10 @@ class _MeanScores:
         scores = {name: getattr(outputs, name) for name in self.NAMES}
         scores = {name: value.float() for name, value in scores.items() if value is not None}
         self.passes.append((torch.tensor(read, device=outputs.mask_logits.device), scores))
+
+    def counts(self) -> list[int]:
+        """Of each sentence the passes that read it."""
+        return torch.stack([flags for flags, _ in self.passes]).sum(0).tolist()
 
     def put_into(self, outputs: RefSegOutputs) -> RefSegOutputs:
         """The outputs with the means in the place of their own scores."""

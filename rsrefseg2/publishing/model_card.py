@@ -175,7 +175,7 @@ def _training(facts: Facts) -> str:
         if value
     ]
     rows = [
-        ('data', _split(loader.get('dataset'))),
+        ('data', split_of(loader.get('dataset'))),
         ('length', ', '.join(length)),
         (
             'batch',
@@ -239,7 +239,7 @@ def _scores(facts: Facts) -> str:
         )
     facts_of_test = [f'Percent, protocol `{scores.protocol.name}` ({scores.protocol.rules})']
     facts_of_test += [f'{scores.samples} samples'] if scores.samples is not None else []
-    facts_of_test += [f"the config's test is {_split(facts.test)}"] if facts.test else []
+    facts_of_test += [f"the config's test is {split_of(facts.test)}"] if facts.test else []
     return (
         f'## Scores\n\n{"; ".join(facts_of_test)}. Intervals: bootstrap over images.\n\n'
         + _table(('score', text(scores.source), '95 % interval'), rows)
@@ -280,10 +280,15 @@ def _towers(facts: Facts) -> str:
     )
 
 
-def _split(dataset: Mapping | None) -> str:
+def split_of(dataset: Mapping | None) -> str:
+    """Which data: their folder, class and split, in Markdown."""
     if not dataset or 'type' not in dataset:
         return UNKNOWN
     split = f', split {code(dataset["split"])}' if 'split' in dataset else ''
+    parts = dataset.get('datasets')
+    if isinstance(parts, Mapping):  # of a JoinedDataset
+        read = (f'{code(_place(one))}, read as {text(one["type"])}' for one in parts.values())
+        return ' and '.join(read) + split
     return f'{code(_place(dataset))}, read as {text(dataset["type"])}{split}'
 
 

@@ -50,6 +50,48 @@ def test_equals_full_forwards(predictor, image):
         assert np.allclose(answer.dense_prompt, sample.dense_prompt.numpy(), rtol=1e-5, atol=1e-5)
 
 
+REFUSED = 'the second ship from the left'
+
+
+@pytest.mark.parametrize('group', ['flips', 'turns', 'all'])
+def test_the_mean_over_symmetries_is_that_of_the_test(predictor, image, group, monkeypatch):
+    plain = predictor.set_image(image).predict([*SENTENCES, REFUSED])
+    monkeypatch.setattr(predictor.model, 'test_symmetries', group)
+    averaged = predictor.set_image(image).predict([*SENTENCES, REFUSED])
+    clear = [np.abs(a.logits) > 1e-4 * np.abs(a.logits).max() for a in averaged]
+    for answer, sure in zip(averaged[:-1], clear, strict=False):
+        meta = dict(sample_id='0', img_path='x.png', text=answer.text, category=None)
+        sample = RefSegDataSample(metainfo=dict(meta, ori_shape=(37, 53)))
+        item = dict(inputs=torch.from_numpy(image.transpose(2, 0, 1).copy()), data_samples=sample)
+        tested = predictor.model.test_step(unique_images_collate([item]))[0]
+        assert (answer.mask == tested.pred_mask.numpy())[sure].all()
+    for before, after in zip(plain[:-1], averaged[:-1], strict=True):
+        assert np.abs(before.logits - after.logits).max() > 0.01 * np.abs(before.logits).max()
+        assert np.array_equal(before.dense_prompt, after.dense_prompt)
+    assert np.array_equal(plain[-1].logits, averaged[-1].logits)  # one pass: it is refused
+
+
+def test_what_is_known_of_the_place_is_turned_with_the_picture(predictor, image, monkeypatch):
+    """Each turned picture asked by itself, with its own prior, and turned back by hand."""
+    prior = np.linspace(-9, 9, 16 * 16, dtype=np.float32).reshape(16, 16)
+    right, left = 'the ship on the right', 'the ship on the left'
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+    upside_down = np.ascontiguousarray(image[::-1])
+    passes = [
+        predictor.segment([text], predictor.encode(picture), turn(prior))[0][0]
+        for picture, text, turn in (
+            (image, right, lambda m: m),
+            (mirrored, left, lambda m: m[:, ::-1].copy()),
+            (upside_down, right, lambda m: m[::-1].copy()),
+            (mirrored[::-1].copy(), left, lambda m: m[::-1, ::-1].copy()),
+        )
+    ]
+    back = [passes[0], passes[1][:, ::-1], passes[2][::-1], passes[3][::-1, ::-1]]
+    monkeypatch.setattr(predictor.model, 'test_symmetries', 'flips')
+    ((found, _),) = predictor.segment([right], predictor.encode(image), prior)
+    assert np.allclose(found, np.mean(back, axis=0), atol=1e-4 * np.abs(found).max())
+
+
 def test_an_answer_is_arrays_at_the_images_size(predictor, image):
     answers = predictor.set_image(image).predict(SENTENCES)
     assert [answer.text for answer in answers] == SENTENCES
@@ -239,13 +281,13 @@ def test_files_and_devices_that_are_not_there(tiny, tiny_without_dense, tmp_path
 def test_the_shipped_model_is_found_from_any_folder(tmp_path, monkeypatch):
     """README's five lines of Python, run elsewhere than in the checkout."""
     monkeypatch.chdir(tmp_path)
-    predictor = Predictor('demo/synthrs_long.py', 'demo/synthrs_long-72822f47.pth', device='cpu')
+    predictor = Predictor('demo/demo_tiny.py', 'demo/demo_tiny-30318926.pth', device='cpu')
     scene, sentences = make_scene(seed=0, split='test', index=1, per_level=1)
     predictor.set_image(scene.image)
     (answer,) = predictor.predict([sentences[0].text])
     assert answer.mask.any()
     with pytest.raises(UserError, match='nothing.pth'):
-        Predictor('demo/synthrs_long.py', 'demo/nothing.pth', device='cpu')
+        Predictor('demo/demo_tiny.py', 'demo/nothing.pth', device='cpu')
 
 
 def test_words_that_no_training_sentence_had(tiny, tmp_path):

@@ -79,6 +79,15 @@ def test_the_mode_that_nobody_named(predictor, side, mode):
         viewer.ask('a ship', 'look')
 
 
+@pytest.mark.parametrize(('whole_view', 'mode'), [(None, 'zoom'), (189, 'zoom'), (190, 'whole')])
+def test_pictures_of_the_kind_that_was_trained_on_are_looked_at_whole(
+    predictor, monkeypatch, whole_view, mode
+):
+    assert predictor.model.mask_generator.input_size[0] == 64
+    monkeypatch.setattr(predictor.model, 'whole_view', whole_view)
+    assert Viewer(predictor, open_source(picture(30, 190))).mode == mode
+
+
 # ------------------------------------------------------------------ zoom
 
 
@@ -89,6 +98,7 @@ class Drawn:
 
     class model:
         input_size = (64, 64)
+        whole_view = None
 
     def __init__(self):
         self.priors = []

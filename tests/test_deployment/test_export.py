@@ -15,7 +15,7 @@ from rsrefseg2.engine import load_config, load_model
 from rsrefseg2.synthrs.generation.generate import make_scene
 
 ROOT = Path(__file__).resolve().parents[2]
-DEMO = str(ROOT / 'demo/synthrs_long.py'), str(ROOT / 'demo/synthrs_long-72822f47.pth')
+DEMO = str(ROOT / 'demo/demo_tiny.py'), str(ROOT / 'demo/demo_tiny-30318926.pth')
 
 
 @pytest.fixture(scope='module')
@@ -41,6 +41,7 @@ def test_the_masks_are_those_of_the_predictor(exported):
     from rsrefseg2.deployment.onnx_predictor import OnnxPredictor
 
     mine, theirs = OnnxPredictor(exported, threads=1, batch_size=4), Predictor(*DEMO, 'cpu')
+    theirs.model.test_symmetries = None  # an exported model takes one pass
     pixels = equal = 0
     for image, sentences in scenes(4):
         picture = image[:, : 3 * image.shape[1] // 4]  # not square

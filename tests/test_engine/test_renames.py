@@ -200,8 +200,8 @@ def test_an_option_by_its_old_name(key, option):
 
 
 def test_the_shipped_demo_has_present_names():
-    """The config that was written beside its weights computes as configs/synthrs_long.py does."""
-    shipped = load_config(str(ROOT / 'demo/synthrs_long.py'))
+    """The config that was written beside its weights computes as configs/demo_tiny.py does."""
+    shipped = load_config(str(ROOT / 'demo/demo_tiny.py'))
     assert function_of(shipped.model) == function_of(
-        load_config(str(ROOT / 'configs/synthrs_long.py')).model
+        load_config(str(ROOT / 'configs/demo_tiny.py')).model
     )

@@ -33,6 +33,7 @@ SAME = {  # another form of the same function
     'prompter.interaction': {'image_scores': True},
     'autocast': 'bfloat16',
     'test_symmetries': 'flips',
+    'whole_view': 900,
 }
 OTHER = {
     'prompter.heads': 2,

@@ -164,7 +164,7 @@ def test_the_shipped_folder(image):
     demo = RSRefSeg2.from_pretrained(ROOT / 'demo')
     found = find_pretrained(str(ROOT / 'demo'))
     assert_same(demo, load_model(load_config(found.config), found.checkpoint, 'cpu'))
-    assert found.source.startswith('synthrs_long-72822f47.pth from ')
+    assert found.source.startswith('demo_tiny-30318926.pth from ')
 
 
 def test_a_model_without_its_config(loaded, tmp_path):

@@ -27,6 +27,7 @@ from rsrefseg2.evaluation import ImageSums, find_protocol, score_intervals
 from rsrefseg2.models.towers.catalogue import licence_of
 from rsrefseg2.models.towers.fingerprints import tower_sources
 from rsrefseg2.publishing import publish, read_scores
+from rsrefseg2.publishing.model_card import split_of
 from rsrefseg2.publishing.portable_config import published_config
 from rsrefseg2.registry import MODELS
 from rsrefseg2.rle import encode
@@ -483,6 +484,17 @@ def test_the_card_says_what_is_known(runs, tmp_path):
     hashes = {tower['sha256'] for tower in read_checkpoint(run.path)['towers'].values()}
     assert {rows['siglip'][1].strip('`'), rows['sam'][1].strip('`')} == hashes
     assert rows['siglip'][2] == 'apache-2.0' and rows['sam'][2] == 'not known'
+
+
+def test_the_card_names_the_parts_of_joined_data():
+    root = '{{$RSREFSEG2_DATA:data}}/'
+    parts = dict(
+        scenes=dict(type='SynthRS', data_root=root + 'synthrs/rrsisd'),
+        nwpu=dict(type='ReferDataset', data_root=root + 'nwpu'),
+    )
+    assert split_of(dict(type='JoinedDataset', split='train', datasets=parts)) == (
+        '`synthrs/rrsisd`, read as SynthRS and `nwpu`, read as ReferDataset, split `train`'
+    )
 
 
 def test_the_scores_of_a_file(run, runs, tmp_path):

@@ -91,11 +91,13 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or str(Path(temporary) / 'onnx')
+        config = load_config(args.config)
+        config.model.test_symmetries = None  # an exported model takes one pass
         if not args.folder:
-            export(load_config(args.config), args.checkpoint, folder, 'onnx')
+            export(config, args.checkpoint, folder, 'onnx')
         predictors: dict[str, Any] = {
-            EAGER: Predictor(args.config, args.checkpoint, 'cpu'),
-            MERGED: Predictor(args.config, args.checkpoint, 'cpu'),
+            EAGER: Predictor(config, args.checkpoint, 'cpu'),
+            MERGED: Predictor(config, args.checkpoint, 'cpu'),
             ONNX: OnnxPredictor(folder, threads=args.threads),
         }
         merge_towers(predictors[MERGED].model)

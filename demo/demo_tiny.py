@@ -1,11 +1,11 @@
 # The whole config of a published model: README.md beside it says how to use it.
 custom_hooks = [
-    dict(type='StopHook'),
-    dict(type='BoardsHook'),
+    dict(type='PreemptionHook'),
+    dict(type='TrackerHook'),
     dict(type='ProgressBarHook'),
     dict(n=4, type='PanelHook'),
-    dict(type='OddMaskHook'),
-    dict(type='CutSentenceHook'),
+    dict(type='MaskWarningHook'),
+    dict(type='TruncatedSentenceHook'),
 ]
 default_hooks = dict(
     checkpoint=dict(
@@ -20,7 +20,7 @@ default_hooks = dict(
     runtime_info=dict(type='RuntimeInfoHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     timer=dict(type='TimerHook'),
-    tower_start=dict(type='TowerStartHook'))
+    tower_start=dict(type='InitPrompterFromTowersHook'))
 default_scope = 'rsrefseg2'
 env_cfg = dict(
     cudnn_benchmark=False,
@@ -43,23 +43,23 @@ model = dict(
             type='SegmentationLoss'),
         spatial=None),
     prompter=dict(
-        decomposition_blocks=2,
         dense=dict(),
         heads=4,
         inner=96,
         interaction_blocks=2,
         mlp_hidden=192,
         n_p=9,
-        n_t=3,
         prompt_blocks=2,
         type='CascadedPrompter',
         visual_position='add'),
-    sam=dict(checkpoint='synthrs/towers/sam2', lora=dict(r=16)),
+    sam=dict(checkpoint='synthrs/towers/sam2_256', lora=dict(r=16)),
     siglip=dict(
-        checkpoint='synthrs/towers/siglip',
+        checkpoint='synthrs/towers/siglip_256',
         text_lora=dict(r=16),
         vision_lora=dict(r=16)),
-    type='RSRefSeg2')
+    test_symmetries='all',
+    type='RSRefSeg2',
+    whole_view=2048)
 optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0),
     constructor='TrainableOptimWrapperConstructor',
@@ -69,7 +69,7 @@ optim_wrapper = dict(
             0.98,
         ),
         fused=True,
-        lr=0.001,
+        lr=0.002,
         type='AdamW',
         weight_decay=0.01),
     paramwise_cfg=dict(
@@ -96,39 +96,42 @@ test_dataloader = dict(
     batch_size=24,
     collate_fn=dict(type='rsrefseg2.unique_images_collate'),
     dataset=dict(
-        classes=None,
         data_root='{{$RSREFSEG2_DATA:data}}/synthrs/rrsisd',
-        made_by=
-        'python tools/synthrs_generate.py --out {{$RSREFSEG2_DATA:data}}/synthrs',
         pipeline=[
             dict(type='LoadImage'),
             dict(type='LoadMask'),
             dict(type='PackRefSegInputs'),
         ],
         split='test',
-        type='RRSISD'),
+        type='SynthRS'),
     num_workers=0,
     persistent_workers=False,
     sampler=dict(shuffle=False, type='DefaultSampler'))
 test_evaluator = dict(
-    data_root='{{$RSREFSEG2_DATA:data}}/synthrs', type='SynthRSMetric')
-train_cfg = dict(max_iters=2000, type='RefSegTrainLoop', val_interval=500)
+    data_root='{{$RSREFSEG2_DATA:data}}/synthrs', type='ObjectHitMetric')
+train_cfg = dict(max_iters=2000, type='RefSegTrainLoop', val_interval=1000)
 train_dataloader = dict(
     batch_sampler=dict(sentences_per_image=6, type='ImageGroupBatchSampler'),
     batch_size=24,
     collate_fn=dict(type='rsrefseg2.unique_images_collate'),
     dataset=dict(
-        classes=None,
-        data_root='{{$RSREFSEG2_DATA:data}}/synthrs/rrsisd',
-        made_by=
-        'python tools/synthrs_generate.py --out {{$RSREFSEG2_DATA:data}}/synthrs',
+        datasets=dict(
+            nwpu=dict(
+                data_root='{{$RSREFSEG2_DATA:data}}/nwpu',
+                made_by='tools/data/convert.py coco, see configs/nwpu_tiny.py',
+                type='ReferDataset'),
+            synthrs=dict(
+                data_root='{{$RSREFSEG2_DATA:data}}/synthrs/rrsisd',
+                indices=4800,
+                type='SynthRS')),
         pipeline=[
             dict(type='LoadImage'),
             dict(type='LoadMask'),
+            dict(type='RandomSymmetry'),
             dict(type='PackRefSegInputs'),
         ],
         split='train',
-        type='RRSISD'),
+        type='JoinedDataset'),
     num_workers=0,
     persistent_workers=False,
     sampler=dict(shuffle=True, type='DefaultSampler'))
@@ -138,23 +141,16 @@ val_dataloader = dict(
     batch_size=24,
     collate_fn=dict(type='rsrefseg2.unique_images_collate'),
     dataset=dict(
-        classes=None,
         data_root='{{$RSREFSEG2_DATA:data}}/synthrs/rrsisd',
-        made_by=
-        'python tools/synthrs_generate.py --out {{$RSREFSEG2_DATA:data}}/synthrs',
         pipeline=[
             dict(type='LoadImage'),
             dict(type='LoadMask'),
             dict(type='PackRefSegInputs'),
         ],
         split='val',
-        type='RRSISD'),
+        type='SynthRS'),
     num_workers=0,
     persistent_workers=False,
     sampler=dict(shuffle=False, type='DefaultSampler'))
-val_evaluator = dict(
-    baselines=False,
-    data_root='{{$RSREFSEG2_DATA:data}}/synthrs',
-    split='val',
-    type='SynthRSMetric')
+val_evaluator = dict(type='RefSegMetric')
 visualizer = dict(type='RefSegVisualizer')

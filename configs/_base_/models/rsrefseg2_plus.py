@@ -1,0 +1,5 @@
+# The paper's model with what helped the tiny one (projects/plus_recipe/README.md).
+_base_ = './rsrefseg2.py'
+model = dict(
+    losses=dict(dense=dict(_delete_=True, type='DenseLoss', loss_weight=1.0)),
+    test_symmetries='all')  # tools/test.py averages over 8 flips and turns
