@@ -329,7 +329,7 @@ def _scores_of(outputs: RefSegOutputs) -> list[Tensor]:
 
 def _as_scores(scores: Tensor) -> Scores:
     presence, iou = scores[0].sigmoid().item(), scores[1].item()
-    return tuple(None if math.isnan(value) else value for value in (presence, iou))
+    return None if math.isnan(presence) else presence, None if math.isnan(iou) else iou
 
 
 def as_rgb(image: str | Path | np.ndarray | Image.Image) -> np.ndarray:
