@@ -143,11 +143,11 @@ class Predictor:
         Raises:
             UserError: it cannot be read as an image.
         """
-        image = as_rgb(image)
+        image, group = as_rgb(image), self.model.test_symmetries
         with self._lock, torch.inference_mode():
             turned = tuple(
                 (symmetry, self._encode(symmetry.maps(image, y=0, x=1)))
-                for symmetry in GROUPS.get(self.model.test_symmetries, ())
+                for symmetry in (GROUPS[group] if group else ())
                 if symmetry != IDENTITY
             )
             return self._encode(image)._replace(turned=turned)
