@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import torch
-from mmengine.config import Config
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from ..bounds import PositiveInt
 from ..errors import UserError
-from ..registry import MODELS, PRETRAINED
+from ..registry import MODELS
 from ..structures import RefSegDataSample
 from ..symmetries import GROUPS, Group
-from .data_preprocessor import ModelInputs
-from .distributed import weight_of_rank
 from .dual_modality_encoder import DualModalityEncoder
-from .losses.segmentation import upsample, upsample_each
+from .losses.segmentation import upsample
 from .mask_generator import MaskGenerator
-from .symbols import EncodedImages, RefSegOutputs, Targets, TowerSpec, at_least_float32
+from .ref_seg_model import RefSegModel
+from .symbols import EncodedImages, RefSegOutputs, TowerSpec
 from .symmetry_average import predict_with_symmetries
 from .towers.activation_checkpointing import store_frozen_in_bfloat16
 from .towers.compiling import compile_towers
 
 
 @MODELS.register_module()
-class RSRefSeg2(BaseModel):
+class RSRefSeg2(RefSegModel):
     """Eq. 1: mask = Phi_generator(I_2, Phi_prompter(Phi_encoder(I_1, T))).
 
     Parts: `encoder` (Eq. 2) says where, `prompter` (Eq. 3) turns that into prompts,
@@ -60,7 +54,7 @@ class RSRefSeg2(BaseModel):
         UserError: frozen_dtype='bfloat16' without autocast.
     """
 
-    cfg: Config | None = None  # the whole config, of a model that `engine.load_model` made
+    PLAIN = 'model.autocast=None and model.frozen_dtype=float32'
 
     def __init__(
         self,
@@ -83,18 +77,18 @@ class RSRefSeg2(BaseModel):
         encoder = DualModalityEncoder(init=init, **siglip)
         mask_generator = MaskGenerator(init=init, **sam)
         super().__init__(
-            data_preprocessor=dict(
+            dict(
                 type='rsrefseg2.RefSegDataPreprocessor',
                 tokenizer=siglip['checkpoint'],
                 init=init,
                 **inputs_of(encoder, mask_generator),
                 **(data_preprocessor or {}),
-            )
+            ),
+            autocast=autocast,
         )
         # Plain nn.Modules: mmengine's init_weights() would reach into a BaseModule's children and
         # overwrite LoRA's zeros.
         self.encoder, self.mask_generator = encoder, mask_generator
-        self.autocast = autocast
         if frozen_dtype == 'bfloat16':
             sam = mask_generator.sam.vision_encoder
             for tower in (encoder.vision_model, encoder.text_model, sam):
@@ -103,28 +97,8 @@ class RSRefSeg2(BaseModel):
             compile_towers(self, compile_blocks)
         self.upsample_via_sam_input = upsample_via_sam_input
         self.test_symmetries, self.whole_view = test_symmetries, whole_view
-        # words of the training sentences, lower case; None: the checkpoint does not say
-        self.known_words: frozenset[str] | None = None
         self.prompter = MODELS.build(dict(prompter, towers=_spec_of(encoder, mask_generator)))
-        self.losses = nn.ModuleDict(
-            {name: MODELS.build(loss) for name, loss in (losses or {}).items() if loss is not None}
-        )
-
-    @classmethod
-    def from_pretrained(
-        cls, name: str | Path, *, device: str | torch.device | None = 'cpu'
-    ) -> RSRefSeg2:
-        """`publishing.load_pretrained`: rsrefseg2-rrsisd, -refsegrs or -risbench, a name of the hub
-        (owner/name), or a folder of `save_pretrained`; in eval mode."""
-        return PRETRAINED.get('load_pretrained')(name, device)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """`publishing.save_pretrained`: a new folder with weights, config and model card."""
-        PRETRAINED.get('save_pretrained')(self, folder)
-
-    def push_to_hub(self, repository: str, **options: Any) -> str:
-        """`publishing.push_to_hub`: the same to the hub, in one commit; returns its address."""
-        return PRETRAINED.get('push_to_hub')(self, repository, **options)
+        self.add_losses(losses)
 
     @staticmethod
     def check_values(*, autocast: str | None, frozen_dtype: str) -> None:
@@ -134,26 +108,6 @@ class RSRefSeg2(BaseModel):
                 "frozen_dtype='bfloat16' mixes BF16 and float32 weights, which only "
                 "autocast can compute with: set model.autocast='bfloat16', too"
             )
-
-    def forward(
-        self,
-        inputs: ModelInputs,
-        data_samples: list[RefSegDataSample] | None = None,
-        mode: Literal['tensor', 'predict', 'loss'] = 'tensor',
-    ) -> RefSegOutputs | list[RefSegDataSample] | dict[str, Tensor]:
-        """'tensor': every symbol by name; 'predict': the samples with their masks; 'loss': Eq. 9's
-        terms as scalars."""
-        images = self.encode_images(inputs.images_siglip, inputs.images_sam)
-        outputs = self.segment(images, inputs.image_index, inputs.input_ids, inputs.lengths)
-        if mode == 'tensor':
-            return outputs
-        if mode == 'predict' and data_samples is not None:
-            return self.predict(outputs, data_samples)
-        if mode == 'loss' and data_samples is not None:
-            return self.loss(outputs, self.targets(data_samples, inputs.image_ids))
-        raise ValueError(
-            f"mode is 'tensor', or 'predict' or 'loss' with data_samples, not {mode!r}"
-        )
 
     def test_step(self, data: dict) -> list[RefSegDataSample]:
         """A batch of the loader -> its samples as of 'predict'; by `test_symmetries` if set."""
@@ -215,56 +169,6 @@ class RSRefSeg2(BaseModel):
         """(h, w) of the square that the logits of `without_border` are cut from."""
         return self.input_size if self.upsample_via_sam_input else self.mask_generator.prompt_size
 
-    def precision(self, device: torch.device) -> AbstractContextManager:
-        """What the parts run in: autocast, or nothing."""
-        return (
-            torch.autocast(device.type, dtype=getattr(torch, self.autocast))
-            if self.autocast
-            else nullcontext()
-        )
-
-    def targets(self, data_samples: list[RefSegDataSample], image_ids: Tensor) -> Targets:
-        """The annotation of B samples, with the border of their images. The other objects are
-        None unless every sample has them."""
-        border = self.data_preprocessor.add_border
-        others = None
-        if all('other_mask' in sample for sample in data_samples):
-            others = [border(sample.other_mask) for sample in data_samples]
-        return Targets([border(sample.gt_mask) for sample in data_samples], image_ids, others)
-
-    def loss(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
-        """Eq. 9: every term, already weighted; mmengine sums them.
-
-        A mean over sentences is one over those of all ranks, however many each has.
-        """
-        share = weight_of_rank(len(outputs.mask_logits), like=at_least_float32(outputs.mask_logits))
-        with torch.autocast(outputs.mask_logits.device.type, enabled=False):
-            return {
-                name: value if getattr(loss, 'over_all_ranks', False) else share * value
-                for loss in self.losses.values()
-                for name, value in loss(outputs, targets).items()
-            }
-
-    def predict(
-        self, outputs: RefSegOutputs, data_samples: list[RefSegDataSample]
-    ) -> list[RefSegDataSample]:
-        """Give each sample `pred_mask` (H, W) bool at its original size, and `dense_prompt`."""
-        masks = self.masks(outputs.mask_logits, [s.ori_shape for s in data_samples])
-        for i, (sample, mask) in enumerate(zip(data_samples, masks, strict=True)):
-            sample.pred_mask = mask > 0
-            if outputs.prompts.p_dense is not None:
-                dense = outputs.prompts.p_dense[i].float()
-                sample.dense_prompt = self.data_preprocessor.crop_border(dense, sample.ori_shape)
-        return data_samples
-
-    def masks(self, mask_logits: Tensor, ori_shapes: list[tuple[int, int]]) -> list[Tensor]:
-        """(B, H2/4, W2/4) -> B times (H, W) logits, upsampled once to the original sizes.
-
-        Raises:
-            UserError: see `without_border`.
-        """
-        return upsample_each(self.without_border(mask_logits, ori_shapes), ori_shapes)
-
     def without_border(
         self, mask_logits: Tensor, ori_shapes: list[tuple[int, int]]
     ) -> list[Tensor]:
@@ -274,18 +178,15 @@ class RSRefSeg2(BaseModel):
         Raises:
             UserError: a logit is NaN, of which `> 0` would make an empty mask.
         """
-        bad = int(mask_logits.isnan().flatten(1).any(1).sum())
-        if bad:
-            raise UserError(
-                f"the model's mask logits are NaN for {bad} of {len(mask_logits)} "
-                'sentences of a batch: its weights are damaged, or too large for '
-                'model.autocast: take another checkpoint, or set model.autocast=None '
-                'and model.frozen_dtype=float32'
-            )
         if self.upsample_via_sam_input:
             mask_logits = upsample(mask_logits, self.mask_generator.input_size)
-        crop = self.data_preprocessor.crop_border
-        return [crop(logits, shape) for logits, shape in zip(mask_logits, ori_shapes, strict=True)]
+        return super().without_border(mask_logits, ori_shapes)
+
+
+def require_rsrefseg2(model: nn.Module, what: str) -> None:
+    """Raises a UserError where a model is another one, of whose parts `what` knows nothing."""
+    if not isinstance(model, RSRefSeg2):
+        raise UserError(f'{type(model).__name__} is no RSRefSeg2, of whose parts {what} asks')
 
 
 def _check_choices(
@@ -325,4 +226,5 @@ def _spec_of(encoder: DualModalityEncoder, mask_generator: MaskGenerator) -> Tow
         prompt_size=mask_generator.prompt_size,
         logit_scale=encoder.logit_scale,
         logit_bias=encoder.logit_bias,
+        sam_positions=mask_generator.positions_of(encoder.grid_size),
     )
