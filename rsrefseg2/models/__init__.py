@@ -5,6 +5,7 @@ from ..compat import use_mmdet_losses
 use_mmdet_losses()
 
 from . import losses  # noqa: E402
+from .baselines import LAVT  # noqa: E402
 from .data_preprocessor import ModelInputs, RefSegDataPreprocessor  # noqa: E402
 from .prompter import AttnPrompter, CascadedPrompter, InterleavedPrompter, SingleStagePrompter  # noqa: E402
 from .ref_seg_model import RefSegModel  # noqa: E402
@@ -16,6 +17,7 @@ __all__ = [
     'BoxToMask',
     'CLIPSeg',
     'CascadedPrompter',
+    'LAVT',
     'InterleavedPrompter',
     'ModelInputs',
     'RSRefSeg2',
