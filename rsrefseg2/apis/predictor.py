@@ -112,9 +112,10 @@ class Predictor:
         """
         image = as_rgb(image)
         with self._lock, torch.inference_mode():
+            group = self.model.test_symmetries
             turned = tuple(
                 (symmetry, self._encode(symmetry.maps(image, y=0, x=1)))
-                for symmetry in GROUPS.get(self.model.test_symmetries, ())
+                for symmetry in (GROUPS[group] if group else ())
                 if symmetry != IDENTITY
             )
             return self._encode(image)._replace(turned=turned)
