@@ -21,8 +21,9 @@ CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 EVERY = [
     path
     for path in shipped_configs()
-    if not path.parent.name.startswith('table') and path.parent.name != 'zero_shot'
-]  # those: test_ablations.py, test_zero_shot.py
+    if not path.parent.name.startswith('table')
+    and path.parent.name not in ('zero_shot', 'baselines')
+]  # those: test_ablations.py, test_zero_shot.py, test_baselines.py
 PAPER = ('refsegrs', 'rrsisd', 'risbench')
 TOWERS = {  # of Tables II to V
     'siglip': 'google/siglip2-so400m-patch16-512',

@@ -110,7 +110,7 @@ class Predictor:
         self.calibration = None if checkpoint is None else read_calibration(checkpoint)
         self.threshold: float | None = getattr(self.model, 'presence_threshold', None)
         if self.calibration is not None:
-            if set(self.model.mask_generator.score_heads) < {'iou', 'object'}:
+            if set(self.model.score_heads) < {'iou', 'object'}:
                 raise UserError(
                     f'{checkpoint} is calibrated, but {config.filename} has not the heads that it is '
                     "of: set model.sam.score_heads=['iou', 'object']"
@@ -143,8 +143,9 @@ class Predictor:
         Raises:
             UserError: it cannot be read as an image.
         """
-        image, group = as_rgb(image), self.model.test_symmetries
+        image = as_rgb(image)
         with self._lock, torch.inference_mode():
+            group = self.model.test_symmetries
             turned = tuple(
                 (symmetry, self._encode(symmetry.maps(image, y=0, x=1)))
                 for symmetry in (GROUPS[group] if group else ())

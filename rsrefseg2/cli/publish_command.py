@@ -13,6 +13,8 @@ import argparse
 
 from ..options import add_model, add_shared
 
+FAMILIES = ('siglip', 'sam', 'swin', 'bert')  # a test compares them
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='weights in float16, half the size: '
         'test the folder, and publish again with what that found',
     )
-    for family in ('siglip', 'sam'):
+    for family in FAMILIES:
         parser.add_argument(
             f'--{family}',
             metavar='OWNER/NAME',
@@ -80,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
         merge_lora=args.merge_lora,
         adapters=args.adapters,
         half=args.half,
-        names={family: name for family in ('siglip', 'sam') if (name := getattr(args, family))},
+        names={family: name for family in FAMILIES if (name := getattr(args, family))},
     )
     for note in done.notes:
         print(f'note: {note}')

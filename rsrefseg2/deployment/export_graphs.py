@@ -21,6 +21,7 @@ from ..extras import require_extra
 from ..files import write_text
 from ..models import RSRefSeg2
 from ..models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
+from ..models.rsrefseg2 import require_rsrefseg2
 from ..publishing.export_towers import merge_towers
 from ..publishing.out_folder import staged
 from .exported_model import TOKENIZER, Description, GraphFile, write_description
@@ -60,6 +61,7 @@ def export(cfg: Config, checkpoint: str | Path, out: str | Path, form: Format) -
     for key in ('frozen_dtype', 'compile_blocks'):
         exact.model.pop(key, None)
     model = load_model(exact, checkpoint, 'cpu')
+    require_rsrefseg2(model, 'an export')
     tokenizer = tokenizer_file(model)
     with staged(out) as stage:
         graphs = write_graphs(model, stage, form)

@@ -42,6 +42,7 @@ from ..evaluation import (
     score_table,
 )
 from ..models import RSRefSeg2
+from ..models.rsrefseg2 import require_rsrefseg2
 from ..models.symbols import Prompts, RefSegOutputs
 from ..structures import RefSegDataSample
 
@@ -301,8 +302,9 @@ def run_scenes(
     """Every symbol by name, and the samples, one scene at a time.
 
     Raises:
-        UserError: the model has no dense prompt, so nothing says where it pointed.
+        UserError: another model than RSRefSeg2, or it has no dense prompt, so nothing says where it pointed.
     """
+    require_rsrefseg2(model, 'this analysis')
     if model.prompter.dense is None:
         raise UserError('the model has no dense prompt: nothing says where it points')
     order = sorted(range(len(dataset)), key=dataset.image_key)

@@ -124,7 +124,7 @@ def check_tokenizer(model: nn.Module, checkpoint: dict, *, location: str) -> Non
     if mark is not None and mark != tokenizer_mark(model.data_preprocessor.tokenizer):
         raise UserError(
             f'checkpoint {location} was trained with another tokenizer than the one '
-            'beside the text tower (model.siglip.checkpoint): words would get other '
+            'beside the text tower (model.siglip.checkpoint, model.bert.checkpoint): words get other '
             'numbers: give its tower in the config'
         )
 

@@ -36,6 +36,29 @@ LOADER = (
 PLACES: dict[str, tuple[str, str, str]] = {
     'model.siglip': ('rsrefseg2.models.dual_modality_encoder:DualModalityEncoder', 'init', ''),
     'model.sam': ('rsrefseg2.models.mask_generator:MaskGenerator', 'init', ''),
+    'model.swin': ('rsrefseg2.models.baselines.swin_encoder:SwinEncoder', 'init', ''),
+    'model.bert': ('rsrefseg2.models.baselines.bert_encoder:BertEncoder', 'init', ''),
+    'model.fusion': (
+        'rsrefseg2.models.baselines.pixel_word_attention:PixelWordAttention',
+        'width text_width',
+        '',
+    ),
+    'model.decoder': ('rsrefseg2.models.baselines.top_down_decoder:TopDownDecoder', 'widths', ''),
+    'model.enhancement': (
+        'rsrefseg2.models.baselines.language_guided_enhancement:LanguageGuidedEnhancement',
+        'widths text_width',
+        '',
+    ),
+    'model.intra_scale': (
+        'rsrefseg2.models.baselines.scale_interaction:IntraScaleInteraction',
+        'width',
+        '',
+    ),
+    'model.cross_scale': (
+        'rsrefseg2.models.baselines.scale_interaction:CrossScaleInteraction',
+        'widths',
+        '',
+    ),
     **dict.fromkeys(
         ('model.siglip.vision_lora', 'model.siglip.text_lora', 'model.sam.lora'),
         ('rsrefseg2.models.towers.lora:inject_lora', 'tower family', ''),

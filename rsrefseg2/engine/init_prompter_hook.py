@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from ..bounds import PositiveInt
 from ..datasets import unique_images_collate
+from ..errors import UserError
+from ..models.prompter.base_prompter import BasePrompter
 from ..registry import HOOKS
 
 
@@ -31,11 +33,20 @@ class InitPrompterFromTowersHook(Hook):
         self.batches, self.sentences = batches, sentences
 
     def before_train(self, runner: FlexibleRunner) -> None:
-        """Set the start values, on all ranks alike, unless the run resumes or loads weights."""
+        """Set the start values, on all ranks alike, unless the run resumes or loads weights.
+
+        Raises:
+            UserError: the model has no stack of Eq. 5.
+        """
         if runner.iter or runner._load_from is not None:
             return
         model = runner.strategy.plain_model
-        prompter = model.prompter
+        prompter = getattr(model, 'prompter', None)
+        if not isinstance(prompter, BasePrompter):
+            raise UserError(
+                'default_hooks.tower_start sets the start of Eqs. 5 and 7, which this model has '
+                'not: set it to None'
+            )
         runner.strategy.load_weights(
             {f'prompter.{name}': zeros for name, zeros in prompter.identity_start().items()}
         )

@@ -138,7 +138,11 @@ def _warn_of_accumulation(runner: FlexibleRunner, cfg: Config) -> None:
     seen = [
         what
         for what, on in (
-            ("BatchNorm's statistics (model.prompter.dense)", cfg.model.prompter.get('dense')),
+            (
+                "BatchNorm's statistics (model.prompter.dense)",
+                (cfg.model.get('prompter') or {}).get('dense'),
+            ),
+            ("BatchNorm's statistics (model.decoder)", cfg.model.get('swin')),
             (
                 'the sample contrast (model.losses.sample)',
                 (cfg.model.get('losses') or {}).get('sample'),

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ..errors import UserError
-from ..models import RSRefSeg2
+from ..models import RefSegModel
 from ..models.zero_shot.zero_shot_model import is_zero_shot
 from ..registry import MODELS, SCOPE
 from ..shipped import find_shipped
@@ -36,7 +36,7 @@ def check_checkpoint(config: Config, checkpoint: str | Path | None) -> None:
 
 def load_model(
     config: Config, checkpoint: str | Path | None, device: str | torch.device | None = None
-) -> RSRefSeg2:
+) -> RefSegModel:
     """The config's model with the checkpoint's weights, in eval mode, on the device; the config is
     its `cfg`. With None for the checkpoint a zero-shot model, which answers the same calls for a
     test and a prediction.

@@ -81,7 +81,7 @@ def levers_of(cfg: Config, loader: str | None) -> list[str]:
     """What spares memory and is not in use yet, by config key, the first to try first."""
     model, strategy = cfg.model, cfg.get('strategy') or {}
     training = loader == 'train_dataloader'
-    zero_shot = 'prompter' not in model
+    zero_shot = 'prompter' not in model and 'swin' not in model
     levers = []
     if loader is None:
         levers.append('another --device, such as cpu, or a smaller image')
@@ -94,12 +94,12 @@ def levers_of(cfg: Config, loader: str | None) -> list[str]:
                 'global batch)'
             )
     if training:
-        if model.sam.get('recompute', False) is not True:
+        if model.get('sam', {'recompute': True}).get('recompute', False) is not True:
             levers.append('model.sam.recompute=True')
         levers += [
             f'model.siglip.{key}=True'
             for key in ('vision_recompute', 'text_recompute')
-            if not model.siglip.get(key)
+            if 'siglip' in model and not model.siglip.get(key)
         ]
     in_bf16 = training and (
         strategy.get('type') == 'ZeRO2Strategy' or strategy.get('param_dtype') == 'bfloat16'
@@ -107,17 +107,19 @@ def levers_of(cfg: Config, loader: str | None) -> list[str]:
     if not in_bf16 and not zero_shot:
         if not model.get('autocast'):
             levers.append('model.autocast=bfloat16')
-        if model.get('frozen_dtype', 'float32') == 'float32':
+        if 'sam' in model and model.get('frozen_dtype', 'float32') == 'float32':
             levers.append('model.frozen_dtype=bfloat16 (with autocast)')
     if training and strategy.get('type') not in SHARDING:
         levers.append('on several devices _base_/strategies/zero2_bf16.py or fsdp2.py')
-    return [*levers, 'a smaller checkpoint' if zero_shot else 'a smaller model.sam.checkpoint']
+    largest = 'model.sam' if 'sam' in model else 'model.swin'
+    return [*levers, 'a smaller checkpoint' if zero_shot else f'a smaller {largest}.checkpoint']
 
 
 def _checkpoints(model: Config) -> list[str]:
     """Of the towers, or of a zero-shot model's parts."""
     given = [model.get('checkpoint'), model.get('detector')]
-    given += [model[part].checkpoint for part in ('siglip', 'sam') if part in model]
+    parts = ('siglip', 'sam', 'swin', 'bert')
+    given += [model[part].checkpoint for part in parts if part in model]
     return [str(checkpoint) for checkpoint in given if checkpoint]
 
 

@@ -26,8 +26,8 @@ from .renames import rename, rename_settings
 # Keys of `model` that do not change what given weights compute: where the towers lie (their weights
 # have a hash of their own), what concerns training alone, and in which precision it is computed.
 NO_FUNCTION = re.compile(
-    r'init|(siglip|sam)\.checkpoint|losses(\..*)?|(\w+\.)?\w*recompute(\..*)?'
-    r'|.*\.dropout|.*\.trainable|sam\.train_prompt_encoder|frozen_dtype|compile_blocks'
+    r'init|(siglip|sam|swin|bert)\.checkpoint|bert\.tokenizer|losses(\..*)?|(\w+\.)?\w*recompute(\..*)?'
+    r'|.*\.dropout|.*\.trainable|swin\.drop_path|bert\.trained_layers|sam\.train_prompt_encoder|frozen_dtype|compile_blocks'
     r'|autocast|test_symmetries|whole_view|with_target|presence_threshold|sam\.score_heads'
     r'|data_preprocessor\.(type|tokenizer|init)'
     r'|prompter\.interaction\.image_scores'
@@ -43,7 +43,14 @@ NO_CHANGE = (
     'prefetch_factor',
     'pin_memory',
 )
-OPTIONS = ('data_preprocessor', 'decomposition', 'interaction', 'sparse')  # None: nothing special
+OPTIONS = (
+    'data_preprocessor',
+    'decomposition',
+    'interaction',
+    'sparse',
+    'fusion',
+    'decoder',
+)  # None: nothing special
 PROBE = ('the Ship at the upper-left', 'two storage tanks, 3 m apart.', 'a b\u00e9ton \u8239')
 
 

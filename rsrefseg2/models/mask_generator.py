@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from transformers import Sam2Model
 
@@ -123,6 +124,14 @@ class MaskGenerator(nn.Module):
         ]
         # The image model adds what the video model calls "no memory of earlier frames".
         return maps[-1] + self.sam.no_memory_embedding.reshape(1, -1, 1, 1), maps[:-1]
+
+    def positions_of(self, grid: tuple[int, int]) -> Tensor:
+        """SAM's encoding of the centres of a grid's cells (h, w), row by row: (h*w, d2)."""
+        embed = self.sam.shared_image_embedding
+        basis = embed.positional_embedding
+        y, x = ((torch.arange(n, device=basis.device, dtype=basis.dtype) + 0.5) / n for n in grid)
+        centres = torch.stack([x.expand(grid), y[:, None].expand(grid)], -1)
+        return embed(centres).flatten(0, 1).detach()
 
     def forward(
         self,

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from mmengine.config import Config
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from ..bounds import Fraction, PositiveInt
 from ..errors import UserError
-from ..registry import MODELS, PRETRAINED
+from ..registry import MODELS
 from ..structures import RefSegDataSample
 from ..symmetries import GROUPS, Group
-from .data_preprocessor import ModelInputs
-from .distributed import weight_of_rank
 from .dual_modality_encoder import DualModalityEncoder
-from .losses.segmentation import upsample, upsample_each
+from .losses.segmentation import upsample
 from .mask_generator import MaskGenerator
-from .symbols import EncodedImages, RefSegOutputs, Targets, TowerSpec, at_least_float32
+from .ref_seg_model import RefSegModel
+from .symbols import EncodedImages, RefSegOutputs, TowerSpec
 from .symmetry_average import predict_with_symmetries
 from .towers.activation_checkpointing import store_frozen_in_bfloat16
 from .towers.compiling import compile_towers
 
 
 @MODELS.register_module()
-class RSRefSeg2(BaseModel):
+class RSRefSeg2(RefSegModel):
     """Eq. 1: mask = Phi_generator(I_2, Phi_prompter(Phi_encoder(I_1, T))).
 
     Parts: `encoder` (Eq. 2) says where, `prompter` (Eq. 3) turns that into prompts,
@@ -65,7 +60,7 @@ class RSRefSeg2(BaseModel):
         UserError: options do not fit each other (`check_values`).
     """
 
-    cfg: Config | None = None  # the whole config, of a model that `engine.load_model` made
+    PLAIN = 'model.autocast=None and model.frozen_dtype=float32'
 
     def __init__(
         self,
@@ -97,11 +92,11 @@ class RSRefSeg2(BaseModel):
         encoder = DualModalityEncoder(init=init, **siglip)
         mask_generator = MaskGenerator(init=init, **sam)
         parts = inputs_of(encoder, mask_generator)
-        super().__init__(_preprocessor(siglip['checkpoint'], init, parts, data_preprocessor))
+        preprocessor = _preprocessor(siglip['checkpoint'], init, parts, data_preprocessor)
+        super().__init__(preprocessor, autocast=autocast)
         # Plain nn.Modules: mmengine's init_weights() would reach into a BaseModule's children and
         # overwrite LoRA's zeros.
         self.encoder, self.mask_generator = encoder, mask_generator
-        self.autocast = autocast
         if frozen_dtype == 'bfloat16':
             for tower in self.towers():
                 store_frozen_in_bfloat16(tower)
@@ -110,33 +105,14 @@ class RSRefSeg2(BaseModel):
         self.upsample_via_sam_input = upsample_via_sam_input
         self.test_symmetries, self.whole_view = test_symmetries, whole_view
         self.with_target, self.presence_threshold = tuple(with_target), presence_threshold
-        # words of the training sentences, lower case; None: the checkpoint does not say
-        self.known_words: frozenset[str] | None = None
+        self.score_heads = mask_generator.score_heads
         self.prompter = MODELS.build(dict(prompter, towers=_spec_of(encoder, mask_generator)))
-        self.losses = nn.ModuleDict(
-            {name: MODELS.build(loss) for name, loss in (losses or {}).items() if loss is not None}
-        )
+        self.add_losses(losses)
 
     def towers(self) -> list[nn.Module]:
         """SigLIP's two towers and SAM's image encoder."""
         encoder = self.encoder
         return [encoder.vision_model, encoder.text_model, self.mask_generator.sam.vision_encoder]
-
-    @classmethod
-    def from_pretrained(
-        cls, name: str | Path, *, device: str | torch.device | None = 'cpu'
-    ) -> RSRefSeg2:
-        """`publishing.load_pretrained`: rsrefseg2-rrsisd, -refsegrs or -risbench, a name of the hub
-        (owner/name), or a folder of `save_pretrained`; in eval mode."""
-        return PRETRAINED.get('load_pretrained')(name, device)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """`publishing.save_pretrained`: a new folder with weights, config and model card."""
-        PRETRAINED.get('save_pretrained')(self, folder)
-
-    def push_to_hub(self, repository: str, **options: Any) -> str:
-        """`publishing.push_to_hub`: the same to the hub, in one commit; returns its address."""
-        return PRETRAINED.get('push_to_hub')(self, repository, **options)
 
     @staticmethod
     def check_values(
@@ -165,26 +141,6 @@ class RSRefSeg2(BaseModel):
                 "frozen_dtype='bfloat16' mixes BF16 and float32 weights, which only "
                 "autocast can compute with: set model.autocast='bfloat16', too"
             )
-
-    def forward(
-        self,
-        inputs: ModelInputs,
-        data_samples: list[RefSegDataSample] | None = None,
-        mode: Literal['tensor', 'predict', 'loss'] = 'tensor',
-    ) -> RefSegOutputs | list[RefSegDataSample] | dict[str, Tensor]:
-        """'tensor': every symbol by name; 'predict': the samples with their masks; 'loss': Eq. 9's
-        terms as scalars."""
-        images = self.encode_images(inputs.images_siglip, inputs.images_sam)
-        outputs = self.segment(images, inputs.image_index, inputs.input_ids, inputs.lengths)
-        if mode == 'tensor':
-            return outputs
-        if mode == 'predict' and data_samples is not None:
-            return self.predict(outputs, data_samples)
-        if mode == 'loss' and data_samples is not None:
-            return self.loss(outputs, self.targets(data_samples, inputs.image_ids))
-        raise ValueError(
-            f"mode is 'tensor', or 'predict' or 'loss' with data_samples, not {mode!r}"
-        )
 
     def test_step(self, data: dict) -> list[RefSegDataSample]:
         """A batch of the loader -> its samples as of 'predict'; by `test_symmetries` if set."""
@@ -249,71 +205,16 @@ class RSRefSeg2(BaseModel):
         """(h, w) of the square that the logits of `without_border` are cut from."""
         return self.input_size if self.upsample_via_sam_input else self.mask_generator.prompt_size
 
-    def precision(self, device: torch.device) -> AbstractContextManager:
-        """What the parts run in: autocast, or nothing."""
-        return (
-            torch.autocast(device.type, dtype=getattr(torch, self.autocast))
-            if self.autocast
-            else nullcontext()
-        )
-
-    def targets(self, data_samples: list[RefSegDataSample], image_ids: Tensor) -> Targets:
-        """The annotation of B samples, with the border of their images. The other objects are
-        None unless every sample has them."""
-        border = self.data_preprocessor.add_border
-        others = None
-        if all('other_mask' in sample for sample in data_samples):
-            others = [border(sample.other_mask) for sample in data_samples]
-        no_target = torch.tensor(
-            ['no_target' in sample for sample in data_samples], device=image_ids.device
-        )
-        masks = [border(sample.gt_mask) for sample in data_samples]
-        return Targets(masks, image_ids, others, no_target)
-
-    def loss(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
-        """Eq. 9: every term, already weighted; mmengine sums them.
-
-        A mean over sentences is one over those of all ranks, however many each has; of the losses
-        `with_target` over those with a target.
-        """
-        like = at_least_float32(outputs.mask_logits)
-        every = kept = outputs, targets
-        share = share_kept = weight_of_rank(len(like), like=like)
-        if self.with_target and targets.no_target is not None:
-            found = ~targets.no_target
-            kept = outputs.rows(found), targets.rows(found)
-            share_kept = weight_of_rank(int(found.sum()), like=like)
-        terms: dict[str, Tensor] = {}
-        with torch.autocast(like.device.type, enabled=False):
-            for key, loss in self.losses.items():
-                seen, weight = (kept, share_kept) if key in self.with_target else (every, share)
-                if getattr(loss, 'over_all_ranks', False):  # weighs its own mean
-                    terms |= loss(*seen)
-                elif len(seen[0].mask_logits):
-                    terms |= {name: weight * value for name, value in loss(*seen).items()}
-                else:  # the graph of the other ranks, and no share in the mean
-                    terms |= {name: 0 * value for name, value in loss(*every).items()}
-        return terms
-
-    def predict(
-        self, outputs: RefSegOutputs, data_samples: list[RefSegDataSample]
-    ) -> list[RefSegDataSample]:
-        """Give each sample `pred_mask` (H, W) bool at its original size, `dense_prompt`, and of
-        the heads that `sam.score_heads` has trained `predicted_iou` and `presence`, with
-        `mean_probability`."""
-        masks = self.masks(outputs.mask_logits, [s.ori_shape for s in data_samples])
-        return self.answer(outputs, masks, data_samples)
-
     def answer(
         self, outputs: RefSegOutputs, masks: list[Tensor], data_samples: list[RefSegDataSample]
     ) -> list[RefSegDataSample]:
-        """`predict` from `masks`, B times (H, W) logits. Where `presence_threshold` empties a mask,
+        """As `RefSegModel.answer`, and of the heads that `sam.score_heads` has trained `presence`
+        and `predicted_iou`, with `mean_probability`. Where `presence_threshold` empties a mask,
         `drawn_mask` is what was drawn."""
-        for i, (sample, mask) in enumerate(zip(data_samples, masks, strict=True)):
-            sample.pred_mask = mask > 0
-            if self.mask_generator.score_heads:
-                found = mask[sample.pred_mask].sigmoid()
-                sample.mean_probability = found.sum() / max(found.numel(), 1)
+        samples = super().answer(outputs, masks, data_samples)
+        for i, (sample, mask) in enumerate(zip(samples if self.score_heads else (), masks)):
+            found = mask[sample.pred_mask].sigmoid()
+            sample.mean_probability = found.sum() / max(found.numel(), 1)
             if outputs.iou_score is not None:
                 sample.predicted_iou = outputs.iou_score[i].float()
             if outputs.object_score is not None:
@@ -321,18 +222,7 @@ class RSRefSeg2(BaseModel):
             if self.presence_threshold is not None and sample.presence < self.presence_threshold:
                 sample.drawn_mask = sample.pred_mask
                 sample.pred_mask = torch.zeros_like(sample.pred_mask)
-            if outputs.prompts.p_dense is not None:
-                dense = outputs.prompts.p_dense[i].float()
-                sample.dense_prompt = self.data_preprocessor.crop_border(dense, sample.ori_shape)
-        return data_samples
-
-    def masks(self, mask_logits: Tensor, ori_shapes: list[tuple[int, int]]) -> list[Tensor]:
-        """(B, H2/4, W2/4) -> B times (H, W) logits, upsampled once to the original sizes.
-
-        Raises:
-            UserError: see `without_border`.
-        """
-        return upsample_each(self.without_border(mask_logits, ori_shapes), ori_shapes)
+        return samples
 
     def without_border(
         self, mask_logits: Tensor, ori_shapes: list[tuple[int, int]]
@@ -343,18 +233,15 @@ class RSRefSeg2(BaseModel):
         Raises:
             UserError: a logit is NaN, of which `> 0` would make an empty mask.
         """
-        bad = int(mask_logits.isnan().flatten(1).any(1).sum())
-        if bad:
-            raise UserError(
-                f"the model's mask logits are NaN for {bad} of {len(mask_logits)} "
-                'sentences of a batch: its weights are damaged, or too large for '
-                'model.autocast: take another checkpoint, or set model.autocast=None '
-                'and model.frozen_dtype=float32'
-            )
         if self.upsample_via_sam_input:
             mask_logits = upsample(mask_logits, self.mask_generator.input_size)
-        crop = self.data_preprocessor.crop_border
-        return [crop(logits, shape) for logits, shape in zip(mask_logits, ori_shapes, strict=True)]
+        return super().without_border(mask_logits, ori_shapes)
+
+
+def require_rsrefseg2(model: nn.Module, what: str) -> None:
+    """Raises a UserError where a model is another one, of whose parts `what` knows nothing."""
+    if not isinstance(model, RSRefSeg2):
+        raise UserError(f'{type(model).__name__} is no RSRefSeg2, of whose parts {what} asks')
 
 
 def _check_choices(
@@ -404,4 +291,5 @@ def _spec_of(encoder: DualModalityEncoder, mask_generator: MaskGenerator) -> Tow
         prompt_size=mask_generator.prompt_size,
         logit_scale=encoder.logit_scale,
         logit_bias=encoder.logit_bias,
+        sam_positions=mask_generator.positions_of(encoder.grid_size),
     )

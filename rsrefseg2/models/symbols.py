@@ -27,6 +27,7 @@ class TowerSpec(NamedTuple):
     prompt_size: tuple[int, int]  # (H2/4, W2/4)
     logit_scale: float  # the dense prompt's learnable scale (log) and bias start here
     logit_bias: float
+    sam_positions: Tensor | None = None  # (h1*w1, d2) SAM's own encoding of the grid's centres
 
 
 class EncodedImages(NamedTuple):

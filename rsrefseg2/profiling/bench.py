@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ..models import RSRefSeg2
 from ..models.losses.segmentation import upsample
+from ..models.rsrefseg2 import require_rsrefseg2
 from ..models.symbols import EncodedImages, RefSegOutputs, Targets
 from ..registry import MODELS, SCOPE
 from .complexity import build_on_meta, count_flops
@@ -79,7 +80,9 @@ def build_model(config: Config, lever: str, device: torch.device) -> RSRefSeg2:
     changed.merge_from_dict({'model.init': 'random', **LEVERS[lever]})
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope(SCOPE):
-        return MODELS.build(changed.model).to(device)
+        model = MODELS.build(changed.model).to(device)
+    require_rsrefseg2(model, 'a bench')
+    return model
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> float:

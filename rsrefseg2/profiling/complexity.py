@@ -18,21 +18,45 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..models import LAVT, ModelInputs
 from ..models.zero_shot.zero_shot_model import refuse_zero_shot
 from ..registry import MODELS, SCOPE
 from ..tables import plain_table
 
 PARTS = ('vision_tower', 'text_tower', 'sam', 'prompter', 'lora')
+# Of a baseline: part -> the model's attributes.
+LAVT_PARTS = {
+    'vision_tower': ('swin',),
+    'text_tower': ('bert',),
+    'fusion': ('fusions', 'gates', 'norms'),
+    'interaction': ('intra_scale', 'cross_scale', 'enhancement'),
+    'decoder': ('decoder',),
+}
+ROWS = (
+    'vision_tower',
+    'text_tower',
+    'sam',
+    'sam_image_encoder',
+    'sam_prompt_encoder',
+    'sam_mask_decoder',
+    'prompter',
+    'lora',
+    'fusion',
+    'interaction',
+    'decoder',
+    'other',
+    'total',
+)
 
 
 class _MetaScalars(TorchFunctionMode):
-    """float(x) and int(x) of a tensor without data: `value`, where torch would raise.
+    """float(x), int(x) and bool(x) of a tensor without data: `value`, where torch would raise.
 
-    The model asks for SigLIP's scale and bias when it is built (no count depends on them), and for
-    the number of words of the longest sentence.
+    The model asks for SigLIP's scale and bias when it is built (no count depends on them), for the
+    number of words of the longest sentence, and whether no sentence has padding.
     """
 
-    CASTS = {Tensor.__float__: float, Tensor.__int__: int}
+    CASTS = {Tensor.__float__: float, Tensor.__int__: int, Tensor.__bool__: bool}
 
     def __init__(self, value: int = 0) -> None:
         super().__init__()
@@ -58,11 +82,13 @@ def build_on_meta(model_cfg: dict) -> nn.Module:
 
 
 def summarize(model: nn.Module) -> dict[str, dict[str, int]]:
-    """{'parameters': {part: number}, 'flops': {part: number}} of an `RSRefSeg2`.
+    """{'parameters': {part: number}, 'flops': {part: number}} of an `RSRefSeg2` or a `LAVT`.
 
     'sam' holds `sam_image_encoder` and `sam_mask_decoder` (in 'parameters' also
     `sam_prompt_encoder`), which are listed beside it; 'total' is the sum of the parts.
     """
+    if isinstance(model, LAVT):
+        return {'parameters': count_by_part(model), 'flops': count_flops_by_part(model)}
     return {'parameters': count_parameters(model), 'flops': count_flops(model)}
 
 
@@ -127,32 +153,68 @@ def count_flops(model: nn.Module) -> dict[str, int]:
     return {**counts, 'total': sum(counts[part] for part in PARTS)}
 
 
+def count_by_part(model: LAVT) -> dict[str, int]:
+    """Numbers of parameters of each part of a baseline (`LAVT_PARTS`), all and trainable."""
+    counts, trained = (
+        {
+            name: sum(
+                _count(part, lora=None, trainable=only)
+                for part in (getattr(model, one) for one in parts)
+                if part is not None
+            )
+            for name, parts in LAVT_PARTS.items()
+        }
+        for only in (False, True)
+    )
+    total, trainable = (_count(model, lora=None, trainable=only) for only in (False, True))
+    counts['other'] = total - sum(counts.values())
+    trained['other'] = trainable - sum(trained.values())
+    return {
+        **counts,
+        **{f'{name}_trainable': value for name, value in trained.items()},
+        'total': total,
+        'trainable': trainable,
+    }
+
+
+def count_flops_by_part(model: LAVT) -> dict[str, int]:
+    """FLOP of one forward pass of a baseline by part: one image, one sentence of full length."""
+    side, length = model.swin.image_size, model.bert.max_length
+    with torch.device('meta'):
+        image, ids = torch.empty(1, 3, side, side), torch.zeros(1, length, dtype=torch.int64)
+        one, lengths = torch.zeros(1, dtype=torch.int64), torch.full((1,), length)
+    counter = FlopCounterMode(display=False)
+    with torch.enable_grad(), _MetaScalars(length), _autocast_on_meta(), counter:
+        model(ModelInputs(image, image, one, ids, lengths, one))
+
+    found = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
+    root, counts = type(model).__name__, dict.fromkeys(LAVT_PARTS, 0)
+    for name, flops in found.items():
+        modules = name.split('.')
+        above = ('.'.join(modules[:end]) for end in range(2, len(modules)))
+        if modules[0] == root and len(modules) > 1 and not any(one in found for one in above):
+            part = next(key for key, parts in LAVT_PARTS.items() if modules[1] in parts)
+            counts[part] += flops
+    return {**counts, 'total': counter.get_total_flops()}
+
+
 def table(summary: dict[str, dict[str, int]]) -> str:
     """The summary as text, for people."""
     parameters, flops = summary['parameters'], summary['flops']
-    rows = (
-        'vision_tower',
-        'text_tower',
-        'sam',
-        'sam_image_encoder',
-        'sam_prompt_encoder',
-        'sam_mask_decoder',
-        'prompter',
-        'lora',
-        'other',
-        'total',
-    )
     lines = []
-    for name in rows:
+    for name in (name for name in ROWS if name in parameters):
         trainable = parameters['trainable' if name == 'total' else f'{name}_trainable']
         label = '  ' + name.removeprefix('sam_') if name.startswith('sam_') else name
         gflop = f'{flops[name] / 1e9:,.1f}' if name in flops else None
         lines.append((label, *(f'{n / 1e6:,.3f}' for n in (parameters[name], trainable)), gflop))
+    of_towers = (
+        '\nvision_tower is without its pooling head; the towers are counted without their LoRA '
+        'adapters, which are the row lora.'
+    )
     return (
         plain_table(('part', 'parameters (M)', 'trainable (M)', 'GFLOP'), lines)
         + '\n\nFLOP of one forward pass for one image and one sentence of full length; '
-        '1 MAC = 2 FLOP.\nvision_tower is without its pooling head; the towers are counted without '
-        'their LoRA adapters, which are the row lora.'
+        f'1 MAC = 2 FLOP.{of_towers if "lora" in parameters else ""}'
     )
 
 

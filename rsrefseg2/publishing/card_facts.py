@@ -13,7 +13,7 @@ from mmengine.config import Config
 from ..errors import UserError
 from ..evaluation import Interval, Protocol, dumped_samples, find_protocol, score, score_intervals
 from ..markup import code, link
-from ..models import RSRefSeg2
+from ..models import RefSegModel
 from ..models.towers.catalogue import licence_of
 from ..models.towers.fingerprints import tower_sources
 from ..models.towers.hub import is_hub_name
@@ -25,7 +25,10 @@ FAMILY = {
     'encoder.vision_model': 'siglip',
     'encoder.text_model': 'siglip',
     'mask_generator.sam': 'sam',
+    'swin.swin': 'swin',
+    'bert.bert': 'bert',
 }
+FAMILIES = tuple(dict.fromkeys(FAMILY.values()))  # also keys of a config's `model`
 UNKNOWN = 'not known'
 
 
@@ -41,9 +44,9 @@ class Scores(NamedTuple):
 
 
 class Tower(NamedTuple):
-    """One of the two pretrained models."""
+    """One of the pretrained models."""
 
-    family: str  # 'siglip' or 'sam'
+    family: str  # of FAMILIES
     name: str | None  # hub name, or the place in this package; None: a folder of one's own
     drawn: bool  # at random, from a config
     sha256: str | None  # of the weights it was trained on (`towers.fingerprints.content_hash`)
@@ -134,10 +137,13 @@ def public_names(cfg: Config, given: dict[str, str]) -> dict[str, str | None]:
     """Family -> the public name of the config's tower, or None.
 
     Raises:
-        UserError: a given name is no hub name, or of a tower that has another one already.
+        UserError: a given name is no hub name, or of a tower that has another one already, or that
+            the model has not.
     """
     names = {}
-    for family in ('siglip', 'sam'):
+    for family in sorted(set(given) - set(cfg.model)):
+        raise UserError(f'--{family} {given[family]}: this model has no {family}: drop it')
+    for family in (family for family in FAMILIES if family in cfg.model):
         own, asked = public_name(family, cfg.model[family].checkpoint), given.get(family)
         if asked is not None and not is_hub_name(asked):
             raise UserError(f'--{family} {asked!r} is no name of the hub (owner/name)')
@@ -148,7 +154,7 @@ def public_names(cfg: Config, given: dict[str, str]) -> dict[str, str | None]:
 
 
 def describe_towers(
-    model: RSRefSeg2, names: dict[str, str | None], sources: dict[str, dict]
+    model: RefSegModel, names: dict[str, str | None], sources: dict[str, dict]
 ) -> list[Tower]:
     """For the card: where each tower comes from, its hash by the checkpoint, its licence."""
     read = {FAMILY[key] for key in tower_sources(model)}

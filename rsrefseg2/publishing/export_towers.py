@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..errors import UserError
+from ..models.ref_seg_model import RefSegModel
 from ..models.rsrefseg2 import RSRefSeg2
 from ..models.towers import hub
 from ..models.towers.catalogue import known_config
@@ -39,8 +40,11 @@ def public_name(family: str, checkpoint: str | dict) -> str | None:
     return '/'.join(cached.groups()) if cached else None
 
 
-def lora_towers(model: RSRefSeg2) -> dict[str, dict[str, nn.Module]]:
-    """Family -> the towers that LoRA may adapt, by their names in the family's own model."""
+def lora_towers(model: RefSegModel) -> dict[str, dict[str, nn.Module]]:
+    """Family -> the towers that LoRA may adapt, by their names in the family's own model; {} of a
+    baseline, whose towers are trained whole."""
+    if not isinstance(model, RSRefSeg2):
+        return {}
     encoder = model.encoder
     return {
         'siglip': {'vision_model': encoder.vision_model, 'text_model': encoder.text_model},
@@ -129,7 +133,7 @@ def _copy_side_files(source: Path, folder: Path) -> None:
 # ------------------------------------------------------------------ adapters
 
 
-def write_adapters(model: RSRefSeg2, out: Path, bases: dict[str, str | None]) -> list[Path]:
+def write_adapters(model: RefSegModel, out: Path, bases: dict[str, str | None]) -> list[Path]:
     """A folder `out`/<family> for each adapted family, which `peft.PeftModel.from_pretrained` lays
     over the family's plain model in transformers; returns the folders.
 

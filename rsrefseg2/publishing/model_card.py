@@ -20,6 +20,11 @@ METHOD = (
     'say *where*, a cascaded second-order prompter turns their features into prompts, SAM draws '
     '*how*.'
 )
+BASELINE = (
+    'An overhead image and a sentence go in, the mask of just that object comes out. A baseline of '
+    'the framework of RSRefSeg 2: Swin reads the words of BERT stage by stage (LAVT, arXiv '
+    '2112.02244{variant}), a top-down decoder draws the mask.'
+)
 # ------------------------------------------------------------------ the page
 
 
@@ -28,7 +33,7 @@ def write_card(facts: Facts) -> str:
     parts = [
         f'---\n{_metadata(facts).to_yaml()}\n---',
         f'# {text(facts.name)}',
-        METHOD,
+        _method(facts.trained.get('model') or {}),
         _files(facts),
         _use(facts),
         _training(facts),
@@ -36,6 +41,18 @@ def write_card(facts: Facts) -> str:
         _towers(facts),
     ]
     return str(ModelCard('\n\n'.join(parts) + '\n'))
+
+
+def _method(model: Mapping) -> str:
+    """What kind of model it is."""
+    if 'swin' not in model:
+        return METHOD
+    variants = {
+        'enhancement': 'language-guided enhancement after LGCE, arXiv 2306.08625',
+        'cross_scale': 'the interactions of RMSIN, arXiv 2312.12470',
+    }
+    added = [text for key, text in variants.items() if model.get(key) is not None]
+    return BASELINE.format(variant=''.join(f', with {one}' for one in added))
 
 
 def _metadata(facts: Facts) -> ModelCardData:
@@ -205,6 +222,8 @@ def _training(facts: Facts) -> str:
 
 
 def _adapted(model: Mapping) -> str:
+    if 'swin' in model:
+        return 'image tower and text tower trained whole'
     siglip, sam = model.get('siglip') or {}, model.get('sam') or {}
     return ', '.join(
         f'{where} '

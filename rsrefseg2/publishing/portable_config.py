@@ -23,7 +23,7 @@ def published_config(cfg: Config, towers: dict[str, str | None], *, merged: bool
     absolute path keeps its last part alone.
 
     Args:
-        towers: 'siglip' and 'sam' -> public name, or None.
+        towers: family -> public name, or None.
         merged: both towers lie beside the config, with LoRA merged and nothing to train.
     """
     config = cfg.to_dict()

@@ -16,9 +16,10 @@ from ..engine.config_variables import fill
 from ..engine.trained_as import recorded_config
 from ..errors import UserError, suggest
 from ..files import read_text
-from ..models import RSRefSeg2
+from ..models import RefSegModel
 from ..models.towers import hub
 from ..registry import PRETRAINED
+from .card_facts import FAMILIES
 from .released import NAMES, fetch_released
 
 TYPE = re.compile(r'((rsrefseg2|mmdet)\.)?\w+')  # of a registry
@@ -34,7 +35,7 @@ class Pretrained(NamedTuple):
 
 
 @PRETRAINED.register_module()
-def load_pretrained(name: str | Path, device: str | torch.device | None = 'cpu') -> RSRefSeg2:
+def load_pretrained(name: str | Path, device: str | torch.device | None = 'cpu') -> RefSegModel:
     """The model that `find_pretrained` finds, in eval mode.
 
     Args:
@@ -79,7 +80,7 @@ def _fetch_published(name: str) -> Pretrained:
 
     def choose(names: Sequence[str]) -> list[str]:
         pair[:] = find_pair(names, name)
-        return [*pair, CARD, 'siglip/*', 'sam/*']
+        return [*pair, CARD, *(f'{family}/*' for family in FAMILIES)]
 
     otherwise = (
         f'fetch it with `hf download {name}` on a machine with network and bring its cache here '

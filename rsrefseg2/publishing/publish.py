@@ -15,7 +15,7 @@ from ..engine import load_model, read_checkpoint
 from ..engine.trained_as import recorded_config
 from ..errors import UserError
 from ..files import write_text
-from ..models import RSRefSeg2
+from ..models import RefSegModel, RSRefSeg2
 from ..models.towers.fingerprints import given_keys
 from .card_facts import Facts, Scores, Tower, describe_towers, own_modules, public_names
 from .export_towers import merge_towers, write_adapters, write_sam, write_siglip
@@ -56,10 +56,11 @@ def publish(
         merge_lora: write the towers into `out` as plain folders of transformers, LoRA merged.
         adapters: write the adapters into `out`/adapters in PEFT's format.
         half: the checkpoint's weights in float16, half the size; they are read as float32.
-        names: 'siglip', 'sam' -> the hub name of a tower that the config names by a folder.
+        names: a key of `card_facts.FAMILY`'s values -> the hub name of a tower that the config
+            names by a folder.
     Raises:
-        UserError: the checkpoint does not fit the config; towers to merge were drawn at random; no
-            tower has adapters; a weight is too large for float16; the scores are of another
+        UserError: the checkpoint does not fit the config; towers to merge were drawn at random or
+            have no LoRA; no tower has adapters; a weight is too large for float16; the scores are of another
             checkpoint; `out` holds something else. Nothing is written.
     """
     out = Path(os.path.realpath(out))
@@ -79,10 +80,10 @@ class Given(NamedTuple):
     cfg: Config
     checkpoint: Path
     name: str  # of what is published
-    names: dict[str, str | None]  # 'siglip', 'sam' -> public name
+    names: dict[str, str | None]  # family -> public name
     source: dict  # the checkpoint
     recorded: dict | None  # the config that the checkpoint was trained with
-    model: RSRefSeg2  # in float32, LoRA not merged
+    model: RefSegModel  # in float32, LoRA not merged
     towers: list[Tower]
 
 
@@ -99,6 +100,10 @@ def read_given(
         raise UserError(
             'towers drawn at random (model.init=random) have no files that could be '
             'written anew: drop --merge-lora, the checkpoint holds them whole'
+        )
+    if merge_lora and 'siglip' not in cfg.model:
+        raise UserError(
+            f'the towers of {cfg.model.type} are trained whole, without LoRA: drop --merge-lora'
         )
     source = read_checkpoint(checkpoint)
     public = public_names(cfg, names)
@@ -132,6 +137,7 @@ def write_files(
     whole = not given_keys(model) - set(source['state_dict'])
     folders = list_adapters(model, given.towers, stage) if adapters else []
     if merge_lora:
+        assert isinstance(model, RSRefSeg2)  # by `read_given`
         merge_towers(model)
         write_siglip(model, cfg.model.siglip.checkpoint, stage / 'siglip')
         write_sam(model, cfg.model.sam.checkpoint, stage / 'sam')
@@ -159,7 +165,7 @@ def write_files(
     )
 
 
-def list_adapters(model: RSRefSeg2, towers: list[Tower], stage: Path) -> list[str]:
+def list_adapters(model: RefSegModel, towers: list[Tower], stage: Path) -> list[str]:
     """Writes the adapters of `model`; returns their folders, below `stage`."""
     bases = {tower.family: tower.name if tower.on_hub else None for tower in towers}
     folders = write_adapters(model, stage / 'adapters', bases)

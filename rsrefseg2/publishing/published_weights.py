@@ -12,7 +12,7 @@ from torch import Tensor
 from ..engine import load_config
 from ..engine.checkpoint import trained_keys
 from ..errors import UserError
-from ..models import RSRefSeg2
+from ..models import RefSegModel
 from ..models.towers.fingerprints import given_keys, tower_sources
 from ..registry import MODELS
 from .card_facts import FAMILY
@@ -24,13 +24,18 @@ META = ('epoch', 'iter', 'epoch_length', 'seed', 'torch', 'dataset', 'tokenizer'
 
 
 def published_checkpoint(
-    model: RSRefSeg2, source: dict, names: dict[str, str | None], *, merged: Path | None, half: bool
+    model: RefSegModel,
+    source: dict,
+    names: dict[str, str | None],
+    *,
+    merged: Path | None,
+    half: bool,
 ) -> dict[str, dict]:
     """What the published checkpoint holds: `state_dict`, `towers`, `meta`.
 
     Args:
         source: the given checkpoint.
-        names: 'siglip', 'sam' -> public name.
+        names: family -> public name.
         merged: the published config, where LoRA of the model is merged and its towers are written.
         half: weights in float16.
     Raises:

@@ -16,7 +16,7 @@ from ..engine.checkpoint_files import HASHED
 from ..engine.trained_as import function_of, tokenizer_mark
 from ..errors import UserError
 from ..files import write_text
-from ..models import RSRefSeg2
+from ..models import RefSegModel
 from ..models.towers import hub
 from ..models.towers.fingerprints import tower_sources
 from ..registry import PRETRAINED
@@ -27,7 +27,7 @@ from .publish import Given, Published, check_name, write_files
 
 
 @PRETRAINED.register_module()
-def save_pretrained(model: RSRefSeg2, folder: str | Path) -> Published:
+def save_pretrained(model: RefSegModel, folder: str | Path) -> Published:
     """Write `folder` as `publish` does, with the weights that `model` has now.
 
     A tower that the config names by a folder is copied beside the config, so that the folder is
@@ -47,7 +47,7 @@ def save_pretrained(model: RSRefSeg2, folder: str | Path) -> Published:
     return Published(out, facts.weights, facts.config, [], [])
 
 
-def describe_model(model: RSRefSeg2) -> Given:
+def describe_model(model: RefSegModel) -> Given:
     """What `publish` reads from a run's files, of a model in memory.
 
     Raises:
@@ -99,7 +99,7 @@ def copy_towers(cfg: Config, names: dict[str, str | None], folder: Path) -> list
 
 @PRETRAINED.register_module()
 def push_to_hub(
-    model: RSRefSeg2,
+    model: RefSegModel,
     repository: str,
     *,
     private: bool | None = None,

@@ -84,7 +84,7 @@ def test_it_answers_in_a_process_without_torch(exported):
 
 def test_a_folder_says_what_it_holds(exported):
     content = json.loads((exported / 'model.json').read_text())
-    assert content['opset'] == 20 and content['size_sam'] == 192
+    assert content['opset'] == 20 and content['size_sam'] == 256
     files = {graph['file'] for graph in content['graphs'].values()}
     others = {'model.json', 'tokenizer.json', 'README.md'}
     assert files | others <= {path.name for path in exported.iterdir()}

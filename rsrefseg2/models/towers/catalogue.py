@@ -123,6 +123,18 @@ def _sam(width: int, layers: int, heads: int, global_layers: list[int]) -> dict:
     )  # transformers' 1e-10 would draw zeros
 
 
+def _swin(width: int, third: int, heads: int, window: int, image: int) -> dict:
+    """Swin of four stages, of which the third is deep; width and heads double from stage to stage."""
+    return dict(
+        model_type='swin',
+        image_size=image,
+        embed_dim=width,
+        depths=[2, 2, third, 2],
+        num_heads=[heads * 2**stage for stage in range(4)],
+        window_size=window,
+    )
+
+
 SIGLIP = {
     'google/siglip-base-patch16-224': _siglip('base', 16, 224),
     'google/siglip-base-patch16-256': _siglip('base', 16, 256),
@@ -171,21 +183,32 @@ SAM = {
     'facebook/sam-vit-huge': _sam(1280, 32, 16, [7, 15, 23, 31]),
 }
 
-FAMILIES = {'siglip': SIGLIP, 'sam': SAM}
+SWIN = {
+    'microsoft/swin-tiny-patch4-window7-224': _swin(96, 6, 3, 7, 224),
+    'microsoft/swin-small-patch4-window7-224': _swin(96, 18, 3, 7, 224),
+    'microsoft/swin-base-patch4-window7-224-in22k': _swin(128, 18, 4, 7, 224),
+    'microsoft/swin-base-patch4-window12-384-in22k': _swin(128, 18, 4, 12, 384),
+}
+
+BERT = {'google-bert/bert-base-uncased': dict(model_type='bert')}
+
+FAMILIES = {'siglip': SIGLIP, 'sam': SAM, 'swin': SWIN, 'bert': BERT}
 
 
 def known_config(family: str, name: str) -> dict | None:
-    """The config of hub checkpoint `name` of `family` ('siglip' or 'sam') as a fresh dict."""
+    """The config of hub checkpoint `name` of `family` (a key of FAMILIES) as a fresh dict."""
     return copy.deepcopy(FAMILIES[family].get(name))
 
 
 # By how the names begin. SigLIP's, SigLIP 2's and SAM 2's were read on their pages of the hub (SAM
-# 2.1's taken to be the same), SAM 1's was not. Absent: not known here.
+# 2.1's taken to be the same); SAM 1's, BERT's and Swin's were not. Absent: not known here.
 LICENCES = {
     'google/siglip-': 'apache-2.0',
     'google/siglip2-': 'apache-2.0',
     'facebook/sam2.1-hiera-': 'apache-2.0',
     'facebook/sam-vit-': 'apache-2.0',
+    'google-bert/bert-base-': 'apache-2.0',
+    'microsoft/swin-': 'apache-2.0',
     'synthrs/towers/siglip_256': 'research use',  # so are the photographs that these two have seen
     'synthrs/towers/sam2_256': 'research use',
     'synthrs/towers/': 'apache-2.0',  # this project's own

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 import torch
 from transformers import (
+    BertConfig,
+    BertModel,
     CLIPConfig,
     CLIPModel,
     PreTrainedConfig,
@@ -23,6 +25,8 @@ from transformers import (
     Siglip2Model,
     SiglipConfig,
     SiglipModel,
+    SwinConfig,
+    SwinModel,
 )
 from transformers.utils import logging as hf_logging
 
@@ -32,7 +36,12 @@ from . import hub
 from .catalogue import FAMILIES, known_config
 from .schemas import TowerRecord
 
-FAMILY_NAMES = {'siglip': 'a SigLIP, SigLIP2 or CLIP', 'sam': 'a SAM2 or SAM'}
+FAMILY_NAMES = {
+    'siglip': 'a SigLIP, SigLIP2 or CLIP',
+    'sam': 'a SAM2 or SAM',
+    'swin': 'a Swin',
+    'bert': 'a BERT',
+}
 # model_type in config.json -> the classes that read it. `siglip2` is SigLIP2's NaFlex form; the
 # fixed-resolution ones are `siglip`. The hub keeps SAM2.1 as a video model, whose image part is a
 # Sam2Model.
@@ -47,8 +56,15 @@ MODEL_TYPES = {
         'sam2_video': (Sam2Config, Sam2Model),
         'sam': (SamConfig, SamModel),
     },
+    'swin': {'swin': (SwinConfig, SwinModel)},
+    'bert': {'bert': (BertConfig, BertModel)},
 }
-DEFAULT_TYPE = {'siglip': 'siglip', 'sam': 'sam2'}
+DEFAULT_TYPE = {'siglip': 'siglip', 'sam': 'sam2', 'swin': 'swin', 'bert': 'bert'}
+# What a model is built without: the pooled output, which nothing reads.
+OPTIONS: dict[str, dict[str, bool]] = {
+    'swin': {'add_pooling_layer': False},
+    'bert': {'add_pooling_layer': False},
+}
 PARTS = {
     SiglipConfig: ('text_config', 'vision_config'),
     Siglip2Config: ('text_config', 'vision_config'),
@@ -56,6 +72,9 @@ PARTS = {
     Sam2Config: ('vision_config', 'prompt_encoder_config', 'mask_decoder_config'),
     SamConfig: ('vision_config', 'prompt_encoder_config', 'mask_decoder_config'),
 }
+
+# Of a tower without parts: what names its class or its precision, which are set here.
+NOT_READ = ('model_type', 'dtype', 'torch_dtype', 'architectures', 'transformers_version')
 
 
 def model_class(family: str, config: PreTrainedConfig) -> type[PreTrainedModel]:
@@ -90,8 +109,11 @@ def make_config(family: str, given: dict, source: str, *, strict: bool = False) 
     kind = given.get('model_type', DEFAULT_TYPE[family])
     _check_kind(family, kind, source)
     config_class = MODEL_TYPES[family][kind][0]
-    own = {'projection_dim': given['projection_dim']} if 'projection_dim' in given else {}
-    parts = {name: dict(given.get(name) or {}) for name in PARTS[config_class]}
+    parts = {name: dict(given.get(name) or {}) for name in PARTS.get(config_class, ())}
+    if parts:
+        own = {'projection_dim': given['projection_dim']} if 'projection_dim' in given else {}
+    else:  # one tower: its fields are the config's own
+        own = {key: value for key, value in given.items() if key not in NOT_READ}
     if config_class is Sam2Config:
         _name_parts_of_sam2(parts)
     try:
@@ -104,6 +126,7 @@ def make_config(family: str, given: dict, source: str, *, strict: bool = False) 
         ) from error
     if strict:
         known = ('projection_dim',) if config_class is CLIPConfig else ()
+        known = known if parts else tuple(config_class().to_dict())
         _check_keys(given, ('model_type', *known, *parts), source)
         _check_parts(parts, config, source)
     if config_class in (SiglipConfig, Siglip2Config):
@@ -177,7 +200,7 @@ def count_weights(family: str, config: PreTrainedConfig, source: str) -> int:
     """
     try:
         with torch.device('meta'), quiet():
-            model = model_class(family, config)(config)
+            model = model_class(family, config)(config, **OPTIONS.get(family, {}))
     except Exception as error:  # transformers' own: an unknown activation, heads that do not fit
         raise UserError(
             f'{source}: no model can be built by its config: {type(error).__name__}: '

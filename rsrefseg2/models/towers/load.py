@@ -1,4 +1,4 @@
-"""Load the two foundation models and the tokenizer: SigLIP / SigLIP2 / CLIP, SAM2.1 / SAM 1.
+"""Load the towers and the tokenizer: SigLIP / SigLIP2 / CLIP, SAM2.1 / SAM 1, Swin, BERT.
 
 A checkpoint is a hub name, a local folder in the hub's format, or a dict (a transformers config).
 `init='pretrained'` loads weights and fails if any would stay random; `init='random'` builds the
@@ -16,18 +16,23 @@ from typing import Literal
 import torch
 from transformers import (
     AutoTokenizer,
-    CLIPConfig,
+    BertModel,
     CLIPModel,
+    PreTrainedConfig,
     PreTrainedModel,
     Sam2Model,
     SamModel,
+    Siglip2Config,
     Siglip2Model,
+    SiglipConfig,
     SiglipModel,
+    SwinModel,
 )
 
 from ...errors import UserError
 from . import hub
-from .configs import count_weights, make_config, model_class, quiet, random_config
+from .catalogue import known_config
+from .configs import OPTIONS, count_weights, make_config, model_class, quiet, random_config
 from .fingerprints import TowerSource, content_hash, set_source
 from .tokenizers import PretrainedTokenizer, StandInTokenizer, TowerTokenizer
 
@@ -50,6 +55,16 @@ DROPPED_KEYS = {
         r'no_object_pointer$',
         r'occlusion_spatial_embedding_parameter$',
     ),
+    'swin': (
+        r'classifier\.',
+        r'decoder\.',
+        r'(swin\.)?embeddings\.mask_token$',
+    ),  # of its pretraining
+    'bert': (
+        r'cls\.',  # of its pretraining
+        r'(bert\.)?pooler\.',
+        r'(bert\.)?embeddings\.position_ids$',
+    ),
 }
 
 
@@ -70,10 +85,26 @@ def load_sam(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> Sam2Model 
     return _load('sam', checkpoint, init)
 
 
+def load_swin(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> SwinModel:
+    """Swin in float32, with its `tower_source`; see `init_of`."""
+    return _load('swin', checkpoint, init_of(checkpoint, init))
+
+
+def load_bert(checkpoint: Checkpoint, *, init: Init = 'pretrained') -> BertModel:
+    """BERT in float32 without its pooled output, with its `tower_source`; see `init_of`."""
+    return _load('bert', checkpoint, init_of(checkpoint, init))
+
+
+def init_of(checkpoint: Checkpoint, init: Init) -> Init:
+    """Of a baseline's tower: one given as a dict has no weights and is trained from scratch,
+    whatever `init`."""
+    return 'random' if isinstance(checkpoint, Mapping) else init
+
+
 def load_tokenizer(
     checkpoint: Checkpoint, *, init: Init = 'pretrained', keep_case: bool = False
 ) -> TowerTokenizer:
-    """The tokenizer of a SigLIP or CLIP checkpoint; with `keep_case` it never lower-cases.
+    """The tokenizer of a SigLIP, CLIP or BERT checkpoint; with `keep_case` it never lower-cases.
 
     With `init='random'` and a hub name, a dict or a folder without tokenizer files: a stand-in of
     the same vocabulary size. Pretrained towers never get the stand-in: its ids mean nothing to
@@ -87,14 +118,14 @@ def load_tokenizer(
     folder = hub.find_local(given) if isinstance(given, str) else None
     if folder is not None and not hub.missing_tokenizer(folder):
         return _read_tokenizer(folder, keep_case)
-    config = random_config('siglip', given)
-    text = config.text_config
+    config = random_config(_text_family(given), given)
+    text = _text_config(config)
     eos = _inside(text.eos_token_id, text.vocab_size, otherwise=1)
     bos = _inside(text.bos_token_id, text.vocab_size, otherwise=2)
     return StandInTokenizer(
         vocab_size=text.vocab_size,
         eos_id=eos,
-        bos_id=bos if isinstance(config, CLIPConfig) else None,
+        bos_id=None if isinstance(config, SiglipConfig | Siglip2Config) else bos,
         pad_id=_inside(text.pad_token_id, text.vocab_size, otherwise=eos),
         keep_case=keep_case,
     )
@@ -124,6 +155,7 @@ def _load(family: str, checkpoint: Checkpoint, init: Init) -> PreTrainedModel:
                 local_files_only=True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
+                **OPTIONS.get(family, {}),
             )
         except Exception as error:  # a truncated or foreign file: safetensors says which
             raise UserError(
@@ -146,7 +178,7 @@ def _build(family: str, checkpoint: str | dict) -> PreTrainedModel:
             f'{source} describes a model of {weights} weights, more than '
             f'{MOST_RANDOM_WEIGHTS}: correct its sizes'
         )
-    model = model_class(family, config)(config)
+    model = model_class(family, config)(config, **OPTIONS.get(family, {}))
     set_source(model, None)
     if isinstance(model, Sam2Model):
         # One random Fourier basis for the positions of the image and of the prompts, as in every
@@ -160,8 +192,9 @@ def _build(family: str, checkpoint: str | dict) -> PreTrainedModel:
 def _read_tokenizer(folder: Path, keep_case: bool) -> PretrainedTokenizer:
     hub.require_regular(folder)
     hub.check_tokenizer_settings(folder)
-    config = make_config('siglip', hub.read_config(folder), str(folder))
-    vocab_size = config.text_config.vocab_size
+    given = hub.read_config(folder)
+    config = make_config(_text_family(given), given, str(folder))
+    vocab_size = _text_config(config).vocab_size
     with quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(
@@ -180,8 +213,22 @@ def _read_tokenizer(folder: Path, keep_case: bool) -> PretrainedTokenizer:
             f'only {vocab_size}: they do not belong together'
         )
     return PretrainedTokenizer(
-        tokenizer, source=str(folder), with_bos=isinstance(config, CLIPConfig), keep_case=keep_case
+        tokenizer,
+        source=str(folder),
+        with_bos=not isinstance(config, SiglipConfig | Siglip2Config),
+        keep_case=keep_case,
     )
+
+
+def _text_family(given: str | Mapping) -> str:
+    """'bert' for a BERT's hub name or config, else 'siglip'."""
+    known = given if isinstance(given, Mapping) else known_config('bert', given) or {}
+    return 'bert' if known.get('model_type') == 'bert' else 'siglip'
+
+
+def _text_config(config: PreTrainedConfig) -> PreTrainedConfig:
+    """Of the text tower, which a BERT is by itself."""
+    return getattr(config, 'text_config', config)
 
 
 def _check_loaded(family: str, source: str, info: Mapping) -> None:

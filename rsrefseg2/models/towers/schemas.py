@@ -45,6 +45,11 @@ class PartRecord(msgspec.Struct):
     iou_head_hidden_dim: Width | None = None
     mask_input_channels: Width | None = None
 
+    embed_dim: Width | None = None  # Swin's
+    depths: list[Layers] | None = None
+    num_heads: list[Layers] | None = None
+    window_size: Layers | None = None
+
     image_size: Pixels | list[Pixels] | None = None
     patch_size: Pixels | None = None
     num_patches: Positions | None = None
@@ -57,11 +62,9 @@ class PartRecord(msgspec.Struct):
     backbone_config: PartRecord | None = None
 
 
-class TowerRecord(msgspec.Struct):
-    """The whole of a config.json, of whichever family."""
+class TowerRecord(PartRecord):
+    """The whole of a config.json, of whichever family: of parts, or of one tower."""
 
-    model_type: str = ''
-    projection_dim: Width | None = None
     text_config: PartRecord | None = None
     vision_config: PartRecord | None = None
     prompt_encoder_config: PartRecord | None = None

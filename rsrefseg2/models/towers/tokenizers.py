@@ -86,7 +86,11 @@ class PretrainedTokenizer(TowerTokenizer):
     def __init__(
         self, tokenizer: Any, *, source: str, with_bos: bool = False, keep_case: bool = False
     ) -> None:
-        if tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
+        # BERT ends with its separator and begins with its class token.
+        eos_id, bos_id = tokenizer.eos_token_id, tokenizer.bos_token_id
+        eos_id = tokenizer.sep_token_id if eos_id is None else eos_id
+        bos_id = tokenizer.cls_token_id if bos_id is None else bos_id
+        if eos_id is None or tokenizer.pad_token_id is None:
             raise UserError(
                 f'the tokenizer of {source} names no eos or no padding token '
                 f'(eos {tokenizer.eos_token!r}, pad {tokenizer.pad_token!r})'
@@ -95,10 +99,10 @@ class PretrainedTokenizer(TowerTokenizer):
         unk_id = tokenizer.unk_token_id
         super().__init__(
             pad_id=tokenizer.pad_token_id,
-            eos_id=tokenizer.eos_token_id,
+            eos_id=eos_id,
             vocab_size=len(tokenizer),
-            unk_id=None if unk_id == tokenizer.eos_token_id else unk_id,
-            bos_id=tokenizer.bos_token_id if with_bos else None,
+            unk_id=None if unk_id == eos_id else unk_id,
+            bos_id=bos_id if with_bos else None,
         )
         if keep_case:
             keep_case_of(tokenizer)
