@@ -11,7 +11,7 @@ from torch import multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
 from rsrefseg2.models import distributed
-from rsrefseg2.models import rsrefseg2 as composer
+from rsrefseg2.models import ref_seg_model as composer
 from rsrefseg2.models.losses import alignment
 from rsrefseg2.models.prompter import batch_norm
 from tests.test_models.tiny_model import PAPER_LOSSES, batch, build, stirred
