@@ -144,10 +144,11 @@ class RSRefSeg2(RefSegModel):
                 prompts = prompts._replace(p_dense=prompts.p_dense + dense_prior)
 
             mask_logits = self.mask_generator(  # Eq. 8
-                images.image_embeddings[image_index],
-                [feature[image_index] for feature in images.high_resolution_features],
+                images.image_embeddings,
+                images.high_resolution_features,
                 prompts.p_sparse,
                 prompts.p_dense,
+                image_index,
             )
         return RefSegOutputs(
             images,

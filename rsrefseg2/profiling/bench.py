@@ -190,7 +190,7 @@ def _forward(
         prompts = model.prompter(v[index], text)
     with clock('decoder'):
         logits = generator(
-            embeddings[index], [one[index] for one in maps], prompts.p_sparse, prompts.p_dense
+            embeddings, maps, prompts.p_sparse, prompts.p_dense, index
         )
     images = EncodedImages(v, embeddings, maps)
     return RefSegOutputs(
