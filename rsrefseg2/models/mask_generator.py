@@ -130,7 +130,9 @@ class MaskGenerator(nn.Module):
         """
         prompt, decoder, count = self.sam.prompt_encoder, self.sam.mask_decoder, len(p_sparse)
         dtype = image_embeddings.dtype
-        if image_index is not None:
+        if len(image_embeddings) == 1:
+            image_embeddings = image_embeddings.expand(count, -1, -1, -1)
+        elif image_index is not None:
             image_embeddings = image_embeddings[image_index]
         if p_dense is None:
             dense = prompt.no_mask_embed.weight.reshape(1, -1, 1, 1).expand_as(image_embeddings)

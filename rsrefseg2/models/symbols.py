@@ -92,16 +92,20 @@ class Targets(NamedTuple):
 
     def at(self, size: tuple[int, int]) -> Tensor:
         """Masks at `size` by nearest neighbour: (B, *size) float32 of 0 and 1."""
-        return torch.cat(
-            [
-                F.interpolate(mask[None, None].float(), size, mode='nearest-exact')[0]
-                for mask in self.masks
-            ]
-        )
+        return self._resized(size, 'nearest-exact')
 
     def area(self, size: tuple[int, int]) -> Tensor:
         """Share of each cell that the mask covers: (B, *size) float32, never empty for a mask
         that is not, which shrinking and thresholding would lose."""
+        return self._resized(size, 'area')
+
+    def _resized(self, size: tuple[int, int], mode: str) -> Tensor:
+        """(B, *size) float32; masks of one size together."""
+        if len({mask.shape for mask in self.masks}) == 1:
+            whole = torch.stack(self.masks)[:, None].float()
+            if whole.shape[2:] == tuple(size):
+                return whole[:, 0]
+            return F.interpolate(whole, tuple(size), mode=mode)[:, 0]
         return torch.cat(
-            [F.interpolate(mask[None, None].float(), size, mode='area')[0] for mask in self.masks]
+            [F.interpolate(mask[None, None].float(), size, mode=mode)[0] for mask in self.masks]
         )
