@@ -56,18 +56,9 @@ class SegmentationLoss(nn.Module):
     def forward(self, outputs: RefSegOutputs, targets: Targets) -> dict[str, Tensor]:
         """-> `loss_ce`, `loss_dice`: scalars, the mean over the B sentences."""
         if self.loss_resolution == 'input':
-            masks = targets.at(outputs.input_size)
-            if self._is_papers and not is_plain():
-                logits = at_least_float32(outputs.mask_logits)
-                ce, dice = CrossEntropyAndDice.apply(
-                    logits, masks.to(logits.dtype), self.terms['dice'].eps
-                )
-                found = dict(loss_ce=ce, loss_dice=dice)
-                return {
-                    f'loss_{name}': found[f'loss_{name}'] * loss.loss_weight
-                    for name, loss in self.terms.items()
-                }
-            return self._terms(upsample(outputs.mask_logits, outputs.input_size), masks)
+            return self._terms(
+                upsample(outputs.mask_logits, outputs.input_size), targets.at(outputs.input_size)
+            )
         per_sample = [
             self._terms(upsample(logits[None], mask.shape), mask[None].float())
             for logits, mask in zip(outputs.mask_logits, targets.masks, strict=True)
@@ -95,6 +86,13 @@ class SegmentationLoss(nn.Module):
 
     def _terms(self, logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
         """logits, masks (B, H, W)."""
+        if self._is_papers and not is_plain():
+            terms = CrossEntropyAndDice.apply(logits, masks, self.terms['dice'].eps)
+            ce, dice = (
+                self.terms[name].loss_weight * term
+                for name, term in zip(('ce', 'dice'), terms, strict=True)
+            )
+            return {'loss_ce': ce, 'loss_dice': dice}
         return {
             f'loss_{name}': loss(logits.flatten(1), masks.flatten(1))
             for name, loss in self.terms.items()
@@ -102,48 +100,57 @@ class SegmentationLoss(nn.Module):
 
 
 class CrossEntropyAndDice(torch.autograd.Function):
-    """Both terms of Eq. 10 on upsampled logits x, p = sigmoid(x), masks y of 0 and 1:
+    """Both terms of Eq. 10 of logits x, p = sigmoid(x), and masks y of 0 and 1:
 
         CE = mean log(1 + e^x) - x y,    Dice = mean_b 1 - (2 sum p y + eps) / (sum p + sum y + eps)
 
-    with the gradient in closed form, which mmdet's two losses take through some twenty maps of
-    H2 x W2 numbers. That of the upsampling is U_y^T g U_x, U the weights of one axis.
+    with the gradient in closed form; mmdet's two losses take it through some twenty maps of H2 x W2.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, masks: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-        """logits (B, h, w), masks (B, H, W) of the same dtype -> two scalars."""
-        x = upsample(logits, masks.shape[1:])
-        p = x.sigmoid()
-        ce = F.softplus(x).addcmul_(x, masks, value=-1).mean()
-        both = torch.mul(p, masks, out=x).sum((1, 2))
+        """logits, masks (B, H, W) -> two scalars."""
+        masks = masks.to(logits.dtype)
+        p = logits.sigmoid()
+        ce = F.softplus(logits).addcmul_(logits, masks, value=-1).mean()
+        both = (p * masks).sum((1, 2))
         either = p.sum((1, 2)) + masks.sum((1, 2)) + eps
         ctx.save_for_backward(p, masks, both, either)
-        ctx.size, ctx.eps = logits.shape[1:], eps
+        ctx.eps = eps
         return ce, (1 - (2 * both + eps) / either).mean()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_ce: Tensor, of_dice: Tensor) -> tuple[Tensor, None, None]:
-        """-> the gradient of the logits (B, h, w)."""
+        """-> the gradient of the logits (B, H, W)."""
         p, masks, both, either = ctx.saved_tensors
         # d Dice / d p = (2 both + eps) / either^2 - 2 y / either, by sentence
         fixed = of_dice / len(p) * (2 * both + ctx.eps) / either.square()
         at_mask = of_dice / len(p) * -2 / either
         g = torch.addcmul(fixed[:, None, None], masks, at_mask[:, None, None])
         g = g.mul_(p).addcmul_(g, p, value=-1)  # d p / d x = p (1 - p)
-        g = g.addcmul_(p - masks, of_ce / p.numel())
+        return g.addcmul_(p - masks, of_ce / p.numel()), None, None
+
+
+class Upsample(torch.autograd.Function):
+    """`upsample` whose gradient is U_y^T g U_x, U the weights along one axis: two products, where
+    torch scatters pixel by pixel."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """(B, h, w) -> (B, *size)."""
+        ctx.size = logits.shape[1:]
+        return _interpolate(logits, size)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+        """(B, *size) -> (B, h, w)."""
         y, x = (
-            _weights(n_in, n_out, like=g)
-            for n_in, n_out in zip(ctx.size, p.shape[1:], strict=True)
+            _interpolate(torch.eye(n_in, dtype=g.dtype, device=g.device)[None], (n_out, n_in))[0]
+            for n_in, n_out in zip(ctx.size, g.shape[1:], strict=True)
         )
-        return y.T @ g @ x, None, None
-
-
-def _weights(n_in: int, n_out: int, *, like: Tensor) -> Tensor:
-    """(n_out, n_in): what `upsample` takes of each input along one axis."""
-    unit = torch.eye(n_in, dtype=like.dtype, device=like.device)[None]
-    return F.interpolate(unit, n_out, mode='linear', align_corners=False)[0].T
+        return y.T @ g @ x, None
 
 
 def upsample_each(maps: Iterable[Tensor], sizes: Iterable[tuple[int, int]]) -> list[Tensor]:
@@ -153,6 +160,11 @@ def upsample_each(maps: Iterable[Tensor], sizes: Iterable[tuple[int, int]]) -> l
 
 def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, h, w) -> (B, *size), at least float32, bilinear with align_corners=False."""
-    return F.interpolate(
-        at_least_float32(logits)[:, None], tuple(size), mode='bilinear', align_corners=False
-    )[:, 0]
+    logits = at_least_float32(logits)
+    if logits.requires_grad and torch.is_grad_enabled() and not is_plain():
+        return Upsample.apply(logits, tuple(size))
+    return _interpolate(logits, tuple(size))
+
+
+def _interpolate(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(logits[:, None], size, mode='bilinear', align_corners=False)[:, 0]
