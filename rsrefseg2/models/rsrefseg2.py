@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from ..bounds import PositiveInt
@@ -11,7 +14,9 @@ from ..errors import UserError
 from ..registry import MODELS
 from ..structures import RefSegDataSample
 from ..symmetries import GROUPS, Group
+from .data_preprocessor import ModelInputs
 from .dual_modality_encoder import DualModalityEncoder
+from .encoded_before import EncodedBefore
 from .losses.segmentation import upsample
 from .mask_generator import MaskGenerator
 from .ref_seg_model import RefSegModel
@@ -97,6 +102,7 @@ class RSRefSeg2(RefSegModel):
             compile_towers(self, compile_blocks)
         self.upsample_via_sam_input = upsample_via_sam_input
         self.test_symmetries, self.whole_view = test_symmetries, whole_view
+        self._before: EncodedBefore | None = None  # within `remembering`
         self.prompter = MODELS.build(dict(prompter, towers=_spec_of(encoder, mask_generator)))
         self.add_losses(losses)
 
@@ -108,6 +114,12 @@ class RSRefSeg2(RefSegModel):
                 "frozen_dtype='bfloat16' mixes BF16 and float32 weights, which only "
                 "autocast can compute with: set model.autocast='bfloat16', too"
             )
+
+    def images_of(self, inputs: ModelInputs) -> EncodedImages:
+        """The images of a batch, encoded; within `remembering` those that are not known."""
+        if self._before is None:
+            return super().images_of(inputs)
+        return self._before.images(self.encode_images, inputs)
 
     def test_step(self, data: dict) -> list[RefSegDataSample]:
         """A batch of the loader -> its samples as of 'predict'; by `test_symmetries` if set."""
@@ -137,9 +149,14 @@ class RSRefSeg2(RefSegModel):
         of the place beforehand, as logits.
         """
         with self.precision(input_ids.device):
-            text = self.encoder.encode_text(input_ids, lengths)  # Eq. 2
+            if self._before is None:
+                text = self.encoder.encode_text(input_ids, lengths)  # Eq. 2
+            else:
+                text = self._before.texts(self.encoder, input_ids, lengths)
 
-            prompts = self.prompter(images.v[image_index], text)  # Eq. 3
+            one = len(images.v) == 1  # a view for all sentences, not a copy for each
+            v = images.v.expand(len(lengths), -1, -1) if one else images.v[image_index]
+            prompts = self.prompter(v, text)  # Eq. 3
             if dense_prior is not None and prompts.p_dense is not None:
                 prompts = prompts._replace(p_dense=prompts.p_dense + dense_prior)
 
@@ -159,6 +176,22 @@ class RSRefSeg2(RefSegModel):
             self.mask_generator.input_size,
             self.encoder.grid_size,
         )
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Within it sentences that repeat are encoded once, and images that the next batch shows
+        again. For tests and predictions: gradients are off, and the weights stay as they are.
+
+        Nothing is kept where FSDP2 divides the weights: ranks that know their sentences would not
+        take part in gathering them.
+        """
+        divided = any(hasattr(weight, 'device_mesh') for weight in self.parameters())
+        self._before = None if divided else EncodedBefore()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self._before = None
 
     @property
     def input_size(self) -> tuple[int, int]:

@@ -116,17 +116,7 @@ def first_mask(
         image_positional_embeddings=position,
         attention_similarity=None,
     )[:2]  # (B, 1, n, d2), (B, 1, h * w, d2)
-    fine, middle = maps or (None, None)
-
-    x = _quadruple(keys[:, 0], decoder.upscale_conv1)  # (B, h * w, 4, d2/4)
-    if middle is not None:
-        x = x + _rows(_in_cells(middle, 1), image_index, len(x))
-    norm = decoder.upscale_layer_norm
-    x = nn.functional.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
-    x = _quadruple(decoder.activation(x), decoder.upscale_conv2)  # (B, h * w, 4, 4, d2/8)
-    if fine is not None:
-        x = x + _rows(_in_cells(fine, 2), image_index, len(x))
-    x = decoder.activation(x)
+    x = _upscaled(decoder, keys[:, 0], maps, image_index)  # (B, h * w, 4, 4, d2/8)
 
     token = tokens[:, 0, len(first) - 1]  # behind those of one row
     filters = decoder.output_hypernetworks_mlps[0](token)  # (B, d2/8)
@@ -134,6 +124,22 @@ def first_mask(
     height, width = image_embeddings.shape[-2:]
     cells = logits.unflatten(1, (height, width, 2, 2, 2, 2))  # y, x, then by halves: y, x, y, x
     return cells.permute(0, 1, 3, 5, 2, 4, 6).flatten(4, 6).flatten(1, 3)
+
+
+def _upscaled(
+    decoder: nn.Module, x: Tensor, maps: list[Tensor], image_index: Tensor | None
+) -> Tensor:
+    """The image tokens (B, h * w, d2) -> (B, h * w, 4, 4, d2/8): twice the side, and again."""
+    fine, middle = maps or (None, None)
+    x = _quadruple(x, decoder.upscale_conv1)  # (B, h * w, 4, d2/4)
+    if middle is not None:
+        x = x + _rows(_in_cells(middle, 1), image_index, len(x))
+    norm = decoder.upscale_layer_norm
+    x = nn.functional.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+    x = _quadruple(decoder.activation(x), decoder.upscale_conv2)
+    if fine is not None:
+        x = x + _rows(_in_cells(fine, 2), image_index, len(x))
+    return decoder.activation(x)
 
 
 def _quadruple(x: Tensor, conv: nn.Module) -> Tensor:

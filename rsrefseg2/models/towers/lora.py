@@ -57,7 +57,9 @@ class LoRALinear(PeftLinear):
         if not torch.is_grad_enabled():
             tokens = x.numel() // x.shape[-1]
             return tokens * both > product
-        return isinstance(dropout, nn.Identity) and product <= MERGED_WIDTHS * self.r['default'] * both
+        return (
+            isinstance(dropout, nn.Identity) and product <= MERGED_WIDTHS * self.r['default'] * both
+        )
 
 
 def freeze(module: nn.Module) -> nn.Module:
