@@ -301,7 +301,7 @@ def run(model: RSRefSeg2, work: Work, clock: Clock, *, training: bool, passes: i
             logits = predict(model, work, clock)
         return logits
     model.train()
-    optimizer = _optimizer(model)
+    optimizer = make_optimizer(model)
     for _ in range(passes):
         train_step(model, work, optimizer, clock)
     return []

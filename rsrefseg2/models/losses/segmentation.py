@@ -162,8 +162,8 @@ def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, h, w) -> (B, *size), at least float32, bilinear with align_corners=False."""
     logits = at_least_float32(logits)
     if logits.requires_grad and torch.is_grad_enabled() and not is_plain():
-        return Upsample.apply(logits, tuple(size))
-    return _interpolate(logits, tuple(size))
+        return Upsample.apply(logits, (size[0], size[1]))
+    return _interpolate(logits, (size[0], size[1]))
 
 
 def _interpolate(logits: Tensor, size: tuple[int, int]) -> Tensor:
