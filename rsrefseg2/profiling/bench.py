@@ -307,7 +307,8 @@ def run(model: RSRefSeg2, work: Work, clock: Clock, *, training: bool, passes: i
     return []
 
 
-def _optimizer(model: nn.Module) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module) -> torch.optim.Optimizer:
+    """AdamW of what is trained, as a measured step uses it."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return torch.optim.AdamW(trained, lr=1e-5, fused=True)
 

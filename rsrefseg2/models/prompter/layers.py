@@ -155,7 +155,7 @@ class AttentionStep(nn.Module):
 
 def _placed(x: Tensor, pe: Tensor | float) -> Tensor:
     """x + pe, without a copy of x where there is no position."""
-    return x if isinstance(pe, float) and pe == 0 else x + pe
+    return x if isinstance(pe, float) and pe == 0 and not is_plain() else x + pe
 
 
 class MLPStep(nn.Module):
