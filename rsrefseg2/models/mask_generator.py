@@ -128,9 +128,9 @@ class MaskGenerator(nn.Module):
 
         Without image_index each sentence has its own row of the images' features, too.
         """
-        prompt, decoder, count = self.sam.prompt_encoder, self.sam.mask_decoder, len(p_sparse)
+        prompt, decoder, count = self.sam.prompt_encoder, self.sam.mask_decoder, p_sparse.shape[0]
         dtype = image_embeddings.dtype
-        if len(image_embeddings) == 1:
+        if image_embeddings.shape[0] == 1:
             image_embeddings = image_embeddings.expand(count, -1, -1, -1)
         elif image_index is not None:
             image_embeddings = image_embeddings[image_index]

@@ -43,7 +43,8 @@ class Attention(nn.Module):
         self, query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor | None = None
     ) -> Tensor:
         """query (B, N, d), key and value (B, M, d_context), key_mask (B, M) bool, True = read."""
-        if not is_plain():
+        # an export leaves the number of words open: no choice may hang on it
+        if not is_plain() and isinstance(key.shape[1], int):
             n, m, few = query.shape[1], key.shape[1], self.q_proj.out_features // self.heads
             if 2 * m <= few and m < n:
                 return self._by_few_keys(query, key, value, key_mask)

@@ -109,7 +109,7 @@ def first_mask(
     first = [decoder.iou_token.weight, decoder.mask_tokens.weight]
     if hasattr(decoder, 'obj_score_token'):
         first.insert(0, decoder.obj_score_token.weight)
-    own = torch.cat(first).expand(len(sparse), -1, -1)
+    own = torch.cat(first).expand(sparse.shape[0], -1, -1)
     tokens, keys = decoder.transformer(
         point_embeddings=torch.cat([own, sparse], 1)[:, None],
         image_embeddings=image_embeddings,
@@ -133,12 +133,12 @@ def _upscaled(
     fine, middle = maps or (None, None)
     x = _quadruple(x, decoder.upscale_conv1)  # (B, h * w, 4, d2/4)
     if middle is not None:
-        x = x + _rows(_in_cells(middle, 1), image_index, len(x))
+        x = x + _rows(_in_cells(middle, 1), image_index, x.shape[0])
     norm = decoder.upscale_layer_norm
     x = nn.functional.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
     x = _quadruple(decoder.activation(x), decoder.upscale_conv2)
     if fine is not None:
-        x = x + _rows(_in_cells(fine, 2), image_index, len(x))
+        x = x + _rows(_in_cells(fine, 2), image_index, x.shape[0])
     return decoder.activation(x)
 
 
