@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -51,7 +52,8 @@ class RefSegTestLoop(TestLoop):
 
     def run(self) -> dict:
         """-> the metrics by name, in percent. One table of them is the last entry of the log."""
-        metrics = super().run()
+        with encoding_once(self.runner):
+            metrics = super().run()
         scored = self._scored()
         rows: dict[str, dict] = {
             f'the model{f", {name}" if name else ""}': metric.report
@@ -61,7 +63,8 @@ class RefSegTestLoop(TestLoop):
             self.runner.logger.info('the control: the same images with exchanged sentences')
             dataloader = self.runner.build_dataloader(self.control, seed=self.runner.seed)
             control = ControlLoop(self.runner, dataloader, self._plain_metric())
-            metrics['shuffled'] = control.run()['gIoU']
+            with encoding_once(self.runner):
+                metrics['shuffled'] = control.run()['gIoU']
             rows['the control: exchanged sentences'] = control.evaluator.metrics[0].report
         for metric in scored.values():
             rows |= metric.beside
@@ -92,6 +95,12 @@ class RefSegTestLoop(TestLoop):
         return dict(
             type='RefSegMetric', protocol=protocols[0] if protocols else 'paper', tables=False
         )
+
+
+def encoding_once(runner: FlexibleRunner) -> AbstractContextManager:
+    """`RSRefSeg2.remembering` of the model that a runner tests; nothing for a zero-shot model."""
+    model = getattr(runner.model, 'module', runner.model)
+    return model.remembering() if hasattr(model, 'remembering') else nullcontext()
 
 
 class ControlLoop(TestLoop):

@@ -131,16 +131,22 @@ class DualModalityEncoder(nn.Module):
                 what the sentences are, as an exported graph needs it.
         """
         states = self.text_model(input_ids=input_ids)
-        if self.keep_padding_tokens:
-            first, words = 0, torch.full_like(lengths, input_ids.shape[1])
-        else:
-            first = self.family.first_word
-            words = lengths - 1 - first
-        longest = int(words.max()) if trim else input_ids.shape[1] - first
-
-        own = states.last_hidden_state[:, first : first + longest]
+        word_mask = self.word_mask(lengths, input_ids.shape[1])
+        if trim:
+            word_mask = word_mask[:, : int(word_mask.sum(1).max())]
+        first = self._first_word
+        own = states.last_hidden_state[:, first : first + word_mask.shape[1]]
         t_word = self.family.words(self.text_model, own)
-        word_mask = torch.arange(longest, device=words.device) < words[:, None]
-
         t_sent = self.family.sentence(self.text_model, states, lengths)
         return EncodedText(t_word, word_mask, t_sent)
+
+    def word_mask(self, lengths: Tensor, width: int) -> Tensor:
+        """lengths (B,) with eos, of ids (B, width) -> (B, positions from the first word on) bool,
+        True on the sentence's own words."""
+        first = self._first_word
+        words = torch.full_like(lengths, width) if self.keep_padding_tokens else lengths - 1 - first
+        return torch.arange(width - first, device=lengths.device) < words[:, None]
+
+    @property
+    def _first_word(self) -> int:
+        return 0 if self.keep_padding_tokens else self.family.first_word

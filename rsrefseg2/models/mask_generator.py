@@ -12,8 +12,10 @@ from transformers import Sam2Model
 from ..bounds import Fraction, NonNegativeFloat, PositiveInt
 from ..errors import UserError
 from .towers.activation_checkpointing import recompute_in_backward
+from .towers.lean_sam import drop_unread_work, first_mask
 from .towers.load import Init, load_sam
 from .towers.lora import freeze, inject_lora
+from .towers.plain_forms import is_plain
 
 # No loss reaches these: it reads mask token 0 alone. (decoder attribute, what it predicts)
 UNREACHED_HEADS = {
@@ -79,6 +81,8 @@ class MaskGenerator(nn.Module):
             raise ValueError(f'score_heads are of {", ".join(SCORE_HEADS)}, not {score_heads!r}')
         self.sam = load_sam(checkpoint, init=init)
         self.is_sam2 = isinstance(self.sam, Sam2Model)
+        if self.is_sam2:
+            drop_unread_work(self.sam)
         freeze(self.sam)
         if lora is not None:
             inject_lora(self.sam.vision_encoder, family='sam2' if self.is_sam2 else 'sam', **lora)
@@ -139,23 +143,46 @@ class MaskGenerator(nn.Module):
         high_resolution_features: list[Tensor],
         p_sparse: Tensor,
         p_dense: Tensor | None,
+        image_index: Tensor | None = None,
         *,
         with_scores: bool = False,
     ) -> Tensor | ScoredMasks:
-        """One row per sentence: image_embeddings (B, d2, ...), p_sparse (B, n_p, d2),
-        p_dense (B, H2/4, W2/4) or None -> mask_logits (B, H2/4, W2/4) of mask token 0, or of the
-        token that `stability_rule` chooses; `with_scores` also what SAM says of them."""
-        prompt = self.sam.prompt_encoder
+        """image_embeddings (U, d2, ...) and maps of U images, p_sparse (B, n_p, d2), p_dense
+        (B, H2/4, W2/4) or None, image_index (B,) into U -> mask_logits (B, H2/4, W2/4) of mask
+        token 0, or of the token that `stability_rule` chooses; `with_scores` also the scores of
+        `score_heads`.
+
+        Without image_index each sentence has its own row of the images' features, too.
+        """
+        prompt, decoder, count = self.sam.prompt_encoder, self.sam.mask_decoder, p_sparse.shape[0]
+        dtype = image_embeddings.dtype
+        if image_embeddings.shape[0] == 1:
+            image_embeddings = image_embeddings.expand(count, -1, -1, -1)
+        elif image_index is not None:
+            image_embeddings = image_embeddings[image_index]
         if p_dense is None:
             dense = prompt.no_mask_embed.weight.reshape(1, -1, 1, 1).expand_as(image_embeddings)
         else:
-            dense = prompt.mask_embed(p_dense[:, None].to(image_embeddings.dtype))
-        position = self.sam.get_image_wide_positional_embeddings().to(image_embeddings.dtype)
+            dense = prompt.mask_embed(p_dense[:, None].to(dtype))
+        position = self.sam.get_image_wide_positional_embeddings().to(dtype)
+        by_stability = getattr(decoder, 'dynamic_multimask_via_stability', False)
+        if not is_plain() and not (by_stability and not self.training):
+            mask_logits, tokens = first_mask(
+                decoder,
+                image_embeddings=image_embeddings + dense,
+                position=position,
+                sparse=p_sparse.to(dtype),
+                maps=high_resolution_features,
+                image_index=image_index,
+            )
+            return self._scored(mask_logits, tokens) if with_scores else mask_logits
+        if image_index is not None:
+            high_resolution_features = [one[image_index] for one in high_resolution_features]
         kwargs = {'high_resolution_features': high_resolution_features} if self.is_sam2 else {}
-        masks, iou, *further = self.sam.mask_decoder(
+        masks, iou, *further = decoder(
             image_embeddings=image_embeddings,
-            image_positional_embeddings=position.expand(image_embeddings.shape[0], -1, -1, -1),
-            sparse_prompt_embeddings=p_sparse[:, None].to(image_embeddings.dtype),
+            image_positional_embeddings=position.expand(count, -1, -1, -1),
+            sparse_prompt_embeddings=p_sparse[:, None].to(dtype),
             dense_prompt_embeddings=dense,
             multimask_output=False,
             **kwargs,
@@ -168,6 +195,16 @@ class MaskGenerator(nn.Module):
             iou[:, 0, 0] if 'iou' in self.score_heads else None,  # (B, 1, 1) -> (B,)
             further[-1][:, 0, 0] if 'object' in self.score_heads else None,
         )
+
+    def _scored(self, mask_logits: Tensor, tokens: Tensor) -> ScoredMasks:
+        """With the scores of `score_heads`, from the decoder's own tokens (B, n, d2): SAM 2's for
+        the object, the IoU's, then those of masks."""
+        decoder, iou, there = self.sam.mask_decoder, None, None
+        if 'iou' in self.score_heads:
+            iou = decoder.iou_prediction_head(tokens[:, 1 if self.is_sam2 else 0])[:, 0]
+        if 'object' in self.score_heads:
+            there = decoder.pred_obj_score_head(tokens[:, 0])[:, 0]
+        return ScoredMasks(mask_logits, iou, there)
 
 
 def use_stability_rule(decoder: nn.Module, *, delta: NonNegativeFloat, threshold: Fraction) -> None:

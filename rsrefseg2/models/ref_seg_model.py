@@ -103,7 +103,7 @@ class RefSegModel(BaseModel):
     ) -> Any | list[RefSegDataSample] | dict[str, Tensor]:
         """'tensor': every symbol by name; 'predict': the samples with their masks; 'loss': Eq. 9's
         terms as scalars."""
-        images = self.encode_images(inputs.images_siglip, inputs.images_sam)
+        images = self.images_of(inputs)
         outputs = self.segment(images, inputs.image_index, inputs.input_ids, inputs.lengths)
         if mode == 'tensor':
             return outputs
@@ -114,6 +114,10 @@ class RefSegModel(BaseModel):
         raise ValueError(
             f"mode is 'tensor', or 'predict' or 'loss' with data_samples, not {mode!r}"
         )
+
+    def images_of(self, inputs: ModelInputs) -> Any:
+        """The images of a batch, encoded."""
+        return self.encode_images(inputs.images_siglip, inputs.images_sam)
 
     def precision(self, device: torch.device) -> AbstractContextManager:
         """What the parts run in: autocast, or nothing."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -13,7 +14,9 @@ from ..errors import UserError
 from ..registry import MODELS
 from ..structures import RefSegDataSample
 from ..symmetries import GROUPS, Group
+from .data_preprocessor import ModelInputs
 from .dual_modality_encoder import DualModalityEncoder
+from .encoded_before import EncodedBefore
 from .losses.segmentation import upsample
 from .mask_generator import MaskGenerator
 from .ref_seg_model import RefSegModel
@@ -106,6 +109,7 @@ class RSRefSeg2(RefSegModel):
         self.test_symmetries, self.whole_view = test_symmetries, whole_view
         self.with_target, self.presence_threshold = tuple(with_target), presence_threshold
         self.score_heads = mask_generator.score_heads
+        self._before: EncodedBefore | None = None  # within `remembering`
         self.prompter = MODELS.build(dict(prompter, towers=_spec_of(encoder, mask_generator)))
         self.add_losses(losses)
 
@@ -142,6 +146,12 @@ class RSRefSeg2(RefSegModel):
                 "autocast can compute with: set model.autocast='bfloat16', too"
             )
 
+    def images_of(self, inputs: ModelInputs) -> EncodedImages:
+        """The images of a batch, encoded; within `remembering` those that are not known."""
+        if self._before is None:
+            return super().images_of(inputs)
+        return self._before.images(self.encode_images, inputs)
+
     def test_step(self, data: dict) -> list[RefSegDataSample]:
         """A batch of the loader -> its samples as of 'predict'; by `test_symmetries` if set."""
         if self.test_symmetries is None:
@@ -170,17 +180,23 @@ class RSRefSeg2(RefSegModel):
         of the place beforehand, as logits.
         """
         with self.precision(input_ids.device):
-            text = self.encoder.encode_text(input_ids, lengths)  # Eq. 2
+            if self._before is None:
+                text = self.encoder.encode_text(input_ids, lengths)  # Eq. 2
+            else:
+                text = self._before.texts(self.encoder, input_ids, lengths)
 
-            prompts = self.prompter(images.v[image_index], text)  # Eq. 3
+            one = len(images.v) == 1  # a view for all sentences, not a copy for each
+            v = images.v.expand(len(lengths), -1, -1) if one else images.v[image_index]
+            prompts = self.prompter(v, text)  # Eq. 3
             if dense_prior is not None and prompts.p_dense is not None:
                 prompts = prompts._replace(p_dense=prompts.p_dense + dense_prior)
 
             drawn = self.mask_generator(  # Eq. 8
-                images.image_embeddings[image_index],
-                [feature[image_index] for feature in images.high_resolution_features],
+                images.image_embeddings,
+                images.high_resolution_features,
                 prompts.p_sparse,
                 prompts.p_dense,
+                image_index,
                 with_scores=True,
             )
         return RefSegOutputs(
@@ -194,6 +210,22 @@ class RSRefSeg2(RefSegModel):
             drawn.iou_score,
             drawn.object_score,
         )
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Within it sentences that repeat are encoded once, and images that the next batch shows
+        again. For tests and predictions: gradients are off, and the weights stay as they are.
+
+        Nothing is kept where FSDP2 divides the weights: ranks that know their sentences would not
+        take part in gathering them.
+        """
+        divided = any(hasattr(weight, 'device_mesh') for weight in self.parameters())
+        self._before = None if divided else EncodedBefore()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self._before = None
 
     @property
     def input_size(self) -> tuple[int, int]:

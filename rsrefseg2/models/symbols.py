@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .towers.plain_forms import is_plain
+
 
 def at_least_float32(x: Tensor) -> Tensor:
     """Half precision -> float32 (losses are computed there); float32 and float64 as they are."""
@@ -140,8 +142,14 @@ class Targets(NamedTuple):
         return self._resized(size, 'area')
 
     def _resized(self, size: tuple[int, int], mode: str) -> Tensor:
+        """(B, *size) float32; masks of one size together."""
         if not self.masks:  # `rows` kept none
             return torch.zeros(0, *size, device=self.image_ids.device)
+        if len({mask.shape for mask in self.masks}) == 1 and not is_plain():
+            whole = torch.stack(self.masks)[:, None].float()
+            if whole.shape[2:] == tuple(size):
+                return whole[:, 0]
+            return F.interpolate(whole, tuple(size), mode=mode)[:, 0]
         return torch.cat(
             [F.interpolate(mask[None, None].float(), size, mode=mode)[0] for mask in self.masks]
         )

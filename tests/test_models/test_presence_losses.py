@@ -10,6 +10,7 @@ from rsrefseg2.datasets import unique_images_collate
 from rsrefseg2.errors import UserError
 from rsrefseg2.models.losses import PredictedIoULoss, PresenceLoss, predicted_iou
 from rsrefseg2.models.symbols import Targets
+from rsrefseg2.models.towers.plain_forms import plain_forms
 from rsrefseg2.symmetries import GROUPS
 from tests.reference import dense as ref_dense
 from tests.reference import losses as ref_losses
@@ -237,3 +238,19 @@ def test_scores_are_averaged_over_the_symmetries():
         logits.append(model(inputs).object_score[0])
     expected = float(torch.stack(logits).mean().sigmoid())
     assert float(samples[0].presence) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize('kind', ['sam2', 'sam'])
+@torch.no_grad()
+def test_the_scores_are_those_of_transformers_decoder(kind):
+    """`plain_forms` asks transformers' decoder itself, all of its heads."""
+    heads = dict(score_heads=['iou', 'object'] if kind == 'sam2' else ['iou'])
+    model = stirred(build(kind, sam=heads)).eval()
+    found = model(batch(model)['inputs'])
+    with plain_forms():
+        expected = model(batch(model)['inputs'])
+    torch.testing.assert_close(found.iou_score, expected.iou_score, rtol=1e-4, atol=1e-5)
+    assert found.iou_score.std() > 1e-3
+    if kind == 'sam2':
+        torch.testing.assert_close(found.object_score, expected.object_score, rtol=1e-4, atol=1e-4)
+        assert found.object_score.std() > 1e-3

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+import torch
+import torch.nn.functional as F
 from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora.layer import Linear as PeftLinear
 from peft.tuners.tuners_utils import BaseTunerLayer
-from torch import nn
+from torch import Tensor, nn
 
 from ...bounds import BelowOne, PositiveInt
 from ...errors import UserError
+from .plain_forms import is_plain
 
 # Full patterns, not bare names: `out_proj` alone also hits SigLIP's pooling head, `proj` alone
 # also hits Hiera's dimension changes.
@@ -19,11 +23,43 @@ ATTENTION_PROJECTIONS = {
     'sam2': r'.*\.blocks\.\d+\.attn\.(qkv|proj)',
     'sam': r'(.*\.)?layers\.\d+\.attn\.(qkv|proj)',
 }
+# d_in d_out <= this times r (d_in + d_out): a merged product takes no more than three apart.
+MERGED_WIDTHS = 3
 # What the release adapts besides.
 EXTRA_LAYERS = {
     'head': r'head',  # SigLIP's text head, which makes t_sent
     'neck': r'(.*\.)?neck\.convs\.\d+',  # SAM 2's neck, 1x1 convolutions
 }
+
+
+class LoRALinear(PeftLinear):
+    """PEFT's adapted linear layer, y = W x + scale B A x + b, as one product (W + scale B A) x where
+    that is less work (`_merge_is_less`)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., d_in) -> (..., d_out)."""
+        if is_plain() or self.disable_adapters or self.merged or not self._merge_is_less(x):
+            return super().forward(x)
+        base, a, b = self.base_layer, self.lora_A['default'], self.lora_B['default']
+        update = b(a.weight.T).T  # B A, counted as the adapter's work
+        return F.linear(x, torch.add(base.weight, update, alpha=self.scaling['default']), base.bias)
+
+    def _merge_is_less(self, x: Tensor) -> bool:
+        """In training the merged weight's gradient costs a whole product: worth it for d of a few
+        ranks. In float32 alone: B A is far smaller than W, whose half precision would swallow it."""
+        base, dropout = self.base_layer, self.lora_dropout['default']
+        precise = base.weight.dtype == self.lora_B['default'].weight.dtype == x.dtype
+        if x.dtype not in (torch.float32, torch.float64) or not precise:
+            return False
+        if any(map(torch.is_autocast_enabled, ('cpu', 'cuda'))):
+            return False
+        both, product = sum(base.weight.shape), base.weight.numel()
+        if not torch.is_grad_enabled():
+            tokens = x.numel() // x.shape[-1]
+            return tokens * both > product
+        return (
+            isinstance(dropout, nn.Identity) and product <= MERGED_WIDTHS * self.r['default'] * both
+        )
 
 
 def freeze(module: nn.Module) -> nn.Module:
@@ -78,6 +114,7 @@ def inject_lora(
         target_modules='|'.join(patterns),
         bias='none',
     )
+    config._register_custom_module({nn.Linear: LoRALinear})
     inject_adapter_in_model(config, tower)
     return sorted(name for name, module in tower.named_modules() if hasattr(module, 'lora_A'))
 
