@@ -92,22 +92,27 @@ class MaskGenerator(nn.Module):
             recompute_in_backward(self.sam.vision_encoder, recompute)
         self.sam.mask_decoder.requires_grad_(True)
         self.sam.prompt_encoder.mask_embed.requires_grad_(train_prompt_encoder)
+        trained = [SCORE_HEADS[score] for score in self.score_heads]
         for name, head in self.sam.mask_decoder.named_modules():
-            trained = [SCORE_HEADS[score] for score in self.score_heads]
             if name in UNREACHED_HEADS and name not in trained:
                 freeze(head)
-        if 'object' in self.score_heads and not self.is_sam2:
-            raise UserError(
-                "SAM 1 has no object score: use SAM 2, or leave 'object' out of model.sam.score_heads"
-            )
+        self._require_sam2(stability_rule)
         if stability_rule is not None:
-            if not self.is_sam2:
-                raise UserError('stability_rule is a rule of SAM 2, not of SAM 1: set it to None')
             use_stability_rule(self.sam.mask_decoder, **stability_rule)
         prompt = self.sam.prompt_encoder
         self.d2 = self.sam.mask_decoder.hidden_size
         self.input_size = (prompt.input_image_size, prompt.input_image_size)
         self.prompt_size = tuple(4 * side for side in prompt.image_embedding_size)
+
+    def _require_sam2(self, stability_rule: dict | None) -> None:
+        if self.is_sam2:
+            return
+        if 'object' in self.score_heads:
+            raise UserError(
+                "SAM 1 has no object score: use SAM 2, or leave 'object' out of model.sam.score_heads"
+            )
+        if stability_rule is not None:
+            raise UserError('stability_rule is a rule of SAM 2, not of SAM 1: set it to None')
 
     @staticmethod
     def check_values(*, trainable: bool, lora: dict | None) -> None:
@@ -154,16 +159,13 @@ class MaskGenerator(nn.Module):
 
         Without image_index each sentence has its own row of the images' features, too.
         """
-        prompt, decoder, count = self.sam.prompt_encoder, self.sam.mask_decoder, p_sparse.shape[0]
+        decoder, count = self.sam.mask_decoder, p_sparse.shape[0]
         dtype = image_embeddings.dtype
         if image_embeddings.shape[0] == 1:
             image_embeddings = image_embeddings.expand(count, -1, -1, -1)
         elif image_index is not None:
             image_embeddings = image_embeddings[image_index]
-        if p_dense is None:
-            dense = prompt.no_mask_embed.weight.reshape(1, -1, 1, 1).expand_as(image_embeddings)
-        else:
-            dense = prompt.mask_embed(p_dense[:, None].to(dtype))
+        dense = self._embedded(p_dense, image_embeddings)
         position = self.sam.get_image_wide_positional_embeddings().to(dtype)
         by_stability = getattr(decoder, 'dynamic_multimask_via_stability', False)
         if not is_plain() and not (by_stability and not self.training):
@@ -187,14 +189,24 @@ class MaskGenerator(nn.Module):
             multimask_output=False,
             **kwargs,
         )
-        mask_logits = masks[:, 0, 0]  # (B, point batch 1, token 0, h, w) -> (B, h, w)
-        if not with_scores:
-            return mask_logits
+        drawn = self._asked(masks[:, 0], iou[:, 0], *(score[:, 0] for score in further[-1:]))
+        return drawn if with_scores else drawn.mask_logits
+
+    def _asked(self, masks: Tensor, iou: Tensor, there: Tensor | None = None) -> ScoredMasks:
+        """The first of masks (B, n, h, w) and iou (B, n), there (B, 1) of SAM 2: those of
+        `score_heads`."""
         return ScoredMasks(
-            mask_logits,
-            iou[:, 0, 0] if 'iou' in self.score_heads else None,  # (B, 1, 1) -> (B,)
-            further[-1][:, 0, 0] if 'object' in self.score_heads else None,
+            masks[:, 0],
+            iou[:, 0] if 'iou' in self.score_heads else None,
+            there[:, 0] if there is not None and 'object' in self.score_heads else None,
         )
+
+    def _embedded(self, p_dense: Tensor | None, image_embeddings: Tensor) -> Tensor:
+        """SAM's embedding of the dense prompt, or of none: (B, d2, H2/16, W2/16)."""
+        prompt = self.sam.prompt_encoder
+        if p_dense is None:
+            return prompt.no_mask_embed.weight.reshape(1, -1, 1, 1).expand_as(image_embeddings)
+        return prompt.mask_embed(p_dense[:, None].to(image_embeddings.dtype))
 
     def _scored(self, mask_logits: Tensor, tokens: Tensor) -> ScoredMasks:
         """With the scores of `score_heads`, from the decoder's own tokens (B, n, d2): SAM 2's for
