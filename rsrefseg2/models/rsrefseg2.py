@@ -272,7 +272,7 @@ class RSRefSeg2(RefSegModel):
 
 def require_rsrefseg2(model: nn.Module, what: str) -> None:
     """Raises a UserError where a model is another one, of whose parts `what` knows nothing."""
-    if not isinstance(model, RSRefSeg2):
+    if not hasattr(model, 'prompter'):
         raise UserError(f'{type(model).__name__} is no RSRefSeg2, of whose parts {what} asks')
 
 

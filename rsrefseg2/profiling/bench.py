@@ -25,6 +25,7 @@ from ..models.losses.segmentation import upsample
 from ..models.rsrefseg2 import require_rsrefseg2
 from ..models.symbols import EncodedImages, RefSegOutputs, Targets
 from ..models.towers.plain_forms import plain_forms
+from ..models.zero_shot.zero_shot_model import refuse_zero_shot
 from ..registry import MODELS, SCOPE
 from .complexity import build_on_meta, count_flops
 from .training_flops import count_training_flops
@@ -78,6 +79,7 @@ def make_work(images: int, sentences: int, side: int, device: torch.device) -> W
 
 def build_model(config: Config, lever: str, device: torch.device) -> RSRefSeg2:
     """The config's model with random weights and a lever's keys, the same weights each time."""
+    refuse_zero_shot(config.model, 'whose parts are not counted')
     changed = copy.deepcopy(config)
     changed.merge_from_dict({'model.init': 'random', **LEVERS[lever]})
     torch.manual_seed(0)

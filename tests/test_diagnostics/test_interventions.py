@@ -27,7 +27,7 @@ from rsrefseg2.diagnostics.interventions import (
 from rsrefseg2.diagnostics.oracle import MAGNITUDES, oracle_scores, oracle_table
 from rsrefseg2.errors import UserError
 from rsrefseg2.evaluation import Thresholds
-from rsrefseg2.models import RSRefSeg2
+from rsrefseg2.models.ref_seg_model import RefSegModel
 from rsrefseg2.synthrs.generation.build import build
 from tests.synthrs_data import recipe
 
@@ -177,8 +177,8 @@ class Knows(torch.nn.Module):
         parts = SimpleNamespace(
             upsample_via_sam_input=False, data_preprocessor=self.data_preprocessor
         )
-        parts.without_border = partial(RSRefSeg2.without_border, parts)
-        self.masks = partial(RSRefSeg2.masks, parts)
+        parts.without_border = partial(RefSegModel.without_border, parts)
+        self.masks = partial(RefSegModel.masks, parts)
 
     def forward(self, samples, mode):
         dense, drawn = [], []

@@ -17,6 +17,7 @@ from rsrefseg2.models.prompter import (
     layers,
 )
 from rsrefseg2.models.symbols import Targets
+from rsrefseg2.models.towers.plain_forms import plain_forms
 from tests.reference import losses as ref_losses
 from tests.reference import response as ref
 from tests.test_models import prompter_cases
@@ -188,9 +189,10 @@ def test_attention(kind, monkeypatch):
     monkeypatch.setattr(layers.F, 'scaled_dot_product_attention', attend)
     prompter = tiny_prompter(kind=kind, interaction=dict(image_scores=True))
     v, text = inputs()
-    prompts = prompter(v, text)
-    seen.clear()
-    prompter(v, text)  # a graph of its own for the expected value
+    with plain_forms():  # attention as it is written, through the function above
+        prompts = prompter(v, text)
+        seen.clear()
+        prompter(v, text)  # a graph of its own for the expected value
     assert len(seen) == 2 * len(STACKS[kind]) and seen[0][0].shape[1] == HEADS
     outputs = SimpleNamespace(prompts=prompts, grid_size=GRID)
     loss = AttentionLoss(stacks=STACKS[kind], loss_weight=0.5)
