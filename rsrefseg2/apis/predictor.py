@@ -208,9 +208,10 @@ class Predictor:
         found = []
         for text, mask, prompt, own in zip(sentences, logits, dense, scores, strict=True):
             drawn = (mask > 0).cpu().numpy()
-            verdict = self.verdict(
-                *own, float(mask[mask > 0].sigmoid().mean()) if drawn.any() else 0
-            )
+            verdict = None
+            if self.threshold is not None:
+                sure = float(mask[mask > 0].sigmoid().mean()) if drawn.any() else 0.0
+                verdict = self.verdict(*own, sure)
             if verdict is not None and not verdict.found:
                 drawn = np.zeros_like(drawn)
             found.append(Prediction(text, drawn, mask.float().cpu().numpy(), prompt, verdict))
