@@ -368,29 +368,39 @@ def _link(path: str, shown: str | None = None) -> str:
 
 
 def _others(records: list[Record]) -> Iterator[str]:
-    """Runs of other configs, one line each."""
-    yield from ('## Other runs', '')
-    yield from markdown(
-        ['config', 'seed', 'tested on', *SCORES, 'minutes', 'log', 'again, with log and dump'],
-        [
-            [
-                link(record['config'], f'../{record["config"]}'),
-                str(record['seed']),
-                f'{text(record["dataset"])}, {text(record["split"])}, '
-                f'{code(record["scores"]["protocol"])}',
-                *_scores([record]),
-                _minutes([record]),
-                _logs([record]),
-                code(
-                    f'python tools/train.py {record["config"]}'
-                    f'{_as_arguments(json.dumps(record["options"]))}'
-                )
-                + ', then '
-                + code(f'python tools/test.py {record["config"]} CHECKPOINT --dump DUMP.jsonl'),
-            ]
-            for record in records
-        ],
+    """Runs of other configs, one line for all seeds of a setting."""
+    yield from (
+        '## Other runs',
+        '',
+        'Of several seeds the mean ± their standard deviation; minutes are of training alone.',
+        '',
     )
+    lines = []
+    for _, group in groupby(sorted(records, key=_run_of), _run_of):
+        runs = sorted(group, key=lambda record: record['seed'])
+        first = runs[0]
+        options = _as_arguments(json.dumps(first['options']))
+        lines.append(
+            [
+                link(first['config'], f'../{first["config"]}'),
+                ' '.join(str(run['seed']) for run in runs),
+                f'{text(first["dataset"])}, {text(first["split"])}, '
+                f'{code(first["scores"]["protocol"])}',
+                *_scores(runs),
+                _minutes(runs),
+                _logs(runs),
+                code(f'python tools/train.py {first["config"]}{options}')
+                + ', then '
+                + code(f'python tools/test.py {first["config"]} CHECKPOINT --dump DUMP.jsonl'),
+            ]
+        )
+    header = ['config', 'seeds', 'tested on', *SCORES, 'minutes', 'log', 'again, with log and dump']
+    yield from markdown(header, lines)
+
+
+def _run_of(record: Record) -> tuple:
+    """What runs of one line share: all but the seed."""
+    return (record['config'], *_setting(record))
 
 
 def _quickstart(scores: Mapping[str, Any]) -> Iterator[str]:
