@@ -63,7 +63,7 @@ def test_every_table_and_every_config_is_in_the_index():
     files = {str(path.relative_to(ROOT)) for path in shipped_configs('configs/ablations')}
     listed = {row.config for table in INDEX.tables for row in table.rows}
     parents = {table.parent for table in INDEX.tables}
-    assert listed - parents == files - {ablations.TINY}
+    assert listed - parents == files - set(ablations.TINY.values())
     assert all((ROOT / parent).is_file() for parent in parents)
     stems = [Path(path).stem for path in listed]
     assert len(stems) == len(set(stems)), 'two configs would share a work dir'
@@ -260,7 +260,7 @@ def build(model):
 
 @functools.cache
 def parent():
-    return stirred(build(ablations.load_config(str(ROOT / ablations.TINY)).model))
+    return stirred(build(ablations.load_config(str(ROOT / ablations.TINY['tiny'])).model))
 
 
 def outcome(model):
@@ -308,7 +308,7 @@ def test_the_tiny_variant_is_another_model(name):
 
 
 def test_an_option_that_does_nothing_is_seen():
-    model = ablations.load_config(str(ROOT / ablations.TINY)).to_dict()['model']
+    model = ablations.load_config(str(ROOT / ablations.TINY['tiny'])).to_dict()['model']
     assert effect(build(model)) == ''
     model['prompter'].update(visual_pe='learnable', decomposition=dict(init='textpool'))
     assert effect(build(model)) == ''
@@ -329,8 +329,25 @@ def test_tiny_scale_is_the_same_change():
         ablations.tiny_config(table, row, ROOT).model.siglip.get('image_size') for row in table.rows
     ]
     assert sizes == [112, None, 224, 384]  # of 192, as 224, 448 and 768 of 384
+    with pytest.raises(UserError, match="row t14_size_224: its values are those of tiny's towers"):
+        ablations.tiny_config(table, table.rows[0], ROOT, 'tiny_plus')
     with pytest.raises(UserError, match='table16 compares full-size towers'):
         ablations.tiny_config(INDEX.table('table16'), INDEX.table('table16').rows[0], ROOT)
+
+
+@pytest.mark.parametrize('key', ['table10', 'table15'])
+def test_the_best_tiny_recipe_has_the_same_changes(key):
+    """As `tiny`, but for what its parent has otherwise: towers, rates, augmentation, the average."""
+    table = INDEX.table(key)
+    parents = (
+        ablations.load_config(str(ROOT / path)).to_dict() for path in ablations.TINY.values()
+    )
+    recipe = ablations.differences(*list(parents)[::-1])
+    for row in table.rows:
+        plain, plus = (ablations.tiny_config(table, row, ROOT, scale) for scale in ablations.TINY)
+        check_config(plus)
+        found = ablations.differences(plus.to_dict(), plain.to_dict())
+        assert found == recipe, row.name
 
 
 def test_no_row_names_a_tiny_value_of_a_key_that_it_does_not_change():

@@ -22,10 +22,10 @@ from mmengine.config import Config
 from ..engine import load_config, with_options
 from ..errors import UserError, make_folder, suggest
 from ..files import read_text, write_text
-from .ablations import Row, Table, tiny_config
+from .ablations import TINY, Row, Table, tiny_config
 
 Launcher = Literal['none', 'pytorch', 'slurm']
-Scale = Literal['paper', 'tiny'] | None  # None: of a table that has one scale
+Scale = Literal['paper', 'tiny', 'tiny_plus'] | None  # None: of a table that has one scale
 STATES = ('new', 'begun', 'queued', 'running', 'finished')
 
 
@@ -119,8 +119,8 @@ def write_config(run: Run, options: dict | None = None, repository: str | Path =
         UserError: it was begun with another one; `options` name another data set than the table's.
     """
     path = str(Path(repository) / run.row.config)
-    if run.scale == 'tiny':
-        own = tiny_config(run.table, run.row, repository)
+    if run.scale in TINY:
+        own = tiny_config(run.table, run.row, repository, run.scale)
         config = with_options(copy.deepcopy(own), options, path)
     else:
         own, config = load_config(path), load_config(path, options=options)

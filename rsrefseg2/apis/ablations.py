@@ -22,7 +22,8 @@ from ..records import read_json
 from ..shipped import find_shipped
 
 WHERE = 'projects/localisation_study/configs/index.json'
-TINY = 'configs/ablations/tiny.py'
+# scale -> the † row's config on SynthRS: the plain tiny model, and the best tiny recipe
+TINY = {'tiny': 'configs/ablations/tiny.py', 'tiny_plus': 'configs/ablations/tiny_plus.py'}
 TINY_TABLES = tuple(f'table{number:02}' for number in range(6, 16))  # XVI compares full-size towers
 ABSENT = object()  # a key that the parent has and the row has not
 
@@ -194,17 +195,21 @@ def check_row(table: Table, row: Row, root: str | Path = '.', index: str = INDEX
             )
 
 
-def tiny_config(table: Table, row: Row, root: str | Path = '.') -> Config:
-    """The row's variant of configs/ablations/tiny.py: the same changes on the tiny towers.
+def tiny_config(table: Table, row: Row, root: str | Path = '.', scale: str = 'tiny') -> Config:
+    """The row's variant of a config of TINY: the same changes on the tiny towers.
 
     Without a dense prompt the tiny model's own L_dense goes, too.
 
     Raises:
-        UserError: the table compares full-size towers.
+        UserError: the table compares full-size towers, or sizes that other towers have.
     """
     if table.key not in TINY_TABLES:
         raise UserError(f'{table.key} compares full-size towers: there is no tiny scale of it')
-    config = load_config(str(Path(root) / TINY)).to_dict()
+    if row.tiny and scale != 'tiny':
+        raise UserError(
+            f"{table.key}, row {row.name}: its values are those of tiny's towers: --scale tiny"
+        )
+    config = load_config(str(Path(root) / TINY[scale])).to_dict()
     for key, value in row_differences(table, row, root).items():
         _assign(config, key.split('.'), row.tiny.get(key, value))
     if config['model']['prompter'].get('dense') is None:

@@ -34,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seeds', nargs='+', type=seed, default=[0], metavar='SEED')
     parser.add_argument(
         '--scale',
-        choices=['paper', 'tiny'],
+        choices=['paper', 'tiny', 'tiny_plus'],
         help="of the paper's tables: paper (default), or tiny: the same variants "
-        'with the tiny towers on SynthRS, on a CPU',
+        'with the tiny towers on SynthRS, on a CPU; tiny_plus: on the best tiny recipe',
     )
     parser.add_argument('--work-dir', default='work_dirs/ablations', help='(default: %(default)s)')
     add_shared(parser, 'cfg-options')
@@ -149,7 +149,7 @@ def show(index: Index, table: Table, planned: list[Run], args: argparse.Namespac
             print(f'## {title}\n\n{results.as_markdown(head, lines)}')
         else:
             print(plain_table(head, lines, title=title))
-        if args.scale == 'tiny':
+        if args.scale not in (None, 'paper'):
             print('\n' + results.TINY_NOTE)
 
 

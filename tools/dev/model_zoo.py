@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any, TypedDict
 
 from rsrefseg2.apis.ablation_results import TINY_NOTE, look_up, summarize
-from rsrefseg2.apis.ablations import INDEX, WHERE, Index, Table, number, read_index
+from rsrefseg2.apis.ablations import INDEX, TINY, WHERE, Index, Table, number, read_index
 from rsrefseg2.engine import load_config
 from rsrefseg2.evaluation import COLUMNS
 from rsrefseg2.markup import code, link, text
@@ -76,7 +76,7 @@ def zoo_page(root: str | Path = '.', folders: Sequence[str] = (RECORDS,)) -> str
     full_size = [
         record
         for record in records
-        if record['scale'] != 'tiny' and (record in ablations or record['config'] in mains)
+        if record['scale'] not in TINY and (record in ablations or record['config'] in mains)
     ]
     sections = [_head(published['note'], folders, nothing=not full_size)]
     sections += [
@@ -139,7 +139,7 @@ def _benchmark(
     ours = [
         record
         for record in records
-        if record['config'] == config and record['scale'] != 'tiny' and not record['options']
+        if record['config'] == config and record['scale'] not in TINY and not record['options']
     ]
     yield from (f'## Table {table["number"]}: {text(table["title"])}', '')
     if table['number'] == 'IV':
@@ -257,11 +257,7 @@ def _settings(index: Index, records: list[Record]) -> Iterator[list[str]]:
     for key, group in groupby(sorted(records, key=_setting), _setting):
         runs = list(group)
         files = ', '.join(_link(file) for file in sorted({run['file'] for run in runs}))
-        yield [
-            f'### {_title(key)}',
-            '',
-            f'Records: {files}.' + f' {TINY_NOTE}' * (key[0] == 'tiny'),
-        ]
+        yield [f'### {_title(key)}', '', f'Records: {files}.' + f' {TINY_NOTE}' * (key[0] in TINY)]
         # The † row stands in every table: beside another row of it, or once where it is alone.
         found = [
             table
@@ -276,7 +272,11 @@ def _title(key: tuple) -> str:
     scale, dataset, split, samples, protocol, kind, length, _ = key
     unit = {'iter': 'iterations', 'epoch': 'epochs'}.get(kind)
     trained = f'{-length} {unit}' if unit else 'not trained here'
-    of = f'{scale.capitalize()} scale, {trained}' if scale else trained.capitalize()
+    of = (
+        f'{scale.replace("_", " ").capitalize()} scale, {trained}'
+        if scale
+        else trained.capitalize()
+    )
     return f'{of}; {text(dataset)}, {text(split)}: {samples} sentences, protocol {code(protocol)}'
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 
 from mmengine.config import Config
 
-from rsrefseg2.apis.ablations import WHERE, read_index, tiny_config
+from rsrefseg2.apis.ablations import TINY, WHERE, read_index, tiny_config
 from rsrefseg2.engine import load_config
 from rsrefseg2.engine.config_files import read_config
 from rsrefseg2.errors import UserError, make_folder
@@ -300,14 +300,16 @@ def _configs(folder: Path, root: Path) -> tuple[Config, str, str | None, Config]
     found = [
         (table, row) for table in read_index(root).tables for row in table.rows if row.name == name
     ]
-    if not found or scale not in ('tiny', 'paper'):
+    if not found or scale not in (*TINY, 'paper'):
         raise UserError(
             f'{folder} is no run of tools/ablate.py: no table has a row {name!r}, or '
             f'{scale!r} is no scale'
         )
     table, row = found[0]
     reference = (
-        tiny_config(table, row, root) if scale == 'tiny' else load_config(str(root / row.config))
+        tiny_config(table, row, root, scale)
+        if scale in TINY
+        else load_config(str(root / row.config))
     )
     return cfg, row.config, scale, reference
 
