@@ -66,6 +66,7 @@ class RefSegRunner(FlexibleRunner):
         model = getattr(self.model, 'module', self.model)
         weights = self.strategy.trained_weights()
         optim = self.strategy.optimizer_state() if resumable else None
+        words = set[str]().union(*self.agreement.gather(self.train_loop.words))
         fault = None
         if is_main_process():
             saved = time.time()
@@ -79,7 +80,7 @@ class RefSegRunner(FlexibleRunner):
                     )
                 checkpoint = dict(
                     state_dict=weights,
-                    meta=self._meta(saved),
+                    meta=self._meta(saved, words),
                     towers={
                         name: source._asdict() for name, source in tower_sources(model).items()
                     },
@@ -129,7 +130,10 @@ class RefSegRunner(FlexibleRunner):
             self._agreement = Agreement()
         return self._agreement
 
-    def _meta(self, saved: float) -> dict:
+    def _meta(self, saved: float, words: set[str]) -> dict:
+        """words: that were trained on; those that the data set holds are added."""
+        trained_as = self._trained_as
+        words = words.union(trained_as.get('words', ()))
         return dict(
             epoch=self.epoch,
             iter=self.iter,
@@ -140,7 +144,7 @@ class RefSegRunner(FlexibleRunner):
             experiment_name=self.experiment_name,
             cfg=self.cfg.pretty_text,
             torch=str(torch.__version__),
-            **self._trained_as,
+            **trained_as | ({'words': sorted(words)} if words else {}),
         )
 
     @functools.cached_property
@@ -272,6 +276,7 @@ class RefSegRunner(FlexibleRunner):
         self.message_hub.load_state_dict(buffered_hub(optim['message_hub']))
         self._own_names(path, meta)
         self.train_loop.start_at(meta['iter'])
+        self.train_loop.words.update(meta.get('words', ()))
         self.strategy.start_at(meta['iter'])
         self.logger.info(f'resumed {path}: epoch {self.epoch}, iteration {self.iter}')
 

@@ -20,6 +20,7 @@ from ..bounds import NonNegativeInt, PositiveInt
 from ..datasets.samplers import TrainBatchSampler
 from ..errors import UserError
 from ..evaluation import COLUMNS, PRESENCE, score_table
+from ..models.towers.tokenizers import words_in
 from ..registry import LOOPS
 from .rank_sync import Agreement, mean_over_ranks
 from .run_log import describe_training
@@ -79,6 +80,7 @@ class RefSegTrainLoop(BaseLoop):
         self.non_finite = non_finite
         self.stop_training = False  # set by hooks
         self._scores: dict[str, dict[str, float]] = {}  # of each validation
+        self.words: set[str] = set()  # of what was trained on, on this rank since this start
         self.runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
 
     @staticmethod
@@ -156,6 +158,8 @@ class RefSegTrainLoop(BaseLoop):
     def _run_iter(self, batch_idx: int, batch: dict) -> None:
         seed_iteration(self.runner.seed, self._iter)
         self.runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=batch)
+        for sample in batch['data_samples']:  # whose sentence a transform may have rewritten
+            self.words.update(words_in(sample.get('text', '')))
         self._optim_wrapper.begin(batch)
         outputs = mean_over_ranks(
             self.runner.model.train_step(batch, optim_wrapper=self._optim_wrapper)

@@ -17,10 +17,11 @@ from rsrefseg2.engine import (
     set_scoring,
     train_loop,
 )
+from rsrefseg2.engine.trained_as import words_of
 from rsrefseg2.evaluation import read_dump
 from rsrefseg2.models import RSRefSeg2
 from rsrefseg2.models.towers.fingerprints import given_keys
-from rsrefseg2.registry import MODELS
+from rsrefseg2.registry import DATASETS, MODELS, TRANSFORMS
 from tests.training import prepare, run_in_new_process, train, write_config
 
 
@@ -123,6 +124,32 @@ def test_resume_goes_on_where_it_stopped(trained, config, tmp_path):
     assert resumed.losses == trained[0].losses[2:]  # to the bit, and two iterations of four
     meta = torch.load(tmp_path / 'run' / 'epoch_2.pth', weights_only=True)['meta']
     assert (meta['epoch'], meta['iter']) == (2, 4)
+
+
+def test_the_words_of_a_checkpoint_are_those_that_it_was_trained_on(config, tmp_path):
+    """A transform's too, and after a resume without it."""
+
+    @TRANSFORMS.register_module(force=True)
+    class Reworded:
+        def __call__(self, results: dict) -> dict:
+            return dict(results, text=results['text'] + ' Zorg')
+
+    pipeline = [
+        {'type': name} for name in ('LoadImage', 'LoadMask', 'Reworded', 'PackRefSegInputs')
+    ]
+
+    def words(**options):
+        train(config, tmp_path / 'run', **options)
+        path = tmp_path / 'run' / f'epoch_{options.get("train_cfg.max_epochs", 1)}.pth'
+        return set(torch.load(path, weights_only=True)['meta']['words'])
+
+    try:
+        found = words(**{'train_dataloader.dataset.pipeline': pipeline})
+        data = prepare(config, tmp_path / 'data').train_dataloader.dataset
+        assert found == {'zorg', *words_of(DATASETS.build(data))}
+    finally:
+        TRANSFORMS.module_dict.pop('Reworded')
+    assert words(**{'train_cfg.max_epochs': 2, 'resume': True}) == found
 
 
 def test_a_new_process_gives_the_validation_score(trained, config, tmp_path):
