@@ -57,7 +57,7 @@ setup(
         'rsrefseg2': ['py.typed'],
         'rsrefseg2.apis.web_page': ['*.css'],
         'rsrefseg2.visualization': ['*.html', '*.css'],
-        'rsrefseg2.synthrs': ['towers/*/*'],
+        'rsrefseg2.synthrs': ['towers/*/*', 'towers/*/*/*'],
     },
     cmdclass={'build_py': BuildWithShippedFiles},
     entry_points={'console_scripts': ['rsrefseg2 = rsrefseg2.cli:main']},

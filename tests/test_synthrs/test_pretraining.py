@@ -2,11 +2,12 @@
 
 import json
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from pycocotools import mask as coco_mask
+from safetensors.torch import load_file
 from transformers import AutoConfig
 
 from rsrefseg2.datasets.scene_files import read_scenes
@@ -14,10 +15,13 @@ from rsrefseg2.errors import UserError
 from rsrefseg2.models.data_preprocessor import RefSegDataPreprocessor
 from rsrefseg2.models.prompter.init import sine_positions
 from rsrefseg2.models.towers.load import load_sam, load_siglip
+from rsrefseg2.registry import MODELS, SCOPE
 from rsrefseg2.synthrs.generation.language import Phrase, Relation
+from rsrefseg2.synthrs.pretraining.lavt_task import LAVTPretraining
 from rsrefseg2.synthrs.pretraining.pointing import pointing_game
 from rsrefseg2.synthrs.pretraining.questions import questions
 from rsrefseg2.synthrs.pretraining.tasks import (
+    PointingPretraining,
     Reading,
     SamPretraining,
     SiglipPretraining,
@@ -53,6 +57,44 @@ def test_a_tower_is_trained_saved_and_loads(dataset, tmp_path):
     )
     head = json.loads((tmp_path / 'on/pretraining.jsonl').read_text().splitlines()[0])
     assert head['layers'] == 2 and not {'positions', 'patches'} & set(head)  # of the first run
+
+
+def test_lavts_towers_are_trained_saved_and_load_into_the_model(dataset, tmp_path):
+    pretrain('lavt', data_root=dataset, out=tmp_path, steps=2, seed=0, images=2, image_size=64)
+    swin, bert = (dict(checkpoint=str(tmp_path / name)) for name in ('swin', 'bert'))
+    with DefaultScope.overwrite_default_scope(SCOPE):
+        model = MODELS.build(dict(type='LAVT', swin=swin, bert=dict(bert, max_length=24)))
+    assert model.input_size == (64, 64) and model.mask_size == (16, 16)
+    kept = load_file(tmp_path / 'swin/model.safetensors')
+    place = 'embeddings.position_embeddings'
+    assert torch.equal(model.swin.swin.state_dict()[place], kept[place])
+    head, step, last = map(json.loads, (tmp_path / 'pretraining.jsonl').read_text().splitlines())
+    assert head.items() >= dict(tower='lavt', image_size=64, images=2, steps=2).items()
+    assert head['parameters'] == sum(
+        p.numel() for p in (*model.swin.parameters(), *model.bert.parameters())
+    )
+    assert math.isfinite(sum(step[name] for name in LOSSES))
+    assert {'attribute', 'position', 'relation'} < set(last['pointing'])
+
+
+def test_a_patch_of_lavts_is_the_sum_of_two_stages_and_a_sentence_the_mean_of_its_words(tmp_path):
+    torch.manual_seed(0)
+    task = LAVTPretraining(tmp_path, image_size=64).eval()
+    swin, images = task.swin.swin, torch.randn(2, 3, 64, 64)
+    hidden = swin(images, output_hidden_states=True, always_partition=True).reshaped_hidden_states
+    # transformers gives what enters stage 2, 3 and 4 (after merging), and the last stage's output
+    tokens, size = hidden[2].flatten(2).mT, (4, 4)
+    for block in swin.encoder.layers[2].blocks:
+        tokens = block(tokens, size, always_partition=True)[0]
+    third = task.heads[0](task.norms[0](tokens)).mT.unflatten(2, size)
+    fourth = task.heads[1](task.norms[1](hidden[4].flatten(2).mT)).mT.unflatten(2, (2, 2))
+    both = third + torch.nn.functional.interpolate(fourth, (4, 4), mode='bilinear')
+    torch.testing.assert_close(task.patches(images), both.flatten(2).mT)
+    ids, lengths = torch.randint(3, 40, (2, 24)), torch.tensor([5, 9])
+    for k, n in enumerate(lengths):
+        words = task.bert.bert(input_ids=ids[k : k + 1, :n]).last_hidden_state[0]
+        expected = torch.nn.functional.normalize(words.mean(0), dim=0)
+        torch.testing.assert_close(task.sentences(ids, lengths)[k], expected)
 
 
 def test_a_pretraining_replaces_its_own_files_alone(dataset, tmp_path):
@@ -150,6 +192,12 @@ def test_each_tower_takes_its_own_options(run, dataset, tmp_path):
         tmp_path / 'out',
     )
     assert code == 2 and '--sentences is for sam2 alone' in error
+    for option, says in (
+        (('--layers', 2), 'for siglip alone'),
+        (('--start', tmp_path), 'sam2 alone'),
+    ):
+        code, _, error = run('pretrain_tiny_towers.py', 'lavt', '--data', dataset, *option)
+        assert code == 2 and f'{option[0]} is for siglip' in error and says in error
     with pytest.raises(TypeError, match='layers'):
         pretrain('sam2', data_root=dataset, out=tmp_path / 'out', steps=1, seed=0, layers=2)
 
@@ -277,24 +325,21 @@ def test_sines_by_the_formula():
             torch.testing.assert_close(found[row * 5 + column], torch.tensor(expected))
 
 
-class Pointing(torch.nn.Module):
-    """A stand-in for both towers whose nearest patch is the one that `choose` gives."""
+class Pointing(PointingPretraining):
+    """A stand-in for two towers whose nearest patch is the one that `choose` gives."""
 
-    def __init__(self, config, choose):
+    def __init__(self, grid_size, preprocess, choose):
         super().__init__()
-        self.config, self.choose, self.calls = config, choose, 0
+        self.grid_size, self.preprocess, self.choose, self.calls = grid_size, preprocess, choose, 0
 
-    def vision_model(self, pixel_values):
-        side = self.config.vision_config.image_size // self.config.vision_config.patch_size
-        patches = torch.eye(side * side).expand(len(pixel_values), -1, -1)
-        return SimpleNamespace(last_hidden_state=patches)
+    def patches(self, images):
+        return torch.eye(math.prod(self.grid_size)).expand(len(images), -1, -1)
 
-    def text_model(self, input_ids):
+    def sentences(self, input_ids, lengths):
         n = len(input_ids)
         chosen = [self.choose(self.calls + i) for i in range(n)]
         self.calls += n
-        side = self.config.vision_config.image_size // self.config.vision_config.patch_size
-        return SimpleNamespace(pooler_output=torch.eye(side * side)[chosen])
+        return torch.eye(math.prod(self.grid_size))[chosen]
 
 
 def test_pointing_counts_what_the_patch_shows_most_of(dataset, tmp_path):
@@ -320,9 +365,9 @@ def test_pointing_counts_what_the_patch_shows_most_of(dataset, tmp_path):
         return int((cover(scene, sentence['target']) - others).argmax())
 
     assert made.grid_size == (side, side)
-    found = pointing_game(Pointing(made.siglip.config, best), preprocess, dataset)
+    found = pointing_game(Pointing(made.grid_size, preprocess, best), dataset)
     assert found['attribute'] == found['position'] == found['relation'] == 100
-    corner = pointing_game(Pointing(made.siglip.config, lambda i: 0), preprocess, dataset)
+    corner = pointing_game(Pointing(made.grid_size, preprocess, lambda i: 0), dataset)
     expected = []
     for key in order:
         scene, sentence = known[key]

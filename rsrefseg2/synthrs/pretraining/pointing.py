@@ -1,4 +1,4 @@
-"""How well a SigLIP alone points: no prompter, no masks."""
+"""How well two towers alone point: no prompter, no masks."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from transformers import SiglipModel
 
 from ...datasets import RRSISD, unique_images_collate
 from ...datasets.scene_files import SCENES, read_scenes, single_target
-from ...models.data_preprocessor import RefSegDataPreprocessor
 from ...rle import decode
+from .tasks import PointingPretraining
 
 PIPELINE = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')]
 BATCH = 96  # sentences
@@ -22,7 +20,7 @@ BATCH = 96  # sentences
 
 @torch.no_grad()
 def pointing_game(
-    siglip: SiglipModel, preprocess: RefSegDataPreprocessor, data_root: Path, *, split: str = 'test'
+    task: PointingPretraining, data_root: Path, *, split: str = 'test'
 ) -> dict[str, float]:
     """Percentage of sentences with one target whose nearest patch, by cosine of v and t_sent, shows more of the
     target than of any other object: by level and by rule ('relation: closest').
@@ -38,20 +36,15 @@ def pointing_game(
     }
     layout = data_root if converted else data_root / 'rrsisd'
     dataset = RRSISD(data_root=str(layout), split=split, classes=None, pipeline=PIPELINE)
-    side = siglip.config.vision_config.image_size // siglip.config.vision_config.patch_size
+    side = task.grid_size[1]
     hits = defaultdict(list)
-    siglip.eval()
+    task.eval()
     for start in range(0, len(dataset), BATCH):
         batch = unique_images_collate(
             dataset.__getitems__(range(start, min(start + BATCH, len(dataset))))
         )
-        data = preprocess(batch, False)
-        inputs = data['inputs']
-        v = siglip.vision_model(pixel_values=inputs.images_siglip).last_hidden_state
-        t_sent = siglip.text_model(input_ids=inputs.input_ids).pooler_output
-        cosine = torch.einsum(
-            'bnd,bd->bn', F.normalize(v, dim=-1)[inputs.image_index], F.normalize(t_sent, dim=-1)
-        )
+        data = task.preprocess(batch, False)
+        cosine = torch.einsum('bnd,bd->bn', *task.features(data['inputs']))
         for sample, patch in zip(data['data_samples'], cosine.argmax(1).tolist(), strict=True):
             scene, sentence = known[sample.sample_id]
             target = single_target(sentence)

@@ -18,6 +18,7 @@ from ...errors import UserError
 from ...models.data_preprocessor import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    ModelInputs,
     RefSegDataPreprocessor,
     normalise,
     squash,
@@ -133,13 +134,92 @@ def whiten_patches(embedding: nn.Conv2d, images: Tensor) -> None:
     embedding.bias.copy_(-weight @ mean)
 
 
-class SiglipPretraining(nn.Module):
+class PointingPretraining(nn.Module):
     """Contrast of sentences with the patches under their masks, and of patches with sentences.
 
     Beside it a linear layer reads the words that matter from t_sent (`Reading`): by images alone
-    t_sent learns what most sentences need, and drops the anchor for good. The image tower's
-    position embeddings start from sines, as smooth as trained ones are: from random ones 'left of'
-    takes hundreds to thousands of steps longer (projects/localisation_study/README.md for both).
+    t_sent learns what most sentences need, and drops the anchor for good.
+
+    A subclass makes `towers`, their `patch_embedding`, `grid_size` and `preprocess`, calls
+    `add_losses`, and gives `patches`, `sentences`, `scale_and_bias` and `save`.
+    """
+
+    grid_size: tuple[int, int]
+    preprocess: RefSegDataPreprocessor
+
+    def add_losses(self, width: int, *, reading: float, categories: Sequence[str]) -> None:
+        """What the losses learn beside the towers, whose features have `width` channels."""
+        self.temperature = nn.Parameter(torch.tensor(-math.log(0.07)))
+        self.reading, self.reading_weight = Reading(width, categories), reading
+
+    @property
+    def towers(self) -> nn.Module:
+        """What is kept."""
+        raise NotImplementedError
+
+    @property
+    def patch_embedding(self) -> nn.Conv2d:
+        """The image tower's first layer."""
+        raise NotImplementedError
+
+    def patches(self, images: Tensor) -> Tensor:
+        """(U, 3, S, S) normalised -> (U, N, C), rows of the grid first."""
+        raise NotImplementedError
+
+    def sentences(self, input_ids: Tensor, lengths: Tensor) -> Tensor:
+        """ids (B, L), lengths (B,) -> (B, C)."""
+        raise NotImplementedError
+
+    def scale_and_bias(self) -> tuple[Tensor, Tensor]:
+        """What makes a cosine the logit of a patch and a sentence."""
+        raise NotImplementedError
+
+    def save(self, folder: Path) -> None:
+        """Write the towers in the hub's format."""
+        raise NotImplementedError
+
+    def images(self, images: list[Tensor]) -> Tensor:
+        """uint8 (3, H, W) -> (U, 3, image_size, image_size), normalised."""
+        return self.preprocess.images(images)[0]
+
+    def to(self, device: str) -> PointingPretraining:
+        """mmengine's preprocessor does not follow its owner."""
+        self.preprocess.to(device)
+        return super().to(device)
+
+    def features(self, inputs: ModelInputs) -> tuple[Tensor, Tensor]:
+        """-> the image's patches (B, N, C) and t_sent (B, C), L2-normed."""
+        v = F.normalize(self.patches(inputs.images_siglip), dim=-1)
+        t_sent = F.normalize(self.sentences(inputs.input_ids, inputs.lengths), dim=-1)
+        return v[inputs.image_index], t_sent
+
+    def forward(self, batch: dict) -> dict[str, Tensor]:
+        """A batch of `questions` -> `contrast`, `patches`, `softmax`, `reading`: losses."""
+        data = self.preprocess(batch, True)
+        inputs, targets = data['inputs'], _targets(data)
+        v, t_sent = self.features(inputs)
+        area = targets.area(self.grid_size).flatten(1)
+        same = (inputs.image_ids[:, None] == inputs.image_ids[None]) & (
+            area[:, None] == area[None]
+        ).all(-1)
+        scale, bias = self.scale_and_bias()
+        logits = scale * torch.einsum('bnd,bd->bn', v, t_sent) + bias
+        meanings = [sample.meaning for sample in data['data_samples']]
+        return {
+            'contrast': 0.25
+            * even_contrast(masked_mean(v, area), t_sent, self.temperature.exp(), same),
+            'patches': F.binary_cross_entropy_with_logits(logits, area),
+            'softmax': 0.5 * F.cross_entropy(logits, area / area.sum(1, keepdim=True)),
+            'reading': self.reading_weight * self.reading(t_sent, meanings),
+        }
+
+
+class SiglipPretraining(PointingPretraining):
+    """`PointingPretraining` of a SigLIP.
+
+    The image tower's position embeddings start from sines, as smooth as trained ones are: from
+    random ones 'left of' takes hundreds to thousands of steps longer
+    (projects/localisation_study/README.md).
 
     Args:
         folder: where tokenizer and config are written.
@@ -168,8 +248,7 @@ class SiglipPretraining(nn.Module):
         super().__init__()
         if width < 24 or width % 24:
             raise UserError(f'--width must be a multiple of 24, got {width}')
-        self.reading_weight = reading
-        size = write_word_tokenizer(folder, dict.fromkeys([*vocabulary(), *BENCHMARK_WORDS]))
+        size = write_words(folder)
         wide = dict(hidden_size=width, intermediate_size=4 * width, num_attention_heads=width // 24)
         text = dict(SIGLIP['text_config'], **wide, projection_size=width, vocab_size=size)
         vision = dict(
@@ -190,8 +269,7 @@ class SiglipPretraining(nn.Module):
             place.copy_(math.sqrt(2) * sine_positions(self.grid_size, place.shape[1], longest=16))
         nn.init.constant_(self.siglip.logit_scale, math.log(10))
         nn.init.constant_(self.siglip.logit_bias, -2.0)
-        self.temperature = nn.Parameter(torch.tensor(-math.log(0.07)))
-        self.reading = Reading(width, categories)
+        self.add_losses(width, reading=reading, categories=categories)
         self.preprocess = RefSegDataPreprocessor(
             tokenizer=str(folder),
             init='pretrained',
@@ -200,40 +278,36 @@ class SiglipPretraining(nn.Module):
             size_sam=32,
         )  # I_2 is not read; smaller ones CUDA's filter has no room for
 
-    def images(self, images: list[Tensor]) -> Tensor:
-        """uint8 (3, H, W) -> (U, 3, image_size, image_size), normalised."""
-        return self.preprocess.images(images)[0]
+    @property
+    def towers(self) -> nn.Module:
+        """The SigLIP."""
+        return self.siglip
 
-    def to(self, device: str) -> SiglipPretraining:
-        """mmengine's preprocessor does not follow its owner."""
-        self.preprocess.to(device)
-        return super().to(device)
+    @property
+    def patch_embedding(self) -> nn.Conv2d:
+        """Of its image tower."""
+        return self.siglip.vision_model.embeddings.patch_embedding
 
-    def forward(self, batch: dict) -> dict[str, Tensor]:
-        """A batch of `questions` -> `contrast`, `patches`, `softmax`, `reading`: losses."""
-        data = self.preprocess(batch, True)
-        inputs, targets = data['inputs'], _targets(data)
-        v = self.siglip.vision_model(pixel_values=inputs.images_siglip).last_hidden_state
-        v = F.normalize(v[inputs.image_index], dim=-1)
-        t_sent = F.normalize(
-            self.siglip.text_model(input_ids=inputs.input_ids).pooler_output, dim=-1
-        )
-        area = targets.area(self.grid_size).flatten(1)
-        same = (inputs.image_ids[:, None] == inputs.image_ids[None]) & (
-            area[:, None] == area[None]
-        ).all(-1)
-        logits = (
-            self.siglip.logit_scale.exp() * torch.einsum('bnd,bd->bn', v, t_sent)
-            + self.siglip.logit_bias
-        )
-        meanings = [sample.meaning for sample in data['data_samples']]
-        return {
-            'contrast': 0.25
-            * even_contrast(masked_mean(v, area), t_sent, self.temperature.exp(), same),
-            'patches': F.binary_cross_entropy_with_logits(logits, area),
-            'softmax': 0.5 * F.cross_entropy(logits, area / area.sum(1, keepdim=True)),
-            'reading': self.reading_weight * self.reading(t_sent, meanings),
-        }
+    def patches(self, images: Tensor) -> Tensor:
+        """v of all patches."""
+        return self.siglip.vision_model(pixel_values=images).last_hidden_state
+
+    def sentences(self, input_ids: Tensor, lengths: Tensor) -> Tensor:
+        """t_sent."""
+        return self.siglip.text_model(input_ids=input_ids).pooler_output
+
+    def scale_and_bias(self) -> tuple[Tensor, Tensor]:
+        """SigLIP's own."""
+        return self.siglip.logit_scale.exp(), self.siglip.logit_bias
+
+    def save(self, folder: Path) -> None:
+        """One folder."""
+        self.siglip.save_pretrained(folder)
+
+
+def write_words(folder: Path) -> int:
+    """SynthRS's and the benchmarks' words as a tokenizer in `folder`; how many ids it has."""
+    return write_word_tokenizer(folder, dict.fromkeys([*vocabulary(), *BENCHMARK_WORDS]))
 
 
 def even_contrast(v_object: Tensor, t: Tensor, scale: Tensor, positive: Tensor) -> Tensor:
@@ -335,6 +409,10 @@ class SamPretraining(nn.Module):
             self.sam.shared_image_embedding,
         ):
             embedding.requires_grad_(False)
+
+    def save(self, folder: Path) -> None:
+        """One folder in the hub's format."""
+        self.sam.save_pretrained(folder)
 
     def images(self, images: list[Tensor]) -> Tensor:
         """uint8 (3, H, W), equally large -> (U, 3, image_size, image_size), normalised."""

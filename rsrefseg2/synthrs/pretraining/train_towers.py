@@ -29,14 +29,18 @@ from ...errors import UserError, make_folder
 from ...files import open_regular, require_free, write_text
 from ...models.towers.hub import weights_written
 from ...records import read_json, to_json
+from .lavt_task import LAVT_FOLDERS, LAVTPretraining
 from .photographs import Photographs
 from .pointing import pointing_game
 from .questions import questions
-from .tasks import SamPretraining, SiglipPretraining, whiten_patches
+from .tasks import PointingPretraining, SamPretraining, SiglipPretraining, whiten_patches
 
 RECORD = 'pretraining.jsonl'
-IMAGES, RATES = {'siglip': 12, 'sam2': 4}, {'siglip': 2e-3, 'sam2': 1e-3}  # by tower
-WRITTEN = (RECORD, 'config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json')
+# by tower
+IMAGES = {'siglip': 12, 'lavt': 12, 'sam2': 4}
+RATES = {'siglip': 2e-3, 'lavt': 2e-3, 'sam2': 1e-3}
+FOLDER = ('config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json')
+WRITTEN = (RECORD, *FOLDER, *(f'{part}/{name}' for part in LAVT_FOLDERS for name in FOLDER))
 
 
 class Summary(msgspec.Struct):
@@ -213,15 +217,15 @@ def pretrain(
     overwrite: bool = False,
     **options: Any,
 ) -> None:
-    """Train one tiny tower and save it to `out` (config.json, model.safetensors, tokenizer).
+    """Train tiny towers and save them to `out` (config.json, model.safetensors, tokenizer).
 
     Args:
-        tower: 'siglip' or 'sam2'.  data_root: a SynthRS folder.  seed: of weights and batches.
+        tower: 'siglip', 'sam2', or 'lavt' for a Swin and a BERT in `out`'s folders of these names.  data_root: a SynthRS folder.  seed: of weights and batches.
         photographs: a folder of `convert coco --to rrsisd`: every second batch shows views of its
             training pictures (`photographs.py`).
         images: of a batch.  lr: the highest rate.  None: those in IMAGES and RATES.
         patches: what the patch embedding starts from: `whiten_patches`, or random filters.
-        options: SigLIP's, of `SiglipPretraining`; SAM's `image_size`, and `sentences`, the most of
+        options: SigLIP's, of `SiglipPretraining`; LAVT's, of `LAVTPretraining`; SAM's `image_size`, and `sentences`, the most of
             one image (4).
         start: a folder that this function wrote: go on from its weights.
         device: only a CPU repeats the weights.  overwrite: files that no pretraining wrote, too.
@@ -243,21 +247,21 @@ def pretrain(
         log = functools.partial(_log_line, file)
         log(_facts(tower, task.tower, start, recipe, dict(images=images, **recorded)))
         train(task.module, task.stream, steps=steps, lr=lr, log=log)
-        if isinstance(task.module, SiglipPretraining):
+        if isinstance(task.module, PointingPretraining):
             _log_pointing(log, task.module, data_root, photographs)
     with weights_written(out):
-        task.tower.save_pretrained(out)
+        task.module.save(out)
 
 
 def _log_pointing(
     log: Callable[[dict], None],
-    module: SiglipPretraining,
+    module: PointingPretraining,
     data_root: Path,
     photographs: Path | None,
 ) -> None:
-    log(dict(pointing=pointing_game(module.siglip, module.preprocess, data_root)))
+    log(dict(pointing=pointing_game(module, data_root)))
     if photographs is not None:
-        found = pointing_game(module.siglip, module.preprocess, photographs, split='val')
+        found = pointing_game(module, photographs, split='val')
         log(dict(pointing_on_photographs=found))
 
 
@@ -295,7 +299,7 @@ def require_usable(numbers: dict[str, Any], device: str) -> None:
 class _Task(NamedTuple):
     """What is trained: `module` gives the losses of a batch of `stream`, `tower` is kept."""
 
-    module: SiglipPretraining | SamPretraining
+    module: PointingPretraining | SamPretraining
     tower: nn.Module
     embedding: nn.Module  # of the tower's patches
     stream: Iterator[dict]
@@ -319,15 +323,15 @@ def _sources(data_root: Path, photographs: Path | None, images: int, seed: int) 
 
 def _build(tower: str, sources: _Sources, out: Path, options: dict[str, Any]) -> _Task:
     dataset, data_root, photographs, images, seed = sources
-    if tower == 'siglip':
+    if tower != 'sam2':
         categories = () if photographs is None else tuple(photographs.names)
-        task = SiglipPretraining(out, categories=categories, **options)
+        kind = SiglipPretraining if tower == 'siglip' else LAVTPretraining
+        task = kind(out, categories=categories, **options)
         stream = questions(dataset, data_root, images=images, seed=seed)
         if photographs is not None:
             side = options['image_size']
             stream = _in_turn(stream, photographs.asked(images=images, side=side, seed=seed))
-        embedding = task.siglip.vision_model.embeddings.patch_embedding
-        return _Task(task, task.siglip, embedding, stream, dict(options))
+        return _Task(task, task.towers, task.patch_embedding, stream, dict(options))
     rest = dict(options)
     sentences = rest.pop('sentences', 4)
     sam = SamPretraining(**rest)
