@@ -18,12 +18,12 @@ from ..errors import UserError, suggest
 from .config_files import variables_of
 from .config_values import BUILD_KEYS, DECLARED, check_best, check_values, lineage_of, parameters_of
 
-# The runner's own, and mmengine's for the file; `from_cfg` does not pass `compile` on.
+# The runner's own, mmengine's for the file, and ours; `from_cfg` does not pass `compile` on.
 TOP_KEYS = set(inspect.signature(FlexibleRunner.__init__).parameters) - {
     'self',
     'cfg',
     'compile',
-} | {'custom_imports'}
+} | {'custom_imports', 'memory_budget'}
 SPLITS = ('train', 'val', 'test')
 OURS = 'TrainableOptimWrapperConstructor'
 LOADER = (

@@ -24,7 +24,12 @@ LEVELS = Literal['CRITICAL', 'FATAL', 'ERROR', 'WARNING', 'WARN', 'INFO', 'DEBUG
 # What other libraries' parameters take, where they declare less; by a class's name, its subclasses
 # included, or by a place of the config ('': its top level).
 DECLARED: dict[str, dict[str, Any]] = {
-    '': dict(work_dir=str | None, default_hooks=dict | None, log_level=LEVELS | int),
+    '': dict(
+        work_dir=str | None,
+        default_hooks=dict | None,
+        log_level=LEVELS | int,
+        memory_budget=str | None,
+    ),
     **dict.fromkeys(
         ('train_dataloader.dataset', 'val_dataloader.dataset', 'test_dataloader.dataset'),
         dict(pipeline=Annotated[Sequence[dict | Callable], Meta(min_length=1)]),

@@ -14,6 +14,7 @@ from ..models.zero_shot.zero_shot_model import NOT_TRAINED, refuse_zero_shot
 from ..shipped import find_shipped
 from .config_check import check_config, check_top_keys
 from .config_files import read_config
+from .memory_budget import apply_memory_budget
 from .renames import rename, rename_options
 from .runner import RefSegRunner, TrainingRunner, check_start
 from .strategies import prepare_launch
@@ -83,13 +84,14 @@ def build_runner(cfg: Config, *, launcher: str = 'none', training: bool = False)
 
     Raises:
         UserError: a zero-shot model is to be trained; the checkpoint to start from does not exist or cannot be read; the work dir
-            cannot be made, or another training has it.
+            cannot be made, or another training has it; `memory_budget` cannot be met.
     """
     if training:
         refuse_zero_shot(cfg.model, NOT_TRAINED)
     check_start(cfg)
     make_folder(cfg.work_dir)
     prepare_launch(cfg, launcher)
+    picked = apply_memory_budget(cfg) if training else None
     with os_errors_located(cfg.work_dir):
         try:
             runner = (TrainingRunner if training else RefSegRunner).from_cfg(cfg)
@@ -97,6 +99,8 @@ def build_runner(cfg: Config, *, launcher: str = 'none', training: bool = False)
             if training:
                 release_work_dir(cfg.work_dir)
             raise
+    if picked is not None:
+        runner.logger.info(picked)
     _warn_of_batch(runner, cfg)
     _warn_of_accumulation(runner, cfg)
     if (cfg.get('randomness') or {}).get('seed') is None:

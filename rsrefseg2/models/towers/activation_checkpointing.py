@@ -31,37 +31,42 @@ def recompute_in_backward(tower: nn.Module, stages: bool | Sequence[int] = True)
     Raises:
         UserError: a stage that the tower has not, or stages of a tower that has none; no layer.
     """
-    layers = [
-        module for module in tower.modules() if isinstance(module, GradientCheckpointingLayer)
-    ]
+    layers = layers_of(tower)
     if not layers:
         raise UserError(
             f'{type(tower).__name__} has no layers that transformers can compute '
             'again: drop recompute'
         )
     if stages is not True:
-        layers = _of_stages(tower, layers, stages)
+        layers = _of_stages(tower, stages)
     for layer in layers:  # transformers' own switch, without its reentrant default
         layer.gradient_checkpointing = True
         layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
 
-def _of_stages(tower: nn.Module, blocks: list[nn.Module], stages: Any) -> list[nn.Module]:
-    ends = getattr(getattr(tower, 'backbone', None), 'stage_ends', None)
-    if ends is None:
+def layers_of(tower: nn.Module) -> list[nn.Module]:
+    """The layers that can be computed again, in the order of the tower."""
+    return [module for module in tower.modules() if isinstance(module, GradientCheckpointingLayer)]
+
+
+def stages_of(tower: nn.Module) -> list[list[nn.Module]]:
+    """Hiera's blocks by stage; empty: the tower has no stages."""
+    ends = getattr(getattr(tower, 'backbone', None), 'stage_ends', ())
+    starts, blocks = [0, *(end + 1 for end in ends)], layers_of(tower)
+    return [blocks[start : end + 1] for start, end in zip(starts, ends)]
+
+
+def _of_stages(tower: nn.Module, stages: Any) -> list[nn.Module]:
+    known = stages_of(tower)
+    if not known:
         raise UserError(
             f'recompute={stages!r}: {type(tower).__name__} has no stages: set recompute=True'
         )
-    if not isinstance(stages, (list, tuple)) or not set(stages) <= set(range(1, len(ends) + 1)):
+    if not isinstance(stages, (list, tuple)) or not set(stages) <= set(range(1, len(known) + 1)):
         raise UserError(
-            f'recompute is True, False, or a list of stages from 1 to {len(ends)}, not {stages!r}'
+            f'recompute is True, False, or a list of stages from 1 to {len(known)}, not {stages!r}'
         )
-    starts = [0, *(end + 1 for end in ends)]
-    return [
-        block
-        for stage in sorted(set(stages))
-        for block in blocks[starts[stage - 1] : starts[stage]]
-    ]
+    return [block for stage in sorted(set(stages)) for block in known[stage - 1]]
 
 
 def store_frozen_in_bfloat16(tower: nn.Module) -> None:
