@@ -27,9 +27,9 @@ from ..publishing.out_folder import staged
 from .exported_model import TOKENIZER, Description, GraphFile, write_description
 from .graph_modules import DecoderGraph, ImageEncoderGraph, TextEncoderGraph
 
-Format = Literal['onnx', 'torch']
-FORMATS: tuple[Format, ...] = ('onnx', 'torch')
-ENDINGS = {'onnx': '.onnx', 'torch': '.pt2'}
+Format = Literal['onnx', 'torch', 'aoti']
+FORMATS: tuple[Format, ...] = ('onnx', 'torch', 'aoti')
+ENDINGS = {'onnx': '.onnx', 'torch': '.pt2', 'aoti': '.pt2'}
 OPSET = 20  # of ONNX
 MOST_SENTENCES = 4096  # of one pass
 
@@ -45,34 +45,39 @@ class Graph(NamedTuple):
     dynamic: tuple[Any, ...]  # of torch.export, one for each of `args`
 
 
-def export(cfg: Config, checkpoint: str | Path, out: str | Path, form: Format) -> Description:
+def export(
+    cfg: Config, checkpoint: str | Path, out: str | Path, form: Format, device: str = 'cpu'
+) -> Description:
     """The folder `out` with three graphs, tokenizer.json, model.json and README.md.
 
     LoRA is merged, and the graphs are float32 whatever `autocast` says; the cosine of Eq. 7 stays
     float64 inside. An exported model takes one pass, whatever `test_symmetries` says.
 
+    Args:
+        device: that the graphs of 'torch' and 'aoti' run on; ONNX runs anywhere.
     Raises:
-        UserError: the format is unknown; `out` is not empty; the checkpoint does not fit the
-            config; the tokenizer cannot be written (`tokenizer_file`). Nothing is written.
+        UserError: the format is unknown, or has no such device; `out` is not empty; there is no C++
+            compiler for 'aoti'; the checkpoint does not fit the config; the tokenizer cannot be written (`tokenizer_file`). Nothing is written.
     """
     out = Path(os.path.realpath(out))
-    check_request(out, form)
+    check_request(out, form, device)
     exact = copy.deepcopy(cfg)
     for key in ('frozen_dtype', 'compile_blocks'):
         exact.model.pop(key, None)
-    model = load_model(exact, checkpoint, 'cpu')
+    model = load_model(exact, checkpoint, device)
     require_rsrefseg2(model, 'an export')
     tokenizer = tokenizer_file(model)
     with staged(out) as stage:
         graphs = write_graphs(model, stage, form)
         (stage / TOKENIZER).write_text(tokenizer, encoding='utf-8')
         description = describe(model, Path(cfg.filename).stem, form, graphs)
+        description = description._replace(device=torch.device(device).type)
         write_description(description, stage)
         write_text(stage / 'README.md', read_me(description))
     return description
 
 
-def check_request(out: Path, form: str) -> None:
+def check_request(out: Path, form: str, device: str = 'cpu') -> None:
     """Asked before any work.
 
     Raises:
@@ -80,12 +85,30 @@ def check_request(out: Path, form: str) -> None:
     """
     if form not in FORMATS:
         raise UserError(f'unknown format {form!r}: take {" or ".join(FORMATS)}')
+    if form == 'onnx' and device != 'cpu':
+        raise UserError(f'--device {device}: ONNX graphs run anywhere: leave --device out')
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         what = 'not empty' if out.is_dir() else 'a file'
         raise UserError(f'{out} is {what}: give a folder that is new or empty')
     if form == 'onnx':
         for package in ('onnx', 'onnxscript'):
             require_extra('onnx', '--format onnx', package=package, otherwise='take --format torch')
+    if form == 'aoti':
+        require_compiler()
+
+
+def require_compiler() -> None:
+    """Raises a UserError where AOTInductor has no C++ compiler."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        raise UserError(
+            '--format aoti compiles the graphs, and there is no working C++ compiler: install g++, '
+            'name one in the variable CXX, or take --format torch'
+        ) from None
 
 
 def tokenizer_file(model: RSRefSeg2) -> str:
@@ -121,34 +144,45 @@ def write_graphs(model: RSRefSeg2, folder: Path, form: Format) -> dict[str, Grap
             program = torch.export.export(
                 graph.module.eval(), graph.args, dynamic_shapes=graph.dynamic
             )
-            if form == 'torch':
-                torch.export.save(program, folder / file)
-            else:
-                onnx = torch.onnx.export(
-                    program,
-                    dynamo=True,
-                    opset_version=OPSET,
-                    input_names=graph.inputs,
-                    output_names=graph.outputs,
-                )
-                assert onnx is not None  # of dynamo=True
-                onnx.save(folder / file)
+            _write(program, folder / file, graph, form)
         written[graph.name] = GraphFile(file, graph.inputs, graph.outputs)
     return written
+
+
+def _write(program: torch.export.ExportedProgram, path: Path, graph: Graph, form: Format) -> None:
+    """One graph's file."""
+    if form == 'torch':
+        torch.export.save(program, path)
+    elif form == 'aoti':
+        torch._inductor.aoti_compile_and_package(program, package_path=str(path))
+    else:
+        onnx = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=graph.inputs,
+            output_names=graph.outputs,
+        )
+        assert onnx is not None  # of dynamo=True
+        onnx.save(path)
 
 
 def graphs_of(model: RSRefSeg2) -> list[Graph]:
     """The three graphs with examples of their inputs: one image, three sentences."""
     sentences = torch.export.Dim('sentences', min=1, max=MOST_SENTENCES)
     size_siglip, size_sam = model.encoder.image_size, model.mask_generator.input_size[0]
-    images = torch.zeros(1, 3, size_siglip, size_siglip), torch.zeros(1, 3, size_sam, size_sam)
+    device = next(model.parameters()).device
+    images = tuple(torch.zeros(1, 3, side, side, device=device) for side in (size_siglip, size_sam))
     positions = model.encoder.max_length
     width: Any = None
     if model.data_preprocessor.padding == 'longest':
         # the ids are as wide as the batch's longest sentence
         width = torch.export.Dim('positions', min=2, max=positions)
         positions -= 1
-    ids = torch.zeros(3, positions, dtype=torch.int64), torch.tensor([3, 4, 5])
+    ids = (
+        torch.zeros(3, positions, dtype=torch.int64, device=device),
+        torch.tensor([3, 4, 5], device=device),
+    )
 
     seen, read = ImageEncoderGraph(model), TextEncoderGraph(model)
     with torch.no_grad():
@@ -224,7 +258,12 @@ def read_me(description: Description) -> str:
         'onnx': 'from rsrefseg2.deployment.onnx_predictor import OnnxPredictor\n\n'
         "predictor = OnnxPredictor('.').set_image('picture.png')\n"
         "answers = predictor.predict(['the ship at the left'])",
-        'torch': "import torch\n\nimage_encoder = torch.export.load('image_encoder.pt2').module()",
+        **dict.fromkeys(
+            ('torch', 'aoti'),
+            'from rsrefseg2.deployment.torch_predictor import TorchPredictor\n\n'
+            "predictor = TorchPredictor('.').set_image('picture.png')\n"
+            "answers = predictor.predict(['the ship at the left'])",
+        ),
     }[description.format]
     rows = '\n'.join(
         f'| {graph.file} | {", ".join(graph.inputs)} | {", ".join(graph.outputs)} |'
@@ -232,7 +271,8 @@ def read_me(description: Description) -> str:
     )
     opset = '' if description.opset is None else f', opset {description.opset}'
     return (
-        f'# {description.name}, exported\n\nFormat {description.format}{opset}; float32. '
+        f'# {description.name}, exported\n\nFormat {description.format}{opset}, for {description.device}; '
+        'float32. '
         f'Images: {description.size_siglip} x {description.size_siglip} and '
         f'{description.size_sam} x {description.size_sam}. Any number of sentences.\n\n'
         f'| file | inputs | outputs |\n|---|---|---|\n{rows}\n\n```python\n{how}\n```\n'

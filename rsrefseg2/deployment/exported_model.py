@@ -31,7 +31,7 @@ class Description(NamedTuple):
     """`model.json`: everything that the graphs do not say themselves."""
 
     name: str
-    format: Literal['onnx', 'torch']
+    format: Literal['onnx', 'torch', 'aoti']
     opset: int | None  # of ONNX
     graphs: dict[str, GraphFile]  # one for each of GRAPHS
     size_siglip: int  # H1 = W1
@@ -50,6 +50,7 @@ class Description(NamedTuple):
     pad_id: int
     eos_id: int
     bos_id: int | None
+    device: str = 'cpu'  # 'cuda': torch's graphs, which run there alone
 
     # -------------------------------------------------------------- pixels
 

@@ -158,9 +158,10 @@ class ZeRO2Strategy(NamedState, DeepSpeedStrategy):
         """
         zero = self.model.model.optimizer
         if steps is not None:
+            fused = zero.optimizer.defaults.get('fused')  # which counts on the device
             for flat in zero.single_partition_of_fp32_groups:
                 zero.optimizer.state[flat] = dict(
-                    step=torch.tensor(steps),
+                    step=torch.tensor(steps, device=flat.device if fused else 'cpu'),
                     exp_avg=torch.zeros_like(flat),
                     exp_avg_sq=torch.zeros_like(flat),
                 )

@@ -8,11 +8,8 @@ same process, so that machines can be compared.
 from __future__ import annotations
 
 import copy
-import resource
-import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -28,10 +25,15 @@ from ..models.towers.plain_forms import plain_forms
 from ..models.zero_shot.zero_shot_model import refuse_zero_shot
 from ..registry import MODELS, SCOPE
 from .complexity import build_on_meta, count_flops
+from .kept_memory import StepMemory, count_step, nbytes
+from .machine import Clock, matmul_peak, peak_memory, reset_peak
+from .memory_budget import units_in
+from .step_watch import StepWatch
 from .training_flops import count_training_flops
 
 WORD = 'a ship on the upper left of the storage tank number'  # and a number: sentences differ
-# lever -> config keys; the first, in the equations' written forms, is what the others are compared with
+STATES = 12  # bytes of a gradient and AdamW's two moments
+# lever -> config keys; `plain` has every layer in its equation's written form
 LEVERS: dict[str, dict[str, Any]] = {
     'plain': {},
     'eager': {},
@@ -42,6 +44,21 @@ LEVERS: dict[str, dict[str, Any]] = {
         'model.autocast': 'bfloat16',
         'model.frozen_dtype': 'bfloat16',
         'model.compile_blocks': 'inductor',
+    },
+    'stages 1-2 again': {'model.sam.recompute': [1, 2]},
+    'SAM again': {'model.sam.recompute': True},
+    'SigLIP again': {'model.siglip.vision_recompute': True},
+    'all again': {
+        'model.sam.recompute': True,
+        'model.siglip.vision_recompute': True,
+        'model.siglip.text_recompute': True,
+    },
+    'bf16 all again': {
+        'model.autocast': 'bfloat16',
+        'model.frozen_dtype': 'bfloat16',
+        'model.sam.recompute': True,
+        'model.siglip.vision_recompute': True,
+        'model.siglip.text_recompute': True,
     },
 }
 
@@ -89,46 +106,6 @@ def build_model(config: Config, lever: str, device: torch.device) -> RSRefSeg2:
     return model
 
 
-def matmul_peak(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> float:
-    """FLOP a second of the fastest of several square matrix products."""
-    best = 0.0
-    for side in (512, 1024) if device.type == 'cpu' else (4096, 8192, 16384):
-        first, second = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-        seconds = []
-        for _ in range(repeats):
-            start = now(device)
-            first @ second
-            seconds.append(now(device) - start)
-        best = max(best, 2 * side**3 / min(seconds))
-    return best
-
-
-def now(device: torch.device) -> float:
-    """Seconds, when all that was given to the device is done."""
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-class Clock:
-    """Seconds by part, over several passes."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.seconds = device, dict[str, list[float]]()
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        start = now(self.device)
-        yield
-        self.seconds.setdefault(name, []).append(now(self.device) - start)
-
-    def medians(self) -> dict[str, float]:
-        """The first pass, which warms up, is left out where there are more."""
-        return {
-            name: statistics.median(values[1:] or values) for name, values in self.seconds.items()
-        }
-
-
 def predict(model: RSRefSeg2, work: Work, clock: Clock) -> list[Tensor]:
     """One prediction: B masks' logits at the pictures' size."""
     device = clock.device
@@ -146,21 +123,29 @@ def predict(model: RSRefSeg2, work: Work, clock: Clock) -> list[Tensor]:
 
 
 def train_step(
-    model: RSRefSeg2, work: Work, optimizer: torch.optim.Optimizer, clock: Clock
+    model: RSRefSeg2,
+    work: Work,
+    optimizer: torch.optim.Optimizer,
+    clock: Clock,
+    watch: StepWatch | None = None,
 ) -> None:
     """One optimisation step towards boxes in the middle of the pictures."""
     device = clock.device
     with clock('preprocess'):
         where, how = model.data_preprocessor.images(work.images)
         ids, lengths = model.data_preprocessor.tokenize(work.sentences)
-    with model.precision(device):
-        outputs = _forward(model, where, how, ids, lengths, work.image_index, clock)
-    with clock('losses'):
-        masks = [_box(work.images[k], device) for k in work.image_index.tolist()]
-        losses = model.loss(outputs, Targets(masks, work.image_index))
-        total = torch.stack([value.sum() for value in losses.values()]).sum()
+    with watch.forward() if watch else nullcontext():
+        with model.precision(device):
+            outputs = _forward(model, where, how, ids, lengths, work.image_index, clock)
+        with clock('losses'):
+            masks = [_box(work.images[k], device) for k in work.image_index.tolist()]
+            losses = model.loss(outputs, Targets(masks, work.image_index))
+            total = torch.stack([value.sum() for value in losses.values()]).sum()
+    del outputs, losses
     with clock('backward'):
         total.backward()
+    if watch:
+        watch.after_backward()
     with clock('optimizer'):
         optimizer.step()
         optimizer.zero_grad()
@@ -230,22 +215,19 @@ def parts_of(clock: Clock, flop: Mapping[str, int], peak: float) -> list[Part]:
     ]
 
 
-def peak_memory(device: torch.device) -> int:
-    """Bytes: allocated on a GPU since the last reset, resident in this process on a CPU."""
-    if device.type == 'cuda':
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 class Result(NamedTuple):
     """What a lever does."""
 
     lever: str
     parts: list[Part]
-    memory: int  # bytes at the peak; of a CPU of the process so far
-    ratio: float  # plain's seconds over these
-    largest_difference: float | None  # of the logits, relative to plain's largest; None: training
-    agreement: float | None  # intersection over union of the masks with plain's
+    memory: int  # bytes at the peak; of a CPU with all that the process holds
+    weights: int  # bytes of all of them
+    kept: int | None  # bytes from the forward to the backward pass; None: prediction
+    states: int | None  # bytes of gradients and optimizer
+    ratio: float  # the first lever's seconds over these
+    largest_difference: float | None  # of the logits, relative to the first's; None: training
+    agreement: float | None  # intersection over union of the masks with the first's
+    faults: list[str]  # of `StepWatch`
 
 
 def bench(
@@ -256,56 +238,69 @@ def bench(
     levers: Sequence[str],
     training: bool = False,
     repeats: int = 5,
+    check: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[Result]:
-    """The levers one after the other, `plain` first.
+    """The levers one after the other; each is compared with the first.
 
+    Args:
+        check: look through the gradients and the frozen weights of each training step.
+        tell: is told each lever before its passes.
     Raises:
         KeyError: a lever that is none of `LEVERS`.
     """
     peaks: dict[bool, float] = {}
     results: list[Result] = []
-    plain: list[Tensor] = []
-    for lever in dict.fromkeys(['plain', *levers]):
+    first: list[Tensor] = []
+    for lever in dict.fromkeys(levers):
         tell(lever)
         half = 'model.autocast' in LEVERS[lever]
         if half not in peaks:
             peaks[half] = matmul_peak(device, torch.bfloat16 if half else torch.float32)
-        if device.type == 'cuda':
-            torch.cuda.reset_peak_memory_stats(device)
         model, clock = build_model(config, lever, device), Clock(device)
+        watch = StepWatch(model, check=check) if training else None
+        reset_peak(device)
         with plain_forms(lever == 'plain'):
             flop = flop_by_part(config, work, training=training)
-            logits = run(model, work, clock, training=training, passes=repeats + 1)
+            logits = run(model, work, clock, passes=repeats + 1, watch=watch)
         parts = parts_of(clock, flop, peaks[half])
-        plain = plain or logits
-        first = results[0].parts[-1].seconds if results else parts[-1].seconds
+        first = first or logits
+        seconds = results[0].parts[-1].seconds if results else parts[-1].seconds
         results.append(
             Result(
                 lever,
                 parts,
                 peak_memory(device),
-                first / parts[-1].seconds,
-                None if training else relative_difference(logits, plain),
-                None if training else agreement_of(logits, plain),
+                nbytes(model.parameters()),
+                watch and watch.kept,
+                watch and watch.states,
+                seconds / parts[-1].seconds,
+                None if training else relative_difference(logits, first),
+                None if training else agreement_of(logits, first),
+                watch.faults if watch else [],
             )
         )
-        del model
+        del model, watch
     return results
 
 
-def run(model: RSRefSeg2, work: Work, clock: Clock, *, training: bool, passes: int) -> list[Tensor]:
-    """Several passes; of a prediction the last one's logits."""
-    if not training:
+def run(
+    model: RSRefSeg2, work: Work, clock: Clock, *, passes: int, watch: StepWatch | None = None
+) -> list[Tensor]:
+    """Several predictions, of which the last one's logits are given; with `watch` training steps."""
+    logits: list[Tensor] = []
+    if watch is None:
         model.eval()
-        logits: list[Tensor] = []
         for _ in range(passes):
             logits = predict(model, work, clock)
         return logits
     model.train()
     optimizer = make_optimizer(model)
-    for _ in range(passes):
-        train_step(model, work, optimizer, clock)
+    for done in range(passes):
+        train_step(model, work, optimizer, clock, watch)
+        if not done:
+            reset_peak(clock.device)  # counting holds memory
+    watch.finish(optimizer)
     return []
 
 
@@ -313,6 +308,37 @@ def make_optimizer(model: nn.Module) -> torch.optim.Optimizer:
     """AdamW of what is trained, as a measured step uses it."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return torch.optim.AdamW(trained, lr=1e-5, fused=True)
+
+
+class Counted(NamedTuple):
+    """The memory of a training step with a lever, counted without data; bytes."""
+
+    lever: str
+    weights: int
+    kept: int
+    largest: int  # more while the largest layer is computed again
+    states: int
+
+
+def count_levers(
+    config: Config, images: int, sentences: int, side: int, *, levers: Sequence[str]
+) -> list[Counted]:
+    """What `bench` measures of memory, at any size and without data (`count_step`)."""
+    found, words = [], len(WORD.split()) + 1
+    steps: dict[tuple, StepMemory] = {}  # one count for all levers that differ in `recompute` alone
+    for lever in dict.fromkeys(levers):
+        changed = copy.deepcopy(config)
+        changed.merge_from_dict(LEVERS[lever])
+        others = (item for item in LEVERS[lever].items() if 'recompute' not in item[0])
+        key = lever == 'plain', *others
+        if key not in steps:
+            with plain_forms(lever == 'plain'):
+                steps[key] = count_step(changed.model, images, sentences, words=words, side=side)
+        step = steps[key]
+        again = units_in(changed.model, dict.fromkeys(layer.unit for layer in step.layers))
+        parts = step.weights, step.kept(again), step.largest_again(again), STATES * step.trained
+        found.append(Counted(lever, *parts))
+    return found
 
 
 def relative_difference(logits: Sequence[Tensor], plain: Sequence[Tensor]) -> float:

@@ -213,12 +213,12 @@ def count_step(
         half: all weights are in BF16, as under ZeRO-2.
     """
     model = build_on_meta(without_recompute(model_cfg))
+    if half:
+        model.bfloat16()
     model.with_target = ()  # all sentences, as many at most
     counter = FlopCounterMode(display=False, custom_mapping=ATTENTION)
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device='cpu').train()
-        if half:
-            model.bfloat16()
         words = model.encoder.max_length - 1 if words is None else words
         inputs = _inputs(model, images, sentences, words)
         data = noise_samples(images, sentences, side or model.mask_generator.input_size[0])

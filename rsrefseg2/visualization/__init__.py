@@ -4,6 +4,7 @@ for a page, causes of failures, training curves.
 Panels and pages need Pillow and OpenCV; what is plotted needs matplotlib, the extra `plots`."""
 
 from .calibration_plots import plot_calibration
+from .cost_plots import Growth, plot_growth
 from .failure_plots import plot_causes, plot_interventions
 from .grid import Row, Tile, free_paths, grid, save
 from .page import MARK, PICTURE_MARK, Case, file_name, page, spread, write_page, write_panel
@@ -15,6 +16,7 @@ from .training_curves import plot_runs, read_runs
 __all__ = [
     'Case',
     'GREEN',
+    'Growth',
     'MARK',
     'ORANGE',
     'PICTURE_MARK',
@@ -30,6 +32,7 @@ __all__ = [
     'panel',
     'plot_calibration',
     'plot_causes',
+    'plot_growth',
     'plot_interventions',
     'plot_runs',
     'plot_section',

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch._inductor.config
 
 from rsrefseg2.apis import Predictor
 from rsrefseg2.deployment.export_graphs import graphs_of, write_graphs
@@ -147,10 +148,60 @@ def example(graph, count, generator):
     )
 
 
+@pytest.mark.parametrize('form', ['torch', pytest.param('aoti', marks=pytest.mark.slow)])
+def test_torch_alone_gives_the_masks_of_the_predictor(form, run, tiny, tmp_path):
+    """For one sentence and for several; loaded by a process without mmengine and transformers."""
+    from rsrefseg2.deployment.torch_predictor import TorchPredictor
+
+    folder = tmp_path / form
+    model = tiny.config, tiny.checkpoint
+    code, _, err = run('export.py', *model, '--out', folder, '--format', form)
+    assert code in (0, None), err
+    mine, theirs = TorchPredictor(folder, batch_size=2), Predictor(*model, 'cpu')
+    picture = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
+    sentences = ['the ship', 'the red car on the upper left', 'a plane']
+    answers = mine.set_image(picture).predict(sentences)
+    expected = theirs.set_image(picture).predict(sentences)
+    for one, other in zip(answers, expected, strict=True):
+        for name in ('logits', 'dense_prompt'):
+            a, b = getattr(one, name), getattr(other, name)
+            assert a.shape == b.shape and np.abs(a - b).max() <= 1e-3 * np.abs(b).max()
+        assert (one.mask == other.mask).mean() > 0.999
+    np.save(tmp_path / 'picture.npy', picture)
+    code = (
+        'import sys, numpy as np\n'
+        "sys.modules.update({name: None for name in ('mmengine', 'transformers', 'peft')})\n"
+        'from rsrefseg2.deployment.torch_predictor import TorchPredictor\n'
+        f'predictor = TorchPredictor({str(folder)!r})\n'
+        f'predictor.set_image(np.load({str(tmp_path / "picture.npy")!r}))\n'
+        f'print(predictor.predict({sentences!r})[1].mask.sum())'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == answers[1].mask.sum()
+
+
+def test_each_predictor_names_its_formats(exported):
+    from rsrefseg2.deployment.torch_predictor import TorchPredictor
+    from rsrefseg2.errors import UserError
+
+    with pytest.raises(UserError, match="format 'onnx': export with --format torch or aoti"):
+        TorchPredictor(exported)
+
+
+def test_without_a_compiler_aoti_is_one_line(run, tiny, tmp_path):
+    with torch._inductor.config.patch({'cpp.cxx': ('no-such-compiler',)}):
+        code, _, err = run(
+            'export.py', tiny.config, tiny.checkpoint, '--out', tmp_path / 'out', '--format', 'aoti'
+        )
+    assert code and 'no working C++ compiler: install g++' in err
+    assert len(err.strip().splitlines()) == 1 and not (tmp_path / 'out').exists()
+
+
 @pytest.mark.parametrize(
     ('options', 'line'),
     [
-        (['--format', 'tflite'], "unknown format 'tflite': take onnx or torch"),
+        (['--format', 'tflite'], "unknown format 'tflite': take onnx or torch or aoti"),
+        (['--device', 'cuda'], 'ONNX graphs run anywhere: leave --device out'),
         (['--out', 'full'], 'is not empty: give a folder that is new or empty'),
         (['--out', 'file'], 'is a file: give a folder that is new or empty'),
         (['--format', 'torch', '--cfg-options', 'model.init=random'], 'have no tokenizer'),

@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from torch import nn
 from transformers import Sam2Config, Sam2Model, SamConfig, SamModel, SiglipConfig, SiglipModel
 
-from rsrefseg2.models.towers.lora import inject_lora
+from rsrefseg2.models.towers.lora import LoRALinear, inject_lora
 from tests import tiny_towers
+
+from .tiny_model import PAPER_LOSSES, batch, build
 
 
 def without_type(config):
@@ -114,3 +117,37 @@ def test_wrong_rank_and_wrong_architecture(siglip, sam2):
         inject_lora(siglip.text_model, family='siglip', r=0)
     with pytest.raises(ValueError, match='self_attn'):
         inject_lora(sam2.vision_encoder, family='siglip', r=2)
+
+
+@pytest.mark.parametrize('kind', ['sam2', 'sam'])
+@pytest.mark.parametrize('again', [False, True])
+def test_no_gradient_work_below_the_first_adapter(kind, again):
+    """What enters the first adapted layer of each tower asks for no gradient, so nothing below it
+    is in the backward pass; what enters the next one does."""
+    options = dict(
+        siglip=dict(vision_recompute=again, text_recompute=again), sam=dict(recompute=again)
+    )
+    model = build(kind, losses=PAPER_LOSSES, **options).train()
+    asked = {}
+    for name, tower in zip(('vision', 'text', 'sam'), model.towers(), strict=True):
+        for layer in tower.modules():
+            if isinstance(layer, LoRALinear):
+                layer.register_forward_pre_hook(
+                    lambda _, args, name=name: asked.setdefault(name, []).append(
+                        args[0].requires_grad
+                    )
+                )
+    below, backward = [], []
+    for tower in model.towers():
+        for module in tower.modules():
+            if isinstance(module, (nn.Conv2d, nn.Embedding)):
+                module.register_forward_hook(lambda _, __, out: below.append(out.requires_grad))
+                module.register_full_backward_hook(lambda *_: backward.append(1))
+                break  # the patches' or tokens' embedding: the first of the tower
+    losses = model(**batch(model, training=True), mode='loss')
+    sum(losses.values()).backward()
+    assert below == [False] * 3 and backward == []
+    for name, flags in asked.items():
+        # q, k and v of the first block read one input; SAM has one layer for the three
+        first = 1 if name == 'sam' else 3
+        assert flags[:first] == [False] * first and flags[first] is True, (name, flags)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rsrefseg2.errors import UserError
 from rsrefseg2.registry import MODELS
@@ -170,7 +171,8 @@ def test_frozen_weights_in_bf16_leave_the_image_features_to_the_bit(kind):
 
 
 def test_what_is_stored_in_bf16():
-    """The towers' frozen products and the table of tokens; not LoRA, norms, positions, prompts."""
+    """The towers' frozen products with their biases and the table of tokens; not LoRA, norms,
+    positions, prompts."""
     model = whole(autocast='bfloat16', frozen_dtype='bfloat16')
     table = model.encoder.text_model.embeddings.token_embedding
     towers = (
@@ -180,15 +182,51 @@ def test_what_is_stored_in_bf16():
     )
     products = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
     expected = {
-        id(module.weight)
+        id(value)
         for tower in towers
         for module in tower.modules()
-        if (isinstance(module, products) or module is table) and not module.weight.requires_grad
+        if isinstance(module, products) or module is table
+        for value in module.parameters(recurse=False)
+        if not value.requires_grad
     }
-    assert len(expected) > 40
+    assert len(expected) > 80
     assert {id(p) for p in model.parameters() if p.dtype == torch.bfloat16} == expected
     assert {b.dtype for b in model.buffers() if b.is_floating_point()} == {torch.float32}
     assert all(p.dtype == torch.float32 for p in model.parameters() if p.requires_grad)
+
+
+class Casts(TorchDispatchMode):
+    """The names of a model's parameters that are copied to another type, each time."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.owner = {p.untyped_storage()._cdata: name for name, p in model.named_parameters()}
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._to_copy.default:
+            name = self.owner.get(args[0].untyped_storage()._cdata)
+            self.names += [] if name is None else [name]
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('kind', ['sam2', 'sam'])
+def test_no_frozen_weight_is_cast_in_a_step(kind):
+    """Of a forward pass under autocast: with the lever only what is trained is cast, each weight
+    once; without it every frozen product and bias of the towers, too."""
+    cast, frozen = {}, {}
+    for dtype in ('float32', 'bfloat16'):
+        model = whole(kind, autocast='bfloat16', frozen_dtype=dtype).train()
+        trained = {name for name, p in model.named_parameters() if p.requires_grad}
+        data = batch(model, training=True)
+        with Casts(model) as casts:
+            model(**data, mode='loss')
+        in_towers = [n for n in casts.names if n.startswith('encoder.') or 'vision_encoder' in n]
+        frozen[dtype] = [name for name in in_towers if name not in trained]
+        cast[dtype] = [name for name in in_towers if name in trained]
+        assert len(cast[dtype]) == len(set(cast[dtype])) > 20
+    assert frozen['bfloat16'] == []
+    assert len(frozen['float32']) >= 60 and set(cast['float32']) == set(cast['bfloat16'])
 
 
 def test_towers_that_are_trained_whole_stay_in_float32():

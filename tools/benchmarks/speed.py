@@ -1,12 +1,14 @@
-"""Ratios against the plain way, in one process: a training step, many sentences, a test.
+"""Ratios against the plain way, in one process: a training step, many sentences, a test, Eq. 7.
 
     python tools/benchmarks/speed.py step configs/synthrs_tiny.py
     python tools/benchmarks/speed.py image configs/rrsisd_siglip2_sam21l.py --sentences 15
     python tools/benchmarks/speed.py test configs/synthrs_tiny.py
+    python tools/benchmarks/speed.py dense configs/rrsisd_siglip2_sam21l.py
 
 step: 4 images x 6 sentences, plain: every layer as its equation is written. image: N sentences on
 one image; plain: N calls with one each, in written forms. test: 100 scenes x 18 sentences of which
-150 are different, in batches; plain: one call a sentence, in written forms, of --scenes scenes.
+150 are different, in batches; plain: one call a sentence, in written forms, of --scenes scenes. dense: Eq. 7's cosine of 2 sentences, forward
+and backward, plain: d1 channels upsampled as it is printed; with the peak of memory of each.
 The pictures are noise. Both sides take turns; seconds are this process's on the CPU, with one
 thread, which others on the machine disturb least (with --device cuda the clock's). The ratio is the
 median of the turns' ratios; the difference is the largest of the logits over their largest.
@@ -22,22 +24,24 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
 from rsrefseg2.datasets import unique_images_collate
 from rsrefseg2.engine import load_config
+from rsrefseg2.models.prompter.dense_prompt import upsampled_cosine
 from rsrefseg2.models.towers.plain_forms import plain_forms
 from rsrefseg2.options import add_shared
 from rsrefseg2.profiling.bench import (
-    Clock,
     agreement_of,
     make_optimizer,
     make_work,
-    now,
     relative_difference,
     train_step,
 )
+from rsrefseg2.profiling.complexity import build_on_meta
+from rsrefseg2.profiling.machine import Clock, now, peak_memory, reset_peak
 from rsrefseg2.registry import MODELS, SCOPE
 from rsrefseg2.structures import RefSegDataSample
 
@@ -73,8 +77,37 @@ def predictions(model: Any, given: list[dict], batch: int, found: list[Tensor]) 
         del model.masks
 
 
+def literal_cosine(
+    features: Tensor, text: Tensor, size: tuple[int, int], *, align_corners: bool
+) -> Tensor:
+    """Eq. 7 as printed: upsample d1 channels, norm, dot product."""
+    upsampled = F.interpolate(features, size, mode='bilinear', align_corners=align_corners)
+    return torch.einsum('bchw,bc->bhw', F.normalize(upsampled, dim=1), F.normalize(text, dim=1))
+
+
+def dense_sides(args: argparse.Namespace, model: Any) -> tuple[Callable, Callable, int]:
+    """As `sides_of`, of a model without data: the cosine map and its gradients, each over its
+    largest value."""
+    size = model.mask_generator.prompt_size
+    shapes = (2, model.encoder.d1, *model.encoder.grid_size), (2, model.encoder.d1), (2, *size)
+    features, text, weights = (torch.randn(shape, device=args.device) for shape in shapes)
+    leaves = [features.requires_grad_(), text.requires_grad_()]
+
+    def side(form: Callable) -> Callable:
+        def forward_and_backward(found: list[Tensor]) -> None:
+            cosine = form(features, text, size, align_corners=False)
+            gradients = torch.autograd.grad((cosine * weights).sum(), leaves)
+            found += [one.detach() / one.detach().abs().max() for one in (cosine, *gradients)]
+
+        return forward_and_backward
+
+    return side(literal_cosine), side(upsampled_cosine), 1
+
+
 def sides_of(args: argparse.Namespace, model: Any) -> tuple[Callable, Callable, int]:
     """plain, fast: functions that append logits to a list; how many more sentences fast takes."""
+    if args.case == 'dense':
+        return dense_sides(args, model)
     if args.case == 'step':
         model.train()
         work, clock = make_work(4, 24, args.side, args.device), Clock(args.device)
@@ -108,17 +141,22 @@ def measure(args: argparse.Namespace, model: Any) -> dict[str, Any]:
     clock = (lambda: now(args.device)) if args.device.type == 'cuda' else time.process_time
     seconds: dict[str, list[float]] = {'plain': [], 'fast': []}
     logits: dict[str, list[Tensor]] = {'plain': [], 'fast': []}
+    peaks: dict[str, int] = {}
     for turn in range(args.turns + 1):
-        for name, side in (('plain', plain), ('fast', fast)):
+        for name, side in (('fast', fast), ('plain', plain)):
             logits[name].clear()
-            start = clock()
+            reset_peak(args.device)
+            before, start = peak_memory(args.device), clock()
             with plain_forms(name == 'plain'):
                 side(logits[name])
             if turn or not args.turns:  # the first warms up
                 seconds[name].append((clock() - start) * (more if name == 'plain' else 1))
+            if not turn:  # later the allocator holds what both have used
+                peaks[name] = peak_memory(args.device) - before
     ratios = [a / b for a, b in zip(seconds['plain'], seconds['fast'], strict=True)]
     row: dict[str, Any] = {name: statistics.median(values) for name, values in seconds.items()}
     row.update(ratio=statistics.median(ratios), least=min(ratios), largest=max(ratios))
+    row['peak_mib'] = {name: value / 2**20 for name, value in peaks.items()}
     if logits['plain']:
         both = logits['fast'][: len(logits['plain'])], logits['plain']
         row.update(difference=relative_difference(*both), agreement=agreement_of(*both))
@@ -127,7 +165,7 @@ def measure(args: argparse.Namespace, model: Any) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('case', choices=('step', 'image', 'test'))
+    parser.add_argument('case', choices=('step', 'image', 'test', 'dense'))
     parser.add_argument('config')
     parser.add_argument('--sentences', type=int, default=15)
     parser.add_argument('--batch', type=int, default=24, help='sentences, of the test')
@@ -140,9 +178,13 @@ def main() -> None:
     args.device = torch.device(args.device)
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope(SCOPE):
-        model = MODELS.build(load_config(args.config, options=args.cfg_options).model)
-    print(json.dumps(measure(args, model.to(args.device)), indent=1))
+    config = load_config(args.config, options=args.cfg_options).model
+    if args.case == 'dense':  # its sizes alone
+        model = build_on_meta(config)
+    else:
+        with DefaultScope.overwrite_default_scope(SCOPE):
+            model = MODELS.build(config).to(args.device)
+    print(json.dumps(measure(args, model), indent=1))
 
 
 if __name__ == '__main__':

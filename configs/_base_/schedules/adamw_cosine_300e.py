@@ -1,7 +1,7 @@
 # Sec. IV-C.2: AdamW 1e-4, linear warm-up and cosine, 300 epochs, global batch 64.
 # Warm-up length, floor, decay and clipping: the release's, where the paper is silent.
 optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05), clip_grad=dict(max_norm=3.0),
+    optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05, fused=True), clip_grad=dict(max_norm=3.0),
     constructor='TrainableOptimWrapperConstructor')
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=5, by_epoch=True,

@@ -70,18 +70,17 @@ def _of_stages(tower: nn.Module, stages: Any) -> list[nn.Module]:
 
 
 def store_frozen_in_bfloat16(tower: nn.Module) -> None:
-    """Keep in BF16 the frozen weights of `tower` that autocast rounds to BF16 whenever they are
-    used, and its table of tokens; half of their memory, and no copies of them in a step.
+    """Keep in BF16 the frozen weights and biases of `tower` that autocast rounds to BF16 whenever
+    they are used, and its table of tokens; half of their memory, and no cast of them in a step.
 
     Under autocast an image tower's features stay the same to the bit; a text tower's change by
-    the rounding of its table. Norms, biases, position embeddings and all that is trained stay as
-    they are. Without autocast such a tower does not run.
+    the rounding of its table. Norms, position embeddings and all that is trained stay as they are.
+    Without autocast such a tower does not run.
     """
     table = tower.get_input_embeddings()
     for module in tower.modules():
-        if (
-            isinstance(module, PRODUCTS) or isinstance(module, nn.Embedding) and module is table
-        ) and not module.weight.requires_grad:
-            module.weight = nn.Parameter(
-                module.weight.detach().to(torch.bfloat16), requires_grad=False
-            )
+        if isinstance(module, PRODUCTS) or isinstance(module, nn.Embedding) and module is table:
+            for name, value in list(module.named_parameters(recurse=False)):
+                if not value.requires_grad:
+                    half = value.detach().to(torch.bfloat16)
+                    setattr(module, name, nn.Parameter(half, requires_grad=False))

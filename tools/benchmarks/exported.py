@@ -1,9 +1,9 @@
-"""An exported model by onnxruntime against torch eager, in one process.
+"""An exported model, by onnxruntime or by AOTInductor, against torch eager, in one process.
 
-python tools/benchmarks/onnx_runtime.py CONFIG CHECKPOINT [--folder DIR] [--threads 1] [--json]
+python tools/benchmarks/exported.py CONFIG CHECKPOINT [--formats onnx aoti] [--threads 1] [--json]
 
-The same picture and sentences for `Predictor`, for `Predictor` with LoRA merged, and for
-`OnnxPredictor`, in turns: medians of the seconds by the clock and of processor time (which a busy
+The same picture and sentences for `Predictor`, for `Predictor` with LoRA merged, and for the
+predictors of the exported graphs, in turns: medians of the seconds by the clock and of processor time (which a busy
 machine inflates less), for a picture (`encode`) and for its sentences (`predict`). Beside the
 ratios to the first: the largest difference of the logits and the agreement of the masks.
 """
@@ -25,19 +25,22 @@ import torch
 from rsrefseg2.apis import Predictor
 from rsrefseg2.deployment.export_graphs import export
 from rsrefseg2.deployment.onnx_predictor import OnnxPredictor
+from rsrefseg2.deployment.torch_predictor import TorchPredictor
 from rsrefseg2.engine import load_config
 from rsrefseg2.publishing.export_towers import merge_towers
 from rsrefseg2.synthrs.generation.generate import make_scene
 from rsrefseg2.tables import plain_table
 
-EAGER, MERGED, ONNX = 'torch eager', 'LoRA merged', 'onnxruntime'
+EAGER, MERGED = 'torch eager', 'LoRA merged'
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config')
     parser.add_argument('checkpoint')
-    parser.add_argument('--folder', help='of rsrefseg2 export; default: exported here, and removed')
+    parser.add_argument(
+        '--formats', nargs='+', choices=('onnx', 'torch', 'aoti'), default=['onnx']
+    )
     parser.add_argument('--sentences', type=int, default=6, help='asked of a picture')
     parser.add_argument('--pictures', type=int, default=3, help='SynthRS scenes that differ')
     parser.add_argument('--repeats', type=int, default=7, help='timed runs of each picture')
@@ -89,18 +92,22 @@ def measure(args: argparse.Namespace, predictors: dict[str, Any]) -> dict[str, d
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)
+    config = load_config(args.config)
+    config.model.test_symmetries = None  # an exported model takes one pass
+    predictors: dict[str, Any] = {
+        EAGER: Predictor(config, args.checkpoint, 'cpu'),
+        MERGED: Predictor(config, args.checkpoint, 'cpu'),
+    }
+    merge_towers(predictors[MERGED].model)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = args.folder or str(Path(temporary) / 'onnx')
-        config = load_config(args.config)
-        config.model.test_symmetries = None  # an exported model takes one pass
-        if not args.folder:
-            export(config, args.checkpoint, folder, 'onnx')
-        predictors: dict[str, Any] = {
-            EAGER: Predictor(config, args.checkpoint, 'cpu'),
-            MERGED: Predictor(config, args.checkpoint, 'cpu'),
-            ONNX: OnnxPredictor(folder, threads=args.threads),
-        }
-        merge_towers(predictors[MERGED].model)
+        for form in args.formats:
+            folder = Path(temporary) / form
+            export(config, args.checkpoint, folder, form)
+            predictors[form] = (
+                OnnxPredictor(folder, threads=args.threads)
+                if form == 'onnx'
+                else TorchPredictor(folder)
+            )
         result = measure(args, predictors)
     if args.json:
         print(json.dumps(result))
