@@ -172,17 +172,15 @@ def graphs_of(model: RSRefSeg2) -> list[Graph]:
     sentences = torch.export.Dim('sentences', min=1, max=MOST_SENTENCES)
     size_siglip, size_sam = model.encoder.image_size, model.mask_generator.input_size[0]
     device = next(model.parameters()).device
-    images = tuple(torch.zeros(1, 3, side, side, device=device) for side in (size_siglip, size_sam))
+    images = tuple(torch.zeros(1, 3, n, n, device=device) for n in (size_siglip, size_sam))
     positions = model.encoder.max_length
     width: Any = None
     if model.data_preprocessor.padding == 'longest':
         # the ids are as wide as the batch's longest sentence
         width = torch.export.Dim('positions', min=2, max=positions)
         positions -= 1
-    ids = (
-        torch.zeros(3, positions, dtype=torch.int64, device=device),
-        torch.tensor([3, 4, 5], device=device),
-    )
+    lengths = torch.tensor([3, 4, 5], device=device)
+    ids = lengths.new_zeros(3, positions), lengths
 
     seen, read = ImageEncoderGraph(model), TextEncoderGraph(model)
     with torch.no_grad():

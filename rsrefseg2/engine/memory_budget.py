@@ -10,7 +10,7 @@ from mmengine.config import Config
 from ..errors import UserError
 from ..models.zero_shot.zero_shot_model import refuse_zero_shot
 from ..profiling.kept_memory import StepMemory, count_step
-from ..profiling.memory_budget import Choice, cheapest, least, settings_of, units_in
+from ..profiling.recompute_choice import Choice, cheapest, least, settings_of, units_in
 
 UNITS = {'MiB': 2**20, 'GiB': 2**30, 'MB': 10**6, 'GB': 10**9}
 # Bytes of a weight over those of the model's own, and of the gradient and the optimizer for each

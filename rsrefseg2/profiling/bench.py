@@ -27,7 +27,7 @@ from ..registry import MODELS, SCOPE
 from .complexity import build_on_meta, count_flops
 from .kept_memory import StepMemory, count_step, nbytes
 from .machine import Clock, matmul_peak, peak_memory, reset_peak
-from .memory_budget import units_in
+from .recompute_choice import units_in
 from .step_watch import StepWatch
 from .training_flops import count_training_flops
 
@@ -265,18 +265,16 @@ def bench(
             logits = run(model, work, clock, passes=repeats + 1, watch=watch)
         parts = parts_of(clock, flop, peaks[half])
         first = first or logits
-        seconds = results[0].parts[-1].seconds if results else parts[-1].seconds
+        seconds = (results[0].parts if results else parts)[-1].seconds
         results.append(
             Result(
                 lever,
                 parts,
                 peak_memory(device),
                 nbytes(model.parameters()),
-                watch and watch.kept,
-                watch and watch.states,
+                *((watch.kept, watch.states) if watch else (None, None)),
                 seconds / parts[-1].seconds,
-                None if training else relative_difference(logits, first),
-                None if training else agreement_of(logits, first),
+                *compare(logits, first),
                 watch.faults if watch else [],
             )
         )
@@ -339,6 +337,15 @@ def count_levers(
         parts = step.weights, step.kept(again), step.largest_again(again), STATES * step.trained
         found.append(Counted(lever, *parts))
     return found
+
+
+def compare(
+    logits: Sequence[Tensor], first: Sequence[Tensor]
+) -> tuple[float, float] | tuple[None, None]:
+    """`relative_difference` and `agreement_of`; of training steps, which give no logits, None."""
+    if not logits:
+        return None, None
+    return relative_difference(logits, first), agreement_of(logits, first)
 
 
 def relative_difference(logits: Sequence[Tensor], plain: Sequence[Tensor]) -> float:

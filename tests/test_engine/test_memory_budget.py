@@ -15,7 +15,7 @@ from rsrefseg2.engine.memory_budget import (
 from rsrefseg2.errors import UserError
 from rsrefseg2.profiling.complexity import build_on_meta
 from rsrefseg2.profiling.kept_memory import count_step
-from rsrefseg2.profiling.memory_budget import least, units_in
+from rsrefseg2.profiling.recompute_choice import least, units_in
 from tests.training import prepare, write_config
 
 MIB = 2**20

@@ -12,7 +12,7 @@ from rsrefseg2.models import ModelInputs
 from rsrefseg2.models.towers.activation_checkpointing import recompute_in_backward
 from rsrefseg2.profiling.complexity import build_on_meta, count_flops
 from rsrefseg2.profiling.kept_memory import Saved, count_step, noise_samples, units_of
-from rsrefseg2.profiling.memory_budget import cheapest, choices, least, settings_of, units_in
+from rsrefseg2.profiling.recompute_choice import cheapest, choices, least, settings_of, units_in
 from rsrefseg2.registry import MODELS
 from tests import tiny_towers
 from tests.test_models.tiny_model import PAPER_LOSSES

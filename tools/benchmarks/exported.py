@@ -38,9 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config')
     parser.add_argument('checkpoint')
-    parser.add_argument(
-        '--formats', nargs='+', choices=('onnx', 'torch', 'aoti'), default=['onnx']
-    )
+    parser.add_argument('--formats', nargs='+', choices=('onnx', 'torch', 'aoti'), default=['onnx'])
     parser.add_argument('--sentences', type=int, default=6, help='asked of a picture')
     parser.add_argument('--pictures', type=int, default=3, help='SynthRS scenes that differ')
     parser.add_argument('--repeats', type=int, default=7, help='timed runs of each picture')
