@@ -61,7 +61,7 @@ class TorchPredictor(ExportedPredictor):
         fed = [torch.from_numpy(given[name]).to(self.device) for name in names]
         maps = [value for name, value in zip(names, fed, strict=True) if name.startswith('map_')]
         if graph == 'decoder':  # the maps are one argument, a list
-            fed = [*fed[: len(fed) - len(maps)], maps]  # type: ignore[list-item]
+            fed = [*fed[: len(fed) - len(maps)], maps]
         with torch.no_grad():
             outputs = self._graphs[graph](*fed)
         values = [

@@ -82,6 +82,16 @@ def test_in_one_process_it_is_torchs_batch_norm():
     assert torch.equal(ours.eval()(x), torchs.eval()(x))
 
 
+def test_one_rank_sums_as_exactly_as_several_do():
+    """Channels last, as the dense prompt's grid has them, where torch's own sums of a channel are 40
+    times less exact on a CPU: against float64, of channels whose mean is 6 deviations."""
+    torch.manual_seed(0)
+    x = torch.randn(24, 96, 16, 16, dtype=torch.float64) + 6
+    x = x.contiguous(memory_format=torch.channels_last)
+    exact, found = SyncedBatchNorm2d(96).double()(x), SyncedBatchNorm2d(96)(x.float())
+    assert (found - exact).norm() < 1e-6 * exact.norm()
+
+
 def test_batch_norm_keeps_its_statistics_in_float32():
     norm = SyncedBatchNorm2d(3).to(torch.bfloat16)
     assert norm.weight.dtype == torch.bfloat16

@@ -36,6 +36,8 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         if ranks == 1 or not self.training:
             if self.training:
                 self.num_batches_tracked += 1
+                if not x.is_cuda:  # channels last, torch sums a channel 40 times less exactly
+                    x = x.contiguous()
             return F.batch_norm(
                 x,
                 self.running_mean,
