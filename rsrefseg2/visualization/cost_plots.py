@@ -55,11 +55,14 @@ def plot_growth(growths: Sequence[Growth], *, title: str) -> Figure:
 
 
 def _finish(axes: Axes, growth: Growth, what: str) -> None:
+    from matplotlib.ticker import LogFormatter
+
     axes.set_xscale('log', base=2)
     axes.set_yscale('log')
     axes.set_xticks(growth.values, [str(value) for value in growth.values])
     axes.yaxis.set_major_formatter('{x:g}')
+    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
     axes.set_xlabel(growth.axis, color=QUIET, fontsize=9)
     axes.set_title(what, loc='left', fontsize=9)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(which='both', labelsize=8)
     clean_axes(axes, 'both')
