@@ -266,15 +266,19 @@ def bench(
         parts = parts_of(clock, flop, peaks[half])
         first = first or logits
         seconds = (results[0].parts if results else parts)[-1].seconds
+        kept, states = (watch.kept, watch.states) if watch else (None, None)
+        difference, agreement = compare(logits, first)
         results.append(
             Result(
                 lever,
                 parts,
                 peak_memory(device),
                 nbytes(model.parameters()),
-                *((watch.kept, watch.states) if watch else (None, None)),
+                kept,
+                states,
                 seconds / parts[-1].seconds,
-                *compare(logits, first),
+                difference,
+                agreement,
                 watch.faults if watch else [],
             )
         )
