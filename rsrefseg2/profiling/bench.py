@@ -8,6 +8,7 @@ same process, so that machines can be compared.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
@@ -215,6 +216,16 @@ def parts_of(clock: Clock, flop: Mapping[str, int], peak: float) -> list[Part]:
     ]
 
 
+def peak_of(lever: str, device: torch.device) -> float:
+    """FLOP a second of a matrix product in a lever's precision, measured once a process."""
+    return _peak(torch.bfloat16 if 'model.autocast' in LEVERS[lever] else torch.float32, device)
+
+
+@functools.cache
+def _peak(dtype: torch.dtype, device: torch.device) -> float:
+    return matmul_peak(device, dtype)
+
+
 class Result(NamedTuple):
     """What a lever does."""
 
@@ -249,21 +260,18 @@ def bench(
     Raises:
         KeyError: a lever that is none of `LEVERS`.
     """
-    peaks: dict[bool, float] = {}
     results: list[Result] = []
     first: list[Tensor] = []
     for lever in dict.fromkeys(levers):
         tell(lever)
-        half = 'model.autocast' in LEVERS[lever]
-        if half not in peaks:
-            peaks[half] = matmul_peak(device, torch.bfloat16 if half else torch.float32)
+        peak = peak_of(lever, device)
         model, clock = build_model(config, lever, device), Clock(device)
         watch = StepWatch(model, check=check) if training else None
         reset_peak(device)
         with plain_forms(lever == 'plain'):
             flop = flop_by_part(config, work, training=training)
             logits = run(model, work, clock, passes=repeats + 1, watch=watch)
-        parts = parts_of(clock, flop, peaks[half])
+        parts = parts_of(clock, flop, peak)
         first = first or logits
         seconds = (results[0].parts if results else parts)[-1].seconds
         kept, states = (watch.kept, watch.states) if watch else (None, None)

@@ -9,8 +9,8 @@ import torch
 from mmengine.config import Config
 
 from ..models.towers.plain_forms import plain_forms
-from .bench import LEVERS, Part, build_model, flop_by_part, make_work, parts_of, run
-from .machine import Clock, matmul_peak, peak_memory, reset_peak
+from .bench import Part, build_model, flop_by_part, make_work, parts_of, peak_of, run
+from .machine import Clock, peak_memory, reset_peak
 from .step_watch import StepWatch
 
 Axis = Literal['sentences', 'side']
@@ -44,8 +44,7 @@ def sweep(
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[Point]:
     """One model with a lever, passes of each value; the rest as given."""
-    half = 'model.autocast' in LEVERS[lever]
-    peak = matmul_peak(device, torch.bfloat16 if half else torch.float32)
+    peak = peak_of(lever, device)
     model, points = build_model(config, lever, device), []
     for value in values:
         tell(f'{axis} {value}')
