@@ -116,6 +116,10 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError('--count and --sweep ask for two things: give one of them')
     if (args.count or args.check) and not args.train:
         raise UserError(f'--{"count" if args.count else "check"} is about training: add --train')
+    if args.check and args.images * args.per_image < 2:
+        raise UserError(
+            '--check needs two sentences, of one the sample contrast has no gradient: add --images 2'
+        )
     if args.sweep and len(args.levers) > 1:
         raise UserError('--sweep takes one lever: give the others in calls of their own')
     if args.out and not args.sweep:

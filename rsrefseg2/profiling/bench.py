@@ -273,7 +273,6 @@ def bench(
             logits = run(model, work, clock, passes=repeats + 1, watch=watch)
         parts = parts_of(clock, flop, peak)
         first = first or logits
-        seconds = (results[0].parts if results else parts)[-1].seconds
         kept, states = (watch.kept, watch.states) if watch else (None, None)
         difference, agreement = compare(logits, first)
         results.append(
@@ -284,7 +283,7 @@ def bench(
                 nbytes(model.parameters()),
                 kept,
                 states,
-                seconds / parts[-1].seconds,
+                (results[0].parts if results else parts)[-1].seconds / parts[-1].seconds,
                 difference,
                 agreement,
                 watch.faults if watch else [],

@@ -210,7 +210,7 @@ def test_the_command_names_every_lever():
 def test_the_command(run_bench):
     out = run_bench('--per-image', 2)
     assert 'SigLIP image' in out and 'sentences a second' in out
-    (first,) = json.loads(run_bench('--json', '--train', '--check'))
+    (first,) = json.loads(run_bench('--json', '--train', '--check', '--images', 2))
     assert first['lever'] == 'plain' and first['parts'][-1]['name'] == 'total'
     assert first['faults'] == [] and first['kept'] > 0
 
@@ -246,6 +246,7 @@ def test_a_sweep_is_drawn(run_bench, tmp_path, monkeypatch):
     [
         (['--count'], 'add --train'),
         (['--check'], 'add --train'),
+        (['--check', '--train'], 'add --images 2'),
         (['--train', '--count', '--sweep', 'side'], 'give one of them'),
         (['--sweep', 'side', '--levers', 'bf16', 'eager'], 'takes one lever'),
         (['--out', 'costs'], 'add --sweep'),
