@@ -112,7 +112,7 @@ def test_two_ranks_have_the_gradients_of_plain_layers(tmp_path):
         [sys.executable, '-m', 'tests.test_engine.memory_ranks', str(tmp_path)],
         check=True,
         cwd=ROOT,
-        timeout=900,
+        timeout=3000,
         env=dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS='1'),
     )
     found = {case: torch.load(tmp_path / f'{case[0]} {case[1]}.pth') for case in memory_ranks.CASES}
