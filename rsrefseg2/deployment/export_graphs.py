@@ -170,13 +170,12 @@ def _write(program: torch.export.ExportedProgram, path: Path, graph: Graph, form
 def graphs_of(model: RSRefSeg2) -> list[Graph]:
     """The three graphs with examples of their inputs: one image, three sentences."""
     sentences = torch.export.Dim('sentences', min=1, max=MOST_SENTENCES)
-    size_siglip, size_sam = model.encoder.image_size, model.mask_generator.input_size[0]
     device = next(model.parameters()).device
-    images = tuple(torch.zeros(1, 3, n, n, device=device) for n in (size_siglip, size_sam))
+    sides = model.encoder.image_size, model.mask_generator.input_size[0]
+    images = tuple(torch.zeros(1, 3, side, side, device=device) for side in sides)
     positions = model.encoder.max_length
     width: Any = None
-    if model.data_preprocessor.padding == 'longest':
-        # the ids are as wide as the batch's longest sentence
+    if model.data_preprocessor.padding == 'longest':  # ids are as wide as the longest sentence
         width = torch.export.Dim('positions', min=2, max=positions)
         positions -= 1
     lengths = torch.tensor([3, 4, 5], device=device)
