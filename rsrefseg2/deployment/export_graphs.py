@@ -173,8 +173,7 @@ def graphs_of(model: RSRefSeg2) -> list[Graph]:
     device = next(model.parameters()).device
     sides = model.encoder.image_size, model.mask_generator.input_size[0]
     images = tuple(torch.zeros(1, 3, side, side, device=device) for side in sides)
-    positions = model.encoder.max_length
-    width: Any = None
+    positions, width = model.encoder.max_length, None  # type: int, Any
     if model.data_preprocessor.padding == 'longest':  # ids are as wide as the longest sentence
         width = torch.export.Dim('positions', min=2, max=positions)
         positions -= 1
@@ -190,7 +189,7 @@ def graphs_of(model: RSRefSeg2) -> list[Graph]:
     text: tuple[Tensor, ...] = t_word[:, :kept].clone(), word_mask[:, :kept].clone(), t_sent
     image_outputs = ['v', 'image_embedding', *(f'map_{i}' for i in range(len(maps)))]
     text_outputs = ['t_word', 'word_mask', 't_sent']
-    masks = ['mask_logits'] if model.prompter.dense is None else ['mask_logits', 'p_dense']
+    masks = ['mask_logits', 'p_dense'][: 1 if model.prompter.dense is None else 2]
     by_word = {0: sentences, 1: words}
     return [
         Graph(
