@@ -18,32 +18,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..confidence import EDGE as EDGE
+from ..confidence import Calibration as Calibration
+from ..confidence import confidences as confidences
+from ..confidence import logit, sigmoid
 from ..errors import UserError
 from .protocols import PROTOCOLS
 
 BINS = 10  # of the reliability diagram and the expected calibration error
-EDGE = 1e-6  # scores are kept this far from 0 and 1, where the logit is infinite
 RIDGE = 1e-3  # on all weights but w_0: finite weights where the answers can be told apart
 STEPS = 100  # of Newton's method, at most; a handful are taken
 SCORES = ('presence', 'predicted_iou', 'mean_probability')  # of a record
 CURVE = tuple(k / 100 for k in range(101))  # thresholds of N-acc and T-acc
-
-
-class Calibration(NamedTuple):
-    """What was fitted for one checkpoint."""
-
-    weights: tuple[float, float, float, float]  # of 1, then of the logits of SCORES
-    presence_threshold: float
-    samples: int  # that they were fitted on
-    source: str  # the dump of these
-
-    def confidence(self, *scores: float) -> float:
-        """The probability that the mask as drawn is right, 0 to 1; `scores`: SCORES."""
-        return float(confidences(self, np.array([scores]))[0])
-
-    def finds(self, presence: float) -> bool:
-        """Whether the object counts as found."""
-        return presence >= self.presence_threshold
 
 
 class Judged(NamedTuple):
@@ -90,18 +76,6 @@ def judge(records: Iterable[Mapping[str, Any]]) -> Judged:
     return Judged(np.array(scores, float), *np.array(facts, bool).T)
 
 
-def logit(p: np.ndarray) -> np.ndarray:
-    """log(p / (1 - p)), of p kept EDGE from 0 and 1."""
-    p = np.clip(p, EDGE, 1 - EDGE)
-    return np.log(p) - np.log1p(-p)
-
-
-def confidences(calibration: Calibration, scores: np.ndarray) -> np.ndarray:
-    """(N, 3) SCORES -> (N,) confidence; 0 where the mean probability is that of no pixel, 0."""
-    constant, *weights = calibration.weights
-    return np.where(scores[:, 2] > 0, _sigmoid(constant + logit(scores) @ np.array(weights)), 0.0)
-
-
 def fit_calibration(judged: Judged, source: str) -> Calibration:
     """The weights and the threshold from another split's answers.
 
@@ -140,7 +114,7 @@ def fit_logistic(features: np.ndarray, right: np.ndarray) -> np.ndarray:
         return float((np.logaddexp(0, logits) - y * logits).sum() + w @ ridge @ w / 2)
 
     for _ in range(STEPS):
-        p = _sigmoid(x @ w)
+        p = sigmoid(x @ w)
         gradient = x.T @ (p - y) + ridge @ w
         hessian = (x * (p * (1 - p))[:, None]).T @ x + ridge
         step = np.linalg.lstsq(hessian, gradient, rcond=None)[0]
@@ -225,10 +199,6 @@ def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
     below = np.searchsorted(others, scores[positive], 'left')
     upto = np.searchsorted(others, scores[positive], 'right')
     return float((below + upto).sum() / (2 * n * m))
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.tanh(x / 2))  # never overflows
 
 
 def _percent(flags: np.ndarray) -> float:

@@ -20,10 +20,10 @@ from ..registry import TRANSFORMS
 from ..symmetries import GROUPS, IDENTITY
 from .generation.language import SLACK
 from .generation.objects import CATEGORIES, COLOURS
-from .generation.solver import ALIASES, BULK, Item, NotUnderstood, nothing_fulfils
-from .generation.wording import CORNER_PLACES, PLACES
+from .generation.solver import ALIASES, BULK, Item, NotUnderstood, anchor_of, nothing_fulfils
+from .generation.wording import CORNER_PLACES, LINKS, PLACES, RELATIONS
 
-KINDS = ('exchange', 'category', 'attribute', 'direction')
+KINDS = ('exchange', 'category', 'attribute', 'direction', 'relation')
 TRIES = 12  # candidates of a sentence; then it stays as it is
 IN_PICTURE = 0.7  # of the changed categories: those of the picture, which make hard sentences
 KEPT = ('category', 'colour', 'size', 'centre')  # of an object: what the solver reads
@@ -43,6 +43,13 @@ _WHERE = [place.format(side) for side, places in PLACES.items() for place in pla
     for high in ('upper', 'lower', 'top', 'bottom')
     for side in ('left', 'right')
 ]
+_BESIDE = [
+    where if where.startswith('located') else link + where
+    for relation, ways in RELATIONS.items()
+    if relation != 'closest'  # something always is
+    for where in ways
+    for link in LINKS
+]
 
 
 @TRANSFORMS.register_module()
@@ -56,22 +63,26 @@ class AbsentSentences(BaseTransform):
         attribute  another colour or size, or one where none is said
         direction  the sentence of the flipped or turned picture (`directions.rewrite`): another
                    place or relation; or a place where none is said
+        relation   a category of the picture beside an object of it where none of it lies
 
     A candidate counts where nothing of the scene fulfils it and the anchor of its relation is there
-    alone (`solver.nothing_fulfils`), also with all objects moved by SLACK of the picture's side to
-    each corner: so nothing comes near. Of `TRIES` candidates, each of a kind drawn anew, the first
-    is taken; without one the sentence stays as it is. It stands between LoadMask and RandomSymmetry.
+    alone (`solver.nothing_fulfils`), also with all objects, and all but the anchor, moved by SLACK
+    of the picture's side to each corner: so nothing comes near. Of `TRIES` candidates, each of a
+    kind drawn anew, the first is taken; without one the sentence stays as it is. It stands between
+    LoadMask and RandomSymmetry.
 
     Args:
         data_root: SynthRS's folder, with the scene file of the split.
         prob: the share of the sentences with a target that it is tried for.
+        renew: the share of the sentences without a target, of level none, that become another,
+            made of any sentence of the picture.
         split: that the samples are of.
-        kinds: of the four.
+        kinds: of the five; one that is named twice is drawn twice as often.
         layout: the layout whose reader gave the samples their ids.
 
     Raises:
         UserError: no such layout; the scene file is missing, or of other data.
-        ValueError: prob is not from 0 to 1; an unknown kind.
+        ValueError: prob or renew is not from 0 to 1; an unknown kind.
     """
 
     def __init__(
@@ -79,28 +90,33 @@ class AbsentSentences(BaseTransform):
         *,
         data_root: str,
         prob: Fraction = 0.25,
+        renew: Fraction = 0.0,
         split: str = 'train',
         layout: str = 'rrsisd',
         kinds: Sequence[str] = KINDS,
     ) -> None:
-        if not 0 <= prob <= 1:
-            raise ValueError(f'prob is from 0 to 1, not {prob!r}')
+        for name, share in (('prob', prob), ('renew', renew)):
+            if not 0 <= share <= 1:
+                raise ValueError(f'{name} is from 0 to 1, not {share!r}')
         if layout not in LAYOUTS:
             raise UserError(f'layout is one of {", ".join(LAYOUTS)}, not {layout!r}')
         if not kinds or not set(kinds) <= set(KINDS):
             raise ValueError(f'kinds are of {", ".join(KINDS)}, not {kinds!r}')
-        self.data_root, self.prob = data_root, prob
+        self.data_root, self.prob, self.renew = data_root, prob, renew
         self.split, self.layout, self.kinds = split, layout, tuple(kinds)
         self._scenes: list[Scene] = []
         self._scene_of: dict[str, Scene] = {}
 
     def transform(self, results: dict) -> dict:
         """Change `text`, `category`, the masks, and say `no_target`."""
-        if random.random() >= self.prob or not results['gt_mask'].any():
+        share = self.prob if results['gt_mask'].any() else self.renew
+        if random.random() >= share:
             return results
         # of Python's generator, which the sample's draw seeds (`own_randomness`)
         rng = random.Random(random.getrandbits(64))
-        text = self.absent(results['text'], self._find(results['sample_id']), rng)
+        scene = self._find(results['sample_id'])
+        own = results['text'] if results['gt_mask'].any() else rng.choice(scene.sentences)
+        text = self.absent(own, scene, rng)
         if text is not None:
             if 'other_mask' in results:
                 results['other_mask'] = results['other_mask'] | results['gt_mask']
@@ -171,14 +187,21 @@ class Scene:
         slack = SLACK * self.size
         steps = [(0.0, 0.0), *((x, y) for x in (-slack, slack) for y in (-slack, slack))]
         try:
-            return all(nothing_fulfils(sentence, self._moved(*step), self.size) for step in steps)
+            kept = {None, anchor_of(sentence, self.objects, self.size)}
+            return all(
+                nothing_fulfils(sentence, self._moved(*step, but=number), self.size)
+                for number in kept
+                for step in steps
+            )
         except NotUnderstood:
             return False
 
-    def _moved(self, dx: float, dy: float) -> list[Item]:
+    def _moved(self, dx: float, dy: float, *, but: int | None) -> list[Item]:
         return [
-            {**thing, 'centre': (thing['centre'][0] + dx, thing['centre'][1] + dy)}
-            for thing in self.objects
+            thing
+            if number == but
+            else {**thing, 'centre': (thing['centre'][0] + dx, thing['centre'][1] + dy)}
+            for number, thing in enumerate(self.objects)
         ]
 
 
@@ -216,8 +239,25 @@ def change_direction(text: str, scene: Scene, rng: random.Random) -> str:
     return rewrite(text, rng.choice(_OTHERS)) or text
 
 
+def make_relation(text: str, scene: Scene, rng: random.Random) -> str:
+    """A category of the scene beside one of its objects, in the words of level relation; `text` is
+    the answer where all objects are of one category."""
+    anchor = rng.choice(scene.objects)
+    others = [name for name in scene.categories if name != anchor['category']]
+    if not others:
+        return text
+    target, beside = (
+        rng.choice([name for name, about in ALIASES.items() if about == category])
+        for category in (rng.choice(others), anchor['category'])
+    )
+    if sum(thing['category'] == anchor['category'] for thing in scene.objects) > 1:
+        beside = f'{rng.choice([anchor["size"], anchor["colour"] or anchor["size"]])} {beside}'
+    return f'{rng.choice(("the ", ""))}{target} {rng.choice(_BESIDE)} the {beside}'
+
+
 CHANGES = {
     'category': change_category,
     'attribute': change_attribute,
     'direction': change_direction,
+    'relation': make_relation,
 }
