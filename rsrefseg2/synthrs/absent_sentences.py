@@ -20,7 +20,7 @@ from .generation.wording import CORNER_PLACES, LINKS, PLACES, RELATIONS
 from .known_scenes import Scene, known_scenes
 
 KINDS = ('exchange', 'category', 'attribute', 'direction', 'relation')
-TRIES = 12  # candidates of a sentence; then it stays as it is
+TRIES = 20  # candidates of a sentence; then it stays as it is
 IN_PICTURE = 0.7  # of the changed categories: those of the picture, which make hard sentences
 
 _OTHERS = [symmetry for symmetry in GROUPS['all'] if symmetry != IDENTITY]

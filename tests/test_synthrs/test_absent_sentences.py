@@ -82,7 +82,7 @@ def data(root, *transforms):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_nothing_fulfils_them(dataset, kind):
-    least = {'exchange': 420, 'category': 400, 'attribute': 200, 'direction': 150, 'relation': 420}
+    least = {'exchange': 420, 'category': 400, 'attribute': 200, 'direction': 150, 'relation': 330}
     made = transform(dataset, kinds=[kind])
     rng = random.Random(1)
     count = 0
