@@ -143,19 +143,24 @@ class DrawnScene(Scene):
         return (_COLOUR, colours), (_SIZE, list(BULK))
 
     def is_sure(self, sentence: str) -> bool:
+        """See `Scene`."""
         return not _PAINTED.search(sentence)
 
     def is_empty(self, sentence: str, objects: list[Item]) -> bool:
+        """See `Scene`."""
         return nothing_fulfils(sentence, objects, self.size)
 
     def anchor(self, sentence: str) -> int | None:
+        """See `Scene`."""
         return anchor_of(sentence, self.objects, self.size)
 
     def moved(self, thing: Item, dx: float, dy: float) -> Item:
+        """See `Scene`."""
         x, y = thing['centre']
         return {**thing, 'centre': (x + dx, y + dy)}
 
     def told_apart(self, thing: Item, name: str, rng: Random) -> str:
+        """See `Scene`."""
         return f'{rng.choice([thing["size"], thing["colour"] or thing["size"]])} {name}'
 
 
@@ -184,23 +189,28 @@ class AnnotatedScene(Scene):
         return doubtful_of(self._annotated)
 
     def is_sure(self, sentence: str) -> bool:
+        """See `Scene`."""
         named = {self.names.owner[name] for name in self.names.pattern.findall(sentence)}
         return not named & self.unsure and self.anchor(sentence) not in self.doubtful
 
     def is_empty(self, sentence: str, objects: list[Item]) -> bool:
+        """See `Scene`."""
         anchors = anchors_of(sentence, objects, **self._options)
         one_reading = anchors is None or len(anchors) == 1
         return one_reading and not solve_instances(sentence, objects, **self._options)
 
     def anchor(self, sentence: str) -> int | None:
+        """See `Scene`."""
         anchors = anchors_of(sentence, self.objects, **self._options)
         return next(iter(anchors)) if anchors and len(anchors) == 1 else None
 
     def moved(self, thing: Item, dx: float, dy: float) -> Item:
+        """See `Scene`."""
         x, y, w, h = thing['bbox']
         return {**thing, 'bbox': (x + dx, y + dy, w, h)}
 
     def told_apart(self, thing: Item, name: str, rng: Random) -> str:
+        """See `Scene`."""
         return f'{rng.choice(MOST)} {name}'
 
 

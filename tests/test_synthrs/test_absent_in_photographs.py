@@ -157,9 +157,7 @@ def test_in_a_data_set(photographs):
         dict(type='AbsentSentences', data_root=str(photographs), prob=1.0),
         dict(type='PackRefSegInputs'),
     ]
-    data = RRSISD(
-        classes=None, data_root=str(photographs), split='train', pipeline=pipeline
-    )
+    data = RRSISD(classes=None, data_root=str(photographs), split='train', pipeline=pipeline)
     samples = [data[SeededIndex(i, (0, 0))]['data_samples'] for i in range(len(data))]
     absent = [sample for sample in samples if 'no_target' in sample]
     assert len(absent) > 0.9 * len(samples)

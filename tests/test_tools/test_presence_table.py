@@ -36,7 +36,7 @@ def run(folder, missed, n=80):
             predicted_iou=lambda i: 0.9 if i % 5 else 0.4,
             mean_probability=lambda i: 0.6 + 0.01 * (i % 30),
             level=lambda i: 'none' if absent(i) else 'attribute',
-            rule=lambda i: RULES[i // 2 % 4] if absent(i) else 'colour',
+            rule=lambda i: f'none: {RULES[i // 2 % 4]}' if absent(i) else 'attribute: colour',
         )
 
 
@@ -68,7 +68,7 @@ def test_the_numbers_of_two_runs(tmp_path, capsys, monkeypatch):
 def test_without_level_none_it_says_so(tmp_path, monkeypatch, capsys):
     run(tmp_path / 'a', missed=0)
     path = tmp_path / 'a/test.jsonl'
-    path.write_text(path.read_text().replace('"none"', '"attribute"'))
+    path.write_text(path.read_text().replace('"none: ', '"other: '))
     monkeypatch.setattr(sys, 'argv', ['presence.py', str(tmp_path / 'a')])
     with pytest.raises(SystemExit):
         presence.main()

@@ -43,15 +43,15 @@ def scores_of(val: Path, test: Path) -> dict[str, float]:
     calibration = fit_calibration(judge_dump(val)[0], val.name)
     judged, groups = judge_dump(test)
     records = list(drawn_records(test))
-    levels, rules = np.array(groups['level'], object), np.array(groups['rule'], object)
-    if not {EASY, *HARD} <= set(rules[levels == 'none']):
+    rules = np.array(groups['rule'], object)
+    if not {f'none: {name}' for name in (EASY, *HARD)} <= set(rules):
         raise UserError(
             f'{test}: there is no level none in it: generate SynthRS with --levels ... none'
         )
     empty = (judged.presence < calibration.presence_threshold) | ~judged.drawn
 
     def rejected(*names: str) -> float:
-        return 100 * float(empty[(levels == 'none') & np.isin(rules, names)].mean())
+        return 100 * float(empty[np.isin(rules, [f'none: {name}' for name in names])].mean())
 
     iou = np.array([r['intersection'] / max(r['union'], 1) for r in records])[judged.has_target]
     rows = CalibrationReport(calibration, judged, groups, str(test)).rows()
