@@ -7,7 +7,7 @@ pixels of the mask as drawn. It is the probability that this mask has an IoU abo
 of a sentence that names nothing no mask is right, and an empty mask never is: 0. The weights are those
 of a logistic regression (Platt's scaling, of three scores) on another split than the one that is
 judged. An object is not found where its presence is below a threshold: the one with the largest mean
-of N-acc and T-acc on that split.
+of N-acc and T-acc on that split, or the highest that keeps a given T-acc there.
 """
 
 from __future__ import annotations
@@ -76,11 +76,14 @@ def judge(records: Iterable[Mapping[str, Any]]) -> Judged:
     return Judged(np.array(scores, float), *np.array(facts, bool).T)
 
 
-def fit_calibration(judged: Judged, source: str) -> Calibration:
+def fit_calibration(judged: Judged, source: str, t_acc: float | None = None) -> Calibration:
     """The weights and the threshold from another split's answers.
 
+    Args:
+        t_acc: in percent: the highest threshold with at least this T-acc; None: `best_threshold`.
     Raises:
-        UserError: all its masks are right, or none; or it lacks sentences with a target or without.
+        UserError: all its masks are right, or none; or it lacks sentences with a target or without;
+            or no threshold keeps `t_acc`.
     """
     for name, flags in (
         ('a mask with an IoU above 0.5', judged.right),
@@ -93,7 +96,12 @@ def fit_calibration(judged: Judged, source: str) -> Calibration:
             )
     drawn = judged.rows(judged.drawn)
     weights = fit_logistic(logit(drawn.scores), drawn.right)
-    threshold = best_threshold(judged.presence, judged.has_target & judged.drawn, judged.has_target)
+    kept = judged.has_target & judged.drawn
+    threshold = (
+        best_threshold(judged.presence, kept, judged.has_target)
+        if t_acc is None
+        else keeping_threshold(judged, t_acc, source)
+    )
     return Calibration(
         (float(weights[0]), float(weights[1]), float(weights[2]), float(weights[3])),
         threshold,
@@ -145,6 +153,26 @@ def best_threshold(presence: np.ndarray, kept: np.ndarray, has_target: np.ndarra
     best = n_acc + t_acc
     close = candidates[best >= best.max() - 1e-12]
     return float(close[np.abs(close - 0.5).argmin()])
+
+
+def keeping_threshold(judged: Judged, t_acc: float, source: str) -> float:
+    """The highest threshold with at least `t_acc` percent of T-acc: half-way between two of the scores.
+
+    Raises:
+        UserError: there is none: too many masks are empty anyway.
+    """
+    present = np.sort(judged.presence[judged.has_target & judged.drawn])
+    needed = math.ceil(t_acc / 100 * judged.has_target.sum() - 1e-9)
+    if needed > len(present):
+        raise UserError(
+            f'{source}: T-acc is {100 * len(present) / judged.has_target.sum():.1f} without a '
+            f'threshold, less than {t_acc:g}: ask for less'
+        )
+    if not needed:
+        return 1.0
+    first = present[len(present) - needed]  # the lowest that has to be found
+    below = judged.presence[judged.presence < first]
+    return float((first + below.max()) / 2) if len(below) else 0.0
 
 
 def presence_rates(judged: Judged, threshold: float) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Prints docs/presence.md's table from the dumps of several runs: mean ± standard deviation.
 
-    python tools/dev/presence.py RUN [RUN ...] [--val val.jsonl] [--test test.jsonl] [--json]
+    python tools/dev/presence.py RUN [RUN ...] [--t-acc 92] [--val val.jsonl] [--test test.jsonl] [--json]
 
 RUN is a folder with the dumps of one checkpoint on SynthRS with level none, of `test --split val
 --dump` and of `test --dump`. Each run is calibrated on its val, as `analysis calibrate` does, and
@@ -29,18 +29,19 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('runs', nargs='+', metavar='RUN')
     parser.add_argument('--val', default='val.jsonl', help='in each RUN (default: %(default)s)')
     parser.add_argument('--test', default='test.jsonl', help='the same (default: %(default)s)')
+    parser.add_argument('--t-acc', type=float, help='as of analysis calibrate')
     parser.add_argument('--json', action='store_true', help='each run, as JSON')
     return parser.parse_args()
 
 
-def scores_of(val: Path, test: Path) -> dict[str, float]:
+def scores_of(val: Path, test: Path, t_acc: float | None) -> dict[str, float]:
     """What the table says of one run, in percent but for the threshold."""
     import numpy as np
 
     from rsrefseg2.evaluation import CalibrationReport, fit_calibration, judge_dump
     from rsrefseg2.evaluation.calibration_report import drawn_records
 
-    calibration = fit_calibration(judge_dump(val)[0], val.name)
+    calibration = fit_calibration(judge_dump(val)[0], val.name, t_acc)
     judged, groups = judge_dump(test)
     records = list(drawn_records(test))
     rules = np.array(groups['rule'], object)
@@ -88,7 +89,7 @@ def main() -> None:
     args = parse_args()
     with contextlib.redirect_stdout(sys.stderr):  # libraries' notices
         found = {
-            Path(run).name: scores_of(Path(run) / args.val, Path(run) / args.test)
+            Path(run).name: scores_of(Path(run) / args.val, Path(run) / args.test, args.t_acc)
             for run in args.runs
         }
     print(to_json(found, indent=2) if args.json else as_table(found))
