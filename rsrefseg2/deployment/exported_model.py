@@ -146,8 +146,9 @@ def read_description(folder: str | Path) -> Description:
         graphs = {name: GraphFile(**content['graphs'][name]) for name in GRAPHS}
         calibration = content.get('calibration')
         if calibration is not None:
-            calibration = Calibration(**calibration)
-            calibration = calibration._replace(weights=tuple(calibration.weights))
+            constant, presence, iou, mean = calibration['weights']
+            weights = constant, presence, iou, mean
+            calibration = Calibration(**{**calibration, 'weights': weights})
         return Description(**{**content, 'graphs': graphs, 'calibration': calibration})
     except OSError as error:
         raise UserError(

@@ -225,7 +225,9 @@ def known_scenes(data_root: str | Path, split: str) -> Iterator[tuple[dict[str, 
         for record in read_scenes(data_root, split):
             yield record, DrawnScene(record)
         return
-    summary = read_json(Path(data_root) / 'summary.json', what='the summary of the conversion')
+    summary: dict[str, Any] = read_json(
+        Path(data_root) / 'summary.json', what='the summary of the conversion'
+    )
     if not {'names', 'exclude', 'instances'} <= set(summary):
         raise UserError(
             f'AbsentSentences: {str(data_root)!r} is no conversion of annotated instances: its other '
