@@ -12,7 +12,8 @@ train_dataloader = dict(
     batch_size=32, batch_sampler=dict(sentences_per_image=8),
     dataset=dict(**dataset, pipeline=[
         dict(type='LoadImage'), dict(type='LoadMask'),
-        dict(type='AbsentSentences', data_root=data_root, prob=0.1), dict(type='PackRefSegInputs')]))
+        dict(type='AbsentSentences', data_root=data_root, prob=0.1,
+             kinds=['exchange', 'category', 'attribute', 'direction']), dict(type='PackRefSegInputs')]))
 val_dataloader = dict(dataset=dataset)
 test_dataloader = dict(dataset=dataset)
 val_evaluator = dict(protocol='generalised')

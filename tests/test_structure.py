@@ -28,6 +28,7 @@ LEVELS = [
         'options',
         'shipped',
         'bounds',
+        'confidence',
         'markup',
         'tables',
     },

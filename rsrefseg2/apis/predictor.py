@@ -23,10 +23,13 @@ from mmengine.config import Config
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from ..confidence import Verdict as Verdict
+from ..confidence import verdict_of
 from ..datasets import read_image
 from ..datasets.images import rgb_of, rgb_of_array
 from ..directions import rewrite
-from ..engine import load_config, load_model, read_calibration
+from ..engine import load_config, load_model
+from ..engine.calibration_files import calibration_of, threshold_of
 from ..errors import UserError
 from ..models.losses.segmentation import upsample, upsample_each
 from ..models.symbols import EncodedImages, RefSegOutputs
@@ -35,13 +38,6 @@ from ..publishing import find_pretrained
 from ..symmetries import GROUPS, IDENTITY, Symmetry
 
 MOST_CHARACTERS = 10_000  # of a sentence; a text tower reads 16 to 77 tokens of it
-
-
-class Verdict(NamedTuple):
-    """What SAM's heads say of an answer, where `model.sam.score_heads` has trained them."""
-
-    found: bool  # the presence reaches the threshold
-    confidence: float | None  # that the mask as drawn is right; None: the model is not calibrated
 
 
 class Prediction(NamedTuple):
@@ -107,15 +103,8 @@ class Predictor:
         if not isinstance(config, Config):
             config = load_config(str(config))
         self.model = load_model(config, checkpoint, device)
-        self.calibration = None if checkpoint is None else read_calibration(checkpoint)
-        self.threshold: float | None = getattr(self.model, 'presence_threshold', None)
-        if self.calibration is not None:
-            if set(self.model.score_heads) < {'iou', 'object'}:
-                raise UserError(
-                    f'{checkpoint} is calibrated, but {config.filename} has not the heads that it is '
-                    "of: set model.sam.score_heads=['iou', 'object']"
-                )
-            self.threshold = self.calibration.presence_threshold
+        self.calibration = None if checkpoint is None else calibration_of(self.model, checkpoint)
+        self.threshold = threshold_of(self.model, self.calibration)
         self.batch_size = batch_size
         self._lock = threading.Lock()  # one pass at a time: tokenizer and memory are shared
         self._own = threading.local()  # .image: the one that this thread has set
@@ -225,12 +214,13 @@ class Predictor:
         Args:
             mean_probability: of the mask as drawn, 0 of an empty one.
         """
-        if self.threshold is None or presence is None:
-            return None
-        confidence = None
-        if self.calibration is not None and predicted_iou is not None:
-            confidence = self.calibration.confidence(presence, predicted_iou, mean_probability)
-        return Verdict(presence >= self.threshold and mean_probability > 0, confidence)
+        return verdict_of(
+            presence,
+            predicted_iou,
+            mean_probability,
+            threshold=self.threshold,
+            calibration=self.calibration,
+        )
 
     def segment(
         self, sentences: Sequence[str], image: EncodedImage, dense_prior: np.ndarray | None = None

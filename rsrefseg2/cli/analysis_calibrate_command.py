@@ -1,11 +1,12 @@
 """How sure is an answer? Fit the confidence and the "not found" threshold on the dump of a val split.
 
-    rsrefseg2 analysis calibrate VAL.jsonl [--test TEST.jsonl] [--checkpoint PTH] [--plot FILE]
+    rsrefseg2 analysis calibrate VAL.jsonl [--t-acc 92] [--test TEST.jsonl] [--checkpoint PTH]
 
 The dumps are of a model with SAM's IoU and object-score heads (model.sam.score_heads). The table is of
 TEST, else of VAL itself, which flatters. With --checkpoint the calibration is written beside it, as
 <name>.calibration.json: `predict`, the web page and `Predictor` then say "not found" below the
-threshold, and give the calibrated confidence. The definition: rsrefseg2/evaluation/calibration.py.
+threshold, and give the calibrated confidence. Without --t-acc the threshold is where the mean of N-acc
+and T-acc is the largest, which few sentences place by chance. The definition: rsrefseg2/evaluation/calibration.py.
 """
 
 import argparse
@@ -27,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--checkpoint', metavar='PTH', help='that the dumps are of: write the calibration beside it'
     )
+    parser.add_argument(
+        '--t-acc',
+        type=float,
+        metavar='PERCENT',
+        help='the highest threshold that finds at least this share of what is there, on VAL',
+    )
     add_shared(parser, 'json')
     parser.add_argument(
         '--plot', metavar='FILE', help='draw reliability and thresholds, as FILE.png and FILE.pdf'
@@ -36,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Ends with one line where options contradict each other."""
+    if args.t_acc is not None and not 0 <= args.t_acc <= 100:
+        parser.error(f'--t-acc is from 0 to 100, not {args.t_acc:g}')
     if args.test and os.path.exists(args.test) and os.path.exists(args.val):
         if os.path.samefile(args.test, args.val):
             parser.error('--test is the dump of another split than the one that is fitted on')
@@ -68,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
     for dump in filter(None, (args.val, args.test) if args.checkpoint else ()):
         require_dump_of(dump, args.checkpoint)
     judged, groups = judge_dump(args.val)
-    calibration = fit_calibration(judged, os.path.basename(args.val))
+    calibration = fit_calibration(judged, os.path.basename(args.val), args.t_acc)
     title = f'{args.val}, which it was fitted on'
     if args.test:
         (judged, groups), title = judge_dump(args.test), args.test

@@ -232,7 +232,7 @@ def _scene(
     if turned:
         counts['pictures turned as their EXIF orientation says'] += 1
     objects, crowds = _instances(job, size, counts, categories, boxes_as_masks, file)
-    doubtful = _doubtful(objects)
+    doubtful = doubtful_of(objects)
     counts['doubtful'] += len(doubtful)
     sentences = _sentences(
         objects,
@@ -251,6 +251,7 @@ def _scene(
         'source': job.path,
         'files': [job.image.file_name],
         'objects': objects,
+        'crowds': sorted(crowds),  # categories that may also stand where no object does
         'sentences': sentences,
     }
     if turned:
@@ -368,8 +369,9 @@ def _corners(bbox: Sequence[float]) -> tuple[float, float, float, float]:
     return x, y, x + w, y + h
 
 
-def _doubtful(objects: Sequence[dict[str, Any]]) -> set[int]:
-    """The instances that no sentence may rest on."""
+def doubtful_of(objects: Sequence[dict[str, Any]]) -> set[int]:
+    """The instances that no sentence may rest on, of a picture's objects as its scene record has
+    them."""
     found = {
         i
         for i, thing in enumerate(objects)

@@ -16,6 +16,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from ..engine import load_model
+from ..engine.calibration_files import calibration_of, threshold_of
 from ..errors import UserError
 from ..extras import require_extra
 from ..files import write_text
@@ -25,7 +26,7 @@ from ..models.rsrefseg2 import require_rsrefseg2
 from ..publishing.export_towers import merge_towers
 from ..publishing.out_folder import staged
 from .exported_model import TOKENIZER, Description, GraphFile, write_description
-from .graph_modules import DecoderGraph, ImageEncoderGraph, TextEncoderGraph
+from .graph_modules import DecoderGraph, ImageEncoderGraph, TextEncoderGraph, outputs_of
 
 Format = Literal['onnx', 'torch', 'aoti']
 FORMATS: tuple[Format, ...] = ('onnx', 'torch', 'aoti')
@@ -66,12 +67,16 @@ def export(
         exact.model.pop(key, None)
     model = load_model(exact, checkpoint, device)
     require_rsrefseg2(model, 'an export')
+    calibration = calibration_of(model, checkpoint)
     tokenizer = tokenizer_file(model)
     with staged(out) as stage:
         graphs = write_graphs(model, stage, form)
         (stage / TOKENIZER).write_text(tokenizer, encoding='utf-8')
-        description = describe(model, Path(cfg.filename).stem, form, graphs)
-        description = description._replace(device=torch.device(device).type)
+        description = describe(model, Path(cfg.filename).stem, form, graphs)._replace(
+            device=torch.device(device).type,
+            presence_threshold=threshold_of(model, calibration),
+            calibration=calibration,
+        )
         write_description(description, stage)
         write_text(stage / 'README.md', read_me(description))
     return description
@@ -189,7 +194,6 @@ def graphs_of(model: RSRefSeg2) -> list[Graph]:
     text: tuple[Tensor, ...] = t_word[:, :kept].clone(), word_mask[:, :kept].clone(), t_sent
     image_outputs = ['v', 'image_embedding', *(f'map_{i}' for i in range(len(maps)))]
     text_outputs = ['t_word', 'word_mask', 't_sent']
-    masks = ['mask_logits', 'p_dense'][: 1 if model.prompter.dense is None else 2]
     by_word = {0: sentences, 1: words}
     return [
         Graph(
@@ -213,7 +217,7 @@ def graphs_of(model: RSRefSeg2) -> list[Graph]:
             DecoderGraph(model),
             (*text, v, embedding, maps),
             [*text_outputs, *image_outputs],
-            masks,
+            outputs_of(model),
             (by_word, by_word, {0: sentences}, None, None, [None] * len(maps)),
         ),
     ]

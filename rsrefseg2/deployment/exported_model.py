@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from ..confidence import Calibration
 from ..errors import UserError
 from .numpy_resize import resize
 
@@ -51,6 +52,8 @@ class Description(NamedTuple):
     eos_id: int
     bos_id: int | None
     device: str = 'cpu'  # 'cuda': torch's graphs, which run there alone
+    presence_threshold: float | None = None  # of 'not found'; None: every mask as drawn
+    calibration: Calibration | None = None  # of the confidence
 
     # -------------------------------------------------------------- pixels
 
@@ -127,6 +130,8 @@ def write_description(description: Description, folder: Path) -> None:
     """`model.json` of a folder."""
     content = description._asdict()
     content['graphs'] = {name: graph._asdict() for name, graph in description.graphs.items()}
+    if description.calibration is not None:
+        content['calibration'] = description.calibration._asdict()
     (folder / DESCRIPTION).write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
 
 
@@ -140,7 +145,12 @@ def read_description(folder: str | Path) -> Description:
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
         graphs = {name: GraphFile(**content['graphs'][name]) for name in GRAPHS}
-        return Description(**{**content, 'graphs': graphs})
+        calibration = content.get('calibration')
+        if calibration is not None:
+            constant, presence, iou, mean = calibration['weights']
+            weights = constant, presence, iou, mean
+            calibration = Calibration(**{**calibration, 'weights': weights})
+        return Description(**{**content, 'graphs': graphs, 'calibration': calibration})
     except OSError as error:
         raise UserError(
             f'{path} cannot be read ({error.strerror}): name a folder of rsrefseg2 export'

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ..confidence import Verdict, sigmoid, verdict_of
 from ..errors import UserError
 from .exported_model import TOKENIZER, Description, read_description
 
@@ -20,9 +21,10 @@ class Answer(NamedTuple):
     """The answer to one sentence, as `apis.Prediction`."""
 
     text: str
-    mask: np.ndarray  # (H, W) bool at the image's size: logits > 0
+    mask: np.ndarray  # (H, W) bool at the image's size: logits > 0; empty where it is not found
     logits: np.ndarray  # (H, W) float32
     dense_prompt: np.ndarray | None  # (h, w) float32 logits p_dense; None: the model has none
+    verdict: Verdict | None = None  # None: the model has no threshold
 
 
 class SeenImage(NamedTuple):
@@ -125,10 +127,31 @@ class ExportedPredictor:
         dense: Sequence[np.ndarray | None] = [None] * len(sentences)
         if 'p_dense' in found:
             dense = list(self.description.without_border(found['p_dense'], image.shape))
+        presence, predicted = (
+            found.get(name, [None] * len(sentences)) for name in ('presence', 'predicted_iou')
+        )
         return [
-            Answer(sentence, one > 0, one, prompt)
-            for sentence, one, prompt in zip(sentences, logits, dense, strict=True)
+            self._judged(Answer(sentence, one > 0, one, prompt), there, iou)
+            for sentence, one, prompt, there, iou in zip(
+                sentences, logits, dense, presence, predicted, strict=True
+            )
         ]
+
+    def _judged(
+        self, answer: Answer, presence: float | None, predicted_iou: float | None
+    ) -> Answer:
+        """With its verdict; without its mask where that says that nothing is found."""
+        drawn = answer.logits[answer.mask]
+        verdict = verdict_of(
+            presence,
+            predicted_iou,
+            float(sigmoid(drawn).mean()) if drawn.size else 0.0,
+            threshold=self.description.presence_threshold,
+            calibration=self.description.calibration,
+        )
+        if verdict is None or verdict.found:
+            return answer._replace(verdict=verdict)
+        return answer._replace(mask=np.zeros_like(answer.mask), verdict=verdict)
 
     def _run(self, graph: str, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs of a graph by name; it is fed what it reads of `given`."""

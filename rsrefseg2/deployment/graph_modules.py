@@ -53,14 +53,28 @@ class DecoderGraph(nn.Module):
         image_embedding: Tensor,
         maps: list[Tensor],
     ) -> tuple[Tensor, ...]:
-        """B sentences on one image, as the other graphs give them -> mask_logits (B, H2/4, W2/4)
-        and, where the prompter makes one, p_dense (B, H2/4, W2/4)."""
+        """B sentences on one image, as the other graphs give them -> `outputs_of`: mask_logits
+        and p_dense (B, H2/4, W2/4), presence and predicted_iou (B,) in [0, 1]."""
         count = t_sent.shape[0]
         prompts = self.prompter(v.expand(count, -1, -1), EncodedText(t_word, word_mask, t_sent))
-        mask_logits = self.mask_generator(
+        drawn = self.mask_generator(
             image_embedding.expand(count, -1, -1, -1),
             [one.expand(count, -1, -1, -1) for one in maps],
             prompts.p_sparse,
             prompts.p_dense,
+            with_scores=True,
         )
-        return (mask_logits,) if prompts.p_dense is None else (mask_logits, prompts.p_dense)
+        presence = None if drawn.object_score is None else drawn.object_score.sigmoid()
+        outputs = drawn.mask_logits, prompts.p_dense, presence, drawn.iou_score
+        return tuple(one for one in outputs if one is not None)
+
+
+def outputs_of(model: RSRefSeg2) -> list[str]:
+    """What `DecoderGraph` gives: p_dense where the prompter makes one, the scores of `score_heads`."""
+    given = {
+        'mask_logits': True,
+        'p_dense': model.prompter.dense is not None,
+        'presence': 'object' in model.score_heads,
+        'predicted_iou': 'iou' in model.score_heads,
+    }
+    return [name for name, is_given in given.items() if is_given]

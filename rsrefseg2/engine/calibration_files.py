@@ -8,9 +8,10 @@ from typing import Annotated, TypedDict
 
 from msgspec import Meta
 
+from ..confidence import Calibration
 from ..errors import UserError
-from ..evaluation.calibration import Calibration
 from ..files import open_regular, write_text
+from ..models import RefSegModel
 from ..records import convert, read_json, to_json
 
 ENDING = '.calibration.json'
@@ -67,3 +68,26 @@ def read_calibration(checkpoint: str | Path) -> Calibration | None:
     return Calibration(
         entry['weights'], entry['presence_threshold'], entry['samples'], entry['source']
     )
+
+
+def calibration_of(model: RefSegModel, checkpoint: str | Path) -> Calibration | None:
+    """`read_calibration`, for a model that gives the scores that it is of.
+
+    Raises:
+        UserError: it does not; see `read_calibration`.
+    """
+    calibration = read_calibration(checkpoint)
+    if calibration is not None and set(model.score_heads) < {'iou', 'object'}:
+        raise UserError(
+            f'{checkpoint} is calibrated, but its config has not the heads that it is '
+            "of: set model.sam.score_heads=['iou', 'object']"
+        )
+    return calibration
+
+
+def threshold_of(model: RefSegModel, calibration: Calibration | None) -> float | None:
+    """Below which presence an object is not found: the calibration's, else the config's, else
+    None."""
+    if calibration is not None:
+        return calibration.presence_threshold
+    return model.presence_threshold

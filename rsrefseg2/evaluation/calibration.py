@@ -7,7 +7,7 @@ pixels of the mask as drawn. It is the probability that this mask has an IoU abo
 of a sentence that names nothing no mask is right, and an empty mask never is: 0. The weights are those
 of a logistic regression (Platt's scaling, of three scores) on another split than the one that is
 judged. An object is not found where its presence is below a threshold: the one with the largest mean
-of N-acc and T-acc on that split.
+of N-acc and T-acc on that split, or the highest that keeps a given T-acc there.
 """
 
 from __future__ import annotations
@@ -18,32 +18,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..confidence import EDGE as EDGE
+from ..confidence import Calibration as Calibration
+from ..confidence import confidences as confidences
+from ..confidence import logit, sigmoid
 from ..errors import UserError
 from .protocols import PROTOCOLS
 
 BINS = 10  # of the reliability diagram and the expected calibration error
-EDGE = 1e-6  # scores are kept this far from 0 and 1, where the logit is infinite
 RIDGE = 1e-3  # on all weights but w_0: finite weights where the answers can be told apart
 STEPS = 100  # of Newton's method, at most; a handful are taken
 SCORES = ('presence', 'predicted_iou', 'mean_probability')  # of a record
 CURVE = tuple(k / 100 for k in range(101))  # thresholds of N-acc and T-acc
-
-
-class Calibration(NamedTuple):
-    """What was fitted for one checkpoint."""
-
-    weights: tuple[float, float, float, float]  # of 1, then of the logits of SCORES
-    presence_threshold: float
-    samples: int  # that they were fitted on
-    source: str  # the dump of these
-
-    def confidence(self, *scores: float) -> float:
-        """The probability that the mask as drawn is right, 0 to 1; `scores`: SCORES."""
-        return float(confidences(self, np.array([scores]))[0])
-
-    def finds(self, presence: float) -> bool:
-        """Whether the object counts as found."""
-        return presence >= self.presence_threshold
 
 
 class Judged(NamedTuple):
@@ -90,23 +76,14 @@ def judge(records: Iterable[Mapping[str, Any]]) -> Judged:
     return Judged(np.array(scores, float), *np.array(facts, bool).T)
 
 
-def logit(p: np.ndarray) -> np.ndarray:
-    """log(p / (1 - p)), of p kept EDGE from 0 and 1."""
-    p = np.clip(p, EDGE, 1 - EDGE)
-    return np.log(p) - np.log1p(-p)
-
-
-def confidences(calibration: Calibration, scores: np.ndarray) -> np.ndarray:
-    """(N, 3) SCORES -> (N,) confidence; 0 where the mean probability is that of no pixel, 0."""
-    constant, *weights = calibration.weights
-    return np.where(scores[:, 2] > 0, _sigmoid(constant + logit(scores) @ np.array(weights)), 0.0)
-
-
-def fit_calibration(judged: Judged, source: str) -> Calibration:
+def fit_calibration(judged: Judged, source: str, t_acc: float | None = None) -> Calibration:
     """The weights and the threshold from another split's answers.
 
+    Args:
+        t_acc: in percent: the highest threshold with at least this T-acc; None: `best_threshold`.
     Raises:
-        UserError: all its masks are right, or none; or it lacks sentences with a target or without.
+        UserError: all its masks are right, or none; or it lacks sentences with a target or without;
+            or no threshold keeps `t_acc`.
     """
     for name, flags in (
         ('a mask with an IoU above 0.5', judged.right),
@@ -119,7 +96,12 @@ def fit_calibration(judged: Judged, source: str) -> Calibration:
             )
     drawn = judged.rows(judged.drawn)
     weights = fit_logistic(logit(drawn.scores), drawn.right)
-    threshold = best_threshold(judged.presence, judged.has_target & judged.drawn, judged.has_target)
+    kept = judged.has_target & judged.drawn
+    threshold = (
+        best_threshold(judged.presence, kept, judged.has_target)
+        if t_acc is None
+        else keeping_threshold(judged, t_acc, source)
+    )
     return Calibration(
         (float(weights[0]), float(weights[1]), float(weights[2]), float(weights[3])),
         threshold,
@@ -140,7 +122,7 @@ def fit_logistic(features: np.ndarray, right: np.ndarray) -> np.ndarray:
         return float((np.logaddexp(0, logits) - y * logits).sum() + w @ ridge @ w / 2)
 
     for _ in range(STEPS):
-        p = _sigmoid(x @ w)
+        p = sigmoid(x @ w)
         gradient = x.T @ (p - y) + ridge @ w
         hessian = (x * (p * (1 - p))[:, None]).T @ x + ridge
         step = np.linalg.lstsq(hessian, gradient, rcond=None)[0]
@@ -171,6 +153,26 @@ def best_threshold(presence: np.ndarray, kept: np.ndarray, has_target: np.ndarra
     best = n_acc + t_acc
     close = candidates[best >= best.max() - 1e-12]
     return float(close[np.abs(close - 0.5).argmin()])
+
+
+def keeping_threshold(judged: Judged, t_acc: float, source: str) -> float:
+    """The highest threshold with at least `t_acc` percent of T-acc: half-way between two of the scores.
+
+    Raises:
+        UserError: there is none: too many masks are empty anyway.
+    """
+    present = np.sort(judged.presence[judged.has_target & judged.drawn])
+    needed = math.ceil(t_acc / 100 * judged.has_target.sum() - 1e-9)
+    if needed > len(present):
+        raise UserError(
+            f'{source}: T-acc is {100 * len(present) / judged.has_target.sum():.1f} without a '
+            f'threshold, less than {t_acc:g}: ask for less'
+        )
+    if not needed:
+        return 1.0
+    first = present[len(present) - needed]  # the lowest that has to be found
+    below = judged.presence[judged.presence < first]
+    return float((first + below.max()) / 2) if len(below) else 0.0
 
 
 def presence_rates(judged: Judged, threshold: float) -> dict[str, float]:
@@ -225,10 +227,6 @@ def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
     below = np.searchsorted(others, scores[positive], 'left')
     upto = np.searchsorted(others, scores[positive], 'right')
     return float((below + upto).sum() / (2 * n * m))
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.tanh(x / 2))  # never overflows
 
 
 def _percent(flags: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -21,12 +22,22 @@ from .losses.segmentation import upsample_each
 from .symbols import Targets, at_least_float32
 
 
+def check_with_target(with_target: Sequence[str], losses: dict | None) -> None:
+    """Raises a UserError where `with_target` names a loss that `losses`, if there are any, lacks."""
+    unknown = set(with_target) - set(losses or with_target)
+    if unknown:
+        raise UserError(
+            f'with_target names {", ".join(sorted(unknown))}: model.losses has no such loss, '
+            f'but {", ".join(losses or ())}'
+        )
+
+
 class RefSegModel(BaseModel):
     """A model that is trained, tested, asked and published by the same calls.
 
     A subclass defines `encode_images` (images alone), `segment` (sentences on them) and
     `input_size`. `segment` gives a NamedTuple with at least `mask_logits` (B, h, w), `input_size`
-    and `p_dense`, which losses read by name.
+    and `p_dense`, which losses read by name, and with `rows` for `with_target`.
 
     Args:
         data_preprocessor: config of a `RefSegDataPreprocessor`.

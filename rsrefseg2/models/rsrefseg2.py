@@ -19,7 +19,7 @@ from .dual_modality_encoder import DualModalityEncoder
 from .encoded_before import EncodedBefore
 from .losses.segmentation import upsample
 from .mask_generator import MaskGenerator
-from .ref_seg_model import RefSegModel
+from .ref_seg_model import RefSegModel, check_with_target
 from .symbols import EncodedImages, RefSegOutputs, TowerSpec
 from .symmetry_average import predict_with_symmetries
 from .towers.activation_checkpointing import store_frozen_in_bfloat16
@@ -129,12 +129,7 @@ class RSRefSeg2(RefSegModel):
         sam: dict,
     ) -> None:
         """Raises a UserError where options do not fit each other."""
-        unknown = set(with_target) - set(losses or with_target)
-        if unknown:
-            raise UserError(
-                f'with_target names {", ".join(sorted(unknown))}: model.losses has no such loss, '
-                f'but {", ".join(losses or ())}'
-            )
+        check_with_target(with_target, losses)
         if presence_threshold is not None and 'object' not in sam.get('score_heads', ()):
             raise UserError(
                 "presence_threshold needs SAM's object score: set model.sam.score_heads=['object'],"

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
+from ..confidence import Calibration
 from ..errors import UserError
 from ..evaluation import Interval, Protocol, dumped_samples, find_protocol, score, score_intervals
 from ..markup import code, link
@@ -86,6 +87,7 @@ class Facts(NamedTuple):
     half: bool  # the checkpoint is in float16
     modules: Sequence[tuple[str, str]] = ()  # `own_modules`
     beside: Sequence[str] = ()  # families whose tower lies beside the config as it was given
+    calibration: Calibration | None = None  # that lies beside the weights
 
 
 # ------------------------------------------------------------------ scores

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from ..engine import calibration_path
 from ..evaluation import COLUMNS
 from ..markup import code, table, text
 from .card_facts import UNKNOWN, Facts
@@ -117,6 +118,16 @@ def _files(facts: Facts) -> str:
         ),
         (code(facts.config), 'the whole config'),
     ]
+    if facts.calibration is not None:
+        rows.append(
+            (
+                code(calibration_path(facts.weights).name),
+                'how sure an answer is, and that an object whose presence is below '
+                f'{facts.calibration.presence_threshold:.3f} is not found; fitted on '
+                f'{facts.calibration.samples} answers'
+                f'{" of the weights before they were rounded" if facts.half else ""}',
+            )
+        )
     if facts.merged:
         rows += [
             (

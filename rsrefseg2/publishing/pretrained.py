@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from huggingface_hub import ModelCard, constants
 
-from ..engine import load_config, load_model
+from ..engine import calibration_path, load_config, load_model
 from ..engine.checkpoint_files import HASHED
 from ..engine.config_variables import fill
 from ..engine.trained_as import recorded_config
@@ -80,7 +80,8 @@ def _fetch_published(name: str) -> Pretrained:
 
     def choose(names: Sequence[str]) -> list[str]:
         pair[:] = find_pair(names, name)
-        return [*pair, CARD, *(f'{family}/*' for family in FAMILIES)]
+        beside = [calibration_path(pair[1]).name, CARD]  # where they are there
+        return [*pair, *beside, *(f'{family}/*' for family in FAMILIES)]
 
     otherwise = (
         f'fetch it with `hf download {name}` on a machine with network and bring its cache here '

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
-from ..engine import load_model, read_checkpoint
+from ..confidence import Calibration
+from ..engine import load_model, read_checkpoint, write_calibration
+from ..engine.calibration_files import calibration_of
 from ..engine.trained_as import recorded_config
 from ..errors import UserError
 from ..files import write_text
@@ -60,8 +62,8 @@ def publish(
             names by a folder.
     Raises:
         UserError: the checkpoint does not fit the config; towers to merge were drawn at random or
-            have no LoRA; no tower has adapters; a weight is too large for float16; the scores are of another
-            checkpoint; `out` holds something else. Nothing is written.
+            have no LoRA; no tower has adapters; a weight is too large for float16; the scores or the
+            calibration are of another checkpoint; `out` holds something else. Nothing is written.
     """
     out = Path(os.path.realpath(out))
     check_free(out)
@@ -85,6 +87,7 @@ class Given(NamedTuple):
     recorded: dict | None  # the config that the checkpoint was trained with
     model: RefSegModel  # in float32, LoRA not merged
     towers: list[Tower]
+    calibration: Calibration | None = None  # that lies beside the checkpoint
 
 
 def read_given(
@@ -119,6 +122,7 @@ def read_given(
         recorded_config(source.get('meta', {}).get('cfg', '')),
         model,
         describe_towers(model, public, source.get('towers', {})),
+        calibration_of(model, checkpoint),
     )
 
 
@@ -148,9 +152,12 @@ def write_files(
     )
     if scores and scores.tested:
         check_tested(scores.tested, scores.source, given.checkpoint, source, content)
+    weights = write_weights(stage, name, content)
+    if given.calibration is not None:
+        write_calibration(given.calibration, stage / weights)
     return Facts(
         name=name,
-        weights=write_weights(stage, name, content),
+        weights=weights,
         config=file.name,
         meta=source.get('meta', {}),
         scores=scores,
@@ -162,6 +169,7 @@ def write_files(
         adapters=folders,
         half=half,
         modules=own_modules(config),
+        calibration=given.calibration,
     )
 
 

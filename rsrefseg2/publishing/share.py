@@ -11,6 +11,7 @@ import torch
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
 from mmengine.config import Config
 
+from ..engine.calibration_files import ENDING as CALIBRATION
 from ..engine.checkpoint import trained_keys
 from ..engine.checkpoint_files import HASHED
 from ..engine.trained_as import function_of, tokenizer_mark
@@ -107,7 +108,8 @@ def push_to_hub(
     message: str = 'Publish the model',
 ) -> str:
     """`save_pretrained` to `repository` (owner/name), which is made if it is not there, in one
-    commit. Weights of an earlier push are removed in it. Returns the commit's address.
+    commit. Weights of an earlier push, and their calibration, are removed in it. Returns the
+    commit's address.
 
     Args:
         private: of a new repository; None: the owner's default.
@@ -125,7 +127,11 @@ def push_to_hub(
         }
         try:
             name = api.create_repo(repository, private=private, exist_ok=True).repo_id
-            former = [file for file in api.list_repo_files(name) if HASHED.fullmatch(file)]
+            former = [
+                file
+                for file in api.list_repo_files(name)
+                if HASHED.fullmatch(file) or file.endswith(CALIBRATION)
+            ]
             done = api.create_commit(
                 name,
                 [

@@ -6,72 +6,70 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 
 from ..bounds import Fraction
-from ..datasets.scene_files import read_scenes
 from ..directions import rewrite
 from ..errors import UserError
 from ..options import LAYOUTS
 from ..registry import TRANSFORMS
 from ..symmetries import GROUPS, IDENTITY
-from .generation.language import SLACK
-from .generation.objects import CATEGORIES, COLOURS
-from .generation.solver import ALIASES, BULK, Item, NotUnderstood, nothing_fulfils
-from .generation.wording import CORNER_PLACES, PLACES
+from .generation.wording import CORNER_PLACES, LINKS, PLACES, RELATIONS
+from .known_scenes import Scene, known_scenes
 
-KINDS = ('exchange', 'category', 'attribute', 'direction')
-TRIES = 12  # candidates of a sentence; then it stays as it is
+KINDS = ('exchange', 'category', 'attribute', 'direction', 'relation')
+TRIES = 20  # candidates of a sentence; then it stays as it is
 IN_PICTURE = 0.7  # of the changed categories: those of the picture, which make hard sentences
-KEPT = ('category', 'colour', 'size', 'centre')  # of an object: what the solver reads
 
 _OTHERS = [symmetry for symmetry in GROUPS['all'] if symmetry != IDENTITY]
-_NAME = re.compile(rf'\b(?:{"|".join(sorted(ALIASES, key=len, reverse=True))})\b')
-_COLOUR = re.compile(rf'\b(?:{"|".join(COLOURS)})\b')
-_SIZE = re.compile(rf'\b(?:{"|".join(BULK)})\b')
-_PLAIN = '|'.join(name for name, about in ALIASES.items() if not CATEGORIES[about].coloured)
-# No sentence of SynthRS names the colour of these.
-_PAINTED = re.compile(
-    rf'\b(?:{"|".join(COLOURS)}) (?:{_PLAIN})\b|\b(?:{_PLAIN}) that is (?!\w+ the)'
-)
 _WHERE = [place.format(side) for side, places in PLACES.items() for place in places] + [
     place.format(high, side)
     for place in CORNER_PLACES
     for high in ('upper', 'lower', 'top', 'bottom')
     for side in ('left', 'right')
 ]
+_BESIDE = [
+    where if where.startswith('located') else link + where
+    for relation, ways in RELATIONS.items()
+    if relation != 'closest'  # something always is
+    for where in ways
+    for link in LINKS
+]
 
 
 @TRANSFORMS.register_module()
 class AbsentSentences(BaseTransform):
-    """Ask for what is not there: another sentence, and an empty mask. Of SynthRS.
+    """Ask for what is not there: another sentence, and an empty mask. In SynthRS, and in
+    photographs that `convert coco` described.
 
     ::
 
         exchange   a sentence of another picture
         category   another category's name, mostly of an object of the picture
-        attribute  another colour or size, or one where none is said
+        attribute  another colour or size, or one where none is said; of SynthRS
         direction  the sentence of the flipped or turned picture (`directions.rewrite`): another
                    place or relation; or a place where none is said
+        relation   a category of the picture beside an object of it where none of it lies
 
-    A candidate counts where nothing of the scene fulfils it and the anchor of its relation is there
-    alone (`solver.nothing_fulfils`), also with all objects moved by SLACK of the picture's side to
-    each corner: so nothing comes near. Of `TRIES` candidates, each of a kind drawn anew, the first
-    is taken; without one the sentence stays as it is. It stands between LoadMask and RandomSymmetry.
+    A candidate counts where nothing of the scene fulfils it or comes near, and the anchor of its
+    relation is there alone (`Scene.lacks`). Of `TRIES` candidates, each of a kind drawn anew, the
+    first is taken; without one the sentence stays as it is. It stands between LoadMask and
+    RandomSymmetry.
 
     Args:
-        data_root: SynthRS's folder, with the scene file of the split.
+        data_root: SynthRS's folder, with the scene file of the split, or that of a conversion.
         prob: the share of the sentences with a target that it is tried for.
+        renew: the share of the sentences without a target, of level none, that become another,
+            made of any sentence of the picture.
         split: that the samples are of.
-        kinds: of the four.
+        kinds: of the five; one that is named twice is drawn twice as often.
         layout: the layout whose reader gave the samples their ids.
 
     Raises:
         UserError: no such layout; the scene file is missing, or of other data.
-        ValueError: prob is not from 0 to 1; an unknown kind.
+        ValueError: prob or renew is not from 0 to 1; an unknown kind.
     """
 
     def __init__(
@@ -79,28 +77,33 @@ class AbsentSentences(BaseTransform):
         *,
         data_root: str,
         prob: Fraction = 0.25,
+        renew: Fraction = 0.0,
         split: str = 'train',
         layout: str = 'rrsisd',
         kinds: Sequence[str] = KINDS,
     ) -> None:
-        if not 0 <= prob <= 1:
-            raise ValueError(f'prob is from 0 to 1, not {prob!r}')
+        for name, share in (('prob', prob), ('renew', renew)):
+            if not 0 <= share <= 1:
+                raise ValueError(f'{name} is from 0 to 1, not {share!r}')
         if layout not in LAYOUTS:
             raise UserError(f'layout is one of {", ".join(LAYOUTS)}, not {layout!r}')
         if not kinds or not set(kinds) <= set(KINDS):
             raise ValueError(f'kinds are of {", ".join(KINDS)}, not {kinds!r}')
-        self.data_root, self.prob = data_root, prob
+        self.data_root, self.prob, self.renew = data_root, prob, renew
         self.split, self.layout, self.kinds = split, layout, tuple(kinds)
         self._scenes: list[Scene] = []
         self._scene_of: dict[str, Scene] = {}
 
     def transform(self, results: dict) -> dict:
         """Change `text`, `category`, the masks, and say `no_target`."""
-        if random.random() >= self.prob or not results['gt_mask'].any():
+        share = self.prob if results['gt_mask'].any() else self.renew
+        if random.random() >= share:
             return results
         # of Python's generator, which the sample's draw seeds (`own_randomness`)
         rng = random.Random(random.getrandbits(64))
-        text = self.absent(results['text'], self._find(results['sample_id']), rng)
+        scene = self._find(results['sample_id'])
+        own = results['text'] if results['gt_mask'].any() else rng.choice(scene.sentences)
+        text = self.absent(own, scene, rng)
         if text is not None:
             if 'other_mask' in results:
                 results['other_mask'] = results['other_mask'] | results['gt_mask']
@@ -122,8 +125,7 @@ class AbsentSentences(BaseTransform):
 
     def _read(self) -> list[Scene]:
         if not self._scenes:
-            for record in read_scenes(self.data_root, self.split):
-                scene = Scene(record)
+            for record, scene in known_scenes(self.data_root, self.split):
                 self._scenes.append(scene)
                 self._scene_of |= {
                     sentence['keys'].get(self.layout): scene for sentence in record['sentences']
@@ -141,70 +143,34 @@ class AbsentSentences(BaseTransform):
         return self._scene_of[sample_id]
 
 
-class Scene:
-    """What the solver reads of a scene record, and its sentences.
-
-    Raises:
-        UserError: an object lacks what the solver reads: the scene is of converted data.
-    """
-
-    def __init__(self, record: dict[str, Any]) -> None:
-        try:
-            self.objects = [{key: thing[key] for key in KEPT} for thing in record['objects']]
-            self.size: int = record['size']
-        except KeyError as error:
-            raise UserError(
-                f'AbsentSentences: scene {record.get("scene")} has no {error.args[0]!r}: absent '
-                'sentences are verified on scenes of SynthRS alone'
-            ) from None
-        self.sentences = [sentence['text'] for sentence in record['sentences']]
-
-    @property
-    def categories(self) -> list[str]:
-        """Those of its objects, sorted."""
-        return sorted({thing['category'] for thing in self.objects})
-
-    def lacks(self, sentence: str) -> bool:
-        """Whether nothing fulfils or comes near the sentence; False where the solver cannot say."""
-        if _PAINTED.search(sentence):
-            return False
-        slack = SLACK * self.size
-        steps = [(0.0, 0.0), *((x, y) for x in (-slack, slack) for y in (-slack, slack))]
-        try:
-            return all(nothing_fulfils(sentence, self._moved(*step), self.size) for step in steps)
-        except NotUnderstood:
-            return False
-
-    def _moved(self, dx: float, dy: float) -> list[Item]:
-        return [
-            {**thing, 'centre': (thing['centre'][0] + dx, thing['centre'][1] + dy)}
-            for thing in self.objects
-        ]
-
-
 def change_category(text: str, scene: Scene, rng: random.Random) -> str:
     """The first name becomes that of a category that the sentence does not name."""
-    found = _NAME.search(text)
+    owner, pattern = scene.names
+    found = pattern.search(text)
     if found is None:
         return text
-    there = scene.categories if rng.random() < IN_PICTURE else list(CATEGORIES)
-    named = {ALIASES[name] for name in _NAME.findall(text)}
-    names = [name for name, about in ALIASES.items() if about in there and about not in named]
-    return text[: found.start()] + rng.choice(names) + text[found.end() :] if names else text
+    there = scene.categories if rng.random() < IN_PICTURE else set(owner.values())
+    named = {owner[name] for name in pattern.findall(text)}
+    names = [name for name, about in owner.items() if about in there and about not in named]
+    if not names:
+        return text
+    changed = rng.choice(names)
+    before = re.sub(r'\ban? $', 'an ' if changed[0] in 'aeiou' else 'a ', text[: found.start()])
+    return before + changed + text[found.end() :]
 
 
 def change_attribute(text: str, scene: Scene, rng: random.Random) -> str:
-    """The first colour or size becomes another; where neither is said one is added. A colour is
-    that of some object of the scene."""
-    colours = sorted({thing['colour'] for thing in scene.objects if thing['colour']})
-    for pattern, words in ((_COLOUR, colours), (_SIZE, list(BULK))):
+    """The first colour or size becomes another; where neither is said one is added."""
+    for pattern, words in scene.attributes:
         if found := pattern.search(text):
             others = [word for word in words if word != found[0]]
             word = rng.choice(others) if others else found[0]
             return text[: found.start()] + word + text[found.end() :]
-    found = _NAME.search(text)
-    word = rng.choice([*colours, *BULK])
-    return text if found is None else f'{text[: found.start()]}{word} {text[found.start() :]}'
+    found = scene.names.pattern.search(text)
+    every = [word for _, words in scene.attributes for word in words]
+    if found is None or not every:
+        return text
+    return f'{text[: found.start()]}{rng.choice(every)} {text[found.start() :]}'
 
 
 def change_direction(text: str, scene: Scene, rng: random.Random) -> str:
@@ -216,8 +182,25 @@ def change_direction(text: str, scene: Scene, rng: random.Random) -> str:
     return rewrite(text, rng.choice(_OTHERS)) or text
 
 
+def make_relation(text: str, scene: Scene, rng: random.Random) -> str:
+    """A category of the scene beside one of its objects, in the words of level relation; `text` is
+    the answer where all objects are of one category."""
+    anchor = rng.choice(scene.objects)
+    others = [name for name in scene.categories if name != anchor['category']]
+    if not others:
+        return text
+    target, beside = (
+        rng.choice([name for name, about in scene.names.owner.items() if about == category])
+        for category in (rng.choice(others), anchor['category'])
+    )
+    if sum(thing['category'] == anchor['category'] for thing in scene.objects) > 1:
+        beside = scene.told_apart(anchor, beside, rng)
+    return f'{rng.choice(("the ", ""))}{target} {rng.choice(_BESIDE)} the {beside}'
+
+
 CHANGES = {
     'category': change_category,
     'attribute': change_attribute,
     'direction': change_direction,
+    'relation': make_relation,
 }

@@ -87,6 +87,31 @@ def test_it_is_trained_and_tested(method, runs, data, tmp_path, capsys):
     assert len(lines) >= 6
 
 
+@pytest.mark.parametrize('method', ['lavt', 'rmsin'])
+def test_it_learns_from_data_with_sentences_that_name_nothing(method, tmp_path):
+    data = tmp_path / 'data'
+    levels = ('attribute', 'position', 'relation', 'none')
+    build(
+        data, recipe(scenes={'train': 2, 'val': 1, 'test': 1}, layouts=('rrsisd',), levels=levels)
+    )
+    loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+    given = {**options(data), **{f'{loader}.dataset.no_target': True for loader in loaders}}
+    given |= {
+        'train_dataloader.batch_size': 8,
+        'train_dataloader.batch_sampler.sentences_per_image': 8,
+    }
+    found = [
+        train(
+            config_of(method), tmp_path / str(len(names)), **given, **{'model.with_target': names}
+        )
+        for names in ([], ['seg'])
+    ]
+    every, with_target = (record.losses[0] for record in found)
+    assert np.isfinite([*every.values(), *with_target.values()]).all()
+    # Dice of a mask with nothing in it is 1, more than of the others; both draw the same batch
+    assert every['loss_dice'] > with_target['loss_dice'] + 0.001
+
+
 @pytest.mark.parametrize('method', ['rmsin', 'rsrefseg1'])
 def test_many_sentences_are_answered_as_one_at_a_time(method, runs):
     predictor = Predictor(

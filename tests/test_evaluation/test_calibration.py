@@ -162,6 +162,23 @@ def test_the_rates_at_a_threshold():
     assert math.isnan(presence_rates(judged.rows(judged.has_target), 0.5)['N-acc'])
 
 
+@pytest.mark.parametrize('t_acc', [0, 50, 80, 92, 92.5, 95])
+def test_the_highest_threshold_that_keeps_a_share(t_acc):
+    """Against all thresholds between two scores, one by one."""
+    judged = answers()
+    values = np.unique(judged.presence)
+    candidates = [0.0, *(values[1:] + values[:-1]) / 2, 1.0]
+    rates = [(presence_rates(judged, one)['T-acc'], one) for one in candidates]
+    best = max(one for rate, one in rates if rate >= t_acc - 1e-9)
+    assert fit_calibration(judged, 'val', t_acc).presence_threshold == pytest.approx(best)
+    assert t_acc > 0 or best == 1
+
+
+def test_no_threshold_keeps_what_is_not_drawn():
+    with pytest.raises(UserError, match=r'val.jsonl: T-acc is 9\d\.\d without a threshold'):
+        fit_calibration(answers(), 'val.jsonl', 100)
+
+
 # --- a dump --------------------------------------------------------------------------------------
 
 NOTHING = np.zeros((SIDE, SIDE), bool)
@@ -221,6 +238,13 @@ def test_the_tool(tmp_path, capsys):
     assert found['N-acc'] == pytest.approx(90) and found['T-acc'] == pytest.approx(90)
     assert found['by_level']['none']['T-acc'] is None
     assert sum(one['samples'] for one in found['bins']) == found['samples'] == 90
+    run_command('analysis calibrate', [str(val), '--t-acc', '90', '--json'])
+    kept = json.loads(capsys.readouterr().out)
+    # 4 of val's 40 with a target have a presence of 0.20, the others one of 0.9: both shares serve
+    assert kept['T-acc'] >= 90 and kept['calibration']['presence_threshold'] > 0.24
+    with pytest.raises(SystemExit):
+        run_command('analysis calibrate', [str(val), '--t-acc', '101'])
+    assert '--t-acc is from 0 to 100, not 101' in capsys.readouterr().err
     run_command('analysis calibrate', [str(val)])
     printed = capsys.readouterr().out
     assert 'which it was fitted on' in printed and 'with a target' in printed

@@ -321,3 +321,48 @@ def test_a_hook_for_the_cascade_refuses_another_prompter(monkeypatch):
     runner = SimpleNamespace(iter=0, _load_from=None, strategy=strategy)
     with pytest.raises(UserError, match=re.escape('which this model has not: set it to None')):
         InitPrompterFromTowersHook().before_train(runner)
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+@pytest.mark.parametrize('absent', [(1,), range(3)], ids=['one', 'all'])
+def test_losses_with_a_target_leave_the_others_out(variant, absent):
+    """`with_target`: the loss of a batch is that of its sentences with a target alone."""
+    losses = dict(tiny_baselines.LOSSES['seg'], dice=dict(type='mmdet.DiceLoss', naive_dice=True))
+    model = lavt(**VARIANTS[variant], with_target=['seg']).eval()
+    with DefaultScope.overwrite_default_scope('rsrefseg2'):
+        model.add_losses(dict(seg=losses))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, *model.input_size, generator=generator)
+    ids = torch.randint(1, 64, (3, 7), generator=generator)
+    lengths = torch.tensor([7, 5, 6])
+    masks = [torch.rand(40, 50, generator=generator) > 0.6 for _ in range(3)]
+    for number in absent:
+        masks[number] = torch.zeros_like(masks[number])
+    no_target = torch.tensor([number in absent for number in range(3)])
+    targets = Targets(masks, torch.tensor([0, 0, 1]), None, no_target)
+    outputs = model.segment(
+        model.encode_images(images, images), torch.tensor([0, 0, 1]), ids, lengths
+    )
+    found = model.loss(outputs, targets)
+    if all(no_target):
+        assert found['loss_ce'] == found['loss_dice'] == 0
+        sum(found.values()).backward()
+        assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
+        return
+    kept = [number for number in range(3) if number not in absent]
+    alone = model.segment(
+        model.encode_images(images, images), torch.tensor([0, 0, 1])[kept], ids[kept], lengths[kept]
+    )
+    model.with_target = ()
+    expected = model.loss(
+        alone, Targets([masks[number] for number in kept], torch.tensor([0, 1]), None, None)
+    )
+    every = model.loss(outputs, targets)
+    for name in ('loss_ce', 'loss_dice'):
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-5)
+        assert abs(every[name] - found[name]) > 1e-3  # it matters
+
+
+def test_with_target_names_losses():
+    with pytest.raises(UserError, match='with_target names dense: model.losses has no such loss'):
+        lavt(with_target=['dense'])

@@ -14,6 +14,7 @@ from rsrefseg2.errors import UserError
 from rsrefseg2.synthrs import absent_sentences
 from rsrefseg2.synthrs.absent_sentences import KINDS, AbsentSentences
 from rsrefseg2.synthrs.generation.solver import ALIASES, solve
+from rsrefseg2.synthrs.known_scenes import DrawnScene
 from tests.synthrs_data import dataset as dataset  # a fixture
 
 COLOURS = ('white', 'black', 'red', 'blue', 'yellow', 'purple')
@@ -81,6 +82,7 @@ def data(root, *transforms):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_nothing_fulfils_them(dataset, kind):
+    least = {'exchange': 420, 'category': 400, 'attribute': 200, 'direction': 150, 'relation': 330}
     made = transform(dataset, kinds=[kind])
     rng = random.Random(1)
     count = 0
@@ -97,7 +99,7 @@ def test_nothing_fulfils_them(dataset, kind):
                 if not text.removeprefix('the ').startswith(('left', 'right', 'top', 'bottom')):
                     assert not fulfilling(text, things, size, 0.03 * size), text
     # 12 scenes of 6 sentences, 6 times
-    assert count > {'exchange': 420, 'category': 400, 'attribute': 200, 'direction': 150}[kind]
+    assert count > least[kind]
 
 
 def test_the_independent_solver_finds_what_is_there(dataset):
@@ -139,6 +141,46 @@ def test_in_a_data_set(dataset):
     )
 
 
+def test_relations_keep_a_margin(dataset):
+    """Nothing lies within 45 degrees of the direction, nor comes near: with the margin of level none,
+    which grows with the distance, in part."""
+    made, rng, count = transform(dataset, kinds=['relation']), random.Random(2), 0
+    for scene in read_scenes(dataset, 'train'):
+        known = made._find(scene['sentences'][0]['keys']['rrsisd'])
+        things, size = scene['objects'], scene['size']
+        for _ in range(20):
+            text = made.absent('the ship', known, rng)
+            if text is None:
+                continue
+            count += 1
+            relation = re.search(r'(left|right)(?: side)? of the |(above|below|under) the ', text)
+            (anchor,) = solve(text[relation.end() :], things, size)
+            name = re.search(rf'\b({"|".join(sorted(ALIASES, key=len, reverse=True))})\b', text)[1]
+            axis, sign = {'left': (0, -1), 'right': (0, 1), 'above': (1, -1)}.get(
+                relation[1] or relation[2], (1, 1)
+            )
+            for thing in things:
+                if thing['category'] == ALIASES[name] and thing is not things[anchor]:
+                    step = np.subtract(thing['centre'], things[anchor]['centre'])
+                    assert sign * step[axis] - abs(step[1 - axis]) <= -0.04 * size + 1e-9, text
+    assert count > 200
+
+
+def test_sentences_without_a_target_are_renewed_by_share(dataset):
+    made = transform(dataset, prob=0.0, renew=0.5, kinds=['relation'])
+    made._read()
+    random.seed(3)
+    texts = []
+    for key in list(made._scene_of) * 5:
+        results = dict(text='the dam', sample_id=key, gt_mask=np.zeros((4, 4), bool))
+        texts.append(made.transform(results)['text'])
+        asked = dict(text='the ship', sample_id=key, gt_mask=np.ones((4, 4), bool))
+        assert made.transform(asked)['gt_mask'].all() and asked['text'] == 'the ship'
+    share = np.mean([text != 'the dam' for text in texts])
+    assert abs(share - 0.5) < 4 * 0.5 / len(texts) ** 0.5
+    assert all(re.search(r' of the | above | below | under ', t) for t in texts if t != 'the dam')
+
+
 def test_the_other_objects_are_all_then(dataset):
     made = transform(dataset)
     made._read()
@@ -169,6 +211,8 @@ def test_a_draw_depends_on_seed_epoch_and_sample_alone(dataset):
 def test_what_it_refuses(dataset, tmp_path):
     with pytest.raises(ValueError, match='prob is from 0 to 1'):
         AbsentSentences(data_root='x', prob=2)
+    with pytest.raises(ValueError, match='renew is from 0 to 1'):
+        AbsentSentences(data_root='x', renew=-0.1)
     with pytest.raises(ValueError, match='kinds are of exchange'):
         AbsentSentences(data_root='x', kinds=['colour'])
     with pytest.raises(UserError, match='layout is one of'):
@@ -176,8 +220,8 @@ def test_what_it_refuses(dataset, tmp_path):
     made = transform(dataset)
     with pytest.raises(UserError, match="sample 'no such' is not in scenes_train.jsonl"):
         made._find('no such')
-    with pytest.raises(UserError, match="scene 3 has no 'colour'.*SynthRS alone"):
-        absent_sentences.Scene(
+    with pytest.raises(UserError, match="scene 3 has no 'colour'.*SynthRS, and of `convert coco`"):
+        DrawnScene(
             dict(scene=3, size=9, sentences=[], objects=[dict(category='ship', bbox=[0, 0, 1, 1])])
         )
     with pytest.raises(UserError, match='scenes'):

@@ -29,6 +29,14 @@ annotation. It is found by looking: tools/data/browse.py draws the triplets.
 
 from .category_names import spoken_names
 from .choose import Expression, Limits, expressions_of
-from .instance_solver import NotUnderstood, solve
+from .instance_solver import NotUnderstood, anchors_of, solve
 
-__all__ = ['Expression', 'Limits', 'NotUnderstood', 'expressions_of', 'solve', 'spoken_names']
+__all__ = [
+    'Expression',
+    'Limits',
+    'NotUnderstood',
+    'anchors_of',
+    'expressions_of',
+    'solve',
+    'spoken_names',
+]

@@ -55,17 +55,34 @@ def solve(
         names: category -> what sentences call it.
     """
     reader = _Reader(objects, height, width, names)
-    text = re.sub(r'^(?:the|an|a) ', '', ' '.join(sentence.lower().split()).rstrip('. '))
-    noun = reader.noun(text)
-    rest = text[noun.end() :].strip()
-    relation = _RELATION.match(rest)
+    text = _plain(sentence)
+    relation, anchors = reader.anchors(text)
     if relation is None:
         return reader.phrase(text)
-    anchors = reader.phrase(rest[relation.end() :])
     if len(anchors) != 1:
         return set()  # 'the plane', where there is none or more than one
+    noun = reader.noun(text)
     found = reader.related(reader.named(noun) - anchors, relation, next(iter(anchors)))
     return reader.most(found, noun)
+
+
+def anchors_of(
+    sentence: str,
+    objects: Sequence[Item],
+    *,
+    height: int,
+    width: int,
+    names: Mapping[str, Iterable[str]],
+) -> set[int] | None:
+    """The indices of the objects beside which a sentence seeks: one, unless the sentence has more
+    readings than one or none. None: it has no relation. Arguments as of `solve`."""
+    relation, anchors = _Reader(objects, height, width, names).anchors(_plain(sentence))
+    return None if relation is None else anchors
+
+
+def _plain(sentence: str) -> str:
+    """Lower case, without an article before it and a full stop behind it."""
+    return re.sub(r'^(?:the|an|a) ', '', ' '.join(sentence.lower().split()).rstrip('. '))
 
 
 class _Reader:
@@ -91,6 +108,12 @@ class _Reader:
         if noun is None:
             raise NotUnderstood(f'no object is named at the start of {text!r}')
         return noun
+
+    def anchors(self, text: str) -> tuple[re.Match | None, set[int]]:
+        """The relation of a sentence, and what its anchor may be."""
+        rest = text[self.noun(text).end() :].strip()
+        relation = _RELATION.match(rest)
+        return relation, set() if relation is None else self.phrase(rest[relation.end() :])
 
     def named(self, noun: re.Match) -> set[int]:
         return {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from ..ref_seg_model import RefSegModel
+from ..ref_seg_model import RefSegModel, check_with_target
 from .bert_encoder import BertEncoder, Words
 from .language_guided_enhancement import LanguageGuidedEnhancement
 from .pixel_word_attention import LanguageGate, PixelWordAttention
@@ -23,6 +24,14 @@ class LAVTOutputs(NamedTuple):
     words: Words
     mask_logits: Tensor  # (B, H_1, W_1)
     input_size: tuple[int, int]  # (S, S)
+
+    def rows(self, kept: Tensor) -> LAVTOutputs:
+        """Those of the sentences `kept` (B,) bool."""
+        return self._replace(
+            features=[one[kept] for one in self.features],
+            words=Words(*(part[kept] for part in self.words)),
+            mask_logits=self.mask_logits[kept],
+        )
 
     @property
     def p_dense(self) -> None:
@@ -53,7 +62,7 @@ class LAVT(RefSegModel):
         enhancement: further arguments of `LanguageGuidedEnhancement` (LGCE); None: off.
         intra_scale: {} adds an `IntraScaleInteraction` to stages 1 to 3 (RMSIN); None: off.
         cross_scale: further arguments of `CrossScaleInteraction` (RMSIN); None: off.
-        losses, autocast: as in `RSRefSeg2`.
+        losses, autocast, with_target: as in `RSRefSeg2`.
         init: 'pretrained', or 'random': architectures with random weights, without a network.
     Raises:
         ValueError: another init or autocast.
@@ -73,7 +82,9 @@ class LAVT(RefSegModel):
         losses: dict | None = None,
         init: Literal['pretrained', 'random'] = 'pretrained',
         autocast: Literal['bfloat16'] | None = None,
+        with_target: Sequence[str] = (),
     ) -> None:
+        self.check_values(with_target=with_target, losses=losses)
         if init not in ('pretrained', 'random'):
             raise ValueError(f"init is 'pretrained' or 'random', not {init!r}")
         image_tower = SwinEncoder(init=init, **swin)
@@ -99,7 +110,13 @@ class LAVT(RefSegModel):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
         self.add_interactions(enhancement, intra_scale, cross_scale)
         self.decoder = TopDownDecoder(widths=widths, **(decoder or {}))
+        self.with_target = tuple(with_target)
         self.add_losses(losses)
+
+    @staticmethod
+    def check_values(*, with_target: Sequence[str], losses: dict | None) -> None:
+        """Raises a UserError where options do not fit each other."""
+        check_with_target(with_target, losses)
 
     def add_interactions(
         self, enhancement: dict | None, intra_scale: dict | None, cross_scale: dict | None

@@ -153,10 +153,21 @@ def nothing_fulfils(sentence: str, objects: Sequence[Item], size: int) -> bool:
         NotUnderstood: the sentence is outside the grammar.
     """
     _, rest = _read_noun(sentence.strip(), objects)
-    relation = _RELATION.match(rest)
-    if relation is not None and len(solve(rest[relation.end() :], objects, size)) != 1:
+    if _RELATION.match(rest) and anchor_of(sentence, objects, size) is None:
         return False
     return not solve(sentence, objects, size)
+
+
+def anchor_of(sentence: str, objects: Sequence[Item], size: int) -> int | None:
+    """The index of the object beside which the sentence seeks; None where it names none, or not one.
+
+    Raises:
+        NotUnderstood: the sentence is outside the grammar.
+    """
+    _, rest = _read_noun(sentence.strip(), objects)
+    relation = _RELATION.match(rest)
+    found = set() if relation is None else solve(rest[relation.end() :], objects, size)
+    return found.pop() if len(found) == 1 else None
 
 
 def solve_without_anchor(sentence: str, objects: Sequence[Item], size: int) -> set[int]:
