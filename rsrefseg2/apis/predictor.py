@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ from ..directions import rewrite
 from ..engine import load_config, load_model
 from ..engine.calibration_files import calibration_of, threshold_of
 from ..errors import UserError
+from ..models.encoded_before import EncodedBefore
 from ..models.losses.segmentation import upsample, upsample_each
 from ..models.symbols import EncodedImages, RefSegOutputs
 from ..models.towers.tokenizers import words_in
@@ -106,6 +108,7 @@ class Predictor:
         self.calibration = None if checkpoint is None else calibration_of(self.model, checkpoint)
         self.threshold = threshold_of(self.model, self.calibration)
         self.batch_size = batch_size
+        self._before = EncodedBefore()  # a sentence that is asked of many pictures
         self._lock = threading.Lock()  # one pass at a time: tokenizer and memory are shared
         self._own = threading.local()  # .image: the one that this thread has set
         self._setters = 0  # threads that have set an image ...
@@ -292,9 +295,15 @@ class Predictor:
         prior = None
         if dense_prior is not None:
             prior = self._with_border(torch.from_numpy(dense_prior).to(lengths.device), image.shape)
-        return self.model.segment(
-            image.features, torch.zeros_like(lengths), input_ids, lengths, prior
-        )
+        index = torch.zeros_like(lengths)
+        with self._remembering():
+            return self.model.segment(image.features, index, input_ids, lengths, prior)
+
+    def _remembering(self) -> AbstractContextManager:
+        """Sentences are encoded once for all pictures; nothing for a model that encodes none."""
+        if not hasattr(self.model, 'remembering'):
+            return nullcontext()
+        return self.model.remembering(self._before)
 
     def _with_border(self, prior: Tensor, shape: tuple[int, int]) -> Tensor:
         """(h, w) logits of an image of `shape` -> (1, H2/4, W2/4), as p_dense lies."""

@@ -43,6 +43,8 @@ LEVERS = (  # a test compares them
     'SigLIP again',
     'all again',
     'bf16 all again',
+    'bf16 towers',
+    'int8 towers',
 )
 AXES = {'sentences': 'sentences of a picture', 'side': 'side of a picture, pixels'}
 

@@ -65,7 +65,7 @@ def export(
     exact = copy.deepcopy(cfg)
     for key in ('frozen_dtype', 'compile_blocks'):
         exact.model.pop(key, None)
-    model = load_model(exact, checkpoint, device)
+    model = load_model(exact, checkpoint, device, predicts=False)
     require_rsrefseg2(model, 'an export')
     calibration = calibration_of(model, checkpoint)
     tokenizer = tokenizer_file(model)

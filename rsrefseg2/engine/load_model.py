@@ -35,13 +35,21 @@ def check_checkpoint(config: Config, checkpoint: str | Path | None) -> None:
 
 
 def load_model(
-    config: Config, checkpoint: str | Path | None, device: str | torch.device | None = None
+    config: Config,
+    checkpoint: str | Path | None,
+    device: str | torch.device | None = None,
+    *,
+    predicts: bool = True,
 ) -> RefSegModel:
     """The config's model with the checkpoint's weights, in eval mode, on the device; the config is
     its `cfg`. With None for the checkpoint a zero-shot model, which answers the same calls for a
     test and a prediction.
 
     A checkpoint below demo/ is found from any folder, as configs are.
+
+    Args:
+        predicts: nothing but predictions are asked of it (`RSRefSeg2.for_prediction`); False where
+            its weights are written.
 
     Raises:
         UserError: see `check_checkpoint`, `read_checkpoint` and `check_fits`.
@@ -64,7 +72,8 @@ def load_model(
     load_checkpoint(model, str(checkpoint))
     model.cfg = config
     model.known_words = None if words is None else frozenset(words)
-    return model.to(device).eval()
+    model = model.to(device).eval()
+    return model.for_prediction() if predicts else model
 
 
 def find_device(device: str | torch.device | None) -> torch.device:

@@ -98,9 +98,12 @@ class RefSegTestLoop(TestLoop):
 
 
 def encoding_once(runner: FlexibleRunner) -> AbstractContextManager:
-    """`RSRefSeg2.remembering` of the model that a runner tests; nothing for a zero-shot model."""
+    """`RSRefSeg2.remembering` of the model that a runner tests, which gets ready for it; nothing for
+    a zero-shot model."""
     model = getattr(runner.model, 'module', runner.model)
-    return model.remembering() if hasattr(model, 'remembering') else nullcontext()
+    if not hasattr(model, 'remembering'):
+        return nullcontext()
+    return model.for_prediction().remembering()
 
 
 class ControlLoop(TestLoop):

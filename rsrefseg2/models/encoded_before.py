@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .data_preprocessor import ModelInputs
 from .dual_modality_encoder import DualModalityEncoder
@@ -17,16 +17,22 @@ MOST_TEXTS = 1024  # 0.3 GiB at full size
 class EncodedBefore:
     """Every sentence is encoded once, every image once while batches that show it follow each other.
 
-    Right as long as the weights stay: see `RSRefSeg2.remembering`.
+    Right as long as the weights stay: see `RSRefSeg2.remembering`. Sentences are forgotten where the
+    text tower's weights or autocast have changed, so that they may be kept between calls.
     """
 
     def __init__(self) -> None:
         self._texts: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
+        self._made_by: tuple = ()
         # image id -> I_1, I_2 and what was made of them, of the last batch
         self._images: dict[int, tuple[Tensor, Tensor, EncodedImages]] = {}
 
     def texts(self, encoder: DualModalityEncoder, ids: Tensor, lengths: Tensor) -> EncodedText:
         """`DualModalityEncoder.encode_text` of B sentences."""
+        made_by = _state_of(encoder.text_model, ids.device.type)
+        if made_by != self._made_by:
+            self._texts.clear()
+            self._made_by = made_by
         keys = [(n, *row) for n, row in zip(lengths.tolist(), ids.tolist(), strict=True)]
         new = {key: i for i, key in enumerate(keys) if key not in self._texts}
         if new:
@@ -58,6 +64,12 @@ class EncodedBefore:
                 known[u] = where[u], how[u], _row(made, k)
         self._images = {ids[u]: known[u] for u in range(len(where))}
         return _joined([known[u][2] for u in range(len(where))])
+
+
+def _state_of(tower: nn.Module, device: str) -> tuple:
+    """Equal as long as the same weights compute in the same precision."""
+    weights = ((id(one), one._version) for one in tower.parameters())
+    return (torch.is_autocast_enabled(device), torch.get_autocast_dtype(device), *weights)
 
 
 def _row(images: EncodedImages, k: int) -> EncodedImages:

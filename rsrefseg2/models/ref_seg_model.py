@@ -130,6 +130,10 @@ class RefSegModel(BaseModel):
         """The images of a batch, encoded."""
         return self.encode_images(inputs.images_siglip, inputs.images_sam)
 
+    def for_prediction(self) -> RefSegModel:
+        """The model itself, made ready for what only predicts; see `RSRefSeg2`."""
+        return self
+
     def precision(self, device: torch.device) -> AbstractContextManager:
         """What the parts run in: autocast, or nothing."""
         return (

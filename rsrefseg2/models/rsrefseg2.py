@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from .symbols import EncodedImages, RefSegOutputs, TowerSpec
 from .symmetry_average import predict_with_symmetries
 from .towers.activation_checkpointing import store_frozen_in_bfloat16
 from .towers.compiling import compile_towers
+from .towers.prediction_weights import PredictionDtype, convert_for_prediction
 
 
 @MODELS.register_module()
@@ -45,6 +46,8 @@ class RSRefSeg2(RefSegModel):
             gradients, the optimizer, BatchNorm's statistics and the losses stay in float32.
         frozen_dtype: 'bfloat16': the towers' frozen weights are kept in BF16, which needs
             autocast (`store_frozen_in_bfloat16`). Checkpoints are the same.
+        prediction_dtype: 'bfloat16' or 'int8': what predicts (`for_prediction`) has the towers' LoRA
+            merged and their weights in this type (`convert_for_prediction`). Nothing is trained so.
         compile_blocks: a backend of torch.compile ('inductor'): the towers' blocks are compiled, each
             kind once for its sizes (`compile_blocks`). The first pass takes minutes at full size.
         upsample_via_sam_input: masks are upsampled to SAM's H2 x W2, then to their original size
@@ -76,6 +79,7 @@ class RSRefSeg2(RefSegModel):
         data_preprocessor: dict | None = None,
         autocast: Literal['bfloat16'] | None = None,
         frozen_dtype: Literal['float32', 'bfloat16'] = 'float32',
+        prediction_dtype: PredictionDtype | None = None,
         compile_blocks: str | None = None,
         upsample_via_sam_input: bool = False,
         test_symmetries: Group | None = None,
@@ -83,7 +87,7 @@ class RSRefSeg2(RefSegModel):
         with_target: Sequence[str] = (),
         presence_threshold: Fraction | None = None,
     ) -> None:
-        _check_choices(init, autocast, frozen_dtype, test_symmetries)
+        _check_choices(init, autocast, frozen_dtype, prediction_dtype, test_symmetries)
         self.check_values(
             autocast=autocast,
             frozen_dtype=frozen_dtype,
@@ -105,6 +109,7 @@ class RSRefSeg2(RefSegModel):
                 store_frozen_in_bfloat16(tower)
         if compile_blocks is not None:
             compile_towers(self, compile_blocks)
+        self.prediction_dtype, self._converted = prediction_dtype, False
         self.upsample_via_sam_input = upsample_via_sam_input
         self.test_symmetries, self.whole_view = test_symmetries, whole_view
         self.with_target, self.presence_threshold = tuple(with_target), presence_threshold
@@ -207,20 +212,49 @@ class RSRefSeg2(RefSegModel):
         )
 
     @contextmanager
-    def remembering(self) -> Iterator[None]:
+    def remembering(self, before: EncodedBefore | None = None) -> Iterator[None]:
         """Within it sentences that repeat are encoded once, and images that the next batch shows
         again. For tests and predictions: gradients are off, and the weights stay as they are.
+
+        Args:
+            before: what was encoded already, and gets what is encoded now; None: nothing, and what
+                is encoded is forgotten behind it.
 
         Nothing is kept where FSDP2 divides the weights: ranks that know their sentences would not
         take part in gathering them.
         """
         divided = any(hasattr(weight, 'device_mesh') for weight in self.parameters())
-        self._before = None if divided else EncodedBefore()
+        self._before = None if divided else before or EncodedBefore()
         try:
             with torch.no_grad():
                 yield
         finally:
             self._before = None
+
+    def for_prediction(self) -> RSRefSeg2:
+        """The model itself, its towers once and for all as `prediction_dtype` says; called by what
+        predicts, when the weights are loaded and on their device.
+
+        Raises:
+            UserError: see `convert_for_prediction`.
+        """
+        if self.prediction_dtype is not None and not self._converted:
+            convert_for_prediction(self.towers(), self.prediction_dtype)
+            self._converted = True
+        return self
+
+    def train(self, mode: bool = True) -> RSRefSeg2:
+        """As torch's.
+
+        Raises:
+            UserError: training with `prediction_dtype`.
+        """
+        if mode and self.prediction_dtype is not None:
+            raise UserError(
+                f'model.prediction_dtype={self.prediction_dtype!r} is for tests and predictions: '
+                'set it to None to train'
+            )
+        return super().train(mode)
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -272,7 +306,11 @@ def require_rsrefseg2(model: nn.Module, what: str) -> None:
 
 
 def _check_choices(
-    init: str, autocast: str | None, frozen_dtype: str, test_symmetries: str | None
+    init: str,
+    autocast: str | None,
+    frozen_dtype: str,
+    prediction_dtype: str | None,
+    test_symmetries: str | None,
 ) -> None:
     if init not in ('pretrained', 'random'):
         raise ValueError(f"init is 'pretrained' or 'random', not {init!r}")
@@ -280,6 +318,10 @@ def _check_choices(
         raise ValueError(
             "autocast is None or 'bfloat16', frozen_dtype 'float32' or 'bfloat16',"
             f' not {autocast!r} and {frozen_dtype!r}'
+        )
+    if prediction_dtype not in (None, *get_args(PredictionDtype)):
+        raise ValueError(
+            f"prediction_dtype is None, 'bfloat16' or 'int8', not {prediction_dtype!r}"
         )
     if test_symmetries not in (None, *GROUPS):
         raise ValueError(

@@ -61,6 +61,8 @@ LEVERS: dict[str, dict[str, Any]] = {
         'model.siglip.vision_recompute': True,
         'model.siglip.text_recompute': True,
     },
+    'bf16 towers': {'model.prediction_dtype': 'bfloat16'},
+    'int8 towers': {'model.prediction_dtype': 'int8'},
 }
 
 

@@ -270,7 +270,7 @@ def to_release(path: str, out: str, *, cfg: Config, dataset: str) -> Conversion:
     model = build_on_meta(cfg.model)
     placing, state = _place(model, cfg), checkpoint['state_dict']
     if checkpoint.get('towers'):
-        state = load_model(cfg, path, 'cpu').state_dict()
+        state = load_model(cfg, path, 'cpu', predicts=False).state_dict()
     check_fits(model, dict(checkpoint, state_dict=state), location=path)
     try:
         official = to_official(state, placing)

@@ -36,7 +36,8 @@ class Pretrained(NamedTuple):
 
 @PRETRAINED.register_module()
 def load_pretrained(name: str | Path, device: str | torch.device | None = 'cpu') -> RefSegModel:
-    """The model that `find_pretrained` finds, in eval mode.
+    """The model that `find_pretrained` finds, in eval mode, its weights as they are: for less time
+    call `for_prediction`.
 
     Args:
         device: None: the first GPU if there is one, else the CPU.
@@ -44,7 +45,7 @@ def load_pretrained(name: str | Path, device: str | torch.device | None = 'cpu')
         UserError: see `find_pretrained` and `load_model`.
     """
     found = find_pretrained(name)
-    return load_model(load_config(found.config), found.checkpoint, device)
+    return load_model(load_config(found.config), found.checkpoint, device, predicts=False)
 
 
 def find_pretrained(name: str | Path) -> Pretrained:

@@ -112,7 +112,7 @@ def read_given(
     public = public_names(cfg, names)
     exact = copy.deepcopy(cfg)
     exact.model.pop('frozen_dtype', None)  # what is written is float32
-    model = load_model(exact, checkpoint, 'cpu')
+    model = load_model(exact, checkpoint, 'cpu', predicts=False)
     return Given(
         cfg,
         Path(checkpoint),

@@ -1,8 +1,10 @@
 """SAM as transformers has it, without the work whose results nothing reads.
 
 Seen in transformers 5.23: each block of Hiera multiplies queries and keys of one place across its
-heads and drops the product; the neck computes sines for a video memory that is not there; the mask
-decoder draws four masks and scores them, of which the paper takes the first.
+heads and drops the product; the first block reads its patches across memory; the neck's 1x1
+convolutions copy maps of 256 channels into another order, and it computes sines for a video memory
+that is not there; the mask decoder draws four masks and scores them, of which the paper takes the
+first.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.sam2.modeling_sam2 import (
     Sam2MultiScaleAttention,
+    Sam2PatchEmbeddings,
     Sam2SinePositionEmbedding,
+    Sam2VisionNeck,
     do_pool,
     eager_attention_forward,
 )
@@ -70,15 +74,57 @@ class NoPositions(Sam2SinePositionEmbedding):
         return torch.zeros(1, 1, 1, 1, device=device, dtype=dtype)
 
 
+class OrderedPatches(Sam2PatchEmbeddings):
+    """transformers' patches, each patch's channels side by side in memory, as the blocks read them."""
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """(U, 3, H2, W2) -> (U, H2/4, W2/4, d)."""
+        patches = super().forward(pixel_values)
+        return patches if is_plain() else patches.contiguous()
+
+
+class TokenNeck(Sam2VisionNeck):
+    """transformers' neck, its 1x1 convolutions as linear layers on the tokens where they lie."""
+
+    def forward(
+        self, hidden_states: tuple[Tensor, ...]
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """(U, h, w, d) of each stage, finest first -> (U, d2, h, w) and positions, coarsest first."""
+        if is_plain() or any(_adapted(conv) for conv in self.convs):
+            return super().forward(hidden_states)
+        maps: list[Tensor] = []
+        positions = []
+        for conv, states in zip(self.convs, reversed(hidden_states), strict=True):
+            weight = conv.weight.flatten(1)
+            tokens = nn.functional.linear(states.to(weight.dtype), weight, conv.bias)
+            level = len(self.convs) - 1 - len(maps)
+            if maps and level in self.fpn_top_down_levels:
+                twice = nn.functional.interpolate(maps[-1].float(), scale_factor=2.0)
+                tokens = tokens + twice.permute(0, 2, 3, 1).to(tokens.dtype)
+            maps.append(tokens.permute(0, 3, 1, 2))
+            position = self.position_encoding(maps[-1].shape, tokens.device, tokens.dtype)
+            positions.append(position.to(tokens.dtype))
+        return tuple(maps), tuple(positions)
+
+
+def _adapted(conv: nn.Module) -> bool:
+    """Whether it is more than a 1x1 convolution: LoRA's, or of another kernel."""
+    return type(conv) is not nn.Conv2d or conv.kernel_size != (1, 1) or conv.padding != (0, 0)
+
+
+LEAN: dict[type[nn.Module], type[nn.Module]] = {
+    Sam2MultiScaleAttention: HieraAttention,
+    Sam2PatchEmbeddings: OrderedPatches,
+    Sam2SinePositionEmbedding: NoPositions,
+    Sam2VisionNeck: TokenNeck,
+}
+
+
 def drop_unread_work(sam2: PreTrainedModel) -> None:
-    """Give the image encoder of a Sam2Model the two classes above, in place; it has no weights of
-    theirs, and names stay."""
-    encoder = sam2.vision_encoder
-    for module in encoder.modules():
-        if type(module) is Sam2MultiScaleAttention:
-            module.__class__ = HieraAttention
-        elif type(module) is Sam2SinePositionEmbedding:
-            module.__class__ = NoPositions
+    """Give the image encoder of a Sam2Model the classes above, in place; they have no weights of
+    their own, and names stay."""
+    for module in sam2.vision_encoder.modules():
+        module.__class__ = LEAN.get(type(module), type(module))
 
 
 def first_mask(
