@@ -15,6 +15,7 @@ from ..models.zero_shot.zero_shot_model import is_zero_shot
 from ..registry import MODELS, SCOPE
 from ..shipped import find_shipped
 from .checkpoint import load_checkpoint, read_checkpoint
+from .cpu_threads import limit_threads
 from .trained_as import check_function
 
 
@@ -54,6 +55,7 @@ def load_model(
     Raises:
         UserError: see `check_checkpoint`, `read_checkpoint` and `check_fits`.
     """
+    limit_threads()
     init_default_scope(config.get('default_scope', SCOPE))
     check_checkpoint(config, checkpoint)
     if checkpoint is None:

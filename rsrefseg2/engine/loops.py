@@ -18,6 +18,7 @@ from mmengine.runner import FlexibleRunner, TestLoop, autocast
 from ..errors import UserError
 from ..evaluation import COLUMNS, RATES, RefSegMetric, score_table, score_title
 from ..registry import DATASETS, LOOPS
+from .cpu_threads import limit_threads
 
 
 @LOOPS.register_module()
@@ -101,6 +102,7 @@ def encoding_once(runner: FlexibleRunner) -> AbstractContextManager:
     """`RSRefSeg2.remembering` of the model that a runner tests, which gets ready for it; nothing for
     a zero-shot model."""
     model = getattr(runner.model, 'module', runner.model)
+    limit_threads()
     if not hasattr(model, 'remembering'):
         return nullcontext()
     return model.for_prediction().remembering()

@@ -220,7 +220,8 @@ def parts_of(clock: Clock, flop: Mapping[str, int], peak: float) -> list[Part]:
 
 def peak_of(lever: str, device: torch.device) -> float:
     """FLOP a second of a matrix product in a lever's precision, measured once a process."""
-    return _peak(torch.bfloat16 if 'model.autocast' in LEVERS[lever] else torch.float32, device)
+    half = 'bfloat16' in LEVERS[lever].values()
+    return _peak(torch.bfloat16 if half else torch.float32, device)
 
 
 @functools.cache
@@ -301,7 +302,7 @@ def run(
     """Several predictions, of which the last one's logits are given; with `watch` training steps."""
     logits: list[Tensor] = []
     if watch is None:
-        model.eval()
+        model.eval().for_prediction()
         for _ in range(passes):
             logits = predict(model, work, clock)
         return logits

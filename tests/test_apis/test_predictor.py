@@ -12,6 +12,7 @@ from PIL import Image
 from rsrefseg2.apis import Predictor
 from rsrefseg2.apis.predictor import as_rgb
 from rsrefseg2.datasets import unique_images_collate
+from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError
 from rsrefseg2.structures import RefSegDataSample
 from rsrefseg2.synthrs.generation.generate import make_scene
@@ -309,3 +310,39 @@ def test_the_demo_names_words_that_it_has_no_token_for():
 
     predictor = Predictor(*demo_model(), 'cpu')
     assert predictor.unknown_words('the red Zebra near a ship') == ('zebra', 'near')
+
+
+def test_a_sentence_is_encoded_once_for_all_pictures(predictor, image):
+    """And anew where a weight of the text tower has changed."""
+    text_model, seen = predictor.model.encoder.text_model, []
+    handle = text_model.register_forward_hook(
+        lambda module, args, kwargs, out: seen.append(len(kwargs['input_ids'])), with_kwargs=True
+    )
+    try:
+        first = predictor.predict(['a new sentence', 'a ship'], predictor.encode(image))
+        seen.clear()
+        again = predictor.predict(['a ship', 'a new sentence'], predictor.encode(image))
+        assert not seen
+        for one, other in zip(first, reversed(again), strict=True):
+            assert np.allclose(one.logits, other.logits, rtol=1e-4, atol=1e-4)
+        weight = next(text_model.parameters())
+        with torch.no_grad():
+            weight.add_(1.0)
+        try:
+            changed = predictor.predict(['a new sentence'], predictor.encode(image))
+        finally:
+            with torch.no_grad():
+                weight.sub_(1.0)
+        assert seen == [1] and not np.allclose(changed[0].logits, first[0].logits, atol=1e-3)
+    finally:
+        handle.remove()
+
+
+def test_the_towers_are_converted_for_a_prediction(tiny, predictor, image):
+    config = load_config(str(tiny.config), options={'model.prediction_dtype': 'bfloat16'})
+    half = Predictor(config, tiny.checkpoint, 'cpu')
+    assert {p.dtype for tower in half.model.towers() for p in tower.parameters()} == {
+        torch.bfloat16
+    }
+    one, other = (each.set_image(image).predict('a ship')[0].logits for each in (half, predictor))
+    assert 0 < np.abs(one - other).max() < 0.2 * np.abs(other).max()
