@@ -95,6 +95,7 @@ class RSRefSeg2(RefSegModel):
             losses=losses,
             presence_threshold=presence_threshold,
             sam=sam,
+            prediction_dtype=prediction_dtype,
         )
         encoder = DualModalityEncoder(init=init, **siglip)
         mask_generator = MaskGenerator(init=init, **sam)
@@ -132,6 +133,7 @@ class RSRefSeg2(RefSegModel):
         losses: dict | None,
         presence_threshold: float | None,
         sam: dict,
+        prediction_dtype: str | None = None,
     ) -> None:
         """Raises a UserError where options do not fit each other."""
         check_with_target(with_target, losses)
@@ -144,6 +146,15 @@ class RSRefSeg2(RefSegModel):
             raise UserError(
                 "frozen_dtype='bfloat16' mixes BF16 and float32 weights, which only "
                 "autocast can compute with: set model.autocast='bfloat16', too"
+            )
+        if prediction_dtype is not None and frozen_dtype == 'bfloat16':
+            raise UserError(
+                'prediction_dtype merges LoRA into float32 weights, BF16 would swallow it: set '
+                "model.frozen_dtype='float32'"
+            )
+        if prediction_dtype == 'int8' and autocast is not None:
+            raise UserError(
+                "prediction_dtype='int8' computes on float32 activations: set model.autocast=None"
             )
 
     def images_of(self, inputs: ModelInputs) -> EncodedImages:

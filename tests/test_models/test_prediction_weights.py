@@ -63,10 +63,16 @@ def test_what_is_converted():
         assert len(linear) > 3 and all(isinstance(one, QUANTISED) for one in linear)
 
 
-def test_both_kinds_run_under_autocast_too():
-    for dtype in ('bfloat16', 'int8'):
-        model = whole(prediction_dtype=dtype, autocast='bfloat16').eval().for_prediction()
-        assert difference(outputs(model).images.v, outputs(whole().eval()).images.v) < 0.1
+def test_bf16_towers_run_under_autocast_too():
+    model = whole(prediction_dtype='bfloat16', autocast='bfloat16').eval().for_prediction()
+    assert difference(outputs(model).images.v, outputs(whole().eval()).images.v) < 0.1
+
+
+def test_what_does_not_go_together_is_one_line():
+    with pytest.raises(UserError, match='float32 activations: set model.autocast=None'):
+        whole(prediction_dtype='int8', autocast='bfloat16')
+    with pytest.raises(UserError, match="set model.frozen_dtype='float32'"):
+        whole(prediction_dtype='bfloat16', autocast='bfloat16', frozen_dtype='bfloat16')
 
 
 def test_training_and_a_wrong_type_are_one_line():

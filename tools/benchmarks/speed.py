@@ -1,7 +1,7 @@
 """Ratios against the plain way, in one process: a training step, many sentences, a test, Eq. 7.
 
     python tools/benchmarks/speed.py step configs/synthrs_tiny.py
-    python tools/benchmarks/speed.py image configs/rrsisd_siglip2_sam21l.py --sentences 15
+    python tools/benchmarks/speed.py image configs/rrsisd_siglip2_sam21l.py --sentences 15 --lever "bf16 towers"
     python tools/benchmarks/speed.py test configs/synthrs_tiny.py
     python tools/benchmarks/speed.py dense configs/rrsisd_siglip2_sam21l.py
 
@@ -34,6 +34,7 @@ from rsrefseg2.models.prompter.dense_prompt import upsampled_cosine
 from rsrefseg2.models.towers.plain_forms import plain_forms
 from rsrefseg2.options import add_shared
 from rsrefseg2.profiling.bench import (
+    LEVERS,
     agreement_of,
     make_optimizer,
     make_work,
@@ -104,7 +105,7 @@ def dense_sides(args: argparse.Namespace, model: Any) -> tuple[Callable, Callabl
     return side(literal_cosine), side(upsampled_cosine), 1
 
 
-def sides_of(args: argparse.Namespace, model: Any) -> tuple[Callable, Callable, int]:
+def sides_of(args: argparse.Namespace, model: Any) -> tuple[Callable, Callable, float]:
     """plain, fast: functions that append logits to a list; how many more sentences fast takes."""
     if args.case == 'dense':
         return dense_sides(args, model)
@@ -121,16 +122,16 @@ def sides_of(args: argparse.Namespace, model: Any) -> tuple[Callable, Callable, 
     if args.case == 'image':
         given = items(1, args.sentences, args.sentences, args.side)
         return (
-            lambda found: predictions(model, given, 1, found),
-            lambda found: predictions(model, given, args.sentences, found),
-            1,
+            lambda found: predictions(model, given[: args.calls], 1, found),
+            lambda found: predictions(args.fast, given, args.sentences, found),
+            args.sentences / min(args.calls or args.sentences, args.sentences),
         )
     given = items(SCENES, PER_SCENE, DIFFERENT, args.side)
     some = given[: args.scenes * PER_SCENE]
 
     def fast(found: list[Tensor]) -> None:
-        with model.remembering():
-            predictions(model, given, args.batch, found)
+        with args.fast.remembering():
+            predictions(args.fast, given, args.batch, found)
 
     return lambda found: predictions(model, some, 1, found), fast, SCENES // args.scenes
 
@@ -163,27 +164,38 @@ def measure(args: argparse.Namespace, model: Any) -> dict[str, Any]:
     return row
 
 
+def build_model(args: argparse.Namespace, lever: str) -> Any:
+    """The config's model with a lever's keys, the same weights each time."""
+    torch.manual_seed(0)
+    config = load_config(args.config, options={**(args.cfg_options or {}), **LEVERS[lever]})
+    with DefaultScope.overwrite_default_scope(SCOPE):
+        return MODELS.build(config.model)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('case', choices=('step', 'image', 'test', 'dense'))
     parser.add_argument('config')
     parser.add_argument('--sentences', type=int, default=15)
+    parser.add_argument('--calls', type=int, help='of plain for the image; times the rest')
     parser.add_argument('--batch', type=int, default=24, help='sentences, of the test')
     parser.add_argument('--scenes', type=int, default=5, help='that are asked one call a sentence')
     parser.add_argument('--side', type=int, default=192, help='of a picture')
     parser.add_argument('--turns', type=int, default=9, help='0: one turn, cold')
     parser.add_argument('--device', default='cpu')
+    parser.add_argument(
+        '--lever', choices=LEVERS, default='eager', help='of the fast side of image and test'
+    )
     add_shared(parser, 'cfg-options')
     args = parser.parse_args()
     args.device = torch.device(args.device)
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    config = load_config(args.config, options=args.cfg_options).model
     if args.case == 'dense':  # its sizes alone
-        model = build_on_meta(config)
+        model = build_on_meta(load_config(args.config, options=args.cfg_options).model)
     else:
-        with DefaultScope.overwrite_default_scope(SCOPE):
-            model = MODELS.build(config).to(args.device)
+        both = (build_model(args, lever).to(args.device) for lever in ('eager', args.lever))
+        model, args.fast = both
+        args.fast.eval().for_prediction()
     print(json.dumps(measure(args, model), indent=1))
 
 
