@@ -74,7 +74,7 @@ def _quantise(tower: nn.Module) -> None:
             f"{torch.__version__} lacks ({error}): take 'bfloat16'"
         ) from None
     with _engine(), warnings.catch_warnings():
-        warnings.simplefilter('ignore', DeprecationWarning)  # of the whole of torch.ao
+        warnings.filterwarnings('ignore', '.*deprecated')  # all of torch.ao
         quantize_dynamic(tower, {nn.Linear: per_channel_dynamic_qconfig}, inplace=True)
 
 
