@@ -131,7 +131,7 @@ def test_a_published_baseline_answers_the_same(runs, tmp_path):
     main(['publish', config, str(checkpoint), '--out', str(tmp_path / 'model')])
     card = (tmp_path / 'model/README.md').read_text()
     assert 'LAVT, arXiv 2112.02244, with the interactions of RMSIN' in card
-    assert 'trained whole' in card and 'drawn at random' in card
+    assert 'trained whole' in card and 'shipped with the code' in card
     model = load_pretrained(tmp_path / 'model')
     assert isinstance(model, LAVT)
     held = read_checkpoint(checkpoint)['state_dict']

@@ -255,7 +255,7 @@ def test_a_config_loads_and_builds(path):
 def test_the_recipe_is_the_papers():
     cfg = load_config(str(ROOT / 'configs/baselines/rrsisd_lavt.py'))
     assert cfg.model.swin.image_size == 480 and cfg.train_cfg.max_epochs == 40
-    assert cfg.optim_wrapper.optimizer == dict(type='AdamW', lr=5e-5, weight_decay=0.01)
+    assert cfg.optim_wrapper.optimizer == dict(type='AdamW', lr=5e-5, weight_decay=0.01, fused=True)
     assert cfg.param_scheduler[0].type == 'PolyLR' and cfg.param_scheduler[0].power == 0.9
     assert cfg.auto_scale_lr.base_batch_size == 32 == 4 * cfg.train_dataloader.batch_size
     rmsin = load_config(str(ROOT / 'configs/baselines/rrsisd_rmsin.py'))

@@ -316,7 +316,7 @@ def test_the_pointing_game_leaves_them_out(generalised, tmp_path):
     preprocess = RefSegDataPreprocessor(
         tokenizer=str(tmp_path), init='pretrained', max_length=24, size_siglip=128, size_sam=128
     )
-    siglip = Pointing(made.siglip.config, lambda i: 0)
-    found = pointing_game(siglip, preprocess, generalised)
-    assert siglip.calls == 30  # 6 scenes, a sentence of each level
+    pointing = Pointing(made.grid_size, preprocess, lambda i: 0)
+    found = pointing_game(pointing, generalised)
+    assert pointing.calls == 30  # 6 scenes, a sentence of each level
     assert {name.split(':')[0] for name in found} == set(LEVELS)
