@@ -22,7 +22,7 @@ from rsrefseg2.synthrs.generation.language import Ground, Phrase, Relation
 from rsrefseg2.synthrs.generation.more_levels import Pair, clear_group, clearly_empty
 from rsrefseg2.synthrs.generation.wording import more_vocabulary, vocabulary
 from rsrefseg2.synthrs.pretraining.pointing import pointing_game
-from rsrefseg2.synthrs.pretraining.tasks import SiglipPretraining
+from rsrefseg2.synthrs.pretraining.siglip_task import SiglipPretraining
 from tests.synthrs_data import PER_LEVEL, SCENES, recipe
 from tests.test_synthrs.test_generate import thing
 from tests.test_synthrs.test_pretraining import Pointing

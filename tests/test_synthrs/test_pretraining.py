@@ -19,15 +19,11 @@ from rsrefseg2.registry import MODELS, SCOPE
 from rsrefseg2.synthrs.generation.language import Phrase, Relation
 from rsrefseg2.synthrs.pretraining.lavt_task import LAVTPretraining
 from rsrefseg2.synthrs.pretraining.pointing import pointing_game
+from rsrefseg2.synthrs.pretraining.pointing_task import PointingPretraining, Reading, even_contrast
 from rsrefseg2.synthrs.pretraining.questions import questions
-from rsrefseg2.synthrs.pretraining.tasks import (
-    PointingPretraining,
-    Reading,
-    SamPretraining,
-    SiglipPretraining,
-    even_contrast,
-    whiten_patches,
-)
+from rsrefseg2.synthrs.pretraining.sam_task import SamPretraining
+from rsrefseg2.synthrs.pretraining.siglip_task import SiglipPretraining
+from rsrefseg2.synthrs.pretraining.start_values import whiten_patches
 from rsrefseg2.synthrs.pretraining.train_towers import pretrain, training_scenes
 
 OPTIONS = dict(image_size=64, patch_size=16, layers=2, width=48, positions='sine', reading=0.1)

@@ -24,7 +24,8 @@ from rsrefseg2.models.prompter.init import sine_positions
 from rsrefseg2.synthrs.generation.language import Phrase, Relation
 from rsrefseg2.synthrs.generation.objects import CATEGORIES
 from rsrefseg2.synthrs.generation.wording import say
-from rsrefseg2.synthrs.pretraining.tasks import SiglipPretraining, fan_in_init
+from rsrefseg2.synthrs.pretraining.siglip_task import SiglipPretraining
+from rsrefseg2.synthrs.pretraining.start_values import fan_in_init
 
 NAMES, SAME, OTHERS, WIDTH, HEADS = list(CATEGORIES), 5, 5, 96, 4
 

@@ -15,7 +15,8 @@ from ...models.baselines.single_image_inputs import SingleImageDataPreprocessor
 from ...models.baselines.swin_encoder import SwinEncoder
 from ...models.losses.alignment import masked_mean
 from ...models.prompter.init import sine_positions
-from .tasks import POSITIONS, PointingPretraining, fan_in_init, write_words
+from .pointing_task import POSITIONS, PointingPretraining, write_words
+from .start_values import fan_in_init
 
 LAVT_FOLDERS = ('swin', 'bert')  # within what is written
 WIDTH = 96  # of BERT
@@ -105,7 +106,8 @@ class LAVTPretraining(PointingPretraining):
                 found.append(F.interpolate(head, self.grid_size, mode='bilinear'))
             if stage < 3:
                 tokens, size = self.swin.merge(stage, tokens, size)
-        return sum(found[1:], found[0]).flatten(2).mT
+        third, fourth = found
+        return (third + fourth).flatten(2).mT
 
     def sentences(self, input_ids: Tensor, lengths: Tensor) -> Tensor:
         """The mean of the words, (B, WIDTH)."""

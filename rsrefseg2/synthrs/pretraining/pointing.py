@@ -12,7 +12,7 @@ import torch
 from ...datasets import RRSISD, unique_images_collate
 from ...datasets.scene_files import SCENES, read_scenes, single_target
 from ...rle import decode
-from .tasks import PointingPretraining
+from .pointing_task import PointingPretraining
 
 PIPELINE = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackRefSegInputs')]
 BATCH = 96  # sentences

@@ -32,8 +32,11 @@ from ...records import read_json, to_json
 from .lavt_task import LAVT_FOLDERS, LAVTPretraining
 from .photographs import Photographs
 from .pointing import pointing_game
+from .pointing_task import PointingPretraining
 from .questions import questions
-from .tasks import PointingPretraining, SamPretraining, SiglipPretraining, whiten_patches
+from .sam_task import SamPretraining
+from .siglip_task import SiglipPretraining
+from .start_values import whiten_patches
 
 RECORD = 'pretraining.jsonl'
 # by tower
