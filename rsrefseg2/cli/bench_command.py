@@ -86,9 +86,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shared(parser, 'overwrite', 'device', 'json', 'cfg-options')
 
 
+def check_arguments(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Ends with one line where options contradict each other."""
+    if args.count and args.sweep:
+        parser.error('--count and --sweep ask for two things: give one of them')
+    if (args.count or args.check) and not args.train:
+        parser.error(f'--{"count" if args.count else "check"} is about training: add --train')
+    if args.check and args.images * args.per_image < 2:
+        parser.error(
+            '--check needs two sentences, of one the sample contrast has no gradient: add --images 2'
+        )
+    if args.sweep and len(args.levers) > 1:
+        parser.error('--sweep takes one lever: give the others in calls of their own')
+    if args.out and not args.sweep:
+        parser.error('--out is the plot of --sweep: add --sweep sentences')
+
+
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    _check(args)
     with contextlib.redirect_stdout(sys.stderr):  # libraries' notices
         from ..engine import explain_out_of_memory, load_config
         from ..engine.load_model import find_device
@@ -110,22 +125,6 @@ def run(args: argparse.Namespace) -> None:
 
 def _mode(args: argparse.Namespace) -> str:
     return 'count' if args.count else 'sweep' if args.sweep else 'bench'
-
-
-def _check(args: argparse.Namespace) -> None:
-    """Options that do not go together."""
-    if args.count and args.sweep:
-        raise UserError('--count and --sweep ask for two things: give one of them')
-    if (args.count or args.check) and not args.train:
-        raise UserError(f'--{"count" if args.count else "check"} is about training: add --train')
-    if args.check and args.images * args.per_image < 2:
-        raise UserError(
-            '--check needs two sentences, of one the sample contrast has no gradient: add --images 2'
-        )
-    if args.sweep and len(args.levers) > 1:
-        raise UserError('--sweep takes one lever: give the others in calls of their own')
-    if args.out and not args.sweep:
-        raise UserError('--out is the plot of --sweep: add --sweep sentences')
 
 
 def _tell(line: str) -> None:

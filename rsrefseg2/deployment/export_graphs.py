@@ -58,7 +58,8 @@ def export(
         device: that the graphs of 'torch' and 'aoti' run on; ONNX runs anywhere.
     Raises:
         UserError: the format is unknown, or has no such device; `out` is not empty; there is no C++
-            compiler for 'aoti'; the checkpoint does not fit the config; the tokenizer cannot be written (`tokenizer_file`). Nothing is written.
+            compiler for 'aoti'; the checkpoint does not fit the config; the tokenizer cannot be
+            written (`tokenizer_file`). Nothing is written.
     """
     out = Path(os.path.realpath(out))
     check_request(out, form, device)

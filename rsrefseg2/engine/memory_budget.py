@@ -48,7 +48,8 @@ def apply_memory_budget(cfg: Config) -> str | None:
     Returns:
         A line for the log; None: no budget is given.
     Raises:
-        UserError: the budget is no amount, or cannot be met; the model has no such layers.
+        UserError: the budget is no amount, or cannot be met; the model has no such layers; the
+            strategy is none of STATES.
     """
     given = cfg.get('memory_budget')
     if given is None:
@@ -58,6 +59,11 @@ def apply_memory_budget(cfg: Config) -> str | None:
     if not {'sam', 'siglip'} <= set(cfg.model):
         raise UserError(
             f'memory_budget picks layers of SAM and SigLIP, which {cfg.model.type} has not: set '
+            'memory_budget=None'
+        )
+    if cfg.strategy.type not in STATES:
+        raise UserError(
+            f'memory_budget knows what {", ".join(STATES)} hold, not {cfg.strategy.type}: set '
             'memory_budget=None'
         )
     images, sentences = batch_of(cfg)

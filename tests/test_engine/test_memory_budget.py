@@ -136,3 +136,11 @@ def test_a_model_without_such_layers_is_refused():
     cfg.memory_budget = '1GiB'
     with pytest.raises(UserError, match='memory_budget picks layers of SAM and SigLIP, which LAVT'):
         apply_memory_budget(cfg)
+
+
+def test_an_unknown_strategy_is_refused(config, tmp_path):
+    """What it holds for each weight is not known."""
+    cfg = prepare(config, tmp_path / 'a', memory_budget='1GiB')
+    cfg.strategy = dict(type='MyStrategy')
+    with pytest.raises(UserError, match='FSDP2Strategy hold, not MyStrategy: set memory_budget'):
+        apply_memory_budget(cfg)

@@ -254,7 +254,7 @@ def test_a_sweep_is_drawn(run_bench, tmp_path, monkeypatch):
 )
 def test_options_that_do_not_go_together(run, options, says):
     code, _, err = run('bench.py', 'configs/synthrs_tiny.py', *options)
-    assert code == 1 and says in err
+    assert code == 2 and says in err
 
 
 @pytest.fixture

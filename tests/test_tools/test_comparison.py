@@ -10,16 +10,7 @@ import pytest
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError
 from rsrefseg2.profiling.complexity import build_on_meta, summarize
-from tools.dev.comparison import (
-    COSTS,
-    FULL,
-    PAGE,
-    RUNS,
-    TINY,
-    comparison_page,
-    noise_items,
-    step_ratios,
-)
+from tools.dev.comparison import COSTS, FULL, PAGE, RUNS, TINY, comparison_page, step_ratios
 
 ROOT = Path(__file__).resolve().parents[2]
 LEVELS = ('attribute', 'position', 'relation')
@@ -116,6 +107,4 @@ def test_means_spreads_and_differences(tmp_path):
 
 
 def test_a_method_costs_itself():
-    items = noise_items()
-    assert len(items) == 24 and len({item['data_samples'].img_path for item in items}) == 4
     assert step_ratios([TINY[0].config], turns=1) == {TINY[0].config: (1.0, 1.0)}

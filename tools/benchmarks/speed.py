@@ -7,8 +7,9 @@
 
 step: 4 images x 6 sentences, plain: every layer as its equation is written. image: N sentences on
 one image; plain: N calls with one each, in written forms. test: 100 scenes x 18 sentences of which
-150 are different, in batches; plain: one call a sentence, in written forms, of --scenes scenes. dense: Eq. 7's cosine of 2 sentences, forward
-and backward, plain: d1 channels upsampled as it is printed; with the peak of memory of each.
+150 are different, in batches; plain: one call a sentence, in written forms, of --scenes scenes.
+dense: Eq. 7's cosine of 2 sentences, forward and backward; plain: d1 channels upsampled as it is
+printed; with the peak of memory of each.
 --lever: of `rsrefseg2 bench`, for the fast side of image and test. --calls: fewer of the plain calls.
 The pictures are noise. Both sides take turns; seconds are this process's on the CPU, with one
 thread, which others on the machine disturb least (with --device cuda the clock's). The ratio is the

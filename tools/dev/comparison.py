@@ -102,10 +102,11 @@ def step_ratios(configs: Sequence[str], turns: int) -> dict[str, tuple[float, fl
     from rsrefseg2.datasets import unique_images_collate
     from rsrefseg2.engine import load_config
     from rsrefseg2.registry import MODELS, SCOPE
+    from tools.benchmarks.speed import items
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    given = noise_items()
+    given = items(PICTURES, PER_PICTURE, PICTURES * PER_PICTURE, SIDE)
     batches = ([given], [[item] for item in given])
     models: dict[str, Any] = {}
     with DefaultScope.overwrite_default_scope(SCOPE):
@@ -128,23 +129,6 @@ def step_ratios(configs: Sequence[str], turns: int) -> dict[str, tuple[float, fl
         config: (_median_ratio(own, first, 0), _median_ratio(own, first, 1))
         for config, own in seconds.items()
     }
-
-
-def noise_items() -> list[dict[str, Any]]:
-    """PICTURES pictures of noise with PER_PICTURE sentences each, as the data set gives them."""
-    import torch
-
-    from rsrefseg2.profiling.bench import make_work
-    from rsrefseg2.structures import RefSegDataSample
-
-    work = make_work(PICTURES, PICTURES * PER_PICTURE, SIDE, torch.device('cpu'))
-    items = []
-    for k, sentence in enumerate(work.sentences):
-        picture = k // PER_PICTURE
-        facts = dict(sample_id=str(k), img_path=f'{picture}.png', text=sentence, category=None)
-        sample = RefSegDataSample(metainfo=dict(facts, ori_shape=(SIDE, SIDE)))
-        items.append(dict(inputs=work.images[picture], data_samples=sample))
-    return items
 
 
 def _median_ratio(own: Sequence[Sequence], first: Sequence[Sequence], which: int) -> float:
