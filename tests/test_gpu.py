@@ -8,6 +8,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 from rsrefseg2.apis import Predictor
 from rsrefseg2.datasets import unique_images_collate
@@ -65,6 +66,28 @@ def test_bfloat16_is_near(device):
     found = forward(model, device, autocast='bfloat16')
     assert 1e-5 < relative(found[0], logits) < BFLOAT16
     assert found[1] == pytest.approx(losses, rel=BFLOAT16)
+
+
+@pytest.mark.parametrize('autocast', [None, 'bfloat16'])
+def test_cuda_graphs_change_nothing(device, autocast):
+    """Replayed for pictures other than the recorded one, within and without inference mode."""
+    plain = stirred(build()).to(device).eval()
+    graphed = copy.deepcopy(plain)
+    graphed.cuda_graphs = True
+    plain.autocast = graphed.autocast = autocast
+    graphed.for_prediction()
+    pictures = plain.data_preprocessor(unique_images_collate(items()))['inputs']
+    for mode in (torch.inference_mode, torch.no_grad):
+        with mode():
+            found = [
+                [
+                    model.encode_images(where[None], how[None])
+                    for where, how in zip(pictures.images_siglip, pictures.images_sam)
+                ]
+                for model in (plain, graphed)
+            ]
+        for one, other in zip(*map(tree_leaves, found), strict=True):
+            assert torch.equal(one, other)
 
 
 def test_the_demo_has_the_cpus_masks(device):

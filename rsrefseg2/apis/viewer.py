@@ -27,6 +27,7 @@ from ..models.losses.segmentation import upsample
 from ..rasters import (
     MOST_SIDE,
     Surface,
+    View,
     Window,
     check_inside,
     interpolate,
@@ -34,6 +35,7 @@ from ..rasters import (
     resolution,
     surface_over,
 )
+from ..read_ahead import read_ahead
 from .predictor import EncodedImage, Predictor, Segment, Verdict, check_sentences
 from .sources import Source
 
@@ -255,11 +257,13 @@ class Viewer:
         )
         valid = np.zeros(grid.shape[1:], bool)
         verdicts: list[Verdict | None] = [None] * len(sentences)
-        for done, (y, x) in enumerate(itertools.product(down, across)):
+        tiles = list(itertools.product(down, across))
+        views = read_ahead(self._tile_view, tiles)
+        for done, ((y, x), view) in enumerate(zip(tiles, views, strict=True)):
             if self.progress is not None:
-                self.progress(done, len(down) * len(across))
+                self.progress(done, len(tiles))
             weight = (y.weights[:, None] * x.weights).astype(np.float32)
-            logits, known = self._ask_tile(sentences, y, x, verdicts)
+            logits, known = self._ask_tile(sentences, view, (y.cells, x.cells), verdicts)
             valid[y.first : y.first + y.cells, x.first : x.first + x.cells] |= known
             for k in range(len(sentences)):
                 part = grid[k, y.first : y.first + y.cells, x.first : x.first + x.cells]
@@ -280,21 +284,30 @@ class Viewer:
             for text, logits, verdict in zip(sentences, grid, verdicts, strict=True)
         ]
 
-    def _ask_tile(
-        self, sentences: Sequence[str], y: Tile, x: Tile, verdicts: list[Verdict | None]
-    ) -> tuple[list[np.ndarray] | None, np.ndarray]:
-        """The mask's logits of each sentence, None where no pixel is valid; and the valid cells. In a
-        tile without the object they are EMPTY; `verdicts` keeps the surest of all tiles."""
+    def _tile_view(self, tile: tuple[Tile, Tile]) -> View:
+        """The tile's pixels, of its rows and columns."""
+        y, x = tile
         column, row = self.window.column + x.start, self.window.row + y.start
         window = Window(column, row, x.length, y.length)
-        view = self.source.view(window, most_side=MOST_SIDE, must_see=False)
-        known = nearest(view.valid, (y.cells, x.cells))
+        return self.source.view(window, most_side=MOST_SIDE, must_see=False)
+
+    def _ask_tile(
+        self,
+        sentences: Sequence[str],
+        view: View,
+        cells: tuple[int, int],
+        verdicts: list[Verdict | None],
+    ) -> tuple[list[np.ndarray] | None, np.ndarray]:
+        """The mask's logits (cells) of each sentence, None where no pixel is valid; and the valid
+        cells. In a tile without the object they are EMPTY; `verdicts` keeps the surest of all
+        tiles."""
+        known = nearest(view.valid, cells)
         if not view.valid.any():
             return None, known
         image = self.predictor.encode(view.image)
         maps = []
         for k, one in enumerate(self.predictor.segment_scored(sentences, image)):
-            look = Look(window, one.logits, view.valid, one.predicted_iou)
+            look = Look(view.window, one.logits, view.valid, one.predicted_iou)
             verdict = self.verdict(one.presence, look)
             verdicts[k] = surer(verdicts[k], verdict)
             lacks = verdict is not None and not verdict.found

@@ -45,6 +45,8 @@ LEVERS = (  # a test compares them
     'bf16 all again',
     'bf16 towers',
     'int8 towers',
+    'graphs',
+    'bf16 towers graphs',
 )
 AXES = {'sentences': 'sentences of a picture', 'side': 'side of a picture, pixels'}
 

@@ -213,6 +213,7 @@ def run(args: argparse.Namespace) -> None:
     from ..apis import Predictor
     from ..apis.prediction_files import Done, dump_lines
     from ..engine import check_checkpoint, explain_out_of_memory, load_config
+    from ..read_ahead import read_ahead
 
     # What can be wrong is looked at before the model is loaded.
     asked = what_is_asked(args)
@@ -226,14 +227,20 @@ def run(args: argparse.Namespace) -> None:
 
     with explain_out_of_memory(config):
         predictor = Predictor(config, checkpoint, args.device)
-        for one, own in zip(asked, files, strict=True):
-            left = [k for k, text in enumerate(one.sentences) if not done.find(own, k, text)]
+        answers = [
+            (one, own, [k for k, text in enumerate(one.sentences) if not done.find(own, k, text)])
+            for one, own in zip(asked, files, strict=True)
+        ]
+        sources = read_ahead(
+            lambda one: open_picture(args, one), [one for one, _, left in answers if left]
+        )
+        for one, own, left in answers:
             if len(asked) > 1:
                 print(one.picture.path)
             if len(left) < len(one.sentences):
                 print(f'{len(one.sentences) - len(left)} of {len(one.sentences)} answered before')
             if left:
-                with open_picture(args, one) as source:
+                with next(sources) as source:
                     answer_all(args, predictor, source, one, own, left, done)
     if args.dump:
         write_text(args.dump, ''.join(f'{line}\n' for line in dump_lines(zip(asked, files))))

@@ -24,6 +24,7 @@ from .symbols import EncodedImages, RefSegOutputs, TowerSpec
 from .symmetry_average import predict_with_symmetries
 from .towers.activation_checkpointing import store_frozen_in_bfloat16
 from .towers.compiling import compile_towers
+from .towers.cuda_graphs import Graphed
 from .towers.prediction_weights import PredictionDtype, convert_for_prediction
 
 
@@ -48,6 +49,8 @@ class RSRefSeg2(RefSegModel):
             autocast (`store_frozen_in_bfloat16`). Checkpoints are the same.
         prediction_dtype: 'bfloat16' or 'int8': what predicts (`for_prediction`) has the towers' LoRA
             merged and their weights in this type (`convert_for_prediction`). Nothing is trained so.
+        cuda_graphs: what predicts replays the image towers' pass over one picture as a CUDA graph
+            (`Graphed`), which spares a GPU the start of each kernel. Nothing is trained so.
         compile_blocks: a backend of torch.compile ('inductor'): the towers' blocks are compiled, each
             kind once for its sizes (`compile_blocks`). The first pass takes minutes at full size.
         upsample_via_sam_input: masks are upsampled to SAM's H2 x W2, then to their original size
@@ -80,6 +83,7 @@ class RSRefSeg2(RefSegModel):
         autocast: Literal['bfloat16'] | None = None,
         frozen_dtype: Literal['float32', 'bfloat16'] = 'float32',
         prediction_dtype: PredictionDtype | None = None,
+        cuda_graphs: bool = False,
         compile_blocks: str | None = None,
         upsample_via_sam_input: bool = False,
         test_symmetries: Group | None = None,
@@ -110,7 +114,8 @@ class RSRefSeg2(RefSegModel):
                 store_frozen_in_bfloat16(tower)
         if compile_blocks is not None:
             compile_towers(self, compile_blocks)
-        self.prediction_dtype, self._converted = prediction_dtype, False
+        self.prediction_dtype, self.cuda_graphs = prediction_dtype, cuda_graphs
+        self._predicts = False  # it has become what `for_prediction` makes of it
         self.upsample_via_sam_input = upsample_via_sam_input
         self.test_symmetries, self.whole_view = test_symmetries, whole_view
         self.with_target, self.presence_threshold = tuple(with_target), presence_threshold
@@ -243,28 +248,39 @@ class RSRefSeg2(RefSegModel):
             self._before = None
 
     def for_prediction(self) -> RSRefSeg2:
-        """The model itself, its towers once and for all as `prediction_dtype` says; called by what
-        predicts, when the weights are loaded and on their device.
+        """The model itself, its towers once and for all as `prediction_dtype` and `cuda_graphs` say;
+        called by what predicts, when the weights are loaded and on their device.
 
         Raises:
-            UserError: see `convert_for_prediction`.
+            UserError: see `convert_for_prediction`; `cuda_graphs` without a GPU.
         """
-        if self.prediction_dtype is not None and not self._converted:
+        if self._predicts:
+            return self
+        device = next(self.parameters()).device
+        if self.cuda_graphs and device.type != 'cuda':
+            raise UserError(
+                f'model.cuda_graphs=True records graphs on a GPU, not on {device}: set it to False'
+            )
+        if self.prediction_dtype is not None:
             convert_for_prediction(self.towers(), self.prediction_dtype)
-            self._converted = True
+        if self.cuda_graphs:
+            for part in (self.encoder, self.mask_generator):
+                part.encode_images = Graphed(part.encode_images)
+        self._predicts = True
         return self
 
     def train(self, mode: bool = True) -> RSRefSeg2:
         """As torch's.
 
         Raises:
-            UserError: training with `prediction_dtype`.
+            UserError: training with `prediction_dtype` or `cuda_graphs`.
         """
-        if mode and self.prediction_dtype is not None:
-            raise UserError(
-                f'model.prediction_dtype={self.prediction_dtype!r} is for tests and predictions: '
-                'set it to None to train'
-            )
+        for name in ('prediction_dtype', 'cuda_graphs'):
+            if mode and getattr(self, name):
+                raise UserError(
+                    f'model.{name}={getattr(self, name)!r} is for tests and predictions: leave it '
+                    'out to train'
+                )
         return super().train(mode)
 
     @property

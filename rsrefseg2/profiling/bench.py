@@ -63,6 +63,8 @@ LEVERS: dict[str, dict[str, Any]] = {
     },
     'bf16 towers': {'model.prediction_dtype': 'bfloat16'},
     'int8 towers': {'model.prediction_dtype': 'int8'},
+    'graphs': {'model.cuda_graphs': True},
+    'bf16 towers graphs': {'model.prediction_dtype': 'bfloat16', 'model.cuda_graphs': True},
 }
 
 

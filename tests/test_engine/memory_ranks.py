@@ -47,6 +47,7 @@ def gradients(rank, wrapper, way):
         store_frozen_in_bfloat16(tower)
         if 'again' in way:
             recompute_in_backward(tower)
+    torch._dynamo.reset()
     counters.clear()
     if 'compiled' in way:
         compile_towers(model, BACKEND)

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from torch._dynamo import config as dynamo
+from torch._dynamo.utils import counters
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rsrefseg2.errors import UserError
@@ -44,6 +46,19 @@ def test_compiled_blocks_give_the_same_numbers(kind, training):
                 found.append([model(data['inputs']).mask_logits])
     for one, other in zip(*found, strict=True):
         assert torch.equal(one, other)
+
+
+def test_no_form_of_a_block_is_left_out(monkeypatch):
+    """However few forms torch compiles by itself: here 1, where prediction and training have many."""
+    torch._dynamo.reset()
+    monkeypatch.setattr(dynamo, 'recompile_limit', 1)
+    model = build(losses=PAPER_LOSSES)
+    compile_towers(model, 'eager')
+    counters.clear()
+    with torch.no_grad():
+        model.eval()(batch(model)['inputs'])
+    model.train()(**batch(model, training=True), mode='loss')
+    assert 1 < counters['frames']['ok'] == counters['frames']['total']
 
 
 def test_an_unknown_backend_is_one_line():
