@@ -22,6 +22,7 @@ LEVELS = [
         'terminal',
         'files',
         'records',
+        'read_ahead',
         'rle',
         'symmetries',
         'directions',

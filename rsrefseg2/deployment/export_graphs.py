@@ -33,6 +33,9 @@ FORMATS: tuple[Format, ...] = ('onnx', 'torch', 'aoti')
 ENDINGS = {'onnx': '.onnx', 'torch': '.pt2', 'aoti': '.pt2'}
 OPSET = 20  # of ONNX
 MOST_SENTENCES = 4096  # of one pass
+# AOTInductor's code that calls the kernels is one long function: with optimisation the tiny
+# model's took more than half an hour to compile. The kernels themselves are optimised.
+COMPILER = {'aot_inductor.compile_wrapper_opt_level': 'O0'}
 
 
 class Graph(NamedTuple):
@@ -160,7 +163,9 @@ def _write(program: torch.export.ExportedProgram, path: Path, graph: Graph, form
     if form == 'torch':
         torch.export.save(program, path)
     elif form == 'aoti':
-        torch._inductor.aoti_compile_and_package(program, package_path=str(path))
+        torch._inductor.aoti_compile_and_package(
+            program, package_path=str(path), inductor_configs=COMPILER
+        )
     else:
         onnx = torch.onnx.export(
             program,

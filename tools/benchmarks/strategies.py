@@ -1,6 +1,6 @@
 """The same training under every strategy and number of ranks: does it agree, what does it cost?
 
-    python tools/benchmarks/strategies.py --ranks 1 2 4
+    python tools/benchmarks/strategies.py --ranks 1 2 4 [--plot ranks.png]
 
 configs/synthrs_tiny* from the same weights, seed and global batch, on this machine's CPU. For each
 case, against `single` in the same call: the gradients of the first iteration (Adam's first moment
@@ -22,11 +22,14 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from rsrefseg2.engine.checkpoint import optim_file
+from rsrefseg2.visualization.drawing import QUIET, clean_axes, new_figure
+from rsrefseg2.visualization.training_curves import COLOURS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {
@@ -170,6 +173,30 @@ def compare(found: dict, single: dict) -> dict:
     )
 
 
+def draw(rows: Sequence[dict], path: Path) -> None:
+    """Time and memory of a rank over the number of ranks of one node, by strategy, as ratios to one
+    device."""
+    figure = new_figure(9, 3.2)
+    panels = figure.subplots(1, 2)
+    for axes, key, title in zip(
+        panels, ('time_ratio', 'memory_ratio'), ('time of an iteration', 'peak memory of a rank')
+    ):
+        for number, strategy in enumerate(dict.fromkeys(row['strategy'] for row in rows)):
+            own = [row for row in rows if row['strategy'] == strategy and row['nodes'] == 1]
+            ranks, ratios = [row['ranks'] for row in own], [row[key] for row in own]
+            axes.plot(
+                ranks, ratios, marker='o', markersize=3, color=COLOURS[number], label=strategy
+            )
+        axes.set_xscale('log', base=2)
+        axes.set_xticks([1, 2, 4], ['1', '2', '4'])
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel('ranks', color=QUIET, fontsize=9)
+        axes.set_title(f'{title}, one device = 1', loc='left', fontsize=9)
+        clean_axes(axes, 'both')
+    panels[1].legend(loc='center left', bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    figure.savefig(path, bbox_inches='tight', dpi=150)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -183,6 +210,7 @@ def main() -> None:
     parser.add_argument('--ranks', nargs='+', type=int, default=[1, 2, 4], choices=[1, 2, 4])
     parser.add_argument('--iterations', type=int, default=20)
     parser.add_argument('--json', type=Path, help='write the rows here too')
+    parser.add_argument('--plot', type=Path, help='draw time and memory over the ranks')
     args = parser.parse_args()
     cases = [(strategy, ranks, 1) for strategy in args.strategies for ranks in args.ranks]
     cases += [(strategy, 2, 2) for strategy in args.strategies]
@@ -238,6 +266,8 @@ def main() -> None:
             )
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1))
+    if args.plot:
+        draw(rows, args.plot)
 
 
 if __name__ == '__main__':
