@@ -22,7 +22,7 @@ LEVELS = [
         'terminal',
         'files',
         'records',
-        'read_ahead',
+        'beside',
         'rle',
         'symmetries',
         'directions',

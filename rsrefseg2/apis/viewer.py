@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 import torch
 
+from ..beside import read_ahead
 from ..errors import UserError
 from ..models.losses.segmentation import upsample
 from ..rasters import (
@@ -35,7 +36,6 @@ from ..rasters import (
     resolution,
     surface_over,
 )
-from ..read_ahead import read_ahead
 from .predictor import EncodedImage, Predictor, Segment, Verdict, check_sentences
 from .sources import Source
 

@@ -212,8 +212,8 @@ def run(args: argparse.Namespace) -> None:
     """Runs the command."""
     from ..apis import Predictor
     from ..apis.prediction_files import Done, dump_lines
+    from ..beside import read_ahead
     from ..engine import check_checkpoint, explain_out_of_memory, load_config
-    from ..read_ahead import read_ahead
 
     # What can be wrong is looked at before the model is loaded.
     asked = what_is_asked(args)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from ..errors import UserError
 from ..evaluation import COLUMNS, RATES, RefSegMetric, score_table, score_title
 from ..registry import DATASETS, LOOPS
 from .cpu_threads import limit_threads
+from .evaluator import EvaluatorBeside
 
 
 @LOOPS.register_module()
@@ -47,14 +48,20 @@ class RefSegTestLoop(TestLoop):
             control['dataset']['exchange_sentences'] = True
         if not isinstance(evaluator, Evaluator):
             evaluator = runner.build_evaluator(evaluator)
+        evaluator = EvaluatorBeside(evaluator.metrics)
         dataloader = leave_out_what_is_done(dataloader, evaluator, runner.logger)
         super().__init__(runner, dataloader, evaluator, fp16=fp16)
         self.control = control
 
     def run(self) -> dict:
         """-> the metrics by name, in percent. One table of them is the last entry of the log."""
-        with encoding_once(self.runner):
-            metrics = super().run()
+        try:
+            with encoding_once(self.runner):
+                metrics = super().run()
+        except BaseException:
+            with suppress(Exception):  # the first fault is the one that is told
+                self.evaluator.wait()  # what was predicted before it is in the dump
+            raise
         scored = self._scored()
         rows: dict[str, dict] = {
             f'the model{f", {name}" if name else ""}': metric.report

@@ -70,6 +70,8 @@ class RSRefSeg2(RefSegModel):
     """
 
     PLAIN = 'model.autocast=None and model.frozen_dtype=float32'
+    _before: EncodedBefore | None = None  # within `remembering`
+    _predicts = False  # it has become what `for_prediction` makes of it
 
     def __init__(
         self,
@@ -115,12 +117,10 @@ class RSRefSeg2(RefSegModel):
         if compile_blocks is not None:
             compile_towers(self, compile_blocks)
         self.prediction_dtype, self.cuda_graphs = prediction_dtype, cuda_graphs
-        self._predicts = False  # it has become what `for_prediction` makes of it
         self.upsample_via_sam_input = upsample_via_sam_input
         self.test_symmetries, self.whole_view = test_symmetries, whole_view
         self.with_target, self.presence_threshold = tuple(with_target), presence_threshold
         self.score_heads = mask_generator.score_heads
-        self._before: EncodedBefore | None = None  # within `remembering`
         self.prompter = MODELS.build(dict(prompter, towers=_spec_of(encoder, mask_generator)))
         self.add_losses(losses)
 

@@ -1,10 +1,10 @@
-"""The next one is read while the caller works."""
+"""The next one is read, and the last one scored, while the caller works."""
 
 import threading
 
 import pytest
 
-from rsrefseg2.read_ahead import read_ahead
+from rsrefseg2.beside import WorkBehind, read_ahead
 
 SECONDS = 30  # that a test waits for what must happen
 
@@ -37,3 +37,32 @@ def test_an_error_comes_at_its_turn():
     assert next(found) == 1
     with pytest.raises(ZeroDivisionError):
         next(found)
+
+
+def test_work_goes_on_behind_the_caller_in_order():
+    done, may = [], threading.Event()
+
+    def work(k, *, base):
+        assert may.wait(SECONDS)
+        done.append(base + k)
+
+    behind = WorkBehind(work)
+    behind(1, base=10)
+    assert not done  # the caller is back, the work is not done
+    may.set()
+    for k in range(2, 6):
+        behind(k, base=10)
+        assert done[: k - 1] == list(range(11, 10 + k))
+    behind.wait()
+    assert done == [11, 12, 13, 14, 15]
+
+
+def test_what_it_raises_is_raised_once_by_the_next_call():
+    behind = WorkBehind(lambda k: 1 / k)
+    behind(0)
+    with pytest.raises(ZeroDivisionError):
+        behind(1)
+    behind(0)
+    with pytest.raises(ZeroDivisionError):
+        behind.wait()
+    behind.wait()
