@@ -265,7 +265,7 @@ class RSRefSeg2(RefSegModel):
             convert_for_prediction(self.towers(), self.prediction_dtype)
         if self.cuda_graphs:
             for part in (self.encoder, self.mask_generator):
-                part.encode_images = Graphed(part.encode_images)
+                part.encode_images = Graphed(part.encode_images)  # type: ignore[method-assign]
         self._predicts = True
         return self
 
