@@ -58,7 +58,10 @@ class TorchPredictor(ExportedPredictor):
     def _run(self, graph: str, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs of a graph by name; it is fed what it reads of `given`."""
         names = self.description.graphs[graph].inputs
-        fed = [torch.from_numpy(given[name]).to(self.device) for name in names]
+        # AOTInductor's code reads its inputs row by row, without a look at their strides
+        fed = [
+            torch.from_numpy(np.ascontiguousarray(given[name])).to(self.device) for name in names
+        ]
         maps = [value for name, value in zip(names, fed, strict=True) if name.startswith('map_')]
         if graph == 'decoder':  # the maps are one argument, a list
             fed = [*fed[: len(fed) - len(maps)], maps]
