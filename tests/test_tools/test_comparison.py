@@ -85,12 +85,23 @@ def made_up(tmp_path, seeds):
 
 
 def test_one_seed_has_no_spread_and_none_no_page(tmp_path):
-    page = comparison_page(made_up(tmp_path, lambda k: (0, 1) if k else (0,)))
-    assert 'seed 0 alone' in page and ' ± ' not in page and '## Differences' not in page
+    page = comparison_page(made_up(tmp_path, lambda k: (0,)))
+    assert page.count('| SigLIP and SAM | 0 |') == 2 and '± 0' not in page
+    assert '## Differences' not in page
     page = comparison_page(made_up(tmp_path, lambda k: (0, 1) if k < 3 else ()))
     assert page.count('| - | - |') and page.count(f'({Path("..") / TINY[4].config})') == 3
-    with pytest.raises(UserError, match='no seed that every method was trained with'):
-        comparison_page(made_up(tmp_path, lambda k: (k,)))
+    with pytest.raises(UserError, match='no run of any method'):
+        comparison_page(made_up(tmp_path, lambda k: ()))
+
+
+def test_each_method_has_its_own_seeds(tmp_path):
+    """Two seeds of each but the last: a spread of sqrt(1 / 2), and no difference of the last."""
+    page = comparison_page(made_up(tmp_path, lambda k: (2, 0, 1)[: 3 - k] if k < 2 else (1,)))
+    scored = [line for line in page.splitlines() if line.startswith('| [')]
+    assert '| 0 1 2 | 61.00 ± 1.00 |' in scored[0] and '| 0 2 | 71.00 ± 1.41 |' in scored[1]
+    assert '| 1 | 81.00 |' in scored[2]
+    differences = page.split('## Differences')[1].split('##')[0]
+    assert differences.count('](../configs/') == 1 and '+10.00 ± 1.15' in differences
 
 
 def test_means_spreads_and_differences(tmp_path):

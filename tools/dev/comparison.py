@@ -142,26 +142,24 @@ def comparison_page(root: str | Path = '.') -> str:
     """The whole page, of the repository at `root`.
 
     Raises:
-        UserError: data that it needs are not there; the methods share no seed.
+        UserError: data that it needs are not there, or there is no run.
     """
     from tools.dev.run_records import read_record_file
 
     root = Path(root)
     records = read_record_file(root / RUNS)
     costs = read_json(root / COSTS, dict[str, Cost])
-    seeds = common_seeds(records)
-    records = [record for record in records if record['seed'] in seeds]
     runs = {
-        method: [record['scores'] for record in records if record['config'] == method.config]
+        method: sorted(
+            (record for record in records if record['config'] == method.config),
+            key=lambda record: record['seed'],
+        )
         for method in TINY
     }
+    if not any(runs.values()):
+        raise UserError(f'{RUNS}: no run of any method: record one with zoo.py --add')
     lengths = sorted({record['trained'].removeprefix('iter_') for record in records})
     samples = sorted({record['scores']['samples'] for record in records})
-    spread = (
-        f'seeds {" ".join(map(str, seeds))}: the mean over the seeds ± their standard deviation'
-        if len(seeds) > 1
-        else f'seed {seeds[0]} alone, so no spread is known'
-    )
     sections = [
         [
             '# Comparison',
@@ -172,37 +170,21 @@ def comparison_page(root: str | Path = '.') -> str:
             f'published scores: {link("model zoo", "model_zoo.md")}.',
             '',
             f'Tiny models, trained on SynthRS for {" or ".join(lengths)} iterations of 4 images x '
-            f'6 sentences and tested on {" or ".join(map(str, samples))} sentences, in percent; '
-            f'{spread}; - is a run that was not made. The towers of all were pretrained on SynthRS; SigLIP, Swin and BERT with '
-            'the same losses ('
+            f'6 sentences and tested on {" or ".join(map(str, samples))} sentences, in percent: the '
+            'mean over the seeds ± their standard deviation; - is a run that was not made. The '
+            'towers of all were pretrained on SynthRS; SigLIP, Swin and BERT with the same losses ('
             + link('how', '../rsrefseg2/synthrs/towers/README.md')
             + '). What a method does at this size, with minutes of training, says little about '
             'what it does at full size.',
         ],
         ['## Scores', '', *_scores(runs)],
         ['## By level of sentence', '', *_by_level(runs)],
-        *([['## Differences', '', *_differences(runs)]] if len(seeds) > 1 else []),
+        *([['## Differences', '', *differences]] if (differences := _differences(runs)) else []),
         ['## Cost', '', *_tiny_costs(costs)],
         ['## Cost at full size', '', *_full_costs(costs)],
         ['## Again', '', *_commands()],
     ]
     return '\n\n'.join('\n'.join(lines) for lines in sections) + '\n'
-
-
-def common_seeds(records: Sequence[Mapping]) -> list[int]:
-    """The seeds with which every method was trained that was trained at all.
-
-    Raises:
-        UserError: there is none.
-    """
-    of_methods = [
-        {record['seed'] for record in records if record['config'] == method.config}
-        for method in TINY
-    ]
-    of_trained = [seeds for seeds in of_methods if seeds]
-    if not of_trained or not set.intersection(*of_trained):
-        raise UserError(f'{RUNS}: no seed that every method was trained with: train one')
-    return sorted(set.intersection(*of_trained))
 
 
 def _mean(values: Sequence[float]) -> str:
@@ -218,16 +200,21 @@ def _row(method: Method) -> list[str]:
 def _scores(runs: Mapping[Method, list[dict]]) -> Iterator[str]:
     names = ('gIoU', 'cIoU', 'Pr@0.5', 'Pr@0.7', 'Pr@0.9', 'object_hit', 'shuffled')
     yield from markdown(
-        ['method', 'starts from', *(name.replace('_', ' ') for name in names)],
+        ['method', 'starts from', 'seeds', *(name.replace('_', ' ') for name in names)],
         [
-            [*_row(method), *(_mean([run[name] for run in found]) for name in names)]
+            [
+                *_row(method),
+                ' '.join(str(run['seed']) for run in found) or '-',
+                *(_mean([run['scores'][name] for run in found]) for name in names),
+            ]
             for method, found in runs.items()
         ],
     )
+    chance = next(run['scores']['object_hit_chance'] for found in runs.values() for run in found)
     yield from (
         '',
         'object hit: the largest overlap of the mask is with the object meant (by chance '
-        f'{_mean([run["object_hit_chance"] for found in runs.values() for run in found][:1])}); '
+        f'{chance:.2f}); '
         'shuffled: gIoU with the sentences of other pictures; a model that reads them scores low.',
     )
 
@@ -245,7 +232,7 @@ def _by_level(runs: Mapping[Method, list[dict]]) -> Iterator[str]:
             [
                 *_row(method),
                 *(
-                    _mean([run['by_level'][level][name] for run in found])
+                    _mean([run['scores']['by_level'][level][name] for run in found])
                     for name, level in columns
                 ),
             ]
@@ -254,22 +241,27 @@ def _by_level(runs: Mapping[Method, list[dict]]) -> Iterator[str]:
     )
 
 
-def _differences(runs: Mapping[Method, list[dict]]) -> Iterator[str]:
-    """The others less the first, in gIoU; the standard error is that of two means."""
-    own, *others = ((method, [run['gIoU'] for run in found]) for method, found in runs.items())
-    yield from (
-        f'gIoU less that of {own[0].name}, with the standard error of the difference over the '
-        'seeds:',
-        '',
+def _differences(runs: Mapping[Method, list[dict]]) -> list[str]:
+    """The others less the first, in gIoU, where both have two seeds; the standard error is that of
+    two means. [] where none has."""
+    own, *others = (
+        (method, [run['scores']['gIoU'] for run in found]) for method, found in runs.items()
     )
     rows = []
     for method, values in others:
-        if not values:
+        if min(len(values), len(own[1])) < 2:
             continue
         difference = statistics.fmean(values) - statistics.fmean(own[1])
         error = math.sqrt(sum(statistics.variance(one) / len(one) for one in (own[1], values)))
         rows.append([*_row(method), f'{difference:+.2f} ± {error:.2f}'])
-    yield from markdown(['method', 'starts from', 'gIoU'], rows)
+    if not rows:
+        return []
+    return [
+        f'gIoU less that of {own[0].name}, with the standard error of the difference over the '
+        'seeds:',
+        '',
+        *markdown(['method', 'starts from', 'gIoU'], rows),
+    ]
 
 
 def _tiny_costs(costs: Mapping[str, Cost]) -> Iterator[str]:
