@@ -192,12 +192,16 @@ def graphs_of(model: RSRefSeg2) -> list[Graph]:
     ids = lengths.new_zeros(3, positions), lengths
 
     seen, read = ImageEncoderGraph(model), TextEncoderGraph(model)
-    with torch.no_grad():
-        v, embedding, *maps = seen(*images)
+    with torch.no_grad():  # AOTInductor takes the examples' strides for those of all inputs
+        v, embedding, *maps = (value.contiguous() for value in seen(*images))
         t_word, word_mask, t_sent = read(*ids)
     kept = min(4, t_word.shape[1])  # the predictor drops what no sentence reads
     words = torch.export.Dim('words', min=1, max=model.encoder.max_length)
-    text: tuple[Tensor, ...] = t_word[:, :kept].clone(), word_mask[:, :kept].clone(), t_sent
+    text: tuple[Tensor, ...] = (
+        t_word[:, :kept].contiguous(),
+        word_mask[:, :kept].contiguous(),
+        t_sent.contiguous(),
+    )
     image_outputs = ['v', 'image_embedding', *(f'map_{i}' for i in range(len(maps)))]
     text_outputs = ['t_word', 'word_mask', 't_sent']
     by_word = {0: sentences, 1: words}

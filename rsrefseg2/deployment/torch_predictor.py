@@ -58,7 +58,7 @@ class TorchPredictor(ExportedPredictor):
     def _run(self, graph: str, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs of a graph by name; it is fed what it reads of `given`."""
         names = self.description.graphs[graph].inputs
-        # AOTInductor's code reads its inputs row by row, without a look at their strides
+        # AOTInductor's code takes every input for one of whole rows, as its example was
         fed = [
             torch.from_numpy(np.ascontiguousarray(given[name])).to(self.device) for name in names
         ]

@@ -150,7 +150,7 @@ def example(graph, count, generator):
 
 
 def of_whole_rows(graph):
-    """The graph, which AOTInductor lets read its inputs without a look at their strides."""
+    """The graph, which by AOTInductor takes its inputs for ones of whole rows, unlooked at."""
 
     def run(*fed):
         assert all(value.is_contiguous() for value in tree_leaves(fed))
@@ -190,6 +190,12 @@ def test_torch_alone_gives_the_masks_of_the_predictor(form, run, tmp_path):
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert int(done.stdout) == answers[1].mask.sum()
+
+
+def test_every_example_is_of_whole_rows():
+    model = load_model(load_config(DEMO[0]), DEMO[1], 'cpu', predicts=False)
+    for graph in graphs_of(model):
+        assert all(value.is_contiguous() for value in tree_leaves(graph.args)), graph.name
 
 
 def test_each_predictor_names_its_formats(exported):
