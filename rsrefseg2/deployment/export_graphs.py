@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from mmengine.config import Config
-from torch import Tensor, nn
+from torch import nn
 
 from ..engine import load_model
 from ..engine.calibration_files import calibration_of, threshold_of
@@ -197,11 +197,7 @@ def graphs_of(model: RSRefSeg2) -> list[Graph]:
         t_word, word_mask, t_sent = read(*ids)
     kept = min(4, t_word.shape[1])  # the predictor drops what no sentence reads
     words = torch.export.Dim('words', min=1, max=model.encoder.max_length)
-    text: tuple[Tensor, ...] = (
-        t_word[:, :kept].contiguous(),
-        word_mask[:, :kept].contiguous(),
-        t_sent.contiguous(),
-    )
+    text = [part.contiguous() for part in (t_word[:, :kept], word_mask[:, :kept], t_sent)]
     image_outputs = ['v', 'image_embedding', *(f'map_{i}' for i in range(len(maps)))]
     text_outputs = ['t_word', 'word_mask', 't_sent']
     by_word = {0: sentences, 1: words}

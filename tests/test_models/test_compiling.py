@@ -48,10 +48,10 @@ def test_compiled_blocks_give_the_same_numbers(kind, training):
         assert torch.equal(one, other)
 
 
-def test_no_form_of_a_block_is_left_out(monkeypatch):
+@dynamo.patch(recompile_limit=1)
+def test_no_form_of_a_block_is_left_out():
     """However few forms torch compiles by itself: here 1, where prediction and training have many."""
     torch._dynamo.reset()
-    monkeypatch.setattr(dynamo, 'recompile_limit', 1)
     model = build(losses=PAPER_LOSSES)
     compile_towers(model, 'eager')
     counters.clear()
