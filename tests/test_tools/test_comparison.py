@@ -95,7 +95,7 @@ def test_one_seed_has_no_spread_and_none_no_page(tmp_path):
 
 
 def test_each_method_has_its_own_seeds(tmp_path):
-    """Two seeds of each but the last: a spread of sqrt(1 / 2), and no difference of the last."""
+    """Three, two and one: spreads of 1 and sqrt(2), and no difference of a method with one."""
     page = comparison_page(made_up(tmp_path, lambda k: (2, 0, 1)[: 3 - k] if k < 2 else (1,)))
     scored = [line for line in page.splitlines() if line.startswith('| [')]
     assert '| 0 1 2 | 61.00 ± 1.00 |' in scored[0] and '| 0 2 | 71.00 ± 1.41 |' in scored[1]
