@@ -10,7 +10,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from ...errors import UserError
 
 # Forms of a block that torch compiles before it runs all further ones uncompiled; its own 8 are too
-# few: SAM2.1-large's blocks alone have 8, and training, validation and ranks multiply them.
+# few: SAM2.1-large's blocks alone have 8, and training and validation each have their own.
 MOST_FORMS = 128
 
 
