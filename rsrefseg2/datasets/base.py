@@ -85,7 +85,7 @@ class RefSegDataset(BaseDataset):
         self.split = split
         self.no_target = self.NO_TARGET if no_target is None else no_target
         self.faults = Faults()
-        self._equal_images = equal_images or self.EQUAL_IMAGES
+        self.equal_images = equal_images or self.EQUAL_IMAGES
         self._first_of: dict[str, str] | None = None  # path -> the first path of the same content
         self._exchange_seed = exchange_seed if exchange_sentences else None
         self._other_objects = other_objects
@@ -226,7 +226,7 @@ class RefSegDataset(BaseDataset):
         return path if self._first_of is None else self._first_of.get(path, path)
 
     def _find_equal(self, records: Iterable[dict]) -> dict[str, str]:
-        if self._equal_images == 'path':
+        if self.equal_images == 'path':
             return {}
         return first_of_equal(
             [record['img_path'] for record in records], title=f'{self.TITLE} {self.split}'

@@ -53,8 +53,8 @@ class JoinedDataset(RefSegDataset):
             if self._other_objects:
                 self._listed += dataset.objects()
             self.no_target = self.no_target or dataset.no_target
-            if dataset._equal_images == 'content' and not self._by_path:
-                self._equal_images = 'content'
+            if dataset.equal_images == 'content' and not self._by_path:
+                self.equal_images = 'content'
             classes.update(dict.fromkeys(dataset.metainfo['classes'] or ()))
             for index in range(len(dataset)):
                 record = dict(dataset.get_data_info(index))

@@ -8,6 +8,7 @@ and in other light, and asks other questions: the rules that wrote the data set'
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,12 +25,14 @@ from ...errors import UserError
 from ...records import read_json
 from ...rle import decode
 from ...structures import RefSegDataSample
+from ...symmetries import IDENTITY, Symmetry
 
 LONG_SIDE = 640  # pixels of a picture in memory: more than a view of a tower needs
 LIMITS = Limits(per_object=3, per_image=10)  # sentences of a view
 SCALE, ASPECT = (0.6, 1.15), (1.0, 1.9)  # of a view: share of the height (1: all), width / height
 GONE, CUT = 0.05, 0.75  # of an instance's area in the view: below, not there; below, doubtful
 SMALL = 24  # pixels of a view: an instance of fewer is doubtful
+QUARTER, MIRROR = Symmetry(transpose=True, flip_y=True), Symmetry(flip_x=True)
 
 
 class Summary(msgspec.Struct):
@@ -92,10 +95,11 @@ def view_of(photograph: Photograph, side: int, rng: np.random.Generator) -> View
     Instances of which the part shows next to nothing are left out; cut or small ones are doubtful:
     neither target nor anchor, but competitors.
     """
-    quarters, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+    steps = int(rng.integers(4)) * [QUARTER] + int(rng.integers(2)) * [MIRROR]
+    symmetry = reduce(Symmetry.then, steps, IDENTITY)
     image, masks = (
-        _turned(values, quarters, mirrored, axes)
-        for values, axes in ((photograph.image, (0, 1)), (photograph.masks, (1, 2)))
+        symmetry.maps(photograph.image, y=0, x=1),
+        symmetry.maps(photograph.masks, y=1, x=2),
     )
     top, left, height, width = _part(image.shape[0], image.shape[1], rng)
     rows, columns = slice(top, top + height), slice(left, left + width)
@@ -207,11 +211,6 @@ def _sample(mask: np.ndarray, **meta: Any) -> RefSegDataSample:
 def _endless(count: int, rng: np.random.Generator) -> Iterator[int]:
     while True:
         yield from rng.permutation(count).tolist()
-
-
-def _turned(values: np.ndarray, quarters: int, mirrored: bool, axes: tuple[int, int]) -> np.ndarray:
-    values = np.rot90(values, quarters, axes)
-    return np.flip(values, axes[1]) if mirrored else values
 
 
 def _part(height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
