@@ -28,7 +28,7 @@ from tests.test_models.tiny_model import batch, stirred
 
 ROOT = Path(__file__).resolve().parents[1]
 INDEX = ablations.read_index(ROOT)
-STUDIES = [ablations.WHERE, 'projects/plus_recipe/configs/index.json']
+STUDIES = ablations.STUDIES
 # One case a config; the † rows are their tables' parents.
 ROWS = {
     row.name: (table, row)

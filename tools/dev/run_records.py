@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 
 from mmengine.config import Config
 
-from rsrefseg2.apis.ablations import TINY, WHERE, read_index, tiny_config
+from rsrefseg2.apis.ablations import STUDIES, TINY, read_index, tiny_config
 from rsrefseg2.engine import load_config
 from rsrefseg2.engine.config_files import read_config
 from rsrefseg2.errors import UserError, make_folder
@@ -293,7 +293,11 @@ def _configs(folder: Path, root: Path) -> tuple[Config, str, str | None, Config]
         return cfg, str(paths[0].relative_to(root)), None, load_config(str(paths[0]))
     scale, name = folder.resolve().parts[-3:-1]  # of tools/ablate.py
     found = [
-        row for table in read_index(root, WHERE).tables for row in table.rows if row.name == name
+        row
+        for study in STUDIES
+        for table in read_index(root, study).tables
+        for row in table.rows
+        if row.name == name
     ]
     if found:
         return cfg, found[0].config, None, load_config(str(root / found[0].config))
