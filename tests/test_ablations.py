@@ -28,7 +28,6 @@ from tests.test_models.tiny_model import batch, stirred
 
 ROOT = Path(__file__).resolve().parents[1]
 INDEX = ablations.read_index(ROOT)
-STUDIES = ablations.STUDIES
 # One case a config; the † rows are their tables' parents.
 ROWS = {
     row.name: (table, row)
@@ -98,7 +97,7 @@ def test_the_readme_is_the_index():
     )
 
 
-@pytest.mark.parametrize('path', STUDIES)
+@pytest.mark.parametrize('path', ablations.STUDIES)
 def test_the_variants_of_a_study(path):
     """Each is listed, states its command, and changes only what its table varies."""
     where = ablations.read_index(ROOT, path)
@@ -119,7 +118,7 @@ def test_the_variants_of_a_study(path):
                 )
 
 
-@pytest.mark.parametrize('index', [ablations.INDEX, *STUDIES])
+@pytest.mark.parametrize('index', [ablations.INDEX, *ablations.STUDIES])
 def test_the_index_says_what_each_config_changes(index):
     for table in ablations.read_index(ROOT, index).tables:
         for row in table.rows:

@@ -22,7 +22,7 @@ from ..records import read_json
 from ..shipped import find_shipped
 
 WHERE = 'projects/localisation_study/configs/index.json'
-STUDIES = (WHERE, 'projects/plus_recipe/configs/index.json')  # of this repository's own
+STUDIES = (WHERE, 'projects/plus_recipe/configs/index.json')  # the indexes of our own studies
 # scale -> the † row's config on SynthRS: the plain tiny model, and the best tiny recipe
 TINY = {'tiny': 'configs/ablations/tiny.py', 'tiny_plus': 'configs/ablations/tiny_plus.py'}
 TINY_TABLES = tuple(f'table{number:02}' for number in range(6, 16))  # XVI compares full-size towers

@@ -11,7 +11,7 @@ import pytest
 from mmengine.config import Config
 
 from rsrefseg2.apis import ablation_runs as runs
-from rsrefseg2.apis.ablations import WHERE, read_index
+from rsrefseg2.apis.ablations import STUDIES, WHERE, read_index
 from rsrefseg2.datasets.rrsisd import CLASSES
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError
@@ -331,6 +331,16 @@ def test_a_run_of_where_stands_in_its_table_with_its_hits(repository, tmp_path):
         '--cfg-options train_cfg.max_iters=100'
     ) in section
     assert '## Other runs' not in page
+
+
+@pytest.mark.parametrize('study', STUDIES)
+def test_a_row_that_two_studies_name_alike_is_known_by_its_config(repository, tmp_path, study):
+    index = read_index(ROOT, study)
+    table = next(t.key for t in index.tables if 'attention' in {row.name for row in t.rows})
+    make_run(tmp_path / 'runs', 'attention', 1, index=index, table=table, scale=None)
+    add_records([tmp_path / 'runs'], 'mine')
+    (record,) = read_records('.', OWN)
+    assert record['config'] == f'{Path(study).parent}/attention.py' and not record['options']
 
 
 def test_a_run_is_recorded_once_and_its_log_can_be_drawn(repository, tmp_path):

@@ -293,14 +293,15 @@ def _configs(folder: Path, root: Path) -> tuple[Config, str, str | None, Config]
         return cfg, str(paths[0].relative_to(root)), None, load_config(str(paths[0]))
     scale, name = folder.resolve().parts[-3:-1]  # of tools/ablate.py
     found = [
-        row
+        (row.config, load_config(str(root / row.config)))
         for study in STUDIES
         for table in read_index(root, study).tables
         for row in table.rows
         if row.name == name
     ]
-    if found:
-        return cfg, found[0].config, None, load_config(str(root / found[0].config))
+    if found:  # two studies may name a row alike: the run is of the config that it is nearer to
+        path, reference = min(found, key=lambda one: len(_options(cfg, one[1])))
+        return cfg, path, None, reference
     found = [
         (table, row) for table in read_index(root).tables for row in table.rows if row.name == name
     ]

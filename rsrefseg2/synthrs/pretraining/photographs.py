@@ -97,10 +97,8 @@ def view_of(photograph: Photograph, side: int, rng: np.random.Generator) -> View
     """
     steps = int(rng.integers(4)) * [QUARTER] + int(rng.integers(2)) * [MIRROR]
     symmetry = reduce(Symmetry.then, steps, IDENTITY)
-    image, masks = (
-        symmetry.maps(photograph.image, y=0, x=1),
-        symmetry.maps(photograph.masks, y=1, x=2),
-    )
+    image = symmetry.maps(photograph.image, y=0, x=1)
+    masks = symmetry.maps(photograph.masks, y=1, x=2)
     top, left, height, width = _part(image.shape[0], image.shape[1], rng)
     rows, columns = slice(top, top + height), slice(left, left + width)
     part = masks[:, rows, columns]
