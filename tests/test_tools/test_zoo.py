@@ -340,7 +340,8 @@ def test_a_row_that_two_studies_name_alike_is_known_by_its_config(repository, tm
     make_run(tmp_path / 'runs', 'attention', 1, index=index, table=table, scale=None)
     add_records([tmp_path / 'runs'], 'mine')
     (record,) = read_records('.', OWN)
-    assert record['config'] == f'{Path(study).parent}/attention.py' and not record['options']
+    assert record['config'] == f'{Path(study).parent}/attention.py'
+    assert record['options'] == BRIEF
 
 
 def test_a_run_is_recorded_once_and_its_log_can_be_drawn(repository, tmp_path):
