@@ -61,7 +61,8 @@ def check_fits(model: nn.Module, checkpoint: dict, *, location: str) -> None:
 
     Raises:
         UserError: one line with the counts and first names of the missing, the unexpected and
-            those of another shape; or with the tower that is another one.
+            those of another shape; or with the tower that is another one, or is configured
+            otherwise.
     """
     own, state_dict = model.state_dict(), checkpoint['state_dict']
     given = given_keys(model) - set(state_dict)
@@ -100,6 +101,7 @@ def check_fits(model: nn.Module, checkpoint: dict, *, location: str) -> None:
         )
     elif given:
         _check_towers(model, checkpoint.get('towers', {}), location)
+    _check_settings(model, checkpoint.get('towers', {}), location)
 
 
 def _check_towers(model: nn.Module, towers: dict, location: str) -> None:
@@ -111,6 +113,24 @@ def _check_towers(model: nn.Module, towers: dict, location: str) -> None:
                 f'{expected.get("checkpoint")} (sha256 {str(expected.get("sha256"))[:12]}), not '
                 f'on {source.checkpoint} (sha256 {source.sha256[:12]}): give its tower in the '
                 'config'
+            )
+
+
+def _check_settings(model: nn.Module, towers: dict, location: str) -> None:
+    """The towers' config.json says what it said in the training. Keys that only one of the two
+    has are passed over: another version of transformers wrote them."""
+    for name, source in tower_sources(model).items():
+        recorded = towers.get(name, {}).get('settings', {})
+        differing = [
+            f'{key}={source.settings[key]!r} instead of {recorded[key]!r}'
+            for key in sorted(recorded.keys() & source.settings.keys())
+            if source.settings[key] != recorded[key]
+        ]
+        if differing:
+            raise UserError(
+                f'checkpoint {location} was trained with another config.json of {name} '
+                f'({source.checkpoint}), here it has {", ".join(differing)}: its weights would '
+                'compute something else: give the tower of its training'
             )
 
 

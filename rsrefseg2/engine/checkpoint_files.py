@@ -11,7 +11,7 @@ import re
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, TypedDict, TypeVar
+from typing import Annotated, Any, NotRequired, TypedDict, TypeVar
 
 import msgspec
 import torch
@@ -74,6 +74,7 @@ class Tower(TypedDict):
 
     checkpoint: str
     sha256: str
+    settings: NotRequired[dict[str, Any]]
 
 
 class Release(TypedDict, total=False):

@@ -239,7 +239,8 @@ def _without_towers(
         )
     sources = tower_sources(model)
     note = f'{len(given)} weights are left to ' + ', '.join(
-        f'{name} ({checkpoint}, sha256 {sha[:12]})' for name, (checkpoint, sha) in sources.items()
+        f'{name} ({source.checkpoint}, sha256 {source.sha256[:12]})'
+        for name, source in sources.items()
     )
     return (
         {key: value for key, value in state.items() if key not in given},

@@ -86,7 +86,7 @@ def check_merged(config: Path, state: dict[str, Tensor]) -> tuple[set[str], dict
     if wrong or own.keys() != state.keys():
         raise RuntimeError(f'the written towers are not the merged ones: {wrong[:3]}')
     return set(trained_keys(built)), {
-        key: dict(checkpoint=FAMILY[key], sha256=source.sha256)
+        key: source._replace(checkpoint=FAMILY[key])._asdict()
         for key, source in tower_sources(built).items()
     }
 

@@ -1,6 +1,8 @@
 """tools/convert_release.py and what follows it: whole and thin checkpoints on pretrained towers."""
 
+import json
 import re
+import shutil
 
 import pytest
 import torch
@@ -175,6 +177,24 @@ def test_a_part_of_a_tower_is_not_taken_for_a_whole_one(case, tmp_path):
     )
     with pytest.raises(UserError, match='was trained on other weights of encoder.vision_model'):
         load_checkpoint(build(load_config(str(config))), part)
+
+
+def test_a_towers_config_says_what_it_said_in_the_training(case, towers, tmp_path):
+    config, trained, _ = case
+    sam = shutil.copytree(towers.sam2, tmp_path / 'sam')
+    cfg = load_config(str(config))
+    cfg.model.sam.checkpoint = str(sam)
+    settings = json.loads((sam / 'config.json').read_text())
+    settings['of_a_newer_version'], settings['initializer_range'] = 1, 0.5
+    (sam / 'config.json').write_text(json.dumps(settings))
+    load_checkpoint(build(cfg), trained)  # a copy elsewhere, the same function
+    settings['vision_config']['backbone_config']['layer_norm_eps'] = 0.25
+    (sam / 'config.json').write_text(json.dumps(settings))
+    with pytest.raises(
+        UserError,
+        match=r'config\.json of mask_generator.sam .* vision_config\S+layer_norm_eps=0\.25 instead of',
+    ):
+        load_checkpoint(build(cfg), trained)
 
 
 def test_a_file_that_cannot_be_written(case, run, tmp_path):

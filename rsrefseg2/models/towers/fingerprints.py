@@ -1,14 +1,21 @@
-"""Which weights a tower's own files hold, so that nobody needs to store them again."""
+"""What a tower's own files hold, so that nobody needs to store it again."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+# Of a tower's config.json, what changes nothing that its weights compute.
+NO_FUNCTION = re.compile(
+    r'_.*|transformers_version|architectures|(torch_)?dtype|return_dict|output_.*|use_cache'
+    r'|.*dropout|initializer_.*'
+)
 
 
 class TowerSource(NamedTuple):
@@ -16,6 +23,7 @@ class TowerSource(NamedTuple):
 
     checkpoint: str  # hub name or folder, as the config has it
     sha256: str  # of the weights as they were loaded, however their files are cut
+    settings: dict[str, Any] = {}  # of its config.json, see `function_of_config`; {}: nothing says
 
 
 def content_hash(tower: nn.Module) -> str:
@@ -32,6 +40,18 @@ def state_hash(state_dict: Mapping[str, Tensor]) -> str:
         for (name, value), digest in zip(state, digests, strict=True):
             whole.update(f'{name} {tuple(value.shape)} {digest}\n'.encode())
     return whole.hexdigest()
+
+
+def function_of_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """{dotted key: value} of a tower's config, of all that may change what its weights compute."""
+    settings: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            within = function_of_config({str(name): child for name, child in value.items()})
+            settings |= {f'{key}.{name}': child for name, child in within.items()}
+        elif not NO_FUNCTION.fullmatch(key):
+            settings[key] = list(value) if isinstance(value, tuple) else value
+    return settings
 
 
 def _digest(value: Tensor) -> str:

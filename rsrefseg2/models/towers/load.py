@@ -33,7 +33,7 @@ from ...errors import UserError
 from . import hub
 from .catalogue import known_config
 from .configs import OPTIONS, count_weights, make_config, model_class, quiet, random_config
-from .fingerprints import TowerSource, content_hash, set_source
+from .fingerprints import TowerSource, content_hash, function_of_config, set_source
 from .tokenizers import PretrainedTokenizer, StandInTokenizer, TowerTokenizer
 
 Init = Literal['pretrained', 'random']
@@ -164,7 +164,8 @@ def _load(family: str, checkpoint: Checkpoint, init: Init) -> PreTrainedModel:
             ) from error
     _check_loaded(family, f'{name!r} ({folder})', info)
     check_finite(f'{name!r} ({folder})', model)
-    set_source(model, TowerSource(name, content_hash(model)))
+    settings = function_of_config(model.config.to_dict())
+    set_source(model, TowerSource(name, content_hash(model), settings))
     return model
 
 
