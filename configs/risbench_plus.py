@@ -1,5 +1,3 @@
 # On top of the paper's recipe; not trained at full size: python tools/train.py configs/risbench_plus.py
 _base_ = ['_base_/default_runtime.py', '_base_/models/rsrefseg2_plus.py', '_base_/datasets/risbench.py',
           '_base_/schedules/adamw_cosine_300e.py', '_base_/strategies/zero2_bf16.py']
-train_dataloader = dict(dataset=dict(pipeline=[
-    dict(type='LoadImage'), dict(type='LoadMask'), dict(type='RandomSymmetry'), dict(type='PackRefSegInputs')]))
