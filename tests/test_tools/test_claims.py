@@ -20,11 +20,11 @@ def records(seeds=(0, 1, 2), scores=lambda name, seed, paper: paper + seed, name
     ]
 
 
-def lines(given):
+def lines(given, *tables):
     """{what is compared: (the paper's, ours, seeds, verdict)}."""
     cells = [
         [cell.strip() for cell in line.strip('|').split('|')]
-        for line in claims_section(INDEX, given)
+        for line in claims_section(INDEX, given, 'a recipe', *tables)
         if line.startswith('| Table ')
     ]
     return {cell[2]: cell[3:] for cell in cells}
@@ -79,5 +79,13 @@ def test_one_seed_has_the_spread_of_the_dagger_row():
 
 
 def test_without_a_spread_there_is_no_table():
-    assert claims_section(INDEX, records(seeds=(0,))) == []
-    assert not re.search('nan', ' '.join(claims_section(INDEX, records())))
+    assert claims_section(INDEX, records(seeds=(0,)), 'a recipe') == []
+    assert not re.search('nan', ' '.join(claims_section(INDEX, records(), 'a recipe')))
+
+
+def test_statements_of_some_tables():
+    assert list(lines(records(), ('X', 'XIV'))) == [
+        'cascade less single stage',
+        'with less without dense prompt',
+        'largest less smallest',
+    ]

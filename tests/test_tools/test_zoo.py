@@ -69,7 +69,7 @@ def test_every_number_of_the_page_stands_in_the_data():
     groups = {}
     for record in read_records(ROOT):
         known |= numbers([record['scores'], record['intervals']])
-        key = (record['config'], record['trained'], json.dumps(record['options']))
+        key = (record['config'], record['scale'], record['trained'], json.dumps(record['options']))
         groups.setdefault(key, []).append(record['scores'])
     for group in groups.values():
         for name in (*SCORES, 'object_hit'):

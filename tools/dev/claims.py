@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from rsrefseg2.apis.ablations import Index
@@ -122,13 +122,18 @@ CLAIMS = (
         ),
     ),
 )
+TABLES = frozenset(claim.table for claim in CLAIMS)
 
 
-def claims_section(index: Index, records: Sequence[Record]) -> list[str]:
-    """The paper's statement, its difference, ours, and what follows; [] without tiny runs.
+def claims_section(
+    index: Index, records: Sequence[Record], recipe: str, tables: Collection[str] = TABLES
+) -> list[str]:
+    """The paper's statement, its difference, ours, and what follows; [] without two seeds of †.
 
     Args:
-        records: of the rows at tiny scale, all with the same options.
+        records: of the rows at one tiny scale, all with the same options.
+        recipe: that scale, in words.
+        tables: whose statements are compared.
     """
     ours: dict[int, dict[str, float]] = defaultdict(dict)
     for record in records:
@@ -148,10 +153,11 @@ def claims_section(index: Index, records: Sequence[Record]) -> list[str]:
     rows = [
         [f'Table {claim.table}', text(claim.statement), *_cells(contrast, paper, ours, spread)]
         for claim in CLAIMS
+        if claim.table in tables
         for contrast in claim.contrasts
     ]
     return [
-        "### Which of the paper's statements hold at this scale?",
+        f"### Which of the paper's statements hold with {recipe}?",
         '',
         'A statement about this code with tiny towers on SynthRS, not about the paper. Differences of gIoU; above 0 is what the paper '
         'says. ± is the standard deviation of the difference over the seeds; of one seed that of the † row times the root of the '
