@@ -23,7 +23,7 @@ class TowerSource(NamedTuple):
 
     checkpoint: str  # hub name or folder, as the config has it
     sha256: str  # of the weights as they were loaded, however their files are cut
-    settings: dict[str, Any] = {}  # of its config.json, see `function_of_config`; {}: nothing says
+    settings: dict[str, Any]  # of its config.json, see `function_of_config`
 
 
 def content_hash(tower: nn.Module) -> str:
