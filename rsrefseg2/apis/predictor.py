@@ -35,6 +35,7 @@ from ..errors import UserError
 from ..models.encoded_before import EncodedBefore
 from ..models.losses.segmentation import upsample, upsample_each
 from ..models.symbols import EncodedImages, RefSegOutputs
+from ..models.symmetry_average import agreed_mean
 from ..models.towers.tokenizers import words_in
 from ..publishing import find_pretrained
 from ..symmetries import GROUPS, IDENTITY, Symmetry
@@ -270,7 +271,7 @@ class Predictor:
         as `predict_with_symmetries` takes them, and p_dense of the picture as it is."""
         outputs = self._outputs(sentences, image, dense_prior)
         maps = self.model.without_border(outputs.mask_logits, [image.shape] * len(sentences))
-        scores, passes = _scores_of(outputs), [1] * len(sentences)
+        passes = [([one], [own]) for one, own in zip(maps, _scores_of(outputs), strict=True)]
         for symmetry, turned in image.turned:
             texts = {k: rewrite(text, symmetry) for k, text in enumerate(sentences)}
             told = {k: text for k, text in texts.items() if text is not None}
@@ -280,12 +281,11 @@ class Predictor:
             again = self._outputs(list(told.values()), turned, prior)
             found = self.model.without_border(again.mask_logits, [turned.shape] * len(told))
             for k, one, own in zip(told, found, _scores_of(again), strict=True):
-                maps[k] = maps[k] + symmetry.inverse.maps(one, y=0, x=1)
-                scores[k] = scores[k] + own
-                passes[k] += 1
-        maps = [total / count for total, count in zip(maps, passes, strict=True)]
-        means = [_as_scores(total / count) for total, count in zip(scores, passes, strict=True)]
-        return maps, self._dense(outputs, image), means
+                passes[k][0].append(symmetry.inverse.maps(one, y=0, x=1))
+                passes[k][1].append(own)
+        maps = [agreed_mean(found, self.model.test_agreement) for found, _ in passes]
+        scores = [_as_scores(torch.stack(own).mean(0)) for _, own in passes]
+        return maps, self._dense(outputs, image), scores
 
     def _outputs(
         self, sentences: list[str], image: EncodedImage, dense_prior: np.ndarray | None = None

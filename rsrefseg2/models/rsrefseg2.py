@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ..bounds import Fraction, PositiveInt
+from ..bounds import Fraction, NonNegativeFloat, PositiveInt
 from ..errors import UserError
 from ..registry import MODELS
 from ..structures import RefSegDataSample
@@ -57,6 +57,8 @@ class RSRefSeg2(RefSegModel):
             (the release's variant), instead of at once.
         test_symmetries: 'flips', 'turns' or 'all' (`symmetries.GROUPS`): test and prediction average
             the logits over these (`predict_with_symmetries`), at the cost of 4 or 8 passes.
+        test_agreement: the exponent by which a pass weighs more, the more it agrees with the others
+            (`agreed_mean`); 0: all weigh the same.
         whole_view: pixels: a prediction looks at pictures of at most this side at once, not closer, unless
             it is told to: their kind was trained on whole.
         with_target: names of losses that are taken over the sentences with a target alone, where
@@ -89,6 +91,7 @@ class RSRefSeg2(RefSegModel):
         compile_blocks: str | None = None,
         upsample_via_sam_input: bool = False,
         test_symmetries: Group | None = None,
+        test_agreement: NonNegativeFloat = 0.0,
         whole_view: PositiveInt | None = None,
         with_target: Sequence[str] = (),
         presence_threshold: Fraction | None = None,
@@ -118,7 +121,8 @@ class RSRefSeg2(RefSegModel):
             compile_towers(self, compile_blocks)
         self.prediction_dtype, self.cuda_graphs = prediction_dtype, cuda_graphs
         self.upsample_via_sam_input = upsample_via_sam_input
-        self.test_symmetries, self.whole_view = test_symmetries, whole_view
+        self.test_symmetries, self.test_agreement = test_symmetries, test_agreement
+        self.whole_view = whole_view
         self.with_target, self.presence_threshold = tuple(with_target), presence_threshold
         self.score_heads = mask_generator.score_heads
         self.prompter = MODELS.build(dict(prompter, towers=_spec_of(encoder, mask_generator)))

@@ -43,6 +43,7 @@ class ZeroShotModel(BaseModel):
     cfg: Config | None = None  # the whole config, of a model that `engine.load_model` made
     known_words: frozenset[str] | None = None
     test_symmetries = whole_view = presence_threshold = None
+    test_agreement = 0.0
     score_heads: tuple[str, ...] = ()
     input_size: tuple[int, int]  # (H, W) that an image is squashed to, at least about
     mask_size: tuple[int, int]  # (h, w) of the mask's logits
