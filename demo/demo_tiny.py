@@ -57,6 +57,7 @@ model = dict(
         checkpoint='synthrs/towers/siglip_256',
         text_lora=dict(r=16),
         vision_lora=dict(r=16)),
+    test_agreement=8.0,
     test_symmetries='all',
     type='RSRefSeg2',
     whole_view=2048)

@@ -114,19 +114,22 @@ class RSRefSeg2(RefSegModel):
         # Plain nn.Modules: mmengine's init_weights() would reach into a BaseModule's children and
         # overwrite LoRA's zeros.
         self.encoder, self.mask_generator = encoder, mask_generator
+        self._prepare_towers(frozen_dtype, compile_blocks)
+        self.prediction_dtype, self.cuda_graphs = prediction_dtype, cuda_graphs
+        self.upsample_via_sam_input = upsample_via_sam_input
+        self.test_symmetries, self.test_agreement = test_symmetries, test_agreement
+        self.with_target, self.presence_threshold = tuple(with_target), presence_threshold
+        self.whole_view = whole_view
+        self.score_heads = mask_generator.score_heads
+        self.prompter = MODELS.build(dict(prompter, towers=_spec_of(encoder, mask_generator)))
+        self.add_losses(losses)
+
+    def _prepare_towers(self, frozen_dtype: str, compile_blocks: str | None) -> None:
         if frozen_dtype == 'bfloat16':
             for tower in self.towers():
                 store_frozen_in_bfloat16(tower)
         if compile_blocks is not None:
             compile_towers(self, compile_blocks)
-        self.prediction_dtype, self.cuda_graphs = prediction_dtype, cuda_graphs
-        self.upsample_via_sam_input = upsample_via_sam_input
-        self.test_symmetries, self.test_agreement = test_symmetries, test_agreement
-        self.whole_view = whole_view
-        self.with_target, self.presence_threshold = tuple(with_target), presence_threshold
-        self.score_heads = mask_generator.score_heads
-        self.prompter = MODELS.build(dict(prompter, towers=_spec_of(encoder, mask_generator)))
-        self.add_losses(losses)
 
     def towers(self) -> list[nn.Module]:
         """SigLIP's two towers and SAM's image encoder."""

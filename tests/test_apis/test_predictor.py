@@ -54,10 +54,14 @@ def test_equals_full_forwards(predictor, image):
 REFUSED = 'the second ship from the left'
 
 
+@pytest.mark.parametrize('agreement', [0.0, 8.0])
 @pytest.mark.parametrize('group', ['flips', 'turns', 'all'])
-def test_the_mean_over_symmetries_is_that_of_the_test(predictor, image, group, monkeypatch):
+def test_the_mean_over_symmetries_is_that_of_the_test(
+    predictor, image, group, agreement, monkeypatch
+):
     plain = predictor.set_image(image).predict([*SENTENCES, REFUSED])
     monkeypatch.setattr(predictor.model, 'test_symmetries', group)
+    monkeypatch.setattr(predictor.model, 'test_agreement', agreement)
     averaged = predictor.set_image(image).predict([*SENTENCES, REFUSED])
     clear = [np.abs(a.logits) > 1e-4 * np.abs(a.logits).max() for a in averaged]
     for answer, sure in zip(averaged[:-1], clear, strict=False):

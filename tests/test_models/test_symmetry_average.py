@@ -4,11 +4,12 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from rsrefseg2.datasets import unique_images_collate
 from rsrefseg2.directions import rewrite
 from rsrefseg2.models import RSRefSeg2
-from rsrefseg2.models.symmetry_average import predict_with_symmetries
+from rsrefseg2.models.symmetry_average import agreed_mean, predict_with_symmetries
 from rsrefseg2.symmetries import GROUPS, IDENTITY, Symmetry
 
 from .tiny_model import build, items, stirred
@@ -39,8 +40,11 @@ def batch_of():
     return unique_images_collate(found)
 
 
-def literal_logits(model, item, symmetry):
-    """The logits of one sentence of one turned picture, turned back; None: refused."""
+def literal_logits(model, item, symmetry, *, coarse=False):
+    """The logits of one sentence of one turned picture, turned back; None: refused.
+
+    coarse: as they come from the decoder, not at the original size.
+    """
     item = copy.deepcopy(item)
     sample, turn = item['data_samples'], BY_HAND[symmetry]
     text = rewrite(sample.text, symmetry)
@@ -49,7 +53,8 @@ def literal_logits(model, item, symmetry):
     item['inputs'] = turn(item['inputs']).contiguous()
     sample.set_metainfo(dict(text=text, ori_shape=tuple(item['inputs'].shape[1:])))
     data = model.data_preprocessor(unique_images_collate([item]))
-    (logits,) = model.masks(model(data['inputs']).mask_logits, [sample.ori_shape])
+    take = model.without_border if coarse else model.masks
+    (logits,) = take(model(data['inputs']).mask_logits, [sample.ori_shape])
     (back,) = [s for s in GROUPS['all'] if symmetry.then(s) == IDENTITY]
     return BY_HAND[back](logits)
 
@@ -73,6 +78,74 @@ def test_a_literal_loop_gives_the_same(model, group, fit, monkeypatch):
         assert sure.float().mean() > 0.95
         assert torch.equal(sample.pred_mask[sure], (mean > 0)[sure])
         assert torch.equal(sample.gt_mask, item['data_samples'].gt_mask)
+
+
+def literal_mean(passes, agreement):
+    """`agreed_mean` once more, its masks compared pixel by pixel."""
+
+    def drawn(logits):
+        size = [4 * side for side in logits.shape]
+        fine = F.interpolate(logits[None, None], size, mode='bilinear', align_corners=False)
+        return (fine > 0).flatten().tolist()
+
+    mean = sum(passes) / len(passes)
+    for _ in range(2):
+        weights = []
+        for logits in passes:
+            pairs = list(zip(drawn(logits), drawn(mean), strict=True))
+            both, either = sum(a and b for a, b in pairs), sum(a or b for a, b in pairs)
+            weights.append((both / either if either else 1.0) ** agreement)
+        mean = sum(w * one for w, one in zip(weights, passes, strict=True)) / sum(weights)
+    return mean
+
+
+@pytest.mark.parametrize('agreement', [0.5, 8.0])
+@torch.no_grad()
+def test_passes_weigh_as_they_agree(model, agreement, monkeypatch):
+    monkeypatch.setattr(model, 'test_symmetries', 'all')
+    plain = [sample.pred_mask for sample in model.test_step(batch_of())]
+    monkeypatch.setattr(model, 'test_agreement', agreement)
+    samples = model.test_step(batch_of())
+    differing = 0
+    for number, (sample, item) in enumerate(zip(samples, items(), strict=True)):
+        if number == REFUSED:
+            assert torch.equal(sample.pred_mask, plain[number])
+            continue
+        passes = [literal_logits(model, item, one, coarse=True) for one in GROUPS['all']]
+        mean = literal_mean(passes, agreement)[None, None]
+        (mean,) = F.interpolate(mean, sample.ori_shape, mode='bilinear', align_corners=False)[0]
+        sure = mean.abs() > 1e-3 * mean.abs().max()  # not of rounding
+        assert sure.float().mean() > 0.95
+        assert torch.equal(sample.pred_mask[sure], (mean > 0)[sure])
+        differing += not torch.equal(sample.pred_mask[sure], plain[number][sure])
+    assert differing >= 2
+
+
+def square(left, *, logit=1.0):
+    """(12, 16) logits: a square of four pixels at column `left`, -1 around it."""
+    logits = torch.full((12, 16), -1.0)
+    logits[4:8, left : left + 4] = logit
+    return logits
+
+
+def test_passes_that_drew_another_object_do_not_count():
+    here, there = square(1), square(10)
+    passes = [here, there, here, there, here]
+    assert torch.equal(torch.stack(passes).mean(0) > 0, here > 0)
+    assert torch.allclose(agreed_mean(passes, 8.0), here)
+    assert torch.allclose(agreed_mean(passes, 0.0), torch.stack(passes).mean(0))
+
+
+def test_where_no_pass_meets_the_mean_it_is_the_plain_one():
+    passes = [square(0), square(6), square(12)]
+    mean = torch.stack(passes).mean(0)
+    assert not (mean > 0).any()
+    assert torch.allclose(agreed_mean(passes, 8.0), mean)
+
+
+def test_empty_masks_agree():
+    empty, other = square(1, logit=-0.5), square(1, logit=1.0)
+    assert torch.allclose(agreed_mean([empty, empty, empty, other], 8.0), empty)
 
 
 @torch.no_grad()
