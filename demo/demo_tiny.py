@@ -58,6 +58,7 @@ model = dict(
         text_lora=dict(r=16),
         vision_lora=dict(r=16)),
     test_agreement=8.0,
+    test_shift=0.5,
     test_symmetries='all',
     type='RSRefSeg2',
     whole_view=2048)

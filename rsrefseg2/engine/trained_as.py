@@ -28,7 +28,7 @@ from .renames import rename, rename_settings
 NO_FUNCTION = re.compile(
     r'init|(siglip|sam|swin|bert)\.checkpoint|bert\.tokenizer|losses(\..*)?|(\w+\.)?\w*recompute(\..*)?'
     r'|.*\.dropout|.*\.trainable|swin\.drop_path|bert\.trained_layers|sam\.train_prompt_encoder|frozen_dtype|prediction_dtype|cuda_graphs|compile_blocks'
-    r'|autocast|test_symmetries|test_agreement|whole_view|with_target|presence_threshold|sam\.score_heads'
+    r'|autocast|test_(symmetries|shift|agreement)|whole_view|with_target|presence_threshold|sam\.score_heads'
     r'|data_preprocessor\.(type|tokenizer|init)'
     r'|prompter\.interaction\.image_scores'
 )

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..registry import MODELS, PRETRAINED
 from ..structures import RefSegDataSample
-from ..symmetries import Group
 from .data_preprocessor import ModelInputs
 from .distributed import weight_of_rank
 from .losses.segmentation import upsample_each
 from .symbols import Targets, at_least_float32
+from .views import View
 
 
 def check_with_target(with_target: Sequence[str], losses: dict | None) -> None:
@@ -47,7 +47,6 @@ class RefSegModel(BaseModel):
     """
 
     cfg: Config | None = None  # the whole config, of a model that `engine.load_model` made
-    test_symmetries: Group | None = None  # see `RSRefSeg2`
     test_agreement: float = 0.0
     whole_view: int | None = None
     with_target: tuple[str, ...] = ()
@@ -70,6 +69,11 @@ class RefSegModel(BaseModel):
         self.losses = nn.ModuleDict(
             {name: MODELS.build(loss) for name, loss in (losses or {}).items() if loss is not None}
         )
+
+    @property
+    def test_views(self) -> tuple[View, ...]:
+        """The looks that test and prediction average over; () for one pass."""
+        return ()
 
     @property
     def input_size(self) -> tuple[int, int]:

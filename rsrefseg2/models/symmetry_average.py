@@ -1,4 +1,4 @@
-"""Predict on flipped and turned pictures, too, each with the sentence that is true of it."""
+"""Predict on flipped, turned and moved pictures, too, each with the sentence that is true of it."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from torch import Tensor
 
 from ..directions import rewrite
 from ..structures import RefSegDataSample
-from ..symmetries import IDENTITY, Symmetry
 from .losses.segmentation import upsample, upsample_each
 from .symbols import RefSegOutputs, at_least_float32
+from .views import View
 
 ROUNDS = 2  # of `agreed_mean`; a third changes no more than 0.1 of gIoU
-FINER = 4  # masks are compared at this many times the logits' size, that of SAM's picture
 
 
-def agreed_mean(passes: Sequence[Tensor], agreement: float) -> Tensor:
+def agreed_mean(passes: Sequence[Tensor], agreement: float, size: tuple[int, int]) -> Tensor:
     """K times (h, w) logits of one sentence -> (h, w), their mean, in which each pass weighs as much
     as it agrees with it: w_k = IoU(pass k > 0, mean > 0) ** agreement, the mean taken anew with w,
     twice. With 0 it is the plain mean, as it is where no pass meets it. Two empty masks agree.
 
     A few passes that drew another object then take less of the mask away.
+
+    Args:
+        size: (H, W) at which masks are compared.
     """
     logits = at_least_float32(torch.stack(list(passes)))
     mean = logits.mean(0)
     if agreement == 0 or len(logits) == 1:
         return mean
-    size = (FINER * mean.shape[0], FINER * mean.shape[1])
     drawn = upsample(logits, size) > 0
     for _ in range(ROUNDS):
         middle = upsample(mean[None], size) > 0
@@ -41,44 +42,59 @@ def agreed_mean(passes: Sequence[Tensor], agreement: float) -> Tensor:
     return mean
 
 
-def predict_with_symmetries(
-    model: BaseModel, data: dict[str, Any], symmetries: Sequence[Symmetry]
+def predict_with_views(
+    model: BaseModel, data: dict[str, Any], views: Sequence[View]
 ) -> list[RefSegDataSample]:
-    """The samples of `data` with `pred_mask` from the mean of the logits over the symmetries.
+    """The samples of `data` with `pred_mask` from the mean of the logits over the views.
 
-    Each pass takes the batch flipped or turned, and each sentence rewritten (`directions.rewrite`);
-    its logits (h, w), as `model.without_border` gives them, are turned back, and their `agreed_mean`
-    is brought to the original size. SAM's scores are averaged, too. A sentence that cannot be
+    Each pass takes the batch flipped, turned or moved, and each sentence rewritten
+    (`directions.rewrite`); its logits are brought back to the picture as it is, and their
+    `agreed_mean` to the original size. SAM's scores are averaged, too. A sentence that cannot be
     rewritten leaves the pass out of its mean. Every rank makes the same passes. `dense_prompt` is
     that of the picture as it is.
 
     Args:
         model: an RSRefSeg2; its `test_agreement` is that of `agreed_mean`.
         data: what its data preprocessor takes.
-        symmetries: the identity first.
+        views: the picture as it is first.
     """
     samples: list[RefSegDataSample] = []
     passes: list[list[Tensor]] = [[] for _ in data['data_samples']]
     scores = _MeanScores()
-    for symmetry in symmetries:
-        texts = [rewrite(sample.text, symmetry) for sample in data['data_samples']]
+    for view in views:
+        texts = [rewrite(sample.text, view.symmetry) for sample in data['data_samples']]
         turned = [
-            _turned(sample, text, symmetry)
+            _turned(sample, text, view)
             for sample, text in zip(data['data_samples'], texts, strict=True)
         ]
-        images = [symmetry.maps(image, y=-2, x=-1) for image in data['inputs']]
+        images = [view.picture(image, y=1, x=2) for image in data['inputs']]
         batch = model.data_preprocessor({**data, 'inputs': images, 'data_samples': turned})
         outputs = model(batch['inputs'])
         maps = model.without_border(outputs.mask_logits, [s.ori_shape for s in turned])
         scores.add(outputs, [text is not None for text in texts])
-        if symmetry == IDENTITY:
+        if view == View():
             first, samples = outputs, batch['data_samples']
-        for found, text, one in zip(passes, texts, maps, strict=True):
+        for found, sample, text, one in zip(passes, data['data_samples'], texts, maps, strict=True):
             if text is not None:
-                found.append(symmetry.inverse.maps(one, y=-2, x=-1))
-    means = [agreed_mean(found, model.test_agreement) for found in passes]
+                found.append(back_from(model, view, one, sample.ori_shape))
+    means = [
+        mean_of(model, found, sample.ori_shape)
+        for found, sample in zip(passes, samples, strict=True)
+    ]
     masks = upsample_each(means, [sample.ori_shape for sample in samples])
     return model.answer(scores.put_into(first), masks, samples)
+
+
+def back_from(model: BaseModel, view: View, logits: Tensor, shape: tuple[int, int]) -> Tensor:
+    """(h, w) logits of a look at a picture of `shape` (H, W) -> (h, w) that cover the picture, as
+    large as `model.mask_size` makes them."""
+    return view.back(logits, shape, model.data_preprocessor.content_size(shape, model.mask_size[0]))
+
+
+def mean_of(model: BaseModel, passes: Sequence[Tensor], shape: tuple[int, int]) -> Tensor:
+    """The `agreed_mean` of what `back_from` gave, masks compared at the size of SAM's picture."""
+    size = model.data_preprocessor.content_size(shape, model.input_size[0])
+    return agreed_mean(passes, model.test_agreement, size)
 
 
 class _MeanScores:
@@ -106,9 +122,9 @@ class _MeanScores:
         return outputs._replace(**means)
 
 
-def _turned(sample: RefSegDataSample, text: str | None, symmetry: Symmetry) -> RefSegDataSample:
+def _turned(sample: RefSegDataSample, text: str | None, view: View) -> RefSegDataSample:
     """What a pass reads of a sample; a refused sentence goes along unread."""
-    if symmetry == IDENTITY:
+    if view == View():
         return sample
-    shape = symmetry.shape(*sample.ori_shape)
+    shape = view.shape(*sample.ori_shape)
     return RefSegDataSample(metainfo=dict(text=text or sample.text, ori_shape=shape))

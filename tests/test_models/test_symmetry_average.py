@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from rsrefseg2.datasets import unique_images_collate
 from rsrefseg2.directions import rewrite
 from rsrefseg2.models import RSRefSeg2
-from rsrefseg2.models.symmetry_average import agreed_mean, predict_with_symmetries
+from rsrefseg2.models.symmetry_average import agreed_mean, predict_with_views
+from rsrefseg2.models.views import View
 from rsrefseg2.symmetries import GROUPS, IDENTITY, Symmetry
 
 from .tiny_model import build, items, stirred
@@ -121,6 +122,9 @@ def test_passes_weigh_as_they_agree(model, agreement, monkeypatch):
     assert differing >= 2
 
 
+SIZE = (48, 64)
+
+
 def square(left, *, logit=1.0):
     """(12, 16) logits: a square of four pixels at column `left`, -1 around it."""
     logits = torch.full((12, 16), -1.0)
@@ -132,26 +136,26 @@ def test_passes_that_drew_another_object_do_not_count():
     here, there = square(1), square(10)
     passes = [here, there, here, there, here]
     assert torch.equal(torch.stack(passes).mean(0) > 0, here > 0)
-    assert torch.allclose(agreed_mean(passes, 8.0), here)
-    assert torch.allclose(agreed_mean(passes, 0.0), torch.stack(passes).mean(0))
+    assert torch.allclose(agreed_mean(passes, 8.0, SIZE), here)
+    assert torch.allclose(agreed_mean(passes, 0.0, SIZE), torch.stack(passes).mean(0))
 
 
 def test_where_no_pass_meets_the_mean_it_is_the_plain_one():
     passes = [square(0), square(6), square(12)]
     mean = torch.stack(passes).mean(0)
     assert not (mean > 0).any()
-    assert torch.allclose(agreed_mean(passes, 8.0), mean)
+    assert torch.allclose(agreed_mean(passes, 8.0, SIZE), mean)
 
 
 def test_empty_masks_agree():
     empty, other = square(1, logit=-0.5), square(1, logit=1.0)
-    assert torch.allclose(agreed_mean([empty, empty, empty, other], 8.0), empty)
+    assert torch.allclose(agreed_mean([empty, empty, empty, other], 8.0, SIZE), empty)
 
 
 @torch.no_grad()
 def test_the_identity_alone_changes_nothing(model):
     plain = model.test_step(batch_of())
-    same = predict_with_symmetries(model, batch_of(), [IDENTITY])
+    same = predict_with_views(model, batch_of(), [View()])
     for one, other in zip(plain, same, strict=True):
         assert torch.equal(one.pred_mask, other.pred_mask)
         assert torch.equal(one.dense_prompt, other.dense_prompt)
