@@ -2,15 +2,17 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 
 from rsrefseg2.datasets import unique_images_collate
 from rsrefseg2.directions import rewrite
 from rsrefseg2.models import RSRefSeg2
 from rsrefseg2.models.symmetry_average import agreed_mean, predict_with_views
-from rsrefseg2.models.views import View
+from rsrefseg2.models.views import View, views_of
 from rsrefseg2.symmetries import GROUPS, IDENTITY, Symmetry
 
 from .tiny_model import build, items, stirred
@@ -81,11 +83,10 @@ def test_a_literal_loop_gives_the_same(model, group, fit, monkeypatch):
         assert torch.equal(sample.gt_mask, item['data_samples'].gt_mask)
 
 
-def literal_mean(passes, agreement):
+def literal_mean(passes, agreement, size):
     """`agreed_mean` once more, its masks compared pixel by pixel."""
 
     def drawn(logits):
-        size = [4 * side for side in logits.shape]
         fine = F.interpolate(logits[None, None], size, mode='bilinear', align_corners=False)
         return (fine > 0).flatten().tolist()
 
@@ -100,20 +101,57 @@ def literal_mean(passes, agreement):
     return mean
 
 
-@pytest.mark.parametrize('agreement', [0.5, 8.0])
+def literal_look(model, item, view):
+    """The logits of one sentence of one look, by numpy and scipy, back at the size of SAM's picture."""
+    item = copy.deepcopy(item)
+    sample, turn = item['data_samples'], BY_HAND[view.symmetry]
+    image = turn(item['inputs']).numpy()
+    sides = image.shape[1:]
+    whole = [round(share * side) for share, side in zip(view.border, sides, strict=True)]
+    before = [round(s * n * p) for s, n, p in zip(view.border, sides, view.place, strict=True)]
+    margins = [(b, w - b) for b, w in zip(before, whole, strict=True)]
+    image = np.pad(image, [(0, 0), *margins], mode='edge')
+    text = rewrite(sample.text, view.symmetry)
+    sample.set_metainfo(dict(text=text, ori_shape=image.shape[1:]))
+    item['inputs'] = torch.from_numpy(image)
+    data = model.data_preprocessor(unique_images_collate([item]))
+    (logits,) = model.without_border(model(data['inputs']).mask_logits, [sample.ori_shape])
+    size = model.data_preprocessor.content_size(sides, model.input_size[0])
+    rows = [
+        (start + (np.arange(n) + 0.5) / n * side) / seen * cells - 0.5
+        for n, side, start, seen, cells in zip(
+            size, sides, before, image.shape[1:], logits.shape, strict=True
+        )
+    ]
+    grid = np.meshgrid(*rows, indexing='ij')
+    found = ndimage.map_coordinates(logits.numpy(), grid, order=1, mode='nearest')
+    (back,) = [s for s in GROUPS['all'] if view.symmetry.then(s) == IDENTITY]
+    return BY_HAND[back](torch.from_numpy(found))
+
+
+@pytest.mark.parametrize('fit', ['squash', 'pad'])
+@pytest.mark.parametrize(('shift', 'agreement'), [(0.0, 0.5), (0.0, 8.0), (0.5, 0.0), (0.5, 8.0)])
 @torch.no_grad()
-def test_passes_weigh_as_they_agree(model, agreement, monkeypatch):
+def test_moved_pictures_and_passes_that_weigh_as_they_agree(
+    model, fit, shift, agreement, monkeypatch
+):
+    monkeypatch.setattr(model.data_preprocessor, 'fit', fit)
     monkeypatch.setattr(model, 'test_symmetries', 'all')
     plain = [sample.pred_mask for sample in model.test_step(batch_of())]
+    monkeypatch.setattr(model, 'test_shift', shift)
     monkeypatch.setattr(model, 'test_agreement', agreement)
     samples = model.test_step(batch_of())
     differing = 0
     for number, (sample, item) in enumerate(zip(samples, items(), strict=True)):
         if number == REFUSED:
-            assert torch.equal(sample.pred_mask, plain[number])
             continue
-        passes = [literal_logits(model, item, one, coarse=True) for one in GROUPS['all']]
-        mean = literal_mean(passes, agreement)[None, None]
+        if shift:
+            views = views_of('all', shift, model.encoder.grid_size)
+            passes = [literal_look(model, item, view) for view in views]
+        else:
+            passes = [literal_logits(model, item, one, coarse=True) for one in GROUPS['all']]
+        size = model.data_preprocessor.content_size(sample.ori_shape, model.input_size[0])
+        mean = literal_mean(passes, agreement, size)[None, None]
         (mean,) = F.interpolate(mean, sample.ori_shape, mode='bilinear', align_corners=False)[0]
         sure = mean.abs() > 1e-3 * mean.abs().max()  # not of rounding
         assert sure.float().mean() > 0.95
