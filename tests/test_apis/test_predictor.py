@@ -12,8 +12,10 @@ from PIL import Image
 from rsrefseg2.apis import Predictor
 from rsrefseg2.apis.predictor import as_rgb
 from rsrefseg2.datasets import unique_images_collate
+from rsrefseg2.directions import rewrite
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError
+from rsrefseg2.models.views import views_of
 from rsrefseg2.structures import RefSegDataSample
 from rsrefseg2.synthrs.generation.generate import make_scene
 
@@ -100,6 +102,22 @@ def test_what_is_known_of_the_place_is_turned_with_the_picture(predictor, image,
     monkeypatch.setattr(predictor.model, 'test_symmetries', 'flips')
     ((found, _),) = predictor.segment([right], predictor.encode(image), prior)
     assert np.allclose(found, np.mean(back, axis=0), atol=1e-4 * np.abs(found).max())
+
+
+def test_a_moved_look_is_told_of_the_place_as_it_shows_it(predictor, image, monkeypatch):
+    prior = np.linspace(-9, 9, 16 * 16, dtype=np.float32).reshape(16, 16)
+    text, shape, model = 'the ship on the right', image.shape[:2], predictor.model
+    passes = []
+    for view in views_of('flips', 0.5, model.encoder.grid_size):
+        seen = predictor.encode(np.ascontiguousarray(view.picture(image, y=0, x=1)))
+        said = rewrite(text, view.symmetry)
+        ((logits, _),) = predictor.segment([said], seen, view.prior(prior, shape))
+        passes.append(view.back(torch.from_numpy(logits), shape, model.input_size))
+    monkeypatch.setattr(model, 'test_symmetries', 'flips')
+    monkeypatch.setattr(model, 'test_shift', 0.5)
+    ((found, _),) = predictor.segment([text], predictor.encode(image), prior)
+    assert found.shape == predictor.cells(shape) == model.input_size
+    assert np.allclose(found, torch.stack(passes).mean(0).numpy(), atol=1e-4 * np.abs(found).max())
 
 
 def test_an_answer_is_arrays_at_the_images_size(predictor, image):
