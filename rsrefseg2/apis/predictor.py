@@ -34,10 +34,10 @@ from ..engine.calibration_files import calibration_of, threshold_of
 from ..errors import UserError
 from ..models.encoded_before import EncodedBefore
 from ..models.losses.segmentation import upsample, upsample_each
+from ..models.placement_average import back_from, mean_of
+from ..models.placements import Placement
 from ..models.symbols import EncodedImages, RefSegOutputs
-from ..models.symmetry_average import back_from, mean_of
 from ..models.towers.tokenizers import words_in
-from ..models.views import View
 from ..publishing import find_pretrained
 
 MOST_CHARACTERS = 10_000  # of a sentence; a text tower reads 16 to 77 tokens of it
@@ -70,7 +70,9 @@ class EncodedImage(NamedTuple):
 
     features: EncodedImages
     shape: tuple[int, int]  # (H, W)
-    turned: tuple[tuple[View, EncodedImage], ...] = ()  # of `model.test_views`, less the first
+    turned: tuple[
+        tuple[Placement, EncodedImage], ...
+    ] = ()  # of `model.test_placements`, less the first
 
 
 class Predictor:
@@ -139,8 +141,8 @@ class Predictor:
         image = as_rgb(image)
         with self._lock, torch.inference_mode():
             turned = tuple(
-                (view, self._encode(view.picture(image, y=0, x=1)))
-                for view in self.model.test_views[1:]
+                (placement, self._encode(placement.picture(image, y=0, x=1)))
+                for placement in self.model.test_placements[1:]
             )
             return self._encode(image)._replace(turned=turned)
 
@@ -266,26 +268,26 @@ class Predictor:
         self, sentences: list[str], image: EncodedImage, dense_prior: np.ndarray | None = None
     ) -> tuple[list[Tensor], list[np.ndarray | None], list[Scores]]:
         """For each sentence the mask's logits (h, w) and SAM's scores, the means over `image.turned`
-        as `predict_with_views` takes them, and p_dense of the picture as it is."""
+        as `predict_with_placements` takes them, and p_dense of the picture as it is."""
         outputs = self._outputs(sentences, image, dense_prior)
         maps = self.model.without_border(outputs.mask_logits, [image.shape] * len(sentences))
         scores = _scores_of(outputs)
         if not image.turned:
             return maps, self._dense(outputs, image), [_as_scores(own) for own in scores]
         passes = [
-            ([back_from(self.model, View(), one, image.shape)], [own])
+            ([back_from(self.model, Placement(), one, image.shape)], [own])
             for one, own in zip(maps, scores, strict=True)
         ]
-        for view, turned in image.turned:
-            texts = {k: rewrite(text, view.symmetry) for k, text in enumerate(sentences)}
+        for placement, turned in image.turned:
+            texts = {k: rewrite(text, placement.symmetry) for k, text in enumerate(sentences)}
             told = {k: text for k, text in texts.items() if text is not None}
             if not told:
                 continue
-            prior = None if dense_prior is None else view.prior(dense_prior, image.shape)
+            prior = None if dense_prior is None else placement.prior(dense_prior, image.shape)
             again = self._outputs(list(told.values()), turned, prior)
             found = self.model.without_border(again.mask_logits, [turned.shape] * len(told))
             for k, one, own in zip(told, found, _scores_of(again), strict=True):
-                passes[k][0].append(back_from(self.model, view, one, image.shape))
+                passes[k][0].append(back_from(self.model, placement, one, image.shape))
                 passes[k][1].append(own)
         maps = [mean_of(self.model, found, image.shape) for found, _ in passes]
         means = [_as_scores(torch.stack(own).mean(0)) for _, own in passes]

@@ -18,8 +18,8 @@ from ..structures import RefSegDataSample
 from .data_preprocessor import ModelInputs
 from .distributed import weight_of_rank
 from .losses.segmentation import upsample_each
+from .placements import Placement
 from .symbols import Targets, at_least_float32
-from .views import View
 
 
 def check_with_target(with_target: Sequence[str], losses: dict | None) -> None:
@@ -71,8 +71,8 @@ class RefSegModel(BaseModel):
         )
 
     @property
-    def test_views(self) -> tuple[View, ...]:
-        """The looks that test and prediction average over; () for one pass."""
+    def test_placements(self) -> tuple[Placement, ...]:
+        """How the passes that test and prediction average show the picture; () for one pass."""
         return ()
 
     @property

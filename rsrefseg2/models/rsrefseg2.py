@@ -19,14 +19,14 @@ from .dual_modality_encoder import DualModalityEncoder
 from .encoded_before import EncodedBefore
 from .losses.segmentation import upsample
 from .mask_generator import MaskGenerator
+from .placement_average import predict_with_placements
+from .placements import Placement, placements_of
 from .ref_seg_model import RefSegModel, check_with_target
 from .symbols import EncodedImages, RefSegOutputs, TowerSpec
-from .symmetry_average import predict_with_views
 from .towers.activation_checkpointing import store_frozen_in_bfloat16
 from .towers.compiling import compile_towers
 from .towers.cuda_graphs import Graphed
 from .towers.prediction_weights import PredictionDtype, convert_for_prediction
-from .views import View, views_of
 
 
 @MODELS.register_module()
@@ -57,9 +57,9 @@ class RSRefSeg2(RefSegModel):
         upsample_via_sam_input: masks are upsampled to SAM's H2 x W2, then to their original size
             (the release's variant), instead of at once.
         test_symmetries: 'flips', 'turns' or 'all' (`symmetries.GROUPS`): test and prediction average
-            the logits over these (`predict_with_views`), at the cost of 4 or 8 passes.
+            the logits over these (`predict_with_placements`), at the cost of 4 or 8 passes.
         test_shift: by how many of SigLIP's patches the passes move the picture, each another way
-            (`views_of`); logits are then averaged at SAM's resolution.
+            (`placements_of`); logits are then averaged at SAM's resolution.
         test_agreement: the exponent by which a pass weighs more, the more it agrees with the others
             (`agreed_mean`); 0: all weigh the same.
         whole_view: pixels: a prediction looks at pictures of at most this side at once, not closer, unless
@@ -182,16 +182,16 @@ class RSRefSeg2(RefSegModel):
 
     def test_step(self, data: dict) -> list[RefSegDataSample]:
         """A batch of the loader -> its samples as of 'predict'; by `test_symmetries` if set."""
-        if not self.test_views:
+        if not self.test_placements:
             return super().test_step(data)
-        return predict_with_views(self, data, self.test_views)
+        return predict_with_placements(self, data, self.test_placements)
 
     @property
-    def test_views(self) -> tuple[View, ...]:
+    def test_placements(self) -> tuple[Placement, ...]:
         """As of `RefSegModel`, by `test_symmetries`."""
         if self.test_symmetries is None:
             return ()
-        return views_of(self.test_symmetries, self.test_shift, self.encoder.grid_size)
+        return placements_of(self.test_symmetries, self.test_shift, self.encoder.grid_size)
 
     def encode_images(self, images_siglip: Tensor, images_sam: Tensor) -> EncodedImages:
         """I_1 (U, 3, H1, W1), I_2 (U, 3, H2, W2) -> what depends on the U images alone."""
@@ -309,7 +309,7 @@ class RSRefSeg2(RefSegModel):
 
     @property
     def mask_size(self) -> tuple[int, int]:
-        """(h, w) of the square that the logits of `without_border`, or of several looks, are cut
+        """(h, w) of the square that the logits of `without_border`, or of several passes, are cut
         from."""
         finer = self.upsample_via_sam_input or (self.test_symmetries and self.test_shift)
         return self.input_size if finer else self.mask_generator.prompt_size

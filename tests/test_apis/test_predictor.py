@@ -15,7 +15,7 @@ from rsrefseg2.datasets import unique_images_collate
 from rsrefseg2.directions import rewrite
 from rsrefseg2.engine import load_config
 from rsrefseg2.errors import UserError
-from rsrefseg2.models.views import views_of
+from rsrefseg2.models.placements import placements_of
 from rsrefseg2.structures import RefSegDataSample
 from rsrefseg2.synthrs.generation.generate import make_scene
 
@@ -104,15 +104,15 @@ def test_what_is_known_of_the_place_is_turned_with_the_picture(predictor, image,
     assert np.allclose(found, np.mean(back, axis=0), atol=1e-4 * np.abs(found).max())
 
 
-def test_a_moved_look_is_told_of_the_place_as_it_shows_it(predictor, image, monkeypatch):
+def test_a_moved_picture_is_told_of_the_place_where_it_lies(predictor, image, monkeypatch):
     prior = np.linspace(-9, 9, 16 * 16, dtype=np.float32).reshape(16, 16)
     text, shape, model = 'the ship on the right', image.shape[:2], predictor.model
     passes = []
-    for view in views_of('flips', 0.5, model.encoder.grid_size):
-        seen = predictor.encode(np.ascontiguousarray(view.picture(image, y=0, x=1)))
-        said = rewrite(text, view.symmetry)
-        ((logits, _),) = predictor.segment([said], seen, view.prior(prior, shape))
-        passes.append(view.back(torch.from_numpy(logits), shape, model.input_size))
+    for placement in placements_of('flips', 0.5, model.encoder.grid_size):
+        seen = predictor.encode(np.ascontiguousarray(placement.picture(image, y=0, x=1)))
+        said = rewrite(text, placement.symmetry)
+        ((logits, _),) = predictor.segment([said], seen, placement.prior(prior, shape))
+        passes.append(placement.back(torch.from_numpy(logits), shape, model.input_size))
     monkeypatch.setattr(model, 'test_symmetries', 'flips')
     monkeypatch.setattr(model, 'test_shift', 0.5)
     ((found, _),) = predictor.segment([text], predictor.encode(image), prior)

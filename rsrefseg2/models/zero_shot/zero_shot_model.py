@@ -14,7 +14,7 @@ from ...errors import UserError
 from ...registry import MODELS
 from ...structures import RefSegDataSample
 from ..losses.segmentation import upsample_each
-from ..views import View
+from ..placements import Placement
 
 NOT_TRAINED = 'which is not trained'
 INSTEAD = 'test it with tools/test.py CONFIG, or ask it with tools/predict.py --config CONFIG'
@@ -44,7 +44,7 @@ class ZeroShotModel(BaseModel):
     cfg: Config | None = None  # the whole config, of a model that `engine.load_model` made
     known_words: frozenset[str] | None = None
     whole_view = presence_threshold = None
-    test_views: tuple[View, ...] = ()
+    test_placements: tuple[Placement, ...] = ()
     test_agreement = 0.0
     score_heads: tuple[str, ...] = ()
     input_size: tuple[int, int]  # (H, W) that an image is squashed to, at least about

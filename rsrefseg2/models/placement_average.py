@@ -12,8 +12,8 @@ from torch import Tensor
 from ..directions import rewrite
 from ..structures import RefSegDataSample
 from .losses.segmentation import upsample, upsample_each
+from .placements import Placement
 from .symbols import RefSegOutputs, at_least_float32
-from .views import View
 
 ROUNDS = 2  # of `agreed_mean`; a third changes no more than 0.1 of gIoU
 
@@ -37,15 +37,16 @@ def agreed_mean(passes: Sequence[Tensor], agreement: float, size: tuple[int, int
         middle = upsample(mean[None], size) > 0
         shared, covered = (one.flatten(1).sum(1) for one in (drawn & middle, drawn | middle))
         iou = torch.where(covered > 0, shared / covered, 1.0)
+        # where no pass meets the mean, all weigh the same
         weights = iou**agreement + torch.finfo(iou.dtype).tiny
         mean = torch.tensordot(weights / weights.sum(), logits, 1)
     return mean
 
 
-def predict_with_views(
-    model: BaseModel, data: dict[str, Any], views: Sequence[View]
+def predict_with_placements(
+    model: BaseModel, data: dict[str, Any], placements: Sequence[Placement]
 ) -> list[RefSegDataSample]:
-    """The samples of `data` with `pred_mask` from the mean of the logits over the views.
+    """The samples of `data` with `pred_mask` from the mean of the logits over the placements.
 
     Each pass takes the batch flipped, turned or moved, and each sentence rewritten
     (`directions.rewrite`); its logits are brought back to the picture as it is, and their
@@ -56,27 +57,27 @@ def predict_with_views(
     Args:
         model: an RSRefSeg2; its `test_agreement` is that of `agreed_mean`.
         data: what its data preprocessor takes.
-        views: the picture as it is first.
+        placements: the picture as it is first.
     """
     samples: list[RefSegDataSample] = []
     passes: list[list[Tensor]] = [[] for _ in data['data_samples']]
     scores = _MeanScores()
-    for view in views:
-        texts = [rewrite(sample.text, view.symmetry) for sample in data['data_samples']]
+    for placement in placements:
+        texts = [rewrite(sample.text, placement.symmetry) for sample in data['data_samples']]
         turned = [
-            _turned(sample, text, view)
+            _turned(sample, text, placement)
             for sample, text in zip(data['data_samples'], texts, strict=True)
         ]
-        images = [view.picture(image, y=1, x=2) for image in data['inputs']]
+        images = [placement.picture(image, y=1, x=2) for image in data['inputs']]
         batch = model.data_preprocessor({**data, 'inputs': images, 'data_samples': turned})
         outputs = model(batch['inputs'])
         maps = model.without_border(outputs.mask_logits, [s.ori_shape for s in turned])
         scores.add(outputs, [text is not None for text in texts])
-        if view == View():
+        if placement == Placement():
             first, samples = outputs, batch['data_samples']
         for found, sample, text, one in zip(passes, data['data_samples'], texts, maps, strict=True):
             if text is not None:
-                found.append(back_from(model, view, one, sample.ori_shape))
+                found.append(back_from(model, placement, one, sample.ori_shape))
     means = [
         mean_of(model, found, sample.ori_shape)
         for found, sample in zip(passes, samples, strict=True)
@@ -85,10 +86,14 @@ def predict_with_views(
     return model.answer(scores.put_into(first), masks, samples)
 
 
-def back_from(model: BaseModel, view: View, logits: Tensor, shape: tuple[int, int]) -> Tensor:
-    """(h, w) logits of a look at a picture of `shape` (H, W) -> (h, w) that cover the picture, as
-    large as `model.mask_size` makes them."""
-    return view.back(logits, shape, model.data_preprocessor.content_size(shape, model.mask_size[0]))
+def back_from(
+    model: BaseModel, placement: Placement, logits: Tensor, shape: tuple[int, int]
+) -> Tensor:
+    """(h, w) logits of a placed picture of `shape` (H, W) -> (h, w) that cover the picture as it is,
+    as large as `model.mask_size` makes them."""
+    return placement.back(
+        logits, shape, model.data_preprocessor.content_size(shape, model.mask_size[0])
+    )
 
 
 def mean_of(model: BaseModel, passes: Sequence[Tensor], shape: tuple[int, int]) -> Tensor:
@@ -112,7 +117,7 @@ class _MeanScores:
         self.passes.append((torch.tensor(read, device=outputs.mask_logits.device), scores))
 
     def put_into(self, outputs: RefSegOutputs) -> RefSegOutputs:
-        """The outputs with the means in the place of their own scores."""
+        """The outputs with the means in the offset of their own scores."""
         read = torch.stack([flags for flags, _ in self.passes]).float()  # (passes, B)
         means = {
             name: (read * torch.stack([scores[name] for _, scores in self.passes])).sum(0)
@@ -122,9 +127,9 @@ class _MeanScores:
         return outputs._replace(**means)
 
 
-def _turned(sample: RefSegDataSample, text: str | None, view: View) -> RefSegDataSample:
+def _turned(sample: RefSegDataSample, text: str | None, placement: Placement) -> RefSegDataSample:
     """What a pass reads of a sample; a refused sentence goes along unread."""
-    if view == View():
+    if placement == Placement():
         return sample
-    shape = view.shape(*sample.ori_shape)
+    shape = placement.shape(*sample.ori_shape)
     return RefSegDataSample(metainfo=dict(text=text or sample.text, ori_shape=shape))

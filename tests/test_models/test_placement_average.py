@@ -11,8 +11,8 @@ from scipy import ndimage
 from rsrefseg2.datasets import unique_images_collate
 from rsrefseg2.directions import rewrite
 from rsrefseg2.models import RSRefSeg2
-from rsrefseg2.models.symmetry_average import agreed_mean, predict_with_views
-from rsrefseg2.models.views import View, views_of
+from rsrefseg2.models.placement_average import agreed_mean, predict_with_placements
+from rsrefseg2.models.placements import Placement, placements_of
 from rsrefseg2.symmetries import GROUPS, IDENTITY, Symmetry
 
 from .tiny_model import build, items, stirred
@@ -101,17 +101,19 @@ def literal_mean(passes, agreement, size):
     return mean
 
 
-def literal_look(model, item, view):
-    """The logits of one sentence of one look, by numpy and scipy, back at the size of SAM's picture."""
+def literal_pass(model, item, placement):
+    """The logits of one sentence of one pass, by numpy and scipy, back at the size of SAM's picture."""
     item = copy.deepcopy(item)
-    sample, turn = item['data_samples'], BY_HAND[view.symmetry]
+    sample, turn = item['data_samples'], BY_HAND[placement.symmetry]
     image = turn(item['inputs']).numpy()
     sides = image.shape[1:]
-    whole = [round(share * side) for share, side in zip(view.border, sides, strict=True)]
-    before = [round(s * n * p) for s, n, p in zip(view.border, sides, view.place, strict=True)]
+    whole = [round(share * side) for share, side in zip(placement.border, sides, strict=True)]
+    before = [
+        round(s * n * p) for s, n, p in zip(placement.border, sides, placement.offset, strict=True)
+    ]
     margins = [(b, w - b) for b, w in zip(before, whole, strict=True)]
     image = np.pad(image, [(0, 0), *margins], mode='edge')
-    text = rewrite(sample.text, view.symmetry)
+    text = rewrite(sample.text, placement.symmetry)
     sample.set_metainfo(dict(text=text, ori_shape=image.shape[1:]))
     item['inputs'] = torch.from_numpy(image)
     data = model.data_preprocessor(unique_images_collate([item]))
@@ -125,7 +127,7 @@ def literal_look(model, item, view):
     ]
     grid = np.meshgrid(*rows, indexing='ij')
     found = ndimage.map_coordinates(logits.numpy(), grid, order=1, mode='nearest')
-    (back,) = [s for s in GROUPS['all'] if view.symmetry.then(s) == IDENTITY]
+    (back,) = [s for s in GROUPS['all'] if placement.symmetry.then(s) == IDENTITY]
     return BY_HAND[back](torch.from_numpy(found))
 
 
@@ -146,8 +148,8 @@ def test_moved_pictures_and_passes_that_weigh_as_they_agree(
         if number == REFUSED:
             continue
         if shift:
-            views = views_of('all', shift, model.encoder.grid_size)
-            passes = [literal_look(model, item, view) for view in views]
+            placements = placements_of('all', shift, model.encoder.grid_size)
+            passes = [literal_pass(model, item, placement) for placement in placements]
         else:
             passes = [literal_logits(model, item, one, coarse=True) for one in GROUPS['all']]
         size = model.data_preprocessor.content_size(sample.ori_shape, model.input_size[0])
@@ -193,7 +195,7 @@ def test_empty_masks_agree():
 @torch.no_grad()
 def test_the_identity_alone_changes_nothing(model):
     plain = model.test_step(batch_of())
-    same = predict_with_views(model, batch_of(), [View()])
+    same = predict_with_placements(model, batch_of(), [Placement()])
     for one, other in zip(plain, same, strict=True):
         assert torch.equal(one.pred_mask, other.pred_mask)
         assert torch.equal(one.dense_prompt, other.dense_prompt)

@@ -1,4 +1,4 @@
-"""The looks of an averaged test: the picture flipped, turned, and moved within a border."""
+"""How the passes of an averaged test show the picture: flipped, turned, moved within a border."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .losses.segmentation import upsample
 from .symbols import at_least_float32
 
 # Of the border the share above and the share left of the picture, pass after pass; the first has none.
-PLACES = (
+OFFSETS = (
     (0.0, 0.0),
     (0.0, 1.0),
     (1.0, 0.0),
@@ -27,27 +27,27 @@ PLACES = (
 )
 
 
-class View(NamedTuple):
-    """One look: the picture is flipped or turned, then laid into a border of its edge's pixels.
+class Placement(NamedTuple):
+    """The picture is flipped or turned, then laid into a border of its edge's pixels.
 
     Args:
         symmetry: comes first.
         border: shares of the turned picture's height and width that its border adds to them.
-        place: shares of the border above and left of the picture.
+        offset: shares of the border above and left of the picture.
     """
 
     symmetry: Symmetry = IDENTITY
     border: tuple[float, float] = (0.0, 0.0)
-    place: tuple[float, float] = (0.0, 0.0)
+    offset: tuple[float, float] = (0.0, 0.0)
 
     def shape(self, height: int, width: int) -> tuple[int, int]:
-        """(H, W) of the look at a picture of (H, W)."""
+        """(H, W) of a picture of (H, W), placed."""
         (above, below), (left, right) = self._margins((height, width))
         height, width = self.symmetry.shape(height, width)
         return height + above + below, width + left + right
 
     def picture(self, image: Maps, *, y: int, x: int) -> Maps:
-        """The look at a picture whose axes are `y` and `x`; maybe a view of its memory."""
+        """A picture whose axes are `y` and `x`, placed; maybe a view of its memory."""
         margins = self._margins((image.shape[y], image.shape[x]))
         image = self.symmetry.maps(image, y=y, x=x)
         for axis, (before, after) in zip((y, x), margins, strict=True):
@@ -57,8 +57,8 @@ class View(NamedTuple):
         return image
 
     def back(self, logits: Tensor, shape: tuple[int, int], size: tuple[int, int]) -> Tensor:
-        """(h, w) logits that cover the look at a picture of `shape` (H, W) -> `size` (h, w) that
-        cover the picture, as it lies; bilinear as in `upsample`."""
+        """(h, w) logits that cover the placed picture of `shape` (H, W) -> `size` (h, w) that cover
+        the picture as it is; bilinear as in `upsample`."""
         seen, margins = self.shape(*shape), self._margins(shape)
         box = [
             (before / side, 1 - after / side)
@@ -68,7 +68,7 @@ class View(NamedTuple):
         return self.symmetry.inverse.maps(found, y=0, x=1)
 
     def prior(self, prior: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """(h, w) logits that cover a picture of `shape` (H, W) -> as many that cover the look at it."""
+        """(h, w) logits that cover a picture of `shape` (H, W) -> as many that cover it placed."""
         sides, margins = self.symmetry.shape(*shape), self._margins(shape)
         box = [
             (-before / side, 1 + after / side)
@@ -81,17 +81,17 @@ class View(NamedTuple):
     def _margins(self, shape: tuple[int, int]) -> list[tuple[int, int]]:
         """Pixels above and below, left and right of the turned picture."""
         found = []
-        for side, share, place in zip(
-            self.symmetry.shape(*shape), self.border, self.place, strict=True
+        for side, share, offset in zip(
+            self.symmetry.shape(*shape), self.border, self.offset, strict=True
         ):
             whole = round(share * side)
-            before = round(share * side * place)
+            before = round(share * side * offset)
             found.append((before, whole - before))
         return found
 
 
-def views_of(group: Group, shift: float, grid: tuple[int, int]) -> tuple[View, ...]:
-    """The looks of `group`, the picture as it is first.
+def placements_of(group: Group, shift: float, grid: tuple[int, int]) -> tuple[Placement, ...]:
+    """The placements of `group`, the picture as it is first.
 
     Args:
         shift: by how many patches of SigLIP the others move the picture; 0: not at all.
@@ -99,8 +99,10 @@ def views_of(group: Group, shift: float, grid: tuple[int, int]) -> tuple[View, .
     """
     border = (shift / grid[0], shift / grid[1])
     _, *others = GROUPS[group]
-    moved = [View(one, border, place) for one, place in zip(others, PLACES[1:], strict=False)]
-    return View(), *moved
+    moved = [
+        Placement(one, border, offset) for one, offset in zip(others, OFFSETS[1:], strict=False)
+    ]
+    return Placement(), *moved
 
 
 def _take(image: Maps, rows: np.ndarray, axis: int) -> Maps:
