@@ -70,9 +70,8 @@ class EncodedImage(NamedTuple):
 
     features: EncodedImages
     shape: tuple[int, int]  # (H, W)
-    turned: tuple[
-        tuple[Placement, EncodedImage], ...
-    ] = ()  # of `model.test_placements`, less the first
+    # of `model.test_placements`, less the first
+    turned: tuple[tuple[Placement, EncodedImage], ...] = ()
 
 
 class Predictor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..directions import rewrite
 from ..structures import RefSegDataSample
+from .losses.predicted_iou import drawn_iou
 from .losses.segmentation import upsample, upsample_each
 from .placements import Placement
 from .symbols import RefSegOutputs, at_least_float32
@@ -32,11 +33,9 @@ def agreed_mean(passes: Sequence[Tensor], agreement: float, size: tuple[int, int
     mean = logits.mean(0)
     if agreement == 0 or len(logits) == 1:
         return mean
-    drawn = upsample(logits, size) > 0
+    fine = upsample(logits, size)
     for _ in range(ROUNDS):
-        middle = upsample(mean[None], size) > 0
-        shared, covered = (one.flatten(1).sum(1) for one in (drawn & middle, drawn | middle))
-        iou = torch.where(covered > 0, shared / covered, 1.0)
+        iou = drawn_iou(fine, upsample(mean[None], size) > 0, empty=1.0)
         # where no pass meets the mean, all weigh the same
         weights = iou**agreement + torch.finfo(iou.dtype).tiny
         mean = torch.tensordot(weights / weights.sum(), logits, 1)

@@ -47,7 +47,6 @@ class RefSegModel(BaseModel):
     """
 
     cfg: Config | None = None  # the whole config, of a model that `engine.load_model` made
-    test_agreement: float = 0.0
     whole_view: int | None = None
     with_target: tuple[str, ...] = ()
     presence_threshold: float | None = None

@@ -182,9 +182,10 @@ class RSRefSeg2(RefSegModel):
 
     def test_step(self, data: dict) -> list[RefSegDataSample]:
         """A batch of the loader -> its samples as of 'predict'; by `test_symmetries` if set."""
-        if not self.test_placements:
+        placements = self.test_placements
+        if not placements:
             return super().test_step(data)
-        return predict_with_placements(self, data, self.test_placements)
+        return predict_with_placements(self, data, placements)
 
     @property
     def test_placements(self) -> tuple[Placement, ...]:

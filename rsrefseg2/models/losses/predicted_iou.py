@@ -13,12 +13,13 @@ from ..symbols import RefSegOutputs, Targets, at_least_float32
 from .segmentation import upsample
 
 
-def drawn_iou(logits: Tensor, masks: Tensor) -> Tensor:
-    """(B, H, W) logits, (B, H, W) masks of 0 and 1 -> (B,) IoU of logits > 0 and the masks; 0 where
-    both are empty."""
+def drawn_iou(logits: Tensor, masks: Tensor, *, empty: float = 0.0) -> Tensor:
+    """(B, H, W) logits, (B, H, W) masks of 0 and 1 -> (B,) IoU of logits > 0 and the masks; `empty`
+    where both are empty."""
     drawn, target = logits.flatten(1) > 0, masks.flatten(1) > 0
     intersection, union = (drawn & target).sum(1), (drawn | target).sum(1)
-    return intersection.to(at_least_float32(logits).dtype) / union.clamp(min=1)
+    iou = intersection.to(at_least_float32(logits).dtype) / union.clamp(min=1)
+    return torch.where(union > 0, iou, empty)
 
 
 @MODELS.register_module()

@@ -45,7 +45,6 @@ class ZeroShotModel(BaseModel):
     known_words: frozenset[str] | None = None
     whole_view = presence_threshold = None
     test_placements: tuple[Placement, ...] = ()
-    test_agreement = 0.0
     score_heads: tuple[str, ...] = ()
     input_size: tuple[int, int]  # (H, W) that an image is squashed to, at least about
     mask_size: tuple[int, int]  # (h, w) of the mask's logits
